@@ -1,0 +1,37 @@
+"""What every test shares. Tests write into tmp_path only.
+
+Set before NumPy is imported: one BLAS thread (small matrices; spinning workers would take the cores from
+the library's own threads), and a Matplotlib that opens no window.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+sys.path.insert(0, str(Path(__file__).parent))  # `import naive` works whatever pytest's import mode
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch on one thread, or a skip that says why."""
+    module = pytest.importorskip(
+        "torch", reason="PyTorch is not installed: only the committed golden values were compared"
+    )
+    module.set_num_threads(1)
+    return module
+
+
+@pytest.fixture
+def threads():
+    """`threads(n)` sets the library's number of threads, for this test only."""
+    import throughtime as tt
+
+    before = tt.get_num_threads()
+    yield tt.set_num_threads
+    tt.set_num_threads(before)

@@ -1,0 +1,343 @@
+"""The plain oracle: recurrent networks in textbook NumPy, slow and obvious, sharing no line with the library.
+
+Every derivative here is a complex step, Im f(a + i·1e-30 v) / 1e-30, which has no truncation and no cancellation error,
+so nothing in this file is differentiated by hand. All sums are in float64 (complex128 under the step).
+
+Dimensions: T time, B batch, I inputs, N units, S = layers · directions · states · N (one row of `Run.states`),
+P parameters (all arrays of a network, flattened one after another in the order of `names`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+TINY = 1e-30  # the complex step: its square vanishes beside 1, so the derivative is exact to rounding
+
+
+# ---- the cells: one time step of one layer, (inputs (B, I), states (B, N) each) -> new states
+class Layer(NamedTuple):
+    w_ih: np.ndarray
+    w_hh: np.ndarray
+    b_ih: np.ndarray
+    b_hh: np.ndarray
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def relu(z):
+    return np.where(z.real > 0, z, 0)
+
+
+def linear(z):
+    return z
+
+
+def drive(w, u):
+    return u @ w.w_ih.T + w.b_ih
+
+
+def recur(w, e):
+    return e @ w.w_hh.T + w.b_hh
+
+
+def elman(phi):
+    def step(w, u, s, leak):
+        return (phi(drive(w, u) + recur(w, s[0])),)
+
+    return step
+
+
+def leaky_tanh(w, u, s, leak):
+    (h,) = s
+    return ((1 - leak) * h + leak * np.tanh(drive(w, u) + recur(w, h)),)
+
+
+def rate(w, u, s, leak):
+    (x,) = s
+    return ((1 - leak) * x + leak * (drive(w, u) + recur(w, np.tanh(x))),)
+
+
+def lstm(w, u, s, leak):
+    h, c = s
+    i, f, g, o = np.split(drive(w, u) + recur(w, h), 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def gru(w, u, s, leak):
+    (h,) = s
+    x_r, x_z, x_n = np.split(drive(w, u), 3, axis=-1)
+    h_r, h_z, h_n = np.split(recur(w, h), 3, axis=-1)
+    r, z = sigmoid(x_r + h_r), sigmoid(x_z + h_z)
+    n = np.tanh(x_n + r * h_n)
+    return ((1 - z) * n + z * h,)
+
+
+class Cell(NamedTuple):
+    step: object
+    gates: int = 1
+    states: int = 1
+    emit: object = lambda s: s[0]  # what the unit sends to W_hh, to the next layer and to the output
+
+
+CELLS = {
+    "tanh": Cell(elman(np.tanh)),
+    "relu": Cell(elman(relu)),
+    "linear": Cell(elman(linear)),
+    "sigmoid": Cell(elman(sigmoid)),
+    "leaky_tanh": Cell(leaky_tanh),
+    "rate": Cell(rate, emit=lambda s: np.tanh(s[0])),
+    "lstm": Cell(lstm, gates=4, states=2),
+    "gru": Cell(gru, gates=3),
+}
+
+
+# ---- the network
+@dataclass(frozen=True)
+class Net:
+    cell: Cell
+    parameters: dict  # PyTorch's names
+    num_layers: int = 1
+    bidirectional: bool = False
+    leak: float = 0.1
+
+    @property
+    def hidden_size(self):
+        return self.parameters["weight_hh_l0"].shape[1]
+
+    @property
+    def directions(self):
+        return 2 if self.bidirectional else 1
+
+    @property
+    def block(self):
+        """Width of the state of one layer and direction."""
+        return self.cell.states * self.hidden_size
+
+    @property
+    def state_size(self):
+        return self.num_layers * self.directions * self.block
+
+    def layer(self, k, reverse):
+        tail = f"l{k}" + ("_reverse" if reverse else "")
+        w_ih, w_hh = self.parameters["weight_ih_" + tail], self.parameters["weight_hh_" + tail]
+        zero = np.zeros(len(w_hh))
+        return Layer(
+            w_ih, w_hh, self.parameters.get("bias_ih_" + tail, zero), self.parameters.get("bias_hh_" + tail, zero)
+        )
+
+
+def names(num_layers, bidirectional=False, bias=True):
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if bias else ("weight_ih", "weight_hh")
+    tails = ("", "_reverse") if bidirectional else ("",)
+    return [f"{kind}_l{k}{tail}" for k in range(num_layers) for tail in tails for kind in kinds]
+
+
+def shapes(cell, input_size, hidden_size, num_layers=1, bidirectional=False, bias=True):
+    rows, width = cell.gates * hidden_size, hidden_size * (2 if bidirectional else 1)
+    sizes = {}
+    for name in names(num_layers, bidirectional, bias):
+        if name.startswith("weight_ih"):
+            sizes[name] = (rows, input_size if name.startswith("weight_ih_l0") else width)
+        else:
+            sizes[name] = (rows, hidden_size) if name.startswith("weight_hh") else (rows,)
+    return sizes
+
+
+def of(network, cell):
+    """The oracle of a `throughtime.Network`, with float64 copies of its parameters."""
+    parameters = {name: np.array(value, dtype=np.float64) for name, value in network.parameters.items()}
+    return Net(cell, parameters, network.num_layers, network.bidirectional, getattr(network.cell, "leak", 0.1))
+
+
+def flatten(net, state):
+    """PyTorch's h or (h, c), (layers·directions, B, N) each, as one row per sequence (B, S)."""
+    parts = state if isinstance(state, tuple) else (state,)
+    return np.concatenate([part[k] for k in range(len(parts[0])) for part in parts], axis=-1)
+
+
+def unflatten(net, rows):
+    """The way back from `flatten`."""
+    n, m = net.hidden_size, net.cell.states
+    parts = [rows[..., k * n : (k + 1) * n] for k in range(rows.shape[-1] // n)]
+    state = tuple(np.stack(parts[i::m]) for i in range(m))
+    return state if m > 1 else state[0]
+
+
+class Run(NamedTuple):
+    output: np.ndarray  # (T, B, N·directions)
+    states: np.ndarray  # (T+1, B, S)
+    final: np.ndarray  # (B, S): forward directions at their last step, reverse directions at step 0
+
+
+def unroll(net, x, start=None, lengths=None):
+    """The whole network over x (T, B, I) from the state rows `start` (B, S)."""
+    steps, batch = x.shape[:2]
+    n, m, block = net.hidden_size, net.cell.states, net.block
+    start = np.zeros((batch, net.state_size)) if start is None else start
+    lengths = np.full(batch, steps) if lengths is None else np.asarray(lengths)
+    kind = np.result_type(x, start, *net.parameters.values())
+    states = np.empty((steps + 1, batch, net.state_size), kind)
+    final = np.empty((batch, net.state_size), kind)
+    inputs = x
+    for k in range(net.num_layers):
+        outputs = []
+        for direction in range(net.directions):
+            w = net.layer(k, direction == 1)
+            here = slice((k * net.directions + direction) * block, (k * net.directions + direction + 1) * block)
+            s = start[:, here].astype(kind)
+            out = np.zeros((steps, batch, n), kind)
+            order = range(steps) if direction == 0 else range(steps - 1, -1, -1)
+            states[0 if direction == 0 else steps, :, here] = s
+            for t in order:
+                old = tuple(s[:, i * n : (i + 1) * n] for i in range(m))
+                new = net.cell.step(w, inputs[t], old, net.leak)
+                alive = (t < lengths)[:, None]  # padding: the sequence keeps its state
+                s = np.where(alive, np.concatenate(new, axis=-1), s)
+                out[t] = np.where(alive, net.cell.emit(new), 0)
+                states[t + 1 if direction == 0 else t, :, here] = s
+            final[:, here] = s
+            outputs.append(out)
+        inputs = np.concatenate(outputs, axis=-1)
+    return Run(inputs, states, final)
+
+
+# ---- gradients of L = <grad_output, output> + <grad_final, final> by complex step of the whole network
+def loss(net, x, start, lengths, grad_output, grad_final):
+    run = unroll(net, x, start, lengths)
+    return (grad_output * run.output).sum() + (grad_final * run.final).sum()
+
+
+def directional(net, x, start, lengths, grad_output, grad_final, d_parameters, d_x, d_start):
+    """dL along one direction in all parameters, the input and the initial state: one forward pass."""
+    moved = {name: value + 1j * TINY * d_parameters[name] for name, value in net.parameters.items()}
+    value = loss(
+        replace(net, parameters=moved),
+        x + 1j * TINY * d_x,
+        start + 1j * TINY * d_start,
+        lengths,
+        grad_output,
+        grad_final,
+    )
+    return value.imag / TINY
+
+
+class Gradients(NamedTuple):
+    parameters: dict
+    input: np.ndarray
+    start: np.ndarray  # (B, S)
+
+
+def gradients(net, x, start, lengths, grad_output, grad_final):
+    """Every entry of the gradient, one forward pass each."""
+
+    def each(value, put):
+        grad = np.empty(value.shape)
+        for index in np.ndindex(value.shape):
+            moved = value.astype(complex)
+            moved[index] += 1j * TINY
+            grad[index] = put(moved).imag / TINY
+        return grad
+
+    rest = (lengths, grad_output, grad_final)
+    parameters = {
+        name: each(
+            value, lambda p, name=name: loss(replace(net, parameters={**net.parameters, name: p}), x, start, *rest)
+        )
+        for name, value in net.parameters.items()
+    }
+    by_input = each(x, lambda moved: loss(net, moved, start, *rest))
+    return Gradients(parameters, by_input, each(start, lambda moved: loss(net, x, moved, *rest)))
+
+
+# ---- step by step: Jacobians, and truncated BPTT done the obvious way (one direction only)
+def jacobians(net, x, states, lengths=None):
+    """d states[t+1] / d (states[t], x[t], parameters) for every t: arrays (T, B, S, S), (T, B, S, I), (T, B, S, P).
+
+    A step that a sequence no longer takes is the identity in its state and constant in everything else.
+    """
+
+    def advance(parameters, u, s, t):
+        alive = None if lengths is None else np.where(t < np.asarray(lengths), 1, 0)
+        return unroll(replace(net, parameters=parameters), u[None], s, alive).states[1]
+
+    def columns(width, move):
+        return np.stack([move(j).imag / TINY for j in range(width)], axis=-1)
+
+    def nudge(value, j):
+        moved = value.astype(complex)
+        moved[..., j] += 1j * TINY
+        return moved
+
+    flat = np.concatenate([value.ravel() for value in net.parameters.values()])
+    by_state, by_input, by_parameter = [], [], []
+    for t, (u, s) in enumerate(zip(x, states[:-1], strict=True)):
+        by_state.append(columns(s.shape[-1], lambda j, u=u, s=s, t=t: advance(net.parameters, u, nudge(s, j), t)))
+        by_input.append(columns(u.shape[-1], lambda j, u=u, s=s, t=t: advance(net.parameters, nudge(u, j), s, t)))
+        by_parameter.append(columns(len(flat), lambda j, u=u, s=s, t=t: advance(split(net, nudge(flat, j)), u, s, t)))
+    return np.array(by_state), np.array(by_input), np.array(by_parameter)
+
+
+def split(net, flat):
+    """A flat vector (P,) as a dict of arrays shaped as the network's parameters."""
+    parts, at = {}, 0
+    for name, value in net.parameters.items():
+        parts[name] = flat[at : at + value.size].reshape(value.shape)
+        at += value.size
+    return parts
+
+
+class StepGradients(NamedTuple):
+    parameters: dict
+    input: np.ndarray
+    start: np.ndarray
+    states: np.ndarray  # (T+1, B, S): how the loss changes with states[t], all layers of one time being one state
+
+
+def emit_slope(net, s):
+    """d output / d state for one time: (B, N, S), of the last layer's block only."""
+    n, block = net.hidden_size, net.block
+    slope = np.zeros((*s.shape[:-1], n, s.shape[-1]))
+    for j in range(s.shape[-1] - block, s.shape[-1]):
+        moved = s.astype(complex)
+        moved[..., j] += 1j * TINY
+        last = moved[..., -block:]
+        slope[..., j] = net.cell.emit(tuple(last[..., i * n : (i + 1) * n] for i in range(net.cell.states))).imag / TINY
+    return slope
+
+
+def bptt(net, x, start, lengths, grad_output, grad_final, window=None):
+    """BPTT, the loss of each time t on its own, flowing back through at most `window` steps, then summed.
+
+    The loss at time t (1…T) uses the steps t, t-1, …, t-window+1 and reaches the states t, t-1, …, t-window. The loss
+    on the final state sits at the sequence's own last step; padding is no step and hands its gradient through.
+    """
+    steps, batch = x.shape[:2]
+    window = steps if window is None else window
+    lengths = np.full(batch, steps) if lengths is None else np.asarray(lengths)
+    run = unroll(net, x, start, lengths)
+    by_state, by_input, by_parameter = jacobians(net, x, run.states, lengths)
+    g_input = np.zeros(x.shape)
+    g_states = np.zeros(run.states.shape)
+    g_flat = np.zeros(by_parameter.shape[-1])
+    for b in range(batch):
+        end = lengths[b]
+        g_states[end + 1 :, b] = grad_final[b]
+        for t in range(end + 1):
+            u = np.zeros(net.state_size)
+            if t > 0:
+                u += grad_output[t - 1, b] @ emit_slope(net, run.states[t, b])
+            if t == end:
+                u += grad_final[b]
+            g_states[t, b] += u
+            for step in range(t, max(t - window, 0), -1):  # `step` leads from states[step-1] to states[step]
+                g_input[step - 1, b] += u @ by_input[step - 1, b]
+                g_flat += u @ by_parameter[step - 1, b]
+                u = u @ by_state[step - 1, b]
+                g_states[step - 1, b] += u
+    return StepGradients(split(net, g_flat), g_input, g_states[0], g_states)

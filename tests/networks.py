@@ -1,0 +1,129 @@
+"""Networks, inputs and cotangents that several test files draw alike."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import naive
+import numpy as np
+
+import throughtime as tt
+from throughtime.cells import CELLS as LIBRARY
+from throughtime.scalar import sigmoid, sigmoid_slope, tanh, tanh_slope
+
+LEAK = 0.3  # of the leaky cells in the tests: away from the default, so that a forgotten field shows
+
+
+@tt.cell(gates=2, states=2)
+class Adapting(NamedTuple):
+    """A user's cell: a gated unit v with slow adaptation a, which sends tanh(v)·(1 + a/5)."""
+
+    speed: float = 0.2
+
+    def forward(cell, x, r, s):
+        gate, pull = x[0] + r[0], x[1] + r[1] - s[1]
+        z = sigmoid(gate)
+        v = (1 - z) * s[0] + z * tanh(pull)
+        return (v, s[1] + cell.speed * (v - s[1])), (gate, pull)
+
+    def backward(cell, ds, s, s_next, saved):
+        gate, pull = saved
+        z = sigmoid(gate)
+        dv = ds[0] + cell.speed * ds[1]
+        d = (dv * (tanh(pull) - s[0]) * sigmoid_slope(gate), dv * z * tanh_slope(pull))
+        return d, d, (dv * (1 - z), ds[1] * (1 - cell.speed) - d[1])
+
+    def emit(cell, s):
+        return tanh(s[0]) * (1 + s[1] / 5)
+
+    def emit_slope(cell, s):
+        return tanh_slope(s[0]) * (1 + s[1] / 5), tanh(s[0]) / 5
+
+
+def adapting(w, u, s, leak):
+    """The oracle's version of it."""
+    v, a = s
+    x, y = np.split(naive.drive(w, u) + naive.recur(w, np.tanh(v) * (1 + a / 5)), 2, axis=-1)
+    z = naive.sigmoid(x)
+    v = (1 - z) * v + z * np.tanh(y - a)
+    return v, a + 0.4 * (v - a)
+
+
+ADAPTING = naive.Cell(adapting, gates=2, states=2, emit=lambda s: np.tanh(s[0]) * (1 + s[1] / 5))
+CELLS = (*LIBRARY, "adapting")  # every shared test runs over the library's cells and over a user's
+
+
+def library_cell(name):
+    """A name as the user writes it, or an instance where the cell has a field."""
+    if name == "adapting":
+        return Adapting(0.4)
+    return LIBRARY[name](LEAK) if name in ("leaky_tanh", "rate") else name
+
+
+class Problem(NamedTuple):
+    """A network with its oracle, an input, an initial state and the loss <grad_output, output> + <grad_final, final>."""
+
+    net: object
+    plain: naive.Net
+    x: np.ndarray  # (T, B, I)
+    start: np.ndarray  # (B, S)
+    grad_output: np.ndarray  # (T, B, N·directions)
+    grad_final: np.ndarray  # (B, S)
+    lengths: np.ndarray | None
+
+    @property
+    def state(self):
+        return naive.unflatten(self.plain, self.start)
+
+    def unroll(self):
+        return self.net.unroll(self.x, state=self.state, lengths=self.lengths)
+
+    def backprop(self, run, window=None):
+        return run.backprop(self.grad_output, naive.unflatten(self.plain, self.grad_final), window=window)
+
+    def oracle(self):
+        """The arguments of `naive.bptt` and `naive.gradients`."""
+        double = [a.astype(np.float64) for a in (self.x, self.start, self.grad_output, self.grad_final)]
+        return self.plain, double[0], double[1], self.lengths, double[2], double[3]
+
+
+def problem(name, steps, batch, inputs, units, *, layers=1, dtype="float64", lengths=None, seed=0, gain=1.5, **options):
+    """A random network of gain about 1: weights U(-1.5, 1.5)/√N, gradients neither vanish nor explode soon.
+
+    All numbers are rounded to `dtype` before the oracle gets them.
+    """
+    rng = np.random.default_rng(seed)
+    net = tt.Network(library_cell(name), inputs, units, num_layers=layers, dtype=dtype, seed=0, **options)
+    for value in net.parameters.values():
+        value[...] = rng.uniform(-gain, gain, value.shape) / np.sqrt(units)
+    oracle = naive.of(net, ADAPTING if name == "adapting" else naive.CELLS[name])
+
+    def draw(*shape):
+        return rng.standard_normal(shape).astype(dtype)
+
+    x, start = draw(steps, batch, inputs), draw(batch, oracle.state_size)
+    grads = draw(steps, batch, units * oracle.directions), draw(batch, oracle.state_size)
+    return Problem(net, oracle, x, start, *grads, None if lengths is None else np.asarray(lengths))
+
+
+def everything(p, run=None, window=None):
+    """All numbers of one forward and backward pass, name -> array."""
+    run = p.unroll() if run is None else run
+    grads = p.backprop(run, window)
+    numbers = {"output": run.output, "states": run.states, "final": naive.flatten(p.plain, run.final_state)}
+    numbers |= {f"gradient of {name}": value for name, value in grads.parameters.items()}
+    return numbers | {
+        "gradient of input": grads.input,
+        "gradient of state": naive.flatten(p.plain, grads.initial_state),
+        "dL/dstates": grads.states,
+    }
+
+
+def same_bits(a, b):
+    """Equal shapes, dtypes and bytes for every named array."""
+    assert a.keys() == b.keys()
+    for name, value in a.items():
+        other = b[name]
+        assert value.dtype == other.dtype, name
+        assert value.shape == other.shape, name
+        assert value.tobytes() == other.tobytes(), name
