@@ -1,0 +1,170 @@
+"""Network: a cell, its parameters, layers. It holds numbers and checks them; `unroll` sends a sequence through it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import arguments, checks, parameters
+from .cells.base import spec
+from .init import Initialiser, initialiser
+
+if TYPE_CHECKING:
+    from .unrolled import Unrolled
+
+
+class Network:
+    """A recurrent network of one kind of cell, in PyTorch's conventions.
+
+    With emit(s) what a unit of state s sends (h for most cells), layer by layer and direction by direction
+
+        x_t = W_ih input_t + b_ih,    r_t = W_hh emit(s_{t-1}) + b_hh,    s_t = cell.forward(x_t, r_t, s_{t-1}),
+
+    unit by unit; the next layer's input is emit(s_t), of both directions side by side where there are two.
+
+    Arguments
+        cell            a name (tanh, relu, linear, sigmoid, leaky_tanh, rate, lstm, gru) or an instance of a cell
+        input_size      I, the inputs per time step
+        hidden_size     N, the units per layer and direction
+        num_layers      L
+        bidirectional   a second set of units in every layer reads the sequence from its end; D = 2, otherwise 1
+        bias            whether there are b_ih and b_hh; both are 0 without
+        batch_first     input and output are (batch, time, …) and not (time, batch, …); states are not touched
+        dtype           "float64" or "float32": of the parameters and of the arithmetic
+        init            an initialiser (throughtime.init) or the name of one; default U(−1/√N, 1/√N)
+        seed            of the initial parameters: None, an integer, or a numpy Generator, which is drawn from
+
+    Attributes
+        parameters      dict name -> writable array, by PyTorch's names: weight_ih_l0 (G*N, I), weight_hh_l0 (G*N, N),
+                        bias_ih_l0, bias_hh_l0 (G*N,), the same with _reverse, then l1, …; G gates, their blocks one
+                        after another; rows are outputs. Change the arrays in place or put others there: the next unroll
+                        uses, and checks, what it finds.
+        shapes          dict name -> shape of these
+        state_size      S = L*D*N*states: all that the network remembers
+        num_directions  D
+    and every argument but init and seed under its own name.
+
+    Raises TypeError or ValueError, in words, for arguments that mean nothing.
+
+    >>> import numpy as np, throughtime as tt
+    >>> net = tt.Network("lstm", input_size=3, hidden_size=16, seed=0)
+    >>> net
+    Network(LSTM(), input_size=3, hidden_size=16, dtype="float64", 1,344 parameters)
+    >>> net.unroll(np.zeros((10, 2, 3))).output.shape
+    (10, 2, 16)
+    """
+
+    def __init__(
+        self,
+        cell: Any,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        bias: bool = True,
+        batch_first: bool = False,
+        dtype: Any = "float64",
+        init: Initialiser | str = "uniform",
+        seed: Any = None,
+    ) -> None:
+        self.cell = arguments.cell(cell)
+        self.input_size = arguments.size("input_size", input_size)
+        self.hidden_size = arguments.size("hidden_size", hidden_size)
+        self.num_layers = arguments.size("num_layers", num_layers)
+        self.bidirectional = arguments.flag("bidirectional", bidirectional)
+        self.bias = arguments.flag("bias", bias)
+        self.batch_first = arguments.flag("batch_first", batch_first)
+        self.dtype = arguments.float_type(dtype)
+        self.num_directions = 1 + self.bidirectional
+        self.state_size = self.num_layers * self.num_directions * self.hidden_size * spec(self.cell).states
+        self.shapes = parameters.shapes(
+            self.cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
+        )
+        initial = initialiser(init)(self, arguments.generator(seed))
+        self.parameters = parameters.fitting(initial, self.shapes, self.dtype, "What `init` returned")
+
+    def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> Unrolled:
+        """The network unfolded over one input: outputs, states, and from there backprop, jvp, vjp and jacobian.
+
+        x (T, B, I), or (T, I) for one sequence, or (B, T, I) with batch_first. state: the initial h, of an LSTM (h, c),
+        each (L*D, B, N), or (L*D, N) for one sequence; None is zeros. lengths: B whole numbers from 0 to T, where
+        sequences are shorter than T; what follows is padding, and the reverse direction starts at the last valid step.
+        NaN and inf go through and stay in their own sequence. TypeError or ValueError for what does not fit.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 3, 4, seed=0).unroll(np.ones((5, 2, 3)), lengths=[5, 2])
+        >>> run.output.shape, run.final_state.shape, run.output[2:, 1].any()
+        ((5, 2, 4), (1, 2, 4), np.False_)
+        """
+        from .unrolled import Unrolled  # late, because unrolled stands above network and imports it
+
+        return Unrolled(self, x, state, lengths)
+
+    def layer(self, k: int, reverse: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """W_ih, W_hh, b_ih, b_hh of layer k as they are now, C-contiguous; zeros for the biases of a network without.
+
+        For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
+        """
+        parameters.in_place(self.parameters, self.shapes, self.dtype)
+        suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
+        w_ih, w_hh = (self.parameters[name + suffix] for name in ("weight_ih", "weight_hh"))
+        if self.bias:
+            b_ih, b_hh = (self.parameters[name + suffix] for name in ("bias_ih", "bias_hh"))
+        else:
+            b_ih, b_hh = (np.zeros(len(w_hh), self.dtype) for _ in range(2))
+        return checks.compact(w_ih), checks.compact(w_hh), checks.compact(b_ih), checks.compact(b_hh)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the parameters by PyTorch's names. PyTorch takes them as torch.from_numpy of each.
+
+        >>> import throughtime as tt
+        >>> tt.Network("tanh", 3, 4).state_dict()["weight_hh_l0"].shape
+        (4, 4)
+        """
+        return {name: np.array(value) for name, value in self.parameters.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Copy parameters from a mapping of NumPy arrays, lists, torch tensors or anything else with `__array__`.
+
+        All names have to be there and no others, in the right shapes; values are cast to the network's
+        dtype. If anything is wrong, one ValueError names all of it and no parameter is changed. The arrays in `parameters`
+        stay the same objects.
+
+        >>> import throughtime as tt
+        >>> net = tt.Network("tanh", 3, 4)
+        >>> net.load_state_dict(tt.Network("tanh", 3, 4, seed=1).state_dict())
+        """
+        new = parameters.fitting(state_dict, self.shapes, self.dtype, "The state dict")
+        for name, value in new.items():
+            here = self.parameters.get(name)
+            if here is not None and parameters.fits(here, value.shape, value.dtype) and here.flags.writeable:
+                here[...] = value
+            else:  # somebody has put something else there; this mends it
+                self.parameters[name] = value
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file, from which `throughtime.load(path)` makes it again, bit by bit.
+
+        The format is described in throughtime.storage. A file already there is replaced in one step, once the new one
+        is complete. FileNotFoundError if there is no such folder.
+
+        >>> import os, tempfile, throughtime as tt
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.tt")
+        >>> tt.Network("gru", 3, 4).save(path)
+        >>> tt.load(path)
+        Network(GRU(), input_size=3, hidden_size=4, dtype="float64", 108 parameters)
+        """
+        from .storage import save  # late, because storage makes networks and stands above this file
+
+        save(self, path)
+
+    def __repr__(self) -> str:
+        usual = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False}
+        changed = [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
+        count = sum(int(np.prod(shape)) for shape in self.shapes.values())
+        start = f"{self.cell!r}, input_size={self.input_size}, hidden_size={self.hidden_size}"
+        return f'Network({", ".join([start, *changed])}, dtype="{self.dtype}", {count:,} parameters)'
