@@ -1,0 +1,138 @@
+"""The contract of a cell: a few lines of scalar mathematics for ONE unit, from which everything else follows.
+
+    forward(cell, x, r, s)                  -> s_next, saved
+    backward(cell, ds, s, s_next, saved)    -> dx, dr, ds_prev
+
+    x       G numbers, the input part  W_ih input + b_ih of each gate
+    r       G numbers, the recurrent part  W_hh e + b_hh of each gate
+    s       S numbers, the unit's state; s[0] is h
+    saved   what `backward` wants to find again, at best the pre-activations
+    ds      S numbers, the gradient with respect to s_next
+    dx, dr  G numbers each; ds_prev: the gradient with respect to s, without the part that flows through r (the engine adds it)
+
+A unit sends e = s[0] to the recurrent weights, to the next layer and to the output. A cell that sends something else says so:
+
+    emit(cell, s)        -> e
+    emit_slope(cell, s)  -> S numbers, de/ds
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the engine has to know of a cell class. The counts of what it takes and returns are checked when it is registered."""
+
+    cls: type
+    name: str
+    gates: int  # G
+    states: int  # S
+    saved: int  # how many numbers `forward` saves
+    emits: bool  # the cell has its own `emit`
+    shared: bool  # `backward` returns the same tuple for dx and dr, which then is kept once
+
+
+_registered: dict[str, Spec] = {}
+
+
+def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
+    """Register a NamedTuple class with `forward` and `backward` as a cell; its fields are its hyper-parameters.
+
+    Args:
+        gates: G, the blocks of rows of the weight matrices (1 for a vanilla network, 3 for a GRU, 4 for an LSTM).
+        states: S, the numbers that a unit carries to the next step (2 for an LSTM: h and c).
+
+    Raises:
+        TypeError: if the class is no NamedTuple, or its functions do not return what the contract asks for.
+
+    Example:
+        >>> from typing import NamedTuple
+        >>> import throughtime as tt
+        >>> from throughtime.scalar import tanh, tanh_slope
+        >>> @tt.cell()
+        ... class Residual(NamedTuple):
+        ...     step: float = 0.1
+        ...     def forward(cell, x, r, s):
+        ...         u = x[0] + r[0]
+        ...         return (s[0] + cell.step * tanh(u),), (u,)
+        ...     def backward(cell, ds, s, s_next, saved):
+        ...         du = (cell.step * tanh_slope(saved[0]) * ds[0],)
+        ...         return du, du, ds
+        >>> tt.Network(Residual(step=0.2), 3, 16, seed=0).state_size
+        16
+    """
+    if isinstance(gates, type):
+        raise TypeError(f"`@tt.cell` was put on {gates.__name__} without parentheses: write `@tt.cell()` or `@tt.cell(gates=2)`.")
+    for label, count in (("gates", gates), ("states", states)):
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise TypeError(f"`{label}` is {count!r}; it is a number of blocks, a positive integer.")
+
+    def register(cls: type) -> type:
+        _registered[cls.__name__] = _examined(cls, gates, states)
+        cls.__throughtime__ = _registered[cls.__name__]  # type: ignore[attr-defined]  # a NamedTuple class takes new attributes
+        return cls
+
+    return register
+
+
+def spec(instance: Any) -> Spec:
+    """The record of a registered cell, from an instance or the class."""
+    found = getattr(instance, "__throughtime__", None)
+    if not isinstance(found, Spec):
+        raise TypeError(f"{instance!r} is not a cell: register its class with `@tt.cell(gates=…, states=…)` and pass an instance of it.")
+    return found
+
+
+def registered() -> dict[str, type]:
+    """Every cell class of this process by its class name; a class registered again under its name replaces the earlier one."""
+    return {name: record.cls for name, record in _registered.items()}
+
+
+def fields(instance: Any, real: type) -> tuple:
+    """The hyper-parameters of a cell in the precision of the computation."""
+    return tuple(real(value) for value in instance)
+
+
+def _examined(cls: type, gates: int, states: int) -> Spec:
+    name = cls.__name__
+    if not (issubclass(cls, tuple) and hasattr(cls, "_fields")):
+        raise TypeError(f"`{name}` must be a NamedTuple class: write `class {name}(NamedTuple):` with its hyper-parameters as fields.")
+    for function in ("forward", "backward"):
+        if not callable(getattr(cls, function, None)):
+            raise TypeError(f"`{name}` has no `{function}`; a cell needs `forward(cell, x, r, s)` and `backward(cell, ds, s, s_next, saved)`.")
+    emits = hasattr(cls, "emit")
+    if emits != hasattr(cls, "emit_slope"):
+        raise TypeError(f"`{name}` has only one of `emit` and `emit_slope`; what a unit sends and its slope belong together.")
+    # One unit, once, in plain Python: the counts are read off what the functions return.
+    sample: Any = cls(*(default(cls, field) for field in cls._fields))
+    x, r, s = (tuple(np.float64(0.1 * (k + 1)) for k in range(n)) for n in (gates, gates, states))
+    with np.errstate(all="ignore"):
+        s_next, saved = _tuples(name, "forward", sample.forward(x, r, s), "(s_next, saved)", (states, None))
+        dx, dr, _ = _tuples(name, "backward", sample.backward(s, s, s_next, saved), "(dx, dr, ds_prev)", (gates, gates, states))
+        if emits:
+            _tuples(name, "emit_slope", (sample.emit_slope(s),), "one slope for each state", (states,))
+    return Spec(cls, name, gates, states, len(saved), emits, dx is dr)
+
+
+def default(cls: Any, field: str) -> float:
+    """A value for a field: its default, or one half."""
+    value = cls._field_defaults.get(field, 0.5)
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"The field `{field}` of `{cls.__name__}` is {value!r}; the hyper-parameters of a cell are real numbers.")
+    return value
+
+
+def _tuples(name: str, function: str, returned: Any, wanted: str, counts: tuple) -> tuple:
+    """`returned`, if it is a tuple of tuples of the wanted lengths."""
+    right = isinstance(returned, tuple) and len(returned) == len(counts)
+    right = right and all(isinstance(part, tuple) and count in (None, len(part)) for part, count in zip(returned, counts, strict=True))
+    if not right:
+        sizes = ", ".join("any" if count is None else str(count) for count in counts)
+        raise TypeError(f"`{name}.{function}` must return {wanted}, tuples of {sizes} numbers; it returned {returned!r}. "
+                        f"A tuple of one number is written `(u,)`.")
+    return returned
+

@@ -1,0 +1,140 @@
+"""check_cell: does a cell's `backward` belong to its `forward`? Said in words, before a network trains on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .base import Spec, spec
+
+Values = tuple[np.ndarray, ...]
+STEPS = (1e-2, 5e-3, 2.5e-3)  # halved twice: the error of a central difference falls four times each, slope 2
+
+
+def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
+    """Check a cell: finite differences with slope 2, the adjoint identity, and that float32 stays float32.
+
+    At random points of `units` units the derivative that `backward` describes, D, must satisfy, for every direction v and cotangent u,
+
+        (f(p + e v) - f(p - e v)) / 2e = D v + O(e^2),        <u, D v> = <D^T u, v>
+
+    in each of the gates of x, of r and the states. Returns one line of praise. Raises ValueError with a sentence that says which
+    derivative is wrong and by how much, TypeError for what is no cell.
+
+    >>> import throughtime as tt
+    >>> tt.check_cell(tt.GRU())
+    'GRU is right: 3 gates, 1 state, 4 saved; backward agrees with forward.'
+    """
+    record = spec(cell)
+    rng = np.random.default_rng(seed)
+    point = tuple(rng.normal(size=units) for _ in range(2 * record.gates + record.states))
+    with np.errstate(all="ignore"):
+        _check_derivatives(cell, record, point)
+        if record.emits:
+            _check_emit(cell, record, point[2 * record.gates :])
+        _check_precision(cell, record, point)
+    states = "state" if record.states == 1 else "states"
+    gates = "gate" if record.gates == 1 else "gates"
+    return f"{record.name} is right: {record.gates} {gates}, {record.states} {states}, {record.saved} saved; backward agrees with forward."
+
+
+def _split(record: Spec, point: Values) -> tuple[Values, Values, Values]:
+    G = record.gates
+    return point[:G], point[G : 2 * G], point[2 * G :]
+
+
+def _rows(cell: Any, record: Spec, point: Values) -> list[Values]:
+    """The derivative of each next state by every number it depends on, from `backward` fed with unit cotangents."""
+    s = _split(record, point)[2]
+    s_next, saved = cell.forward(*_split(record, point))
+    one, zero = np.ones_like(point[0]), np.zeros_like(point[0])
+    rows = []
+    for i in range(record.states):
+        dx, dr, ds = cell.backward(tuple(one if j == i else zero for j in range(record.states)), s, s_next, saved)
+        rows.append(tuple(np.broadcast_to(value, one.shape) for value in (*dx, *dr, *ds)))
+    return rows
+
+
+def _check_derivatives(cell: Any, record: Spec, point: Values) -> None:
+    rows = _rows(cell, record, point)
+    labels = [f"x[{g}]" for g in range(record.gates)] + [f"r[{g}]" for g in range(record.gates)] + [f"s[{j}]" for j in range(record.states)]
+    for k, label in enumerate(labels):
+        for i in range(record.states):
+            _check_one(
+                lambda e, k=k, i=i: cell.forward(*_split(record, _moved(point, k, e)))[0][i],
+                rows[i][k],
+                f"the derivative of s_next[{i}] with respect to {label}",
+                f"{record.name}.backward",
+            )
+    u = tuple(np.cos(3.0 * j + point[0]) for j in range(record.states))  # any cotangent will do
+    s_next, saved = cell.forward(*_split(record, point))
+    dx, dr, ds = cell.backward(u, _split(record, point)[2], s_next, saved)
+    for value, k, label in zip((*dx, *dr, *ds), range(len(labels)), labels, strict=True):
+        expected = sum(u[i] * rows[i][k] for i in range(record.states))
+        scale = np.abs(expected).max() + 1e-12
+        if not np.allclose(value, expected, rtol=0, atol=1e-10 * scale):
+            raise ValueError(
+                f"{record.name}.backward is not linear in `ds`: for a mixed cotangent its gradient of {label} is off by "
+                f"{np.abs(value - expected).max():.3g}. Every term it returns must carry one factor ds[i]."
+            )
+
+
+def _check_emit(cell: Any, record: Spec, s: Values) -> None:
+    slopes = cell.emit_slope(s)
+    for j in range(record.states):
+        _check_one(
+            lambda e, j=j: cell.emit(_moved(s, j, e)),
+            np.broadcast_to(slopes[j], s[0].shape),
+            f"the slope of what the unit sends with respect to s[{j}]",
+            f"{record.name}.emit_slope",
+        )
+
+
+def _moved(point: Values, k: int, e: float) -> Values:
+    return tuple(value + e if j == k else value for j, value in enumerate(point))
+
+
+def _check_one(function: Any, derivative: np.ndarray, what: str, where: str) -> None:
+    """Central differences at three steps: their errors must fall with slope 2 or be rounding. Points near a kink are left out."""
+    errors = np.array([np.abs((function(e) - function(-e)) / (2 * e) - derivative) for e in STEPS])
+    if np.isnan(errors).any():
+        raise ValueError(f"{where}: {what} is NaN at ordinary arguments (normal random numbers).")
+    scale = np.abs(derivative).max() + np.abs(function(0.0)).max() + 1e-300
+    smooth = errors[-1] <= 1e-3 * scale  # what a wrong formula exceeds almost everywhere, and a kink only beside itself
+    if smooth.mean() < 0.9:
+        worst = int(errors[-1].argmax())
+        slope = (function(STEPS[-1]) - function(-STEPS[-1])) / (2 * STEPS[-1])
+        raise ValueError(
+            f"{where} is wrong: {what} should be {slope[worst]:.6g} by central differences at a random point, and it is {derivative[worst]:.6g}."
+        )
+    errors = errors[:, smooth]
+    rounding = 1e-11 * scale / STEPS[-1]
+    first, last = errors[0].max(), errors[-1].max()
+    if last > rounding and np.log(first / last) / np.log(STEPS[0] / STEPS[-1]) < 1.7:
+        raise ValueError(
+            f"{where} is slightly wrong: the central differences of {what} do not approach it with slope 2, they stay {last:.3g} away."
+        )
+
+
+def _check_precision(cell: Any, record: Spec, point: Values) -> None:
+    """In float32 nothing may become float64: an integer literal, as in `1 - z`, does that in compiled code, `1.0 - z` does not."""
+    for function in ("forward", "backward"):
+        code = getattr(type(cell), function).__code__
+        if any(type(constant) is int for constant in _arithmetic_constants(code)):
+            raise ValueError(
+                f"{record.name}.{function} computes with an integer literal, which makes float32 networks compute in float64: "
+                "write 1.0 for 1 (literals with a point take the network's precision)."
+            )
+
+
+def _arithmetic_constants(code: Any) -> list[Any]:
+    """Integer literals that are not an index: whatever is loaded and not followed at once by a subscription."""
+    import dis  # only this check reads bytecode
+
+    found = []
+    instructions = list(dis.get_instructions(code))
+    for here, after in zip(instructions, instructions[1:], strict=False):
+        if here.opname in ("LOAD_CONST", "LOAD_SMALL_INT") and "SUBSCR" not in after.opname and after.argrepr != "[]":
+            found.append(here.argval)
+    return found

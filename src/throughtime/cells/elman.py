@@ -1,0 +1,60 @@
+"""The vanilla recurrent unit, h' = phi(u), u = W_ih x + b_ih + W_hh h + b_hh (Elman 1990), with four choices of phi.
+
+`tanh` and `relu` are PyTorch's nn.RNN. A step saves u and takes the slope there: 1 - tanh(u)^2 is exactly 0 for |u| > 19 and
+would put -inf into a Lyapunov spectrum.
+"""
+
+from typing import NamedTuple
+
+from ..scalar import relu, relu_slope, sigmoid, sigmoid_slope, tanh, tanh_slope
+from .base import cell
+
+
+@cell()
+class Tanh(NamedTuple):
+    """h' = tanh(u), dh'/du = sech^2 u."""
+
+    def forward(cell, x, r, s):
+        u = x[0] + r[0]
+        return (tanh(u),), (u,)
+
+    def backward(cell, ds, s, s_next, saved):
+        du = (ds[0] * tanh_slope(saved[0]),)
+        return du, du, (0.0,)
+
+
+@cell()
+class Relu(NamedTuple):
+    """h' = max(u, 0), dh'/du = 1 for u > 0 and 0 otherwise."""
+
+    def forward(cell, x, r, s):
+        u = x[0] + r[0]
+        return (relu(u),), (u,)
+
+    def backward(cell, ds, s, s_next, saved):
+        du = (ds[0] * relu_slope(saved[0]),)
+        return du, du, (0.0,)
+
+
+@cell()
+class Linear(NamedTuple):
+    """h' = u, dh'/du = 1."""
+
+    def forward(cell, x, r, s):
+        return (x[0] + r[0],), ()
+
+    def backward(cell, ds, s, s_next, saved):
+        return ds, ds, (0.0,)
+
+
+@cell()
+class Sigmoid(NamedTuple):
+    """h' = sigma(u), dh'/du = sigma(u) sigma(-u) <= 1/4."""
+
+    def forward(cell, x, r, s):
+        u = x[0] + r[0]
+        return (sigmoid(u),), (u,)
+
+    def backward(cell, ds, s, s_next, saved):
+        du = (ds[0] * sigmoid_slope(saved[0]),)
+        return du, du, (0.0,)

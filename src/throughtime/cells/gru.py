@@ -1,0 +1,32 @@
+"""The gated recurrent unit (Cho et al. 2014) in PyTorch's variant: the reset gate acts after the matrix product.
+
+    r = sigma(x_r + r_r),  z = sigma(x_z + r_z)                   x = W_ih input + b_ih,  r = W_hh h + b_hh, blocks r, z, n
+    n = tanh(x_n + r r_n)                                         so b_hn stays inside the reset
+    h' = (1 - z) n + z h
+
+The paper's own formula applies the reset to h before the product, and its z and 1 - z are exchanged.
+"""
+
+from typing import NamedTuple
+
+from ..scalar import sigmoid, sigmoid_slope, tanh, tanh_slope
+from .base import cell
+
+
+@cell(gates=3)
+class GRU(NamedTuple):
+    """h' = (1 - z) n + z h."""
+
+    def forward(cell, x, r, s):
+        reset, update = x[0] + r[0], x[1] + r[1]
+        new = x[2] + sigmoid(reset) * r[2]
+        n = tanh(new)
+        return (n + sigmoid(update) * (s[0] - n),), (reset, update, new, r[2])
+
+    def backward(cell, ds, s, s_next, saved):
+        reset, update, new, inner = saved
+        z = sigmoid(update)
+        dnew = ds[0] * sigmoid(-update) * tanh_slope(new)  # 1 - z as sigma(-u): exact when the gate is nearly closed
+        dreset = dnew * inner * sigmoid_slope(reset)
+        dupdate = ds[0] * (s[0] - tanh(new)) * sigmoid_slope(update)
+        return (dreset, dupdate, dnew), (dreset, dupdate, dnew * sigmoid(reset)), (z * ds[0],)

@@ -1,0 +1,25 @@
+"""The leaky unit: an Elman unit that keeps a part of its state (Jaeger et al. 2007, "leaky integrator" of echo state networks).
+
+    u = W_ih x + b_ih + W_hh h + b_hh
+    h' = (1 - leak) h + leak tanh(u)            leak = 1: the tanh network; leak -> 0: an integrator with time constant 1/leak
+"""
+
+from typing import NamedTuple
+
+from ..scalar import tanh, tanh_slope
+from .base import cell
+
+
+@cell()
+class LeakyTanh(NamedTuple):
+    """h' = (1 - leak) h + leak tanh(u)."""
+
+    leak: float = 0.1
+
+    def forward(cell, x, r, s):
+        u = x[0] + r[0]
+        return (s[0] + cell.leak * (tanh(u) - s[0]),), (u,)
+
+    def backward(cell, ds, s, s_next, saved):
+        du = (cell.leak * tanh_slope(saved[0]) * ds[0],)
+        return du, du, (ds[0] - cell.leak * ds[0],)

@@ -1,0 +1,34 @@
+"""Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000, no peepholes): PyTorch's nn.LSTM.
+
+    i, f, g, o = sigma(u_i), sigma(u_f), tanh(u_g), sigma(u_o)        u = W_ih x + b_ih + W_hh h + b_hh, blocks i, f, g, o
+    c' = f c + i g
+    h' = o tanh(c')
+
+The state of the unit is (h, c). The Jacobian of h alone is not the Jacobian of the recursion.
+"""
+
+from typing import NamedTuple
+
+from ..scalar import sigmoid, sigmoid_slope, tanh, tanh_slope
+from .base import cell
+
+
+@cell(gates=4, states=2)
+class LSTM(NamedTuple):
+    """c' = f c + i g, h' = o tanh(c')."""
+
+    def forward(cell, x, r, s):
+        i, f, g, o = x[0] + r[0], x[1] + r[1], x[2] + r[2], x[3] + r[3]
+        c = sigmoid(f) * s[1] + sigmoid(i) * tanh(g)
+        return (sigmoid(o) * tanh(c), c), (i, f, g, o)
+
+    def backward(cell, ds, s, s_next, saved):
+        i, f, g, o = saved
+        c = s_next[1]
+        do = ds[0] * tanh(c) * sigmoid_slope(o)
+        dc = ds[1] + ds[0] * sigmoid(o) * tanh_slope(c)
+        di = dc * tanh(g) * sigmoid_slope(i)
+        df = dc * s[1] * sigmoid_slope(f)
+        dg = dc * sigmoid(i) * tanh_slope(g)
+        du = (di, df, dg, do)
+        return du, du, (0.0, dc * sigmoid(f))

@@ -1,0 +1,32 @@
+"""The rate unit of theoretical neuroscience (Sompolinsky, Crisanti & Sommers 1988), in steps of leak = dt/tau.
+
+    x' = (1 - leak) x + leak (W_hh tanh(x) + b_hh + W_ih input + b_ih)
+
+The matrix acts on the rate tanh(x), not on the state: the unit sends tanh(x) to the other units, to the next layer and to the
+output, and its state is x alone. A network of N units has N Lyapunov exponents.
+"""
+
+from typing import NamedTuple
+
+from ..scalar import tanh, tanh_slope
+from .base import cell
+
+
+@cell()
+class Rate(NamedTuple):
+    """x' = (1 - leak) x + leak u, u the input of the unit; it sends e = tanh(x)."""
+
+    leak: float = 0.1
+
+    def forward(cell, x, r, s):
+        return (s[0] + cell.leak * (x[0] + r[0] - s[0]),), ()
+
+    def backward(cell, ds, s, s_next, saved):
+        du = (cell.leak * ds[0],)
+        return du, du, (ds[0] - cell.leak * ds[0],)
+
+    def emit(cell, s):
+        return tanh(s[0])
+
+    def emit_slope(cell, s):
+        return (tanh_slope(s[0]),)

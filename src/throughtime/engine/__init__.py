@@ -1,0 +1,1 @@
+"""The sequence loops, once for each device."""

@@ -1,0 +1,262 @@
+"""The engine on the CPU: arrays in, arrays out, for one layer and direction. engine/gpu.py has the same names and signatures.
+
+The caller owns the states, (T+1, B, size), of all layers together; a layer works on the columns from `offset` on.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..cells.base import fields
+from . import threads
+from .build import Kernels, kernels
+from .matmul import packers
+
+Array = np.ndarray
+SMALL = 200_000  # multiply-adds under which a second thread costs more than it saves (waking it takes some 20 microseconds)
+STEP = 30_000  # multiply-adds per step under which meeting once per step costs more than it saves (some 0.3 microseconds)
+RESIDENT = 1 << 20  # bytes of weights that a core keeps near while it walks through time
+
+
+@dataclass
+class Layer:
+    """One direction of one layer unrolled over its input: what the way back needs. Packed weights are made when asked for."""
+
+    cell: Any
+    parameters: tuple[Array, Array, Array, Array]  # w_ih (G*N, I), w_hh (G*N, N), b_ih (G*N,), b_hh (G*N,)
+    x: Array  # flat; row (t, b) begins at x_at + (t*B + b) * x_row
+    x_at: int
+    x_row: int
+    steps: int
+    batch: int
+    states: Array  # (T+1, B, size)
+    offset: int
+    lengths: Array
+    reverse: bool
+    sent: Array  # (T+1, B, N): what the units send, a view of the states where that is h
+    saved: Array  # flat (T, B, P, K*BLOCK)
+
+    @property
+    def kernels(self) -> Kernels:
+        return kernels(self.cell, self.states.dtype)
+
+    @property
+    def fields(self) -> tuple:
+        return fields(self.cell, self.states.dtype.type)
+
+    @property
+    def inputs(self) -> int:
+        return self.parameters[0].shape[1]
+
+    @property
+    def units(self) -> int:
+        return self.parameters[1].shape[1]
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where the rows of x, of this layer's states and of what it sends begin, and how far apart they are."""
+        return self.x_at, self.x_row, self.offset, self.states.shape[2], *_rows_of(self.sent, self.states, self.offset)
+
+
+def _rows_of(sent: Array, states: Array, offset: int) -> tuple[int, int]:
+    return (offset, states.shape[2]) if sent.base is not None else (0, sent.shape[2])
+
+
+def _flat(layer: Layer) -> tuple[Array, Array]:
+    """states and sent as flat arrays, without a copy."""
+    states = layer.states.reshape(-1)
+    return states, states if layer.sent.base is not None else layer.sent.reshape(-1)
+
+
+def unroll(
+    cell: Any, parameters: tuple[Array, Array, Array, Array], x: Array, states: Array, offset: int, lengths: Array | None, reverse: bool
+) -> Layer:
+    """Run one layer over x (T, B, I), from the states that stand at its first time, and fill in the others.
+
+    x is C-contiguous, or a view of such an array that leaves out columns (the h of the layer below).
+    """
+    steps, batch, inputs = x.shape
+    units = parameters[1].shape[1]
+    kernel = kernels(cell, states.dtype)
+    record, size = kernel.record, kernel.sizes
+    panels = -(-units // size.block)
+    if lengths is None:
+        lengths = np.full(batch, steps, np.int64)
+    if record.emits:
+        sent = np.zeros((steps + 1, batch, units), states.dtype)
+        own = states[-1 if reverse else 0, :, offset : offset + record.states * units]
+        sent[-1 if reverse else 0] = cell.emit(tuple(own[:, k * units : (k + 1) * units] for k in range(record.states)))
+    else:
+        sent = states[:, :, offset : offset + units]
+    saved = np.empty(steps * batch * panels * record.saved * size.block, states.dtype)
+    flat, x_at, x_row = _base(x)
+    layer = Layer(cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved)
+    if steps and batch:
+        weights = _packed_forward(layer)
+        own_states, own_sent = _flat(layer)
+        shape = (steps, batch, inputs, units, *layer.places, int(reverse))
+        parts, whole = _divide(layer, batch, steps)
+        threads.run(kernel.unroll, (layer.fields, weights, flat, own_states, own_sent, saved, lengths, shape), parts, whole)
+    return layer
+
+
+def _base(x: Array) -> tuple[Array, int, int]:
+    """A flat array, an offset and a row stride that describe x (T, B, I) without a copy."""
+    if x.flags.c_contiguous:
+        return x.reshape(-1), 0, x.shape[2]
+    base = x.base
+    assert isinstance(base, np.ndarray) and base.flags.c_contiguous and x.strides[2] == x.itemsize
+    start = (x.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // x.itemsize
+    return base.reshape(-1), start, x.strides[1] // x.itemsize
+
+
+def _packed_forward(layer: Layer) -> tuple[Array, Array, Array, Array]:
+    """(w_ih, b_ih, w_hh, b_hh) in panels of the layer's blocks, all gates of a block side by side, zero beyond the last unit."""
+    kernel, units = layer.kernels, layer.units
+    block, gates = kernel.sizes.block, kernel.record.gates
+    panels = -(-units // block)
+    packed = []
+    for matrix in layer.parameters[:2]:
+        out = np.zeros(panels * matrix.shape[1] * kernel.sizes.width, matrix.dtype)
+        packers()["pack_gates"](np.ascontiguousarray(matrix).reshape(-1), gates, units, matrix.shape[1], block, out)
+        packed.append(out)
+    biases = []
+    for bias in layer.parameters[2:]:
+        padded = np.zeros((gates, panels * block), bias.dtype)
+        padded[:, :units] = bias.reshape(gates, units)
+        biases.append(padded.reshape(gates, panels, block).transpose(1, 0, 2).reshape(-1))
+    return packed[0], biases[0], packed[1], biases[1]
+
+
+def _packed_backward(layer: Layer) -> tuple[Array, Array]:
+    """(w_hh, w_ih) transposed, in panels of `back` columns."""
+    kernel, units = layer.kernels, layer.units
+    block, gates, back = kernel.sizes.block, kernel.record.gates, kernel.sizes.back
+    depth = -(-units // block) * kernel.sizes.width
+    packed = []
+    for matrix in (layer.parameters[1], layer.parameters[0]):
+        columns = matrix.shape[1]
+        out = np.zeros(-(-columns // back) * depth * back, matrix.dtype)
+        packers()["pack_transposed"](np.ascontiguousarray(matrix).reshape(-1), gates, units, columns, block, back, out)
+        packed.append(out)
+    return packed[0], packed[1]
+
+
+def _divide(layer: Layer, rows: int, steps: int) -> tuple[list[tuple], tuple]:
+    """The parts of a team: by rows, or, where the weights are large or the rows few, by units in lockstep."""
+    gates, units, inputs = layer.kernels.record.gates, layer.units, layer.inputs
+    whole = (0, rows, 0, units, 0, 1, 0)
+    team = threads.get_num_threads()
+    per_row = gates * units * (units + inputs)
+    if team == 1 or steps * rows * per_row < SMALL:
+        return [whole], whole
+    heavy = per_row * layer.states.itemsize > RESIDENT
+    grain = layer.kernels.sizes.back  # whole panels, forward and back
+    blocks = -(-units // grain)
+    if rows >= 2 * team and not (heavy and blocks >= team):
+        cuts = [rows * k // team for k in range(team + 1)]
+        return [(cuts[k], cuts[k + 1], 0, units, k, team, 0) for k in range(team)], whole
+    team = min(team, blocks)
+    if team > 1 and rows * per_row > STEP:
+        cuts = [min(units, blocks * k // team * grain) for k in range(team + 1)]
+        return [(0, rows, cuts[k], cuts[k + 1], k, team, 1) for k in range(team)], whole
+    return [whole], whole
+
+
+@dataclass
+class Back:
+    """What came back through one layer."""
+
+    parameters: tuple[Array, Array, Array, Array] | None
+    x: Array | None  # (steps, M, I)
+    carry: Array  # (M, S*N): the gradient with respect to the states at the first time
+
+
+def backprop(
+    layer: Layer,
+    carry: Array,
+    grad_output: Array | None = None,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    copies: int = 1,
+    grad_states: Array | None = None,
+    to_weights: bool = True,
+    to_input: bool = True,
+) -> Back:
+    """Back through the layer from states[stop] to states[start]; `carry` (B*copies, S*N) is the gradient at the last of them.
+
+    grad_output (stop-start, B*copies, N) is the gradient of what the layer sends; grad_states (stop-start+1, B*copies, size), if given,
+    receives the gradient of every state in the layer's columns.
+    """
+    stop = layer.steps if stop is None else stop
+    kernel, units, inputs = layer.kernels, layer.units, layer.inputs
+    dtype, M = layer.states.dtype, layer.batch * copies
+    steps = stop - start
+    grads = tuple(np.zeros(p.shape, dtype) for p in layer.parameters) if to_weights else tuple(np.zeros((0,), dtype) for _ in range(4))
+    grad_x = np.zeros((steps, M, inputs) if to_input else (0, M, inputs), dtype)
+    carry = np.array(carry, dtype, order="C").reshape(M, -1)
+    if steps and M:
+        depth = -(-units // kernel.sizes.block) * kernel.sizes.width
+        one = M * depth * dtype.itemsize * (1 if kernel.record.shared else 2)
+        held = layer.saved.nbytes + layer.states.nbytes
+        chunk = max(1, min(steps, max(1 << 20, held // 16) // one, -(-1024 // M)))
+        dr = np.empty(chunk * M * depth, dtype)
+        dx = dr if kernel.record.shared else np.empty_like(dr)
+        g, g_at, g_row = _base(grad_output) if grad_output is not None else (np.zeros(1, dtype), 0, 0)
+        o = np.zeros(1, dtype) if grad_states is None else grad_states.reshape(-1)
+        places = layer.places
+        shape = (start, stop, layer.batch, copies, inputs, units, *places, g_at, g_row, layer.offset, 0 if grad_states is None else grad_states.shape[2])
+        shape += (int(layer.reverse), chunk, int(grad_output is not None), int(grad_states is not None), int(to_input), int(to_weights))
+        states, sent = _flat(layer)
+        parts, whole = _divide(layer, M, steps)
+        flat_grads = tuple(p.reshape(-1) for p in grads)
+        arguments = (layer.fields, _packed_backward(layer), layer.x, states, sent, layer.saved, g, o, grad_x.reshape(-1), flat_grads, carry.reshape(-1))
+        threads.run(kernel.backprop, (*arguments, dr, dx, layer.lengths, shape), parts, whole)
+    elif grad_states is not None:
+        grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
+    return Back(grads if to_weights else None, grad_x if to_input else None, carry)
+
+
+def tangent(
+    layer: Layer, v: Array, vx: Array | None = None, *, start: int, stop: int, copies: int, to_output: bool = False
+) -> tuple[Array, Array | None]:
+    """Perturbations v (B*copies, S*N) of states[start], and vx (stop-start, B*copies, I) of the input, taken to states[stop].
+
+    Returns the perturbations of states[stop] and, if asked, of what the layer sends, (stop-start, B*copies, N).
+    """
+    kernel, units, dtype = layer.kernels, layer.units, layer.states.dtype
+    M, steps = layer.batch * copies, stop - start
+    v = np.array(v, dtype, order="C").reshape(M, -1)
+    out = np.empty((steps, M, units) if to_output else (0, M, units), dtype)
+    if steps and M:
+        sends = np.empty((2, M, units), dtype)
+        sends[0] = sent_tangent(layer, v, start, copies)
+        w_ih, _, w_hh, _ = _packed_forward(layer)
+        states, _ = _flat(layer)
+        x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
+        shape = (start, stop, layer.batch, copies, layer.inputs, units, layer.offset, layer.states.shape[2], int(vx is not None), int(to_output))
+        parts, whole = _divide(layer, M, steps)
+        arguments = (layer.fields, (w_ih, w_hh), states, layer.saved, v.reshape(-1), sends.reshape(-1), x, out.reshape(-1), layer.lengths, shape)
+        threads.run(kernel.tangent, arguments, parts, whole)
+    return v, out if to_output else None
+
+
+def slopes(layer: Layer, t: int) -> tuple:
+    """de/ds of every unit at time t: S arrays (B, N), or numbers where the unit sends h."""
+    units, record = layer.units, layer.kernels.record
+    if not record.emits:
+        return (1.0,) + (0.0,) * (record.states - 1)
+    own = layer.states[t, :, layer.offset :]
+    return layer.cell.emit_slope(tuple(own[:, k * units : (k + 1) * units] for k in range(record.states)))
+
+
+def sent_tangent(layer: Layer, v: Array, t: int, copies: int) -> Array:
+    """The perturbation (M, N) of what the units send at time t, for perturbations v (M, S*N) of their states."""
+    units, M = layer.units, len(v)
+    total = np.zeros((layer.batch, copies, units), v.dtype)
+    for k, slope in enumerate(slopes(layer, t)):
+        part = v[:, k * units : (k + 1) * units].reshape(layer.batch, copies, units)
+        total += (slope[:, None] if isinstance(slope, np.ndarray) else np.asarray(slope, v.dtype)) * part
+    return total.reshape(M, units)

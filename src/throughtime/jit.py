@@ -1,0 +1,117 @@
+"""The only place where compile options are spelt, each with its reason, and where kernels are made and cached.
+
+A kernel of the engine is one plain Python function for all cells. `specialise` makes a compiled copy of it for one cell: the copy
+sees the cell's functions and sizes as its globals. Measured reasons for this way (numba 0.68):
+
+* `cache=True` never hits for a loop that closes over a compiled function or takes one as an argument. Globals do hit.
+* Numba's cache looks at the file of the loop alone: after an edit of the cell in another file the old machine code would run on,
+  silently. So the copy's name carries a digest of everything that its machine code depends on (`fingerprint`).
+* The cell's class stays out of the kernel's signature, which is pickled: a class of a script's `__main__` would never be found again.
+"""
+
+import hashlib
+import types
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from numba import njit
+
+OPTIONS: dict[str, Any] = {
+    "nogil": True,  # threads take their parts of a sequence at the same time
+    "error_model": "numpy",  # Python's check for division by zero would keep loops from being vectorised
+    # fused multiply-add and nothing else: `reassoc` would let the same sum have other bits in another loop, `nnan` and `ninf`
+    # would lose NaN and infinity, and the pointwise loops vectorise without them.
+    "fastmath": {"contract"},
+}
+
+FIXED = {"builtins", "cmath", "math", "numba", "numpy", "scipy"}  # modules whose functions nobody edits between two runs
+
+# The cells' functions are inlined by Numba itself: a callee optimised on its own arrives with small vectors in it and LLVM then
+# leaves the loop around it scalar, 2-3 times slower. (Scalar functions like tanh vectorise as plain callees and compile faster so.)
+inlined = njit(inline="always", **OPTIONS)
+
+
+def specialise(function: Callable, name: str, **names: Any) -> Any:
+    """A compiled copy of `function` that sees `names` as globals, cached on disk under a name that changes with all it depends on."""
+    digest = hashlib.sha256(f"{_sources()} {fingerprint(function)}".encode())
+    for key, value in sorted(names.items()):
+        digest.update(f"{key} {fingerprint(value)}".encode())
+    copy = types.FunctionType(function.__code__, {**function.__globals__, **names}, function.__name__, function.__defaults__)
+    copy.__module__ = function.__module__
+    copy.__qualname__ = f"{function.__name__}-{name}-{digest.hexdigest()[:20]}"
+    copy.__doc__ = function.__doc__
+    try:
+        return njit(cache=True, **OPTIONS)(copy)
+    except RuntimeError:  # no folder to write to, neither beside the package nor in the user's cache: compile in every process
+        return njit(**OPTIONS)(copy)
+
+
+@cache
+def _sources() -> str:
+    """Digest of the library's own compiled code: helpers that kernels call are part of them, and so is the machine they are cut for."""
+    here = Path(__file__).parent
+    files = [here / "jit.py", here / "scalar.py", *sorted((here / "engine").glob("*.py"))]
+    return hashlib.sha256(b"\0".join([numba.__version__.encode(), *(file.read_bytes() for file in files)])).hexdigest()
+
+
+def fingerprint(value: Any) -> str:
+    """A text that changes whenever the code of `value`, or of anything that it calls, changes."""
+    return hashlib.sha256("\n".join(_parts(value, set())).encode()).hexdigest()
+
+
+def _parts(value: Any, seen: set[int]) -> list[str]:
+    value = getattr(value, "py_func", value)  # the Python function of a Numba dispatcher
+    if isinstance(value, types.FunctionType):
+        if id(value) in seen:
+            return [value.__qualname__]
+        seen.add(id(value))
+        found = [repr(value.__defaults__), *_parts(value.__code__, seen)]
+        reached: list[Any] = [cell.cell_contents for cell in value.__closure__ or ()]
+        names = _names(value.__code__)
+        for name in names:
+            if name in value.__globals__:
+                reached.append(value.__globals__[name])
+        for module in [item for item in reached if isinstance(item, types.ModuleType) and item.__name__.split(".")[0] not in FIXED]:
+            reached += [vars(module)[name] for name in names if name in vars(module)]
+        for item in reached:
+            found += _parts(item, seen)
+        return found
+    if isinstance(value, types.CodeType):
+        found = [value.co_code.hex(), repr(value.co_names), repr(value.co_varnames)]
+        for constant in value.co_consts:
+            found += _parts(constant, seen)
+        return found
+    if isinstance(value, types.ModuleType):
+        return [value.__name__]
+    if isinstance(value, type):
+        return [value.__qualname__]
+    if isinstance(value, tuple):
+        return [part for item in value for part in _parts(item, seen)]
+    if isinstance(value, np.ndarray):
+        return [str(value.dtype), str(value.shape), value.tobytes().hex()]
+    return [type(value).__name__, repr(value)]
+
+
+def _names(code: types.CodeType) -> list[str]:
+    found = list(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            found += _names(constant)
+    return found
+
+
+def in_precision(function: Callable, real: type) -> Callable:
+    """A copy of a cell's function whose floating-point literals have the type `real`: `0.5 * x` in float32 stays in float32."""
+    if real is np.float64:
+        return function
+    code = function.__code__
+    constants = tuple(real(value) if type(value) is float else value for value in code.co_consts)
+    copy = types.FunctionType(
+        code.replace(co_consts=constants), function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
+    return copy

@@ -1,0 +1,283 @@
+"""Unrolled: a network unfolded over one input, and the ways through it: back (BPTT), and with perturbations either way.
+
+Dimensions: T time steps, B sequences, I inputs, N units, L layers, D directions, S the state size of the whole network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .cells.base import spec
+from .engine import cpu
+from .network import Network
+
+Array = np.ndarray
+MOST_BYTES = 1 << 25  # of the perturbations that pass from layer to layer; longer windows go in pieces
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What backpropagation gives: the gradient of the loss with respect to everything it depends on.
+
+    parameters     dict, as network.parameters
+    input          in the shape of x
+    initial_state  as final_state: h, or (h, c)
+    states         (T+1, B, S): dL/ds_t, through every way on which s_t acts on the loss
+    """
+
+    parameters: dict[str, Array]
+    input: Array
+    initial_state: Array | tuple[Array, ...]
+    states: Array
+
+    def __repr__(self) -> str:
+        norm = np.sqrt(sum(float((g.astype(float) ** 2).sum()) for g in self.parameters.values()))
+        return f"Gradients of {', '.join(self.parameters)}: norm {norm:.6g}; also .input, .initial_state, .states"
+
+
+class Unrolled:
+    """A network unfolded over one input; made by `network.unroll(x)`. It keeps its own copies of the input and of the parameters.
+
+    output       (T, B, N*D), or (T, N*D) for one sequence, or (B, T, N*D) with batch_first: what the last layer sends; 0 in padding
+    final_state  h, of an LSTM (h, c), each (L*D, B, N) or (L*D, N): every sequence's state at its own end
+    states       (T+1, B, S): s_0, the initial state, to s_T; layer 0 (h, then c), [layer 0 reverse], layer 1, ...
+                 After a sequence's end its state stands still. The reverse direction's entry t is its state between inputs t-1 and
+                 t, come from the right: it starts at the sequence's end and states[0] is its last.
+    lengths      (B,) or None
+
+    output and states are read-only views of what the way back needs; copy them to change them.
+    """
+
+    def __init__(self, network: Network, x: Any, state: Any = None, lengths: Any = None) -> None:
+        self.network = network
+        self.input, self._had_batch = checks.sequence(x, network)
+        T, B, _ = self.input.shape
+        self.lengths = checks.lengths(lengths, T, B)
+        initial = checks.state(state, network, B, self._had_batch)
+        states = np.empty((T + 1, B, network.state_size), network.dtype)
+        self._layers: list[list[cpu.Layer]] = []
+        reaching = self.input
+        for k in range(network.num_layers):
+            directions = []
+            for d in range(network.num_directions):
+                offset = self._columns(k, d).start
+                states[-1 if d else 0, :, self._columns(k, d)] = initial[:, self._columns(k, d)]
+                weights = tuple(np.array(p) for p in network.layer(k, bool(d)))
+                directions.append(cpu.unroll(network.cell, weights, reaching, states, offset, self.lengths, bool(d)))
+            self._layers.append(directions)
+            sent = [layer.sent[:-1] if layer.reverse else layer.sent[1:] for layer in directions]
+            reaching = sent[0] if len(sent) == 1 else np.concatenate(sent, axis=2)
+        if self.lengths is not None:
+            reaching = np.where((np.arange(T)[:, None] < self.lengths)[:, :, None], reaching, network.dtype.type(0))
+        self.states = _read_only(states)
+        self.output = _read_only(self._outside(reaching))
+
+    @property
+    def steps(self) -> int:
+        """T, the time steps."""
+        return len(self.input)
+
+    @property
+    def final_state(self) -> Array | tuple[Array, ...]:
+        """h, or (h, c), each (L*D, B, N), or (L*D, N) for one sequence: the state of each sequence at its own end."""
+        last = [self.states[0 if d else -1, :, self._columns(k, d)] for k, d in self._blocks()]
+        return self._as_state(np.stack(last, axis=1))
+
+    def backprop(self, grad_output: Any = None, grad_final_state: Any = None, window: int | None = None) -> Gradients:
+        """Backpropagation through time: the gradient of a loss L from dL/doutput and dL/dfinal_state.
+
+            dL/ds_t = (ds_{t+1}/ds_t)^T dL/ds_{t+1} + (doutput_t/ds_t)^T dL/doutput_t
+
+        grad_output has the shape of `output`, grad_final_state that of `final_state`; at least one is given. With `window=k` (truncated
+        BPTT) the loss at time t flows back through at most k steps, t, t-1, ..., t-k+1, of all layers, for every t: not in blocks.
+        The work then grows with k. Source: Werbos (1990), Williams & Peng (1990) for the window (their BPTT(h) with h = k).
+
+        ValueError or TypeError if a gradient does not fit, or `window` is no positive integer or the network bidirectional with it.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("tanh", 2, 8, seed=0).unroll(np.ones((20, 2)))
+        >>> run.backprop(np.ones((20, 8))).parameters["weight_hh_l0"].shape
+        (8, 8)
+        """
+        g, at_end = checks.output_gradient(grad_output, self), checks.state_gradient(grad_final_state, self)
+        if g is None and at_end is None:
+            raise ValueError("There is no gradient to send back: pass `grad_output` in the shape of `run.output`, `grad_final_state`, or both.")
+        if at_end is None:
+            at_end = np.zeros((self.input.shape[1], self.network.state_size), self.network.dtype)
+        if window is None:
+            return self._backprop(g, at_end)
+        if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1:
+            raise ValueError(f"`window` is {window!r}; it is a number of time steps, at least 1, or None for the full gradient.")
+        if self.network.bidirectional:
+            raise ValueError("`window` has no meaning for a bidirectional network: its reverse half runs against time. Leave it out.")
+        if window >= self.steps:
+            return self._backprop(g, at_end)
+        from .truncated import backprop  # late, because it stands above this file
+
+        return backprop(self, g, at_end, int(window))
+
+    def _backprop(self, g: Array | None, carry: Array) -> Gradients:
+        states = np.zeros(self.states.shape, self.network.dtype)
+        parameters: dict[str, Array] = {}
+        initial = np.empty_like(carry)
+        for k in reversed(range(self.network.num_layers)):
+            reached: Array | None = None
+            for d, layer in enumerate(self._layers[k]):
+                columns, n = self._columns(k, d), self.network.hidden_size
+                part = g if g is None else g[:, :, d * n : (d + 1) * n]
+                back = cpu.backprop(layer, carry[:, columns], part, grad_states=states)
+                initial[:, columns] = back.carry
+                self._name(parameters, k, d, back.parameters)
+                reached = back.x if reached is None else reached + back.x
+            g = reached
+        assert g is not None
+        in_order = {name: parameters[name] for name in self.network.parameters}
+        return Gradients(in_order, self._outside(g), self._as_state(initial.reshape(len(initial), -1, self._own)), states)
+
+    def jvp(self, v: Any, start: int, stop: int) -> Array:
+        """Perturbations of states[start] taken forward to states[stop]: J_stop ... J_{start+1} v, J_t = ds_t/ds_{t-1} on the full state.
+
+        v is (B, S), or (B, S, K) for K perturbations at once; the result has the same shape. ValueError if it does not fit, if not
+        0 <= start <= stop <= T, or if the network is bidirectional.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("lstm", 2, 8, seed=0).unroll(np.ones((20, 2)))
+        >>> run.jvp(np.ones((1, 16)), 0, 20).shape
+        (1, 16)
+        """
+        rows, copies, back = self._perturbation("v", v, start, stop)
+        piece = self._piece(rows)
+        for a in range(start, stop, piece):
+            b, reaching = min(a + piece, stop), None
+            for k, (layer,) in enumerate(self._layers):
+                above = k + 1 < len(self._layers)
+                columns = self._columns(k, 0)
+                rows[:, columns], reaching = cpu.tangent(layer, rows[:, columns], reaching, start=a, stop=b, copies=copies, to_output=above)
+        return back(rows)
+
+    def vjp(self, u: Any, start: int, stop: int) -> Array:
+        """Cotangents of states[stop] taken back to states[start]: J_{start+1}^T ... J_stop^T u, on the full state.
+
+        u is (B, S), or (B, S, K) for K cotangents at once; the result has the same shape. ValueError as for `jvp`.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 2)))
+        >>> u, v = np.ones((1, 8)), np.arange(8.0)[None]
+        >>> bool(np.isclose((run.vjp(u, 0, 20) * v).sum(), (u * run.jvp(v, 0, 20)).sum()))
+        True
+        """
+        rows, copies, back = self._perturbation("u", u, start, stop)
+        piece = self._piece(rows)
+        for b in range(stop, start, -piece):
+            a, reaching = max(b - piece, start), None
+            for k in reversed(range(len(self._layers))):
+                columns = self._columns(k, 0)
+                step = cpu.backprop(
+                    self._layers[k][0], rows[:, columns], reaching, start=a, stop=b, copies=copies, to_weights=False, to_input=k > 0
+                )
+                rows[:, columns], reaching = step.carry, step.x
+        return back(rows)
+
+    def jacobian(self, t: int) -> Array:
+        """(B, S, S): ds_t/ds_{t-1} for t = 1 ... T, on the full state of all layers; rows are outputs, columns inputs.
+
+        ValueError if t is out of range or the network is bidirectional.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("linear", 2, 3, seed=0).unroll(np.ones((5, 2)))
+        >>> bool(np.allclose(run.jacobian(1)[0], run.network.parameters["weight_hh_l0"]))
+        True
+        """
+        self._one_way("A Jacobian")
+        if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= self.steps:
+            raise ValueError(f"`t` is {t!r}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}.")
+        B, S = self.states.shape[1:]
+        return self.jvp(np.broadcast_to(np.eye(S, dtype=self.network.dtype), (B, S, S)), int(t) - 1, int(t))
+
+    def output_cotangent(self, t: int, g: Any) -> Array:
+        """(B, S): the gradient of states[t], t = 1 ... T, by itself caused by the gradient g (B, N) of the output after input t-1."""
+        self._one_way("The cotangent of one state")
+        g = checks.array("g", g, {"batch": self.states.shape[1], "hidden_size": self.network.hidden_size}, self.network.dtype)
+        out, layer, n = np.zeros(self.states.shape[1:], self.network.dtype), self._layers[-1][0], self.network.hidden_size
+        for j, slope in enumerate(cpu.slopes(layer, t)):
+            out[:, layer.offset + j * n : layer.offset + (j + 1) * n] = slope * g
+        if self.lengths is not None:
+            out[t > self.lengths] = 0
+        return out
+
+    def __repr__(self) -> str:
+        T, B, S = self.states.shape
+        return f"{self.network!r} unrolled over {T - 1} steps of {B} sequences; state size {S}"
+
+    # ------------------------------------------------------------------------------------------ places and shapes
+
+    @property
+    def _own(self) -> int:
+        """Numbers in the state of one layer and direction."""
+        return spec(self.network.cell).states * self.network.hidden_size
+
+    def _columns(self, k: int, d: int) -> slice:
+        place = (k * self.network.num_directions + d) * self._own
+        return slice(place, place + self._own)
+
+    def _blocks(self) -> list[tuple[int, int]]:
+        return [(k, d) for k in range(self.network.num_layers) for d in range(self.network.num_directions)]
+
+    def _outside(self, own: Array) -> Array:
+        """(T, B, .) as the user sees it."""
+        if not self._had_batch:
+            return own[:, 0]
+        return own.swapaxes(0, 1) if self.network.batch_first else own
+
+    def _as_state(self, blocks: Array) -> Array | tuple[Array, ...]:
+        """(B, L*D, S*N) as h, or (h, c), in PyTorch's shapes."""
+        n = self.network.hidden_size
+        parts = [np.ascontiguousarray(blocks[:, :, j * n : (j + 1) * n].swapaxes(0, 1)) for j in range(self._own // n)]
+        parts = parts if self._had_batch else [part[:, 0] for part in parts]
+        return parts[0] if len(parts) == 1 else tuple(parts)
+
+    def _name(self, parameters: dict[str, Array], k: int, d: int, grads: Any) -> None:
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if self.network.bias else ("weight_ih", "weight_hh")
+        for name, grad in zip(names, grads, strict=False):
+            parameters[f"{name}_l{k}{'_reverse' if d else ''}"] = grad
+
+    def _one_way(self, what: str) -> None:
+        if self.network.bidirectional:
+            raise ValueError(
+                f"{what} has no meaning for a bidirectional network: its reverse half runs against time, so states[t] is not a function "
+                "of states[t-1]. Build the network with `bidirectional=False`, or use `run.backprop`."
+            )
+
+    def _perturbation(self, name: str, value: Any, start: int, stop: int) -> tuple[Array, int, Any]:
+        """The perturbations as rows (B*K, S), K, and the way back to the shape in which they came."""
+        self._one_way("A product with Jacobians")
+        for label, t in (("start", start), ("stop", stop)):
+            if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 0 <= t <= self.steps:
+                raise ValueError(f"`{label}` is {t!r}; times of states go from 0 to T = {self.steps}.")
+        if start > stop:
+            raise ValueError(f"`start` is {start} and `stop` is {stop}; perturbations go from states[start] to states[stop], start <= stop.")
+        B, S = self.states.shape[1:]
+        given, had_copies = checks.perturbation(name, value, B, S, self.network.dtype)
+        K = given.shape[2]
+        rows = np.array(given.transpose(0, 2, 1), order="C").reshape(B * K, S)
+
+        def back(rows: Array) -> Array:
+            out = rows.reshape(B, K, S).transpose(0, 2, 1)
+            return np.ascontiguousarray(out) if had_copies else np.ascontiguousarray(out[:, :, 0])
+
+        return rows, K, back
+
+    def _piece(self, rows: Array) -> int:
+        if len(self._layers) == 1:
+            return max(1, self.steps)
+        return max(1, MOST_BYTES // max(1, len(rows) * self.network.hidden_size * rows.itemsize))
+
+
+def _read_only(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view
