@@ -79,7 +79,8 @@ def cell(value: Any) -> Any:
     """A cell: an instance of a registered cell class as it is, a name of CELLS as that cell with its default fields."""
     if isinstance(value, str):
         if value in registered() and value not in CELLS:
-            raise TypeError(f'`cell` is "{value}", the name of a registered class; pass an instance of it: {value}().')
+            own = next((f'write "{name}"' for name, cls in CELLS.items() if cls.__name__ == value), "")
+            raise TypeError(f'`cell` is "{value}", the name of a class; {own or f"pass an instance of it: {value}()"}.')
         return CELLS[known("cell", value, CELLS)]()
     if isinstance(value, type):
         raise TypeError(f"`cell` is the class {value.__name__}; pass an instance: {value.__name__}().")

@@ -84,7 +84,9 @@ def uniform() -> Initialiser:
 
     With it W_hh has gain 1/√3: σ² = 1/(3N). Source: torch.nn.RNNBase.reset_parameters.
 
-        tt.Network("gru", 3, 64, init=tt.init.uniform(), seed=0)
+        >>> import throughtime as tt
+        >>> bool(abs(tt.Network("gru", 3, 64, init=tt.init.uniform()).parameters["bias_hh_l0"]).max() <= 1 / 8)
+        True
     """
     return _Uniform()
 
@@ -95,7 +97,10 @@ def gaussian(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.
     N hidden units, I inputs of the layer. The random network of Sompolinsky, Crisanti & Sommers (1988): chaotic for
     tanh at gain > 1. bias_std goes to bias_ih, bias_hh is 0. ValueError if a number is not finite or bias_std < 0.
 
-        tt.Network("tanh", 3, 500, init=tt.init.gaussian(gain=2.0), seed=0)
+        >>> import throughtime as tt
+        >>> net = tt.Network("tanh", 3, 400, init=tt.init.gaussian(gain=2.0), seed=0)
+        >>> round(float(net.parameters["weight_hh_l0"].std()), 3)  # 2/√400
+        0.1
     """
     return _blocks(_gaussian, gain, input_gain, bias_std)
 
@@ -106,7 +111,10 @@ def orthogonal(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 
     Every singular value of a block is |gain|. Q from the QR of a Gaussian matrix, its columns times the signs of R's
     diagonal, without which it is not uniform (Haar): Mezzadri, Notices of the AMS 54 (2007) 592.
 
-        tt.Network("linear", 3, 64, init=tt.init.orthogonal(), seed=0)
+        >>> import numpy as np, throughtime as tt
+        >>> w = tt.Network("linear", 3, 64, init=tt.init.orthogonal(gain=2.0)).parameters["weight_hh_l0"]
+        >>> bool(np.allclose(w.T @ w, 4 * np.eye(64)))
+        True
     """
     return _blocks(_orthogonal, gain, input_gain, bias_std)
 
@@ -116,7 +124,10 @@ def identity(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.
 
     With the cell "relu" the IRNN of Le, Jaitly & Hinton (2015), arXiv:1504.00941.
 
-        tt.Network("relu", 3, 64, init=tt.init.identity(), seed=0)
+        >>> import throughtime as tt
+        >>> tt.Network("relu", 3, 2, init="identity").parameters["weight_hh_l0"]
+        array([[1., 0.],
+               [0., 1.]])
     """
     return _blocks(lambda n, rng: np.eye(n), gain, input_gain, bias_std)
 
@@ -128,7 +139,9 @@ def forget_bias(value: float, base: Initialiser | str = "uniform") -> Initialise
     .69 at 0, .31 at 1, .049 at 3 (Tallec & Ollivier 2018, arXiv:1804.11188). ValueError from Network for any other
     cell and with bias=False.
 
-        tt.Network("lstm", 3, 64, init=tt.init.forget_bias(3.0), seed=0)
+        >>> import throughtime as tt
+        >>> tt.Network("lstm", 3, 2, init=tt.init.forget_bias(3.0)).parameters["bias_ih_l0"][2:4]
+        array([3., 3.])
     """
     return _ForgetBias(arguments.real("value", value), initialiser(base, name="base"))
 

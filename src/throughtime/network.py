@@ -25,36 +25,39 @@ class Network:
 
     unit by unit; the next layer's input is emit(s_t), of both directions side by side where there are two.
 
-    Arguments
-        cell            a name (tanh, relu, linear, sigmoid, leaky_tanh, rate, lstm, gru) or an instance of a cell
-        input_size      I, the inputs per time step
-        hidden_size     N, the units per layer and direction
-        num_layers      L
-        bidirectional   a second set of units in every layer reads the sequence from its end; D = 2, otherwise 1
-        bias            whether there are b_ih and b_hh; both are 0 without
-        batch_first     input and output are (batch, time, …) and not (time, batch, …); states are not touched
-        dtype           "float64" or "float32": of the parameters and of the arithmetic
-        init            an initialiser (throughtime.init) or the name of one; default U(−1/√N, 1/√N)
-        seed            of the initial parameters: None, an integer, or a numpy Generator, which is drawn from
+    Args:
+        cell: a name (tanh, relu, linear, sigmoid, leaky_tanh, rate, lstm, gru) or an instance of a cell.
+        input_size: I, the inputs per time step.
+        hidden_size: N, the units per layer and direction.
+        num_layers: L.
+        bidirectional: whether a second set of units in every layer reads the sequence from its end: D = 2, otherwise 1.
+        bias: whether there are b_ih and b_hh; without, both are 0.
+        batch_first: input and output are (batch, time, …) instead of (time, batch, …); states are not touched.
+        dtype: "float64" or "float32", of the parameters and of the arithmetic.
+        init: an initialiser (throughtime.init), or the name of one; by default U(−1/√N, 1/√N).
+        seed: of the initial parameters: None, a whole number, or a numpy Generator, which is drawn from.
 
-    Attributes
-        parameters      dict name -> writable array, by PyTorch's names: weight_ih_l0 (G*N, I), weight_hh_l0 (G*N, N),
-                        bias_ih_l0, bias_hh_l0 (G*N,), the same with _reverse, then l1, …; G gates, their blocks one
-                        after another; rows are outputs. Change the arrays in place or put others there: the next unroll
-                        uses, and checks, what it finds.
-        shapes          dict name -> shape of these
-        state_size      S = L*D*N*states: all that the network remembers
-        num_directions  D
-    and every argument but init and seed under its own name.
+    Attributes:
+        parameters: dict name -> writable array, by PyTorch's names: weight_ih_l0 (G*N, I), weight_hh_l0 (G*N, N),
+            bias_ih_l0 and bias_hh_l0 (G*N,), the same with _reverse, then l1, …; rows are outputs, the blocks of the G
+            gates one after another. Change the arrays in place, or put others there: the next unroll uses, and
+            checks, what it finds.
+        shapes: dict name -> shape of these.
+        state_size: S = L*D*N*states, the numbers that the network carries from step to step.
+        num_directions: D.
+        Every argument but init and seed is there under its own name too.
 
-    Raises TypeError or ValueError, in words, for arguments that mean nothing.
+    Raises:
+        TypeError: for an argument of the wrong kind.
+        ValueError: for one of the right kind that means nothing, such as an unknown name.
 
-    >>> import numpy as np, throughtime as tt
-    >>> net = tt.Network("lstm", input_size=3, hidden_size=16, seed=0)
-    >>> net
-    Network(LSTM(), input_size=3, hidden_size=16, dtype="float64", 1,344 parameters)
-    >>> net.unroll(np.zeros((10, 2, 3))).output.shape
-    (10, 2, 16)
+    Example:
+        >>> import numpy as np, throughtime as tt
+        >>> net = tt.Network("lstm", input_size=3, hidden_size=16, seed=0)
+        >>> net
+        Network(LSTM(), input_size=3, hidden_size=16, dtype="float64", 1,344 parameters)
+        >>> net.unroll(np.zeros((10, 2, 3))).output.shape
+        (10, 2, 16)
     """
 
     def __init__(
@@ -130,9 +133,8 @@ class Network:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Copy parameters from a mapping of NumPy arrays, lists, torch tensors or anything else with `__array__`.
 
-        All names have to be there and no others, in the right shapes; values are cast to the network's
-        dtype. If anything is wrong, one ValueError names all of it and no parameter is changed. The arrays in `parameters`
-        stay the same objects.
+        All names have to be there and no others, in the right shapes; values are cast to the network's dtype. If
+        anything is wrong, one ValueError names all of it and nothing is changed. `parameters` are filled in place.
 
         >>> import throughtime as tt
         >>> net = tt.Network("tanh", 3, 4)

@@ -125,6 +125,8 @@ def _network(archive: zipfile.ZipFile, header: dict[str, Any]) -> Network:
         sizes = {key: header[key] for key in ARGUMENTS}
         for key in ("input_size", "hidden_size", "num_layers"):
             arguments.size(key, sizes[key])
+        for key in ("bidirectional", "bias", "batch_first"):
+            arguments.flag(key, sizes[key])
         dtype = arguments.float_type(header["dtype"])
         digest = header["sha256"]
     except (KeyError, TypeError, ValueError) as error:
