@@ -91,6 +91,9 @@ def test_changed_and_replaced_parameters_are_used():
     assert net.layer(0)[1].flags.c_contiguous
     net.parameters["weight_hh_l0"].flags.writeable = False
     np.testing.assert_array_equal(net.unroll(x).output, before)
+    net.parameters["weight_hh_l0"] = net.parameters["weight_hh_l0"].view(np.memmap)
+    np.testing.assert_array_equal(net.unroll(x).output, before)
+    assert type(net.layer(0)[1]) is np.ndarray
 
 
 @pytest.mark.parametrize(
@@ -201,6 +204,15 @@ def test_load_state_dict_casts_to_the_networks_dtype():
     with np.errstate(over="ignore"):
         assert_same(single, {name: value.astype("float32") for name, value in net.parameters.items()})
     assert np.isinf(single.parameters["bias_ih_l0"][0])
+
+
+def test_load_state_dict_of_an_npz(tmp_path):
+    net = tt.Network("gru", 2, 3, seed=0)
+    np.savez(tmp_path / "net.npz", **net.state_dict())
+    target = other(net)
+    with np.load(tmp_path / "net.npz") as values:
+        target.load_state_dict(values)
+    assert_same(target, net.parameters)
 
 
 def test_load_state_dict_of_torch_tensors(torch):

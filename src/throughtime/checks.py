@@ -82,8 +82,8 @@ def array(
 
 
 def compact(found: Array) -> Array:
-    """C-contiguous, aligned and writable: as it is, or a copy. Numba would compile another kernel for other kinds."""
-    return np.require(found, requirements=["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"])
+    """A plain array, C-contiguous, aligned, writable: as it is, or a copy. Numba would compile another kernel for others."""
+    return np.require(found, requirements=["C_CONTIGUOUS", "ALIGNED", "WRITEABLE", "ENSUREARRAY"])
 
 
 def symbolic(shape: Mapping[str, int | None]) -> str:

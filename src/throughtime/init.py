@@ -165,7 +165,7 @@ def initialiser(value: Any, name: str = "init") -> Initialiser:
             f"`{name}` is {arguments.kind(value)}; expected a name ({', '.join(NAMED)}), an "
             "initialiser such as throughtime.init.gaussian(gain=1.5), or your own function of (network, rng)."
         )
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def _gaussian(n: int, rng: np.random.Generator) -> np.ndarray:
