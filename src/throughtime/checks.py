@@ -82,7 +82,7 @@ def array(
 
 
 def compact(found: Array) -> Array:
-    """A plain array, C-contiguous, aligned, writable: as it is, or a copy. Numba would compile another kernel for others."""
+    """A plain array, C-contiguous, aligned, writable: as it is, or a copy. Numba would compile anew for others."""
     return np.require(found, requirements=["C_CONTIGUOUS", "ALIGNED", "WRITEABLE", "ENSUREARRAY"])
 
 
