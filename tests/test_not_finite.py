@@ -1,4 +1,4 @@
-"""NaN and inf go through the network as arithmetic says, stay in their own sequence, and are never read from padding."""
+"""NaN and inf go through a network as arithmetic says, stay in their own sequence, and are not read from padding."""
 
 import numpy as np
 import pytest
