@@ -18,7 +18,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import njit
+from numba import cfunc, njit
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,  # threads take their parts of a sequence at the same time
@@ -37,6 +37,29 @@ inlined = njit(inline="always", **OPTIONS)
 
 def specialise(function: Callable, name: str, **names: Any) -> Any:
     """A compiled copy of `function` that sees `names` as globals, cached on disk under a name that changes with all it depends on."""
+    copy = _copy(function, name, names)
+    try:
+        return njit(cache=True, **OPTIONS)(copy)
+    except RuntimeError:  # no folder to write to, neither beside the package nor in the user's cache: compile in every process
+        return njit(**OPTIONS)(copy)
+
+
+def address_of(function: Callable, name: str, signature: Any, **names: Any) -> int:
+    """The same for a function that compiled code calls by its address, as C calls a function."""
+    copy = _copy(function, name, names)
+    options = {key: value for key, value in OPTIONS.items() if key != "nogil"}
+    try:
+        made = cfunc(signature, cache=True, **options)(copy)
+    except RuntimeError:
+        made = cfunc(signature, **options)(copy)
+    _kept.append(made)  # its machine code must outlive the address
+    return made.address
+
+
+_kept: list[Any] = []
+
+
+def _copy(function: Callable, name: str, names: dict[str, Any]) -> types.FunctionType:
     digest = hashlib.sha256(f"{_sources()} {fingerprint(function)}".encode())
     for key, value in sorted(names.items()):
         digest.update(f"{key} {fingerprint(value)}".encode())
@@ -44,10 +67,7 @@ def specialise(function: Callable, name: str, **names: Any) -> Any:
     copy.__module__ = function.__module__
     copy.__qualname__ = f"{function.__name__}-{name}-{digest.hexdigest()[:20]}"
     copy.__doc__ = function.__doc__
-    try:
-        return njit(cache=True, **OPTIONS)(copy)
-    except RuntimeError:  # no folder to write to, neither beside the package nor in the user's cache: compile in every process
-        return njit(**OPTIONS)(copy)
+    return copy
 
 
 @cache

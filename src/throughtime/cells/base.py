@@ -92,11 +92,6 @@ def registered() -> dict[str, type]:
     return {name: record.cls for name, record in _registered.items()}
 
 
-def fields(instance: Any, real: type) -> tuple:
-    """The hyper-parameters of a cell in the precision of the computation."""
-    return tuple(real(value) for value in instance)
-
-
 def _examined(cls: type, gates: int, states: int) -> Spec:
     name = cls.__name__
     if not (issubclass(cls, tuple) and hasattr(cls, "_fields")):

@@ -1,89 +1,126 @@
-"""From a cell to its compiled loops: sizes, the cell's functions, and one dispatcher for each loop, made at first use."""
+"""From a cell to its compiled parts, each made at first use and cached on disk.
+
+The loops are compiled for a shape (gates, states, saved, ...), the pointwise functions for a cell: vanilla units of all kinds share
+one loop, and a new cell costs the compilation of a few lines.
+"""
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
+import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
 from ..cells.base import Spec, spec
-from ..jit import fingerprint, in_precision, inlined, specialise
-from . import loops
+from ..jit import address_of, fingerprint, in_precision, inlined, specialise
+from . import loops, pointwise
 from .matmul import packers, products
 from .tile import lanes
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How a cell is cut into blocks. A panel holds the G gates of a block side by side: some 3 to 4 vectors wide, so that a tile
-    that fills the registers with sums reads little per multiplication."""
+class Shape:
+    """All that the loops know of a cell, and how they cut it into blocks.
 
-    block: int  # units worked on together
-    width: int  # G * block, columns of a panel of packed weights
-    vectors: int  # of such a row
-    back: int  # columns of a panel of the transposed weights, 2 vectors
+    A panel of weights holds the G gates of a block side by side, some 3 to 4 vectors: a tile that fills the registers with sums then
+    reads little per multiplication.
+    """
+
+    dtype: np.dtype
+    gates: int
+    states: int
+    saved: int
+    emits: bool
+    shared: bool
+
+    @property
+    def block(self) -> int:
+        """Units worked on together."""
+        return lanes(self.dtype) * (1 if self.gates > 2 else 2)
+
+    @property
+    def width(self) -> int:
+        """Columns of a panel of packed weights."""
+        return self.gates * self.block
+
+    @property
+    def back(self) -> int:
+        """Columns of a panel of the transposed weights: 2 vectors."""
+        return 2 * lanes(self.dtype)
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The upper-case names of loops.py and pointwise.py."""
+        G, S, U = self.gates, self.states, self.block
+        parts = {"X": G, "R": G, "S0": S, "S1": S, "KEEP": self.saved, "E": 1, "DS": S, "DX": G, "DR": G, "DP": S, "V": S}
+        places, end = {}, 0
+        for name, blocks in (parts | {"C": S * (2 * G + S), "SLOPE": S}).items():
+            places[name], end = end, end + blocks * U
+        sizes = {"BLOCK": U, "WIDTH": self.width, "BACK": self.back, "KEPT": self.saved * U, "SIZE": (2 * G + S) * U, "END": end}
+        return places | sizes | {"GATES": G, "STATES": S, "SAVED": self.saved, "EMITS": self.emits, "SHARED": self.shared}
+
+    @property
+    def name(self) -> str:
+        flags = "e" * self.emits + "s" * self.shared
+        return f"{self.gates}{self.states}{self.saved}{flags}-{self.dtype.name}"
 
 
-def sizes(record: Spec, dtype: Any) -> Sizes:
-    lane = lanes(dtype)
-    block = lane if record.gates > 2 else 2 * lane
-    return Sizes(block, record.gates * block, record.gates * block // lane, 2 * lane)
+@cache
+def loop(shape: Shape, name: str) -> Any:
+    """A function of loops.py, compiled for a shape."""
+    function = getattr(loops, name)
+    back = products(2, shape.dtype)
+    names: dict[str, Any] = {"product": products(shape.width // lanes(shape.dtype), shape.dtype)["product"], "product_back": back["product"]}
+    names |= {"accumulate": back["accumulate"], **packers(), **shape.constants}
+    needed = set(function.__code__.co_names)
+    for part in {"weight_gradients", "input_gradients"} & needed:
+        names[part] = loop(shape, part)
+    return specialise(function, shape.name, **{key: value for key, value in names.items() if key in needed})
 
 
 class Kernels:
-    """The compiled loops of one cell class in one precision; each is compiled when first used, and cached on disk."""
+    """The compiled parts of one cell class in one precision."""
 
     def __init__(self, record: Spec, dtype: np.dtype) -> None:
-        size, cls, real = sizes(record, dtype), record.cls, dtype.type
-        self.record, self.dtype, self.sizes = record, dtype, size
-        G, S, K, U = record.gates, record.states, record.saved, size.block
-        places, end = {}, 0
-        for name, blocks in (("X", G), ("R", G), ("S0", S), ("S1", S), ("KEEP", K), ("E", 1), ("DS", S), ("DX", G), ("DR", G), ("DP", S), ("V", S)):
-            places[name], end = end, end + blocks * U
-        row = (2 * G + S) * U  # of the local derivative
-        places |= {"C": end, "SIZE": row, "SLOPE": end + S * row}
-        constants = {"BLOCK": U, "WIDTH": size.width, "BACK": size.back, "GATES": G, "STATES": S, "SAVED": K}
-        constants |= {"EMITS": record.emits, "SHARED": record.shared, **places}
-        functions = {"forward": cls.forward, "backward": cls.backward}  # type: ignore[attr-defined]
-        functions |= {"emit": cls.emit, "emit_slope": cls.emit_slope} if record.emits else {"emit": _h, "emit_slope": _h_slope[S]}  # type: ignore[attr-defined]
-        self.functions = {name: _on_fields(function, cls, real) for name, function in functions.items()}
-        self._constants = constants
-        self._code = " ".join(f"{name} {fingerprint(function)}" for name, function in functions.items())
-        self._made: dict[str, Any] = {}
+        self.record, self.dtype = record, dtype
+        self.shape = Shape(dtype, record.gates, record.states, record.saved, record.emits, record.shared)
+        cls: Any = record.cls
+        functions = {"forward": cls.forward, "backward": cls.backward}
+        functions |= {"emit": cls.emit, "emit_slope": cls.emit_slope} if record.emits else {"emit": _h, "emit_slope": _slope_of_h(record.states)}
+        self._functions = functions
+        self._made: dict[str, int] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        """A loop of loops.py by its name, or a part of one."""
-        if name.startswith("_") or not hasattr(loops, name):
-            raise AttributeError(name)
+    unroll = cached_property(lambda self: loop(self.shape, "unroll"))
+    backprop = cached_property(lambda self: loop(self.shape, "backprop"))
+    tangent = cached_property(lambda self: loop(self.shape, "tangent"))
+
+    def pointwise(self, *wanted: str) -> tuple[int, ...]:
+        """The addresses of the pointwise functions, 0 for those that are not wanted: five, in the order in which the loops expect them."""
+        return tuple(self._address(name) if name in wanted else 0 for name in POINTWISE)
+
+    def _address(self, name: str) -> int:
         if name not in self._made:
-            self._made[name] = self._specialise(name)
+            function, constants = getattr(pointwise, name), self.shape.constants
+            names = {key: constants[key] for key in function.__code__.co_names if key in constants}
+            code = {key: fingerprint(value) for key, value in self._functions.items()}
+            for key, value in self._functions.items():
+                if key in function.__code__.co_names:
+                    names[key] = _on_fields(value, self.record.cls, self.dtype.type)
+            pointer = types.CPointer(numba.from_dtype(self.dtype))
+            self._made[name] = address_of(function, f"{self.record.name}-{self.dtype.name}", types.void(pointer, pointer), code=code, **names)
         return self._made[name]
 
-    def _specialise(self, name: str) -> Any:
-        """The loop with the cell's functions, the products and the other parts of loops.py that it calls as its globals."""
-        function = getattr(loops, name)
-        needed = set(function.__code__.co_names)
-        back = products(2, self.dtype)
-        names: dict[str, Any] = {"product": products(self.sizes.vectors, self.dtype)["product"], "product_back": back["product"]}
-        names |= {"accumulate": back["accumulate"], **packers(), **self.functions, **self._constants}
-        names = {key: value for key, value in names.items() if key in needed}
-        for part in PARTS & needed:
-            names[part] = getattr(self, part)
-        return specialise(function, f"{self.record.name}-{self.dtype.name}", code=self._code, **names)
 
-
-PARTS = {
-    "forward_block", "backward_block", "tangent_block", "apply_block", "load", "store", "weight_gradients", "input_gradients",
-}  # fmt: skip
+POINTWISE = ("forward_block", "backward_block", "tangent_block", "slope_block", "apply_block")
 
 
 def _h(cell, s):
     return s[0]
 
 
-def _slopes(states: int) -> Any:
+def _slope_of_h(states: int) -> Any:
     """de/ds for a unit that sends h: 1, 0, ..."""
     slopes = (1.0,) + (0.0,) * (states - 1)
 
@@ -93,26 +130,25 @@ def _slopes(states: int) -> Any:
     return slope
 
 
-_h_slope = {n: _slopes(n) for n in range(1, 9)}
-
-
-def _on_fields(function: Any, cls: type, real: type) -> Any:
-    """The cell's function taking the plain tuple of the fields instead of the cell, inlined where it is called."""
+def _on_fields(function: Any, cls: Any, real: type) -> Any:
+    """The cell's function taking a pointer to the fields instead of the cell, inlined where it is called."""
     compiled = inlined(in_precision(function, real))
+    count = len(cls._fields)
 
     @intrinsic
     def as_cell(_, fields):
-        named = types.NamedUniTuple(fields.dtype, len(fields), cls) if len(fields) else types.NamedTuple((), cls)
+        named = types.NamedUniTuple(fields.dtype, count, cls) if count else types.NamedTuple((), cls)
 
         def codegen(context, builder, sig, args):
-            return args[0]  # a named tuple is laid out like the tuple
+            values = [builder.load(builder.gep(args[0], [context.get_constant(types.intp, k)])) for k in range(count)]
+            return context.make_tuple(builder, sig.return_type, values)
 
         return named(fields), codegen
 
-    count = function.__code__.co_argcount
-    if count == 2:
+    arguments = function.__code__.co_argcount
+    if arguments == 2:
         return inlined(lambda fields, s: compiled(as_cell(fields), s))
-    if count == 4:
+    if arguments == 4:
         return inlined(lambda fields, x, r, s: compiled(as_cell(fields), x, r, s))
     return inlined(lambda fields, ds, s, s_next, saved: compiled(as_cell(fields), ds, s, s_next, saved))
 
@@ -123,5 +159,5 @@ def _kernels(cls: type, dtype: np.dtype) -> Kernels:
 
 
 def kernels(cell: Any, dtype: Any) -> Kernels:
-    """The compiled loops of a cell. A class registered again (edited in a notebook, say) is another class and gets its own."""
+    """The compiled parts of a cell. A class registered again (edited in a notebook, say) is another class and gets its own."""
     return _kernels(type(cell), np.dtype(dtype))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.base import fields
 from . import threads
 from .build import Kernels, kernels
 from .matmul import packers
@@ -42,8 +41,9 @@ class Layer:
         return kernels(self.cell, self.states.dtype)
 
     @property
-    def fields(self) -> tuple:
-        return fields(self.cell, self.states.dtype.type)
+    def fields(self) -> Array:
+        """The cell's hyper-parameters in the precision of the computation."""
+        return np.array([*self.cell, 0.0], self.states.dtype)  # never empty
 
     @property
     def inputs(self) -> int:
@@ -79,7 +79,7 @@ def unroll(
     steps, batch, inputs = x.shape
     units = parameters[1].shape[1]
     kernel = kernels(cell, states.dtype)
-    record, size = kernel.record, kernel.sizes
+    record, size = kernel.record, kernel.shape
     panels = -(-units // size.block)
     if lengths is None:
         lengths = np.full(batch, steps, np.int64)
@@ -97,7 +97,7 @@ def unroll(
         own_states, own_sent = _flat(layer)
         shape = (steps, batch, inputs, units, *layer.places, int(reverse))
         parts, whole = _divide(layer, batch, steps)
-        threads.run(kernel.unroll, (layer.fields, weights, flat, own_states, own_sent, saved, lengths, shape), parts, whole)
+        threads.run(kernel.unroll, (layer.fields, kernel.pointwise("forward_block"), weights, flat, own_states, own_sent, saved, lengths, shape), parts, whole)
     return layer
 
 
@@ -114,11 +114,11 @@ def _base(x: Array) -> tuple[Array, int, int]:
 def _packed_forward(layer: Layer) -> tuple[Array, Array, Array, Array]:
     """(w_ih, b_ih, w_hh, b_hh) in panels of the layer's blocks, all gates of a block side by side, zero beyond the last unit."""
     kernel, units = layer.kernels, layer.units
-    block, gates = kernel.sizes.block, kernel.record.gates
+    block, gates = kernel.shape.block, kernel.record.gates
     panels = -(-units // block)
     packed = []
     for matrix in layer.parameters[:2]:
-        out = np.zeros(panels * matrix.shape[1] * kernel.sizes.width, matrix.dtype)
+        out = np.zeros(panels * matrix.shape[1] * kernel.shape.width, matrix.dtype)
         packers()["pack_gates"](np.ascontiguousarray(matrix).reshape(-1), gates, units, matrix.shape[1], block, out)
         packed.append(out)
     biases = []
@@ -132,8 +132,8 @@ def _packed_forward(layer: Layer) -> tuple[Array, Array, Array, Array]:
 def _packed_backward(layer: Layer) -> tuple[Array, Array]:
     """(w_hh, w_ih) transposed, in panels of `back` columns."""
     kernel, units = layer.kernels, layer.units
-    block, gates, back = kernel.sizes.block, kernel.record.gates, kernel.sizes.back
-    depth = -(-units // block) * kernel.sizes.width
+    block, gates, back = kernel.shape.block, kernel.record.gates, kernel.shape.back
+    depth = -(-units // block) * kernel.shape.width
     packed = []
     for matrix in (layer.parameters[1], layer.parameters[0]):
         columns = matrix.shape[1]
@@ -152,7 +152,7 @@ def _divide(layer: Layer, rows: int, steps: int) -> tuple[list[tuple], tuple]:
     if team == 1 or steps * rows * per_row < SMALL:
         return [whole], whole
     heavy = per_row * layer.states.itemsize > RESIDENT
-    grain = layer.kernels.sizes.back  # whole panels, forward and back
+    grain = layer.kernels.shape.back  # whole panels, forward and back
     blocks = -(-units // grain)
     if rows >= 2 * team and not (heavy and blocks >= team):
         cuts = [rows * k // team for k in range(team + 1)]
@@ -198,7 +198,7 @@ def backprop(
     grad_x = np.zeros((steps, M, inputs) if to_input else (0, M, inputs), dtype)
     carry = np.array(carry, dtype, order="C").reshape(M, -1)
     if steps and M:
-        depth = -(-units // kernel.sizes.block) * kernel.sizes.width
+        depth = -(-units // kernel.shape.block) * kernel.shape.width
         one = M * depth * dtype.itemsize * (1 if kernel.record.shared else 2)
         held = layer.saved.nbytes + layer.states.nbytes
         chunk = max(1, min(steps, max(1 << 20, held // 16) // one, -(-1024 // M)))
@@ -212,8 +212,9 @@ def backprop(
         states, sent = _flat(layer)
         parts, whole = _divide(layer, M, steps)
         flat_grads = tuple(p.reshape(-1) for p in grads)
-        arguments = (layer.fields, _packed_backward(layer), layer.x, states, sent, layer.saved, g, o, grad_x.reshape(-1), flat_grads, carry.reshape(-1))
-        threads.run(kernel.backprop, (*arguments, dr, dx, layer.lengths, shape), parts, whole)
+        pointwise = kernel.pointwise("backward_block", *(["slope_block"] if kernel.record.emits else []))
+        arguments = (layer.fields, pointwise, _packed_backward(layer), layer.x, states, sent, layer.saved, g, o, grad_x.reshape(-1))
+        threads.run(kernel.backprop, (*arguments, flat_grads, carry.reshape(-1), dr, dx, layer.lengths, shape), parts, whole)
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
     return Back(grads if to_weights else None, grad_x if to_input else None, carry)
@@ -238,7 +239,8 @@ def tangent(
         x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
         shape = (start, stop, layer.batch, copies, layer.inputs, units, layer.offset, layer.states.shape[2], int(vx is not None), int(to_output))
         parts, whole = _divide(layer, M, steps)
-        arguments = (layer.fields, (w_ih, w_hh), states, layer.saved, v.reshape(-1), sends.reshape(-1), x, out.reshape(-1), layer.lengths, shape)
+        pointwise = kernel.pointwise("tangent_block", "apply_block")
+        arguments = (layer.fields, pointwise, (w_ih, w_hh), states, layer.saved, v.reshape(-1), sends.reshape(-1), x, out.reshape(-1), layer.lengths, shape)
         threads.run(kernel.tangent, arguments, parts, whole)
     return v, out if to_output else None
 

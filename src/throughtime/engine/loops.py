@@ -4,94 +4,38 @@ Dimensions
     T, B   time steps, sequences of the batch          I, N   inputs, units
     G, S   gates, states of a unit                     M      rows of a backward or tangent pass: B * copies, m // copies = sequence
     BLOCK  units worked on together                    WIDTH  G * BLOCK, a panel of weights: BLOCK units with all their gates
+    KEPT   numbers that a block saves
 
 Arrays are flat; an element's place is spelt where it is used. Each loop takes its part of the work: rows row0 .. row1 of the batch and
 units unit0 .. unit1. A team either divides the rows, and each thread goes its own way through time, or (lockstep) the units, and all
-meet once per step. The pointwise mathematics of a block happens in one small array `work` at constant distances, so that LLVM
-sees that nothing overlaps and vectorises it; the copies around it cost some 10 % of a pointwise block and nothing beside the product.
+meet once per step.
 
-The upper-case names, the cell's functions and the products are globals of each compiled copy (`jit.specialise`, engine/build.py).
+The mathematics of a block is in pointwise.py; it works in a small array `work`, and the loops call it by its address: so one compiled
+loop serves all cells of the same shape (G, S, saved), and a new cell compiles in a second. The copies to and from `work` cost some
+10 % of a pointwise block and nothing beside the product. Beyond the last unit a block holds left-over numbers, which never come out.
+
+The upper-case names and the products are globals of each compiled copy (`jit.specialise`, engine/build.py).
 """
+
+from typing import Any
 
 import numpy as np
 
-from .primitives import meet, one_hot, read, write
+from .primitives import call, clear, meet, move
 
 # Replaced in every compiled copy; here for readers and for tools.
-BLOCK = WIDTH = GATES = STATES = SAVED = BACK = SIZE = 1
+BLOCK = WIDTH = GATES = STATES = KEPT = BACK = SIZE = 1
 EMITS = SHARED = False
-X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = V = C = SLOPE = 0
+X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = V = C = SLOPE = END = 0
+product: Any
+product_back: Any
+accumulate: Any
+pack_rows: Any
 
 
-def forward_block(fields, work):
-    """BLOCK units of one step: work[X], work[R], work[S0] -> work[S1], work[KEEP], work[E]."""
-    for n in range(BLOCK):
-        s_next, keep = forward(fields, read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, GATES), read(work, S0 + n, BLOCK, STATES))
-        write(work, S1 + n, BLOCK, s_next)
-        write(work, KEEP + n, BLOCK, keep)
-        work[E + n] = emit(fields, s_next)
-
-
-def backward_block(fields, work):
-    """BLOCK units of one step back: work[DS], work[S0], work[S1], work[KEEP] -> work[DX], work[DR], work[DP]."""
-    for n in range(BLOCK):
-        s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
-        dx, dr, dp = backward(fields, read(work, DS + n, BLOCK, STATES), s, s_next, read(work, KEEP + n, BLOCK, SAVED))
-        if not SHARED:
-            write(work, DX + n, BLOCK, dx)
-        write(work, DR + n, BLOCK, dr)
-        write(work, DP + n, BLOCK, dp)
-
-
-def tangent_block(fields, work):
-    """The local derivative of BLOCK units, from `backward` fed with unit cotangents: work[C + i*SIZE] = row i of (D_x, D_r, D_s)."""
-    for i in range(STATES):
-        c = C + i * SIZE
-        for n in range(BLOCK):
-            s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
-            dx, dr, dp = backward(fields, one_hot(work, i, STATES), s, s_next, read(work, KEEP + n, BLOCK, SAVED))
-            write(work, c + n, BLOCK, dx)
-            write(work, c + GATES * BLOCK + n, BLOCK, dr)
-            write(work, c + 2 * GATES * BLOCK + n, BLOCK, dp)
-    for n in range(BLOCK):
-        write(work, SLOPE + n, BLOCK, emit_slope(fields, read(work, S1 + n, BLOCK, STATES)))
-
-
-def apply_block(work):
-    """One direction through the local derivative: work[X], work[R], work[V] -> work[DP] = D_x X + D_r R + D_s V, work[E] = slope DP."""
-    for n in range(BLOCK):
-        work[E + n] = 0
-    for i in range(STATES):
-        c = C + i * SIZE
-        for n in range(BLOCK):
-            total = work[c + n] * work[X + n] + work[c + GATES * BLOCK + n] * work[R + n]
-            for g in range(1, GATES):
-                total += work[c + g * BLOCK + n] * work[X + g * BLOCK + n]
-                total += work[c + (GATES + g) * BLOCK + n] * work[R + g * BLOCK + n]
-            for j in range(STATES):
-                total += work[c + (2 * GATES + j) * BLOCK + n] * work[V + j * BLOCK + n]
-            work[DP + i * BLOCK + n] = total
-            work[E + n] += work[SLOPE + i * BLOCK + n] * total
-
-
-def load(work, at, array, place, stride, blocks, count):
-    """work[at + j*BLOCK + n] = array[place + j*stride + n] for n < count, and 0 beyond the last unit."""
-    for j in range(blocks):
-        for n in range(count):
-            work[at + j * BLOCK + n] = array[place + j * stride + n]
-        for n in range(count, BLOCK):
-            work[at + j * BLOCK + n] = 0
-
-
-def store(array, place, stride, work, at, blocks, count):
-    """array[place + j*stride + n] = work[at + j*BLOCK + n] for n < count."""
-    for j in range(blocks):
-        for n in range(count):
-            array[place + j * stride + n] = work[at + j * BLOCK + n]
-
-
-def unroll(fields, weights, x, states, sent, saved, lengths, shape, part, meeting):
+def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, part, meeting):
     """Forward through time: fills states and saved (and sent, where a unit sends something else than h)."""
+    forward_block = pointwise[0]
     w_ih, b_ih, w_hh, b_hh = weights
     T, B, I, N, x_at, x_row, s_at, s_row, e_at, e_row, reverse = shape
     row0, row1, unit0, unit1, _, threads, lockstep = part
@@ -100,7 +44,7 @@ def unroll(fields, weights, x, states, sent, saved, lengths, shape, part, meetin
     chunk = max(1, 24 // rows) if rows == B else 1  # few rows: several steps of the input at once, so that tiles are tall
     xs = np.empty((last - first) * chunk * rows * WIDTH, x.dtype)
     rs = np.empty(rows * WIDTH, x.dtype)
-    work = np.zeros(C, x.dtype)
+    work = np.zeros(END, x.dtype)
     round_ = 0
     for done in range(0, T, chunk):
         steps = min(chunk, T - done)
@@ -117,34 +61,29 @@ def unroll(fields, weights, x, states, sent, saved, lengths, shape, part, meetin
                     b = row0 + m
                     before, after = s_at + (now * B + b) * s_row + unit, s_at + (then * B + b) * s_row + unit
                     if t >= lengths[b]:  # this sequence has ended (or, in reverse, not yet begun): its state stands still
-                        for j in range(STATES):
-                            for n in range(count):
-                                states[after + j * N + n] = states[before + j * N + n]
+                        move(states, after, N, states, before, N, STATES, count, BLOCK)
                         if EMITS:
-                            for n in range(count):
-                                sent[e_at + (then * B + b) * e_row + unit + n] = sent[e_at + (now * B + b) * e_row + unit + n]
+                            move(sent, e_at + (then * B + b) * e_row + unit, 0, sent, e_at + (now * B + b) * e_row + unit, 0, 1, count, BLOCK)
                         continue
-                    for j in range(WIDTH):
-                        work[X + j] = xs[(((p - first) * steps + step) * rows + m) * WIDTH + j]
-                    for j in range(WIDTH):
-                        work[R + j] = rs[m * WIDTH + j]
-                    load(work, S0, states, before, N, STATES, count)
-                    forward_block(fields, work)
-                    store(states, after, N, work, S1, STATES, count)
-                    for j in range(SAVED * BLOCK):
-                        saved[((t * B + b) * P + p) * SAVED * BLOCK + j] = work[KEEP + j]
+                    move(work, X, 0, xs, (((p - first) * steps + step) * rows + m) * WIDTH, 0, 1, WIDTH, WIDTH)
+                    move(work, R, 0, rs, m * WIDTH, 0, 1, WIDTH, WIDTH)
+                    move(work, S0, BLOCK, states, before, N, STATES, count, BLOCK)
+                    call(forward_block, fields, work)
+                    move(states, after, N, work, S1, BLOCK, STATES, count, BLOCK)
+                    move(saved, ((t * B + b) * P + p) * KEPT, 0, work, KEEP, 0, 1, KEPT, KEPT)
                     if EMITS:
-                        store(sent, e_at + (then * B + b) * e_row + unit, 0, work, E, 1, count)
+                        move(sent, e_at + (then * B + b) * e_row + unit, 0, work, E, 0, 1, count, BLOCK)
             if lockstep:
                 round_ = meet(meeting, threads, round_)
 
 
-def backprop(fields, weights, x, states, sent, saved, grad_output, grad_states, grad_x, grads, carry, dr, dx, lengths, shape, part, meeting):
+def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, grad_states, grad_x, grads, carry, dr, dx, lengths, shape, part, meeting):
     """Backward through time from `stop` to `start`. On entry carry is the gradient with respect to the last states, at the end the first.
 
     Rows m of carry, dr, dx, grad_output, grad_states and grad_x belong to sequence m // copies. What is wanted besides carry is said by
     flags: the gradients of the weights (copies = 1), of the input, of every state.
     """
+    backward_block, slope_block = pointwise[1], pointwise[3]
     w_hh, w_ih = weights
     start, stop, B, copies, I, N, x_at, x_row, s_at, s_row, e_at, e_row, g_at, g_row, o_at, o_row, reverse, chunk = shape[:18]
     from_output, to_states, to_input, to_weights = shape[18:]
@@ -153,7 +92,7 @@ def backprop(fields, weights, x, states, sent, saved, grad_output, grad_states, 
     M, rows, depth = B * copies, row1 - row0, P * WIDTH
     rs = np.empty(rows * BACK, x.dtype)
     zeros = np.zeros(BACK, x.dtype)
-    work = np.zeros(C, x.dtype)
+    work = np.zeros(END, x.dtype)
     round_ = 0
     for done in range(0, stop - start, chunk):
         steps = min(chunk, stop - start - done)
@@ -168,53 +107,57 @@ def backprop(fields, weights, x, states, sent, saved, grad_output, grad_states, 
                     b = m // copies
                     here = m * STATES * N + unit
                     place = (slot * M + m) * depth + p * WIDTH
-                    load(work, DS, carry, here, N, STATES, count)
+                    move(work, DS, BLOCK, carry, here, N, STATES, count, BLOCK)
                     alive = t < lengths[b]
                     if alive:
-                        load(work, S1, states, s_at + (then * B + b) * s_row + unit, N, STATES, count)
+                        move(work, S1, BLOCK, states, s_at + (then * B + b) * s_row + unit, N, STATES, count, BLOCK)
                         if from_output:
-                            load(work, E, grad_output, g_at + ((t - start) * M + m) * g_row + unit, 0, 1, count)
-                            for n in range(BLOCK):
-                                slope = emit_slope(fields, read(work, S1 + n, BLOCK, STATES))
-                                for j in range(STATES):
-                                    work[DS + j * BLOCK + n] += slope[j] * work[E + n]
+                            move(work, E, 0, grad_output, g_at + ((t - start) * M + m) * g_row + unit, 0, 1, count, BLOCK)
+                            if EMITS:
+                                call(slope_block, fields, work)
+                                for j in range(STATES * BLOCK):
+                                    work[DS + j] += work[SLOPE + j] * work[E + j % BLOCK]
+                            else:
+                                for n in range(BLOCK):
+                                    work[DS + n] += work[E + n]
                     if to_states:
-                        store(grad_states, o_at + ((then - start) * M + m) * o_row + unit, N, work, DS, STATES, count)
+                        move(grad_states, o_at + ((then - start) * M + m) * o_row + unit, N, work, DS, BLOCK, STATES, count, BLOCK)
                     if not alive:
-                        for j in range(WIDTH):
-                            dr[place + j] = 0
-                            if not SHARED:
-                                dx[place + j] = 0
+                        clear(dr, place, WIDTH)
+                        if not SHARED:
+                            clear(dx, place, WIDTH)
                         continue
-                    load(work, S0, states, s_at + (now * B + b) * s_row + unit, N, STATES, count)
-                    for j in range(SAVED * BLOCK):
-                        work[KEEP + j] = saved[((t * B + b) * P + p) * SAVED * BLOCK + j]
-                    backward_block(fields, work)
-                    for g in range(GATES):
-                        for n in range(count, BLOCK):  # beyond the last unit there is nothing, whatever the cell makes of zeros
-                            work[DR + g * BLOCK + n] = 0
-                            work[DX + g * BLOCK + n] = 0
-                    for j in range(WIDTH):
-                        dr[place + j] = work[DR + j]
+                    move(work, S0, BLOCK, states, s_at + (now * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                    move(work, KEEP, 0, saved, ((t * B + b) * P + p) * KEPT, 0, 1, KEPT, KEPT)
+                    call(backward_block, fields, work)
+                    if count < BLOCK:  # here what lies beyond the last unit would count
+                        for g in range(GATES):
+                            clear(work, DR + g * BLOCK + count, BLOCK - count)
+                            clear(work, DX + g * BLOCK + count, BLOCK - count)
+                    move(dr, place, 0, work, DR, 0, 1, WIDTH, WIDTH)
                     if not SHARED:
-                        for j in range(WIDTH):
-                            dx[place + j] = work[DX + j]
-                    store(carry, here, N, work, DP, STATES, count)
+                        move(dx, place, 0, work, DX, 0, 1, WIDTH, WIDTH)
+                    move(carry, here, N, work, DP, BLOCK, STATES, count, BLOCK)
             if lockstep:
                 round_ = meet(meeting, threads, round_)
             for q in range(unit0 // BACK, (unit1 + BACK - 1) // BACK):
                 product_back(dr, (slot * M + row0) * depth, depth, rows, depth, w_hh, q, q + 1, zeros, 0, rs, 0)
                 for m in range(row0, row1):
                     b = m // copies
-                    if t < lengths[b]:
-                        at, place, here = m * STATES * N + q * BACK, (m - row0) * BACK, s_at + (now * B + b) * s_row + q * BACK
-                        for n in range(min(BACK, N - q * BACK)):
-                            if EMITS:
-                                slope = emit_slope(fields, read(states, here + n, N, STATES))
-                                for j in range(STATES):
-                                    carry[at + j * N + n] += slope[j] * rs[place + n]
-                            else:
-                                carry[at + n] += rs[place + n]
+                    if t >= lengths[b]:
+                        continue
+                    at, place, width = m * STATES * N + q * BACK, (m - row0) * BACK, min(BACK, N - q * BACK)
+                    if EMITS:
+                        for cut in range(0, width, BLOCK):
+                            count = min(BLOCK, width - cut)
+                            move(work, S1, BLOCK, states, s_at + (now * B + b) * s_row + q * BACK + cut, N, STATES, count, BLOCK)
+                            call(slope_block, fields, work)
+                            for j in range(STATES):
+                                for n in range(count):
+                                    carry[at + j * N + cut + n] += work[SLOPE + j * BLOCK + n] * rs[place + cut + n]
+                    else:
+                        for n in range(width):
+                            carry[at + n] += rs[place + n]
         if to_input or to_weights:
             round_ = meet(meeting, threads, round_)
             d = dr if SHARED else dx
@@ -247,8 +190,7 @@ def weight_gradients(dx, dr, x, sent, grads, rows, I, N, x_at, x_row, e_at, e_ro
             pack_rows(x, x_at, x_row, rows, columns, BACK, y)
         for p in range(P * index // threads, P * (index + 1) // threads):
             for m in range(rows):
-                for j in range(WIDTH):
-                    d[m * WIDTH + j] = source[(m * P + p) * WIDTH + j]
+                move(d, m * WIDTH, 0, source, (m * P + p) * WIDTH, 0, 1, WIDTH, WIDTH)
             for g in range(GATES):
                 unit, count = g * N + p * BLOCK, min(BLOCK, N - p * BLOCK)
                 for m in range(rows):
@@ -269,12 +211,13 @@ def input_gradients(d, w_ih, grad_x, at, rows, I, depth, index, threads):
                 grad_x[(at + first + m) * I + q * BACK + n] = out[m * BACK + n]
 
 
-def tangent(fields, weights, states, saved, v, sends, vx, out, lengths, shape, part, meeting):
+def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, lengths, shape, part, meeting):
     """Forward through time with perturbations: v (M, S*N) from states[start] to states[stop], `copies` of them for each sequence.
 
     sends (2, M, N) holds the perturbation of what the units send, of this step and the next; vx (steps, M, I) that of the input, out
     (steps, M, N) receives that of the output: the next layer's vx.
     """
+    tangent_block, apply_block = pointwise[2], pointwise[4]
     w_ih, w_hh = weights
     start, stop, B, copies, I, N, s_at, s_row, from_input, to_output = shape
     row0, row1, unit0, unit1, _, threads, lockstep = part
@@ -282,7 +225,7 @@ def tangent(fields, weights, states, saved, v, sends, vx, out, lengths, shape, p
     M, rows = B * copies, row1 - row0
     rs, xs = np.empty(rows * WIDTH, v.dtype), np.empty(rows * WIDTH, v.dtype)
     zeros = np.zeros(WIDTH, v.dtype)
-    work = np.zeros(C + STATES * SIZE + STATES * BLOCK, v.dtype)
+    work = np.zeros(END, v.dtype)
     round_ = 0
     for t in range(start, stop):
         old, new = (t - start) % 2 * M * N, (t - start + 1) % 2 * M * N
@@ -301,22 +244,19 @@ def tangent(fields, weights, states, saved, v, sends, vx, out, lengths, shape, p
                             out[((t - start) * M + m) * N + unit + n] = 0
                     continue
                 if b != ready:
-                    load(work, S0, states, s_at + (t * B + b) * s_row + unit, N, STATES, count)
-                    load(work, S1, states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES, count)
-                    for j in range(SAVED * BLOCK):
-                        work[KEEP + j] = saved[((t * B + b) * P + p) * SAVED * BLOCK + j]
-                    tangent_block(fields, work)
+                    move(work, S0, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                    move(work, S1, BLOCK, states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                    move(work, KEEP, 0, saved, ((t * B + b) * P + p) * KEPT, 0, 1, KEPT, KEPT)
+                    call(tangent_block, fields, work)
                     ready = b
-                for j in range(WIDTH):
-                    work[R + j] = rs[(m - row0) * WIDTH + j]
+                move(work, R, 0, rs, (m - row0) * WIDTH, 0, 1, WIDTH, WIDTH)
                 if from_input:
-                    for j in range(WIDTH):
-                        work[X + j] = xs[(m - row0) * WIDTH + j]
-                load(work, V, v, here, N, STATES, count)
-                apply_block(work)
-                store(v, here, N, work, DP, STATES, count)
-                store(sends, new + m * N + unit, 0, work, E, 1, count)
+                    move(work, X, 0, xs, (m - row0) * WIDTH, 0, 1, WIDTH, WIDTH)
+                move(work, V, BLOCK, v, here, N, STATES, count, BLOCK)
+                call(apply_block, fields, work)
+                move(v, here, N, work, DP, BLOCK, STATES, count, BLOCK)
+                move(sends, new + m * N + unit, 0, work, E, 0, 1, count, BLOCK)
                 if to_output:
-                    store(out, ((t - start) * M + m) * N + unit, 0, work, E, 1, count)
+                    move(out, ((t - start) * M + m) * N + unit, 0, work, E, 0, 1, count, BLOCK)
         if lockstep:
             round_ = meet(meeting, threads, round_)

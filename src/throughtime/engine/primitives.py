@@ -15,6 +15,16 @@ _yield_processor = types.ExternalFunction("sched_yield", types.int32())
 SPINS = 4000  # polls, some 20-50 microseconds, before a waiting thread offers its processor to others
 
 
+def _address(context, builder, kind, value, at):
+    """The place `at` of an array, or of a bare pointer."""
+    base = value if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, value).data
+    return builder.gep(base, [at])
+
+
+def _int(value):
+    return ir.Constant(ir.IntType(64), value)
+
+
 @intrinsic(prefer_literal=True)
 def read(_, array, at, stride, count):
     """(array[at], array[at + stride], ...): `count` numbers, a literal."""
@@ -24,9 +34,9 @@ def read(_, array, at, stride, count):
     signature = types.UniTuple(array.dtype, n)(array, types.intp, types.intp, count)
 
     def codegen(context, builder, sig, args):
-        base = builder.gep(context.make_array(sig.args[0])(context, builder, args[0]).data, [args[1]])
-        places = [builder.mul(args[2], ir.Constant(ir.IntType(64), k)) for k in range(n)]
-        return context.make_tuple(builder, sig.return_type, [builder.load(builder.gep(base, [place])) for place in places])
+        base = _address(context, builder, sig.args[0], args[0], args[1])
+        values = [builder.load(builder.gep(base, [builder.mul(args[2], _int(k))])) for k in range(n)]
+        return context.make_tuple(builder, sig.return_type, values)
 
     return signature, codegen
 
@@ -37,10 +47,10 @@ def write(_, array, at, stride, values):
     signature = types.void(array, types.intp, types.intp, values)
 
     def codegen(context, builder, sig, args):
-        base = builder.gep(context.make_array(sig.args[0])(context, builder, args[0]).data, [args[1]])
-        for k, kind in enumerate(sig.args[3].types if hasattr(sig.args[3], "types") else [sig.args[3].dtype] * len(sig.args[3])):
+        base = _address(context, builder, sig.args[0], args[0], args[1])
+        for k, kind in enumerate(sig.args[3]):
             value = context.cast(builder, builder.extract_value(args[3], k), kind, sig.args[0].dtype)
-            builder.store(value, builder.gep(base, [builder.mul(args[2], ir.Constant(ir.IntType(64), k))]))
+            builder.store(value, builder.gep(base, [builder.mul(args[2], _int(k))]))
         return context.get_dummy_value()
 
     return signature, codegen
@@ -56,11 +66,69 @@ def one_hot(_, like, index, count):
 
     def codegen(context, builder, sig, args):
         kind = context.get_value_type(sig.args[0].dtype)
-        values = [
-            builder.select(builder.icmp_signed("==", args[1], ir.Constant(ir.IntType(64), k)), ir.Constant(kind, 1), ir.Constant(kind, 0))
-            for k in range(n)
-        ]
+        one, zero = ir.Constant(kind, 1), ir.Constant(kind, 0)
+        values = [builder.select(builder.icmp_signed("==", args[1], _int(k)), one, zero) for k in range(n)]
         return context.make_tuple(builder, sig.return_type, values)
+
+    return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
+def move(_, target, to, to_stride, source, at, at_stride, blocks, count, full):
+    """target[to + j*to_stride : ... + count] = source[at + j*at_stride : ... + count] for j < blocks (a literal), never overlapping.
+
+    Nearly always count is `full` (a literal), and each piece is a few vector moves; otherwise it is a call of memcpy.
+    """
+    if not (isinstance(blocks, types.IntegerLiteral) and isinstance(full, types.IntegerLiteral)):
+        return None
+    index = types.intp
+    signature = types.void(target, index, index, source, index, index, blocks, index, full)
+    number, whole = blocks.literal_value, full.literal_value
+
+    def codegen(context, builder, sig, args):
+        size = context.get_abi_sizeof(context.get_value_type(sig.args[0].dtype))
+        targets = _address(context, builder, sig.args[0], args[0], args[1])
+        sources = _address(context, builder, sig.args[3], args[3], args[4])
+
+        def pieces(length):
+            for j in range(number):
+                to, at = (builder.gep(base, [builder.mul(stride, _int(j))]) for base, stride in ((targets, args[2]), (sources, args[5])))
+                cgutils.raw_memcpy(builder, to, at, builder.mul(length, _int(1)), size, align=size)
+
+        with builder.if_else(builder.icmp_signed("==", args[7], _int(whole))) as (usual, last):
+            with usual:
+                pieces(_int(whole))
+            with last:
+                pieces(args[7])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def clear(_, target, to, count):
+    """target[to : to + count] = 0."""
+    signature = types.void(target, types.intp, types.intp)
+
+    def codegen(context, builder, sig, args):
+        size = context.get_abi_sizeof(context.get_value_type(sig.args[0].dtype))
+        place = _address(context, builder, sig.args[0], args[0], args[1])
+        cgutils.memset(builder, place, builder.mul(args[2], _int(size)), 0)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def call(_, address, fields, work):
+    """Call the compiled pointwise function at `address` with (fields, work)."""
+    signature = types.void(types.intp, fields, work)
+
+    def codegen(context, builder, sig, args):
+        pointers = [_address(context, builder, kind, value, _int(0)) for kind, value in zip(sig.args[1:], args[1:], strict=True)]
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type for pointer in pointers])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), pointers)
+        return context.get_dummy_value()
 
     return signature, codegen
 
