@@ -1,0 +1,20 @@
+"""Measure how gradients vanish and explode: one file per question, every result an object that prints, plots and
+converts itself."""
+
+from . import mean_field
+from .exponents import LyapunovSpectrum, kaplan_yorke_dimension
+from .gradients import GradientNorms, gradient_norms
+from .lyapunov import lyapunov_from_jacobians, lyapunov_spectrum
+from .spectra import JacobianSpectrum, jacobian_spectrum
+
+__all__ = [
+    "GradientNorms",
+    "JacobianSpectrum",
+    "LyapunovSpectrum",
+    "gradient_norms",
+    "jacobian_spectrum",
+    "kaplan_yorke_dimension",
+    "lyapunov_from_jacobians",
+    "lyapunov_spectrum",
+    "mean_field",
+]

@@ -1,0 +1,40 @@
+"""What every result of this package shares: the array type, conversion to a dictionary of arrays, short printing."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Result:
+    """Base of the frozen result records: every field that is an array or a number comes out of `.arrays()`."""
+
+    def arrays(self) -> dict[str, Array]:
+        """The numeric fields as arrays, ready for `np.savez(path, **result.arrays())`."""
+        found = {}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, (np.ndarray, float, int, bool, np.generic)):
+                found[field.name] = np.asarray(value)
+        return found
+
+    def _draw(self, picture: str, ax: Any, options: dict[str, Any]) -> Any:
+        from .. import plots  # late: plots stands above the analyses, and Matplotlib is slow to load
+
+        return getattr(plots, picture)(self, ax=ax, **options)
+
+
+def short(values: Array | float, shown: int = 6, digits: int = 4) -> str:
+    """The first and last entries of a vector on one line, for printing results.
+
+    >>> short(np.arange(10.0), shown=4)
+    '0, 1, …, 8, 9'
+    """
+    flat = np.asarray(values).ravel()
+    text = [f"{value:.{digits}g}" for value in flat]
+    if len(text) > shown:
+        text = [*text[: shown // 2], "…", *text[-(shown // 2) :]]
+    return ", ".join(text)

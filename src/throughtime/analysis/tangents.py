@@ -1,0 +1,139 @@
+"""Where the Jacobians of a Lyapunov spectrum come from: a network along its trajectory, or given matrices.
+
+Dimensions: T steps, B sequences, I inputs, S state size, K tangent vectors.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+
+CHUNK_BYTES = 32 * 2**20  # states of one unrolled piece; the saved activations are a few times that
+
+
+class NetworkTangent:
+    """Jacobians along a trajectory of a network, unrolled piece by piece so that memory does not grow with time."""
+
+    def __init__(self, net: Any, inputs: Array | None, batch: int, state: Any) -> None:
+        self.net, self.inputs, self.batch, self.state = net, inputs, batch, state
+        self.state_size, self.dtype = int(net.state_size), np.dtype(net.dtype)
+        self.position = 0  # steps of input already unrolled
+        row = batch * (self.state_size + net.input_size) * self.dtype.itemsize
+        self.chunk = int(np.clip(CHUNK_BYTES // max(row, 1), 16, 2048))
+        self.run: Any = None
+        self.inside, self.length = 0, 0  # steps of the current piece: already used, and in all
+
+    def copy(self) -> "NetworkTangent":
+        """The same trajectory from the same point, to be followed independently."""
+        twin = NetworkTangent(self.net, self.inputs, self.batch, self.state)
+        twin.position, twin.run, twin.inside, twin.length = self.position, self.run, self.inside, self.length
+        return twin
+
+    def skip(self, steps: int) -> None:
+        """Move the state on without a frame."""
+        while steps:
+            taken = min(steps, self.chunk)
+            self._unroll(taken)
+            steps -= taken
+        self.run = None
+
+    def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
+        taken, log_det = 0, np.zeros(self.batch)
+        while taken < steps:
+            if self.run is None or self.inside == self.length:
+                left = self.chunk if self.inputs is None else min(self.chunk, len(self.inputs) - self.position)
+                if left == 0:
+                    break
+                self._unroll(left)
+            part = min(steps - taken, self.length - self.inside)
+            if with_det or 2 * frame.shape[2] > self.state_size:  # a wide frame: form each Jacobian, multiply by BLAS
+                for t in range(self.inside + 1, self.inside + part + 1):
+                    jacobian = self.run.jacobian(t)
+                    with np.errstate(all="ignore"):
+                        frame = jacobian @ frame
+                    if with_det:
+                        log_det = log_det + _log_det(jacobian)
+            else:
+                frame = self.run.jvp(frame, self.inside, self.inside + part)
+            self.inside += part
+            taken += part
+        return frame, taken, log_det
+
+    def _unroll(self, steps: int) -> None:
+        if self.inputs is None:
+            piece = np.zeros((steps, self.batch, self.net.input_size), dtype=self.dtype)
+        else:
+            piece = self.inputs[self.position : self.position + steps]
+        self.run = self.net.unroll(piece.swapaxes(0, 1) if self.net.batch_first else piece, state=self.state)
+        self.state = self.run.final_state
+        self.position += steps
+        self.inside, self.length = 0, steps
+
+
+class MatrixTangent:
+    """The product of an iterator of matrices."""
+
+    batch = 1
+    dtype = np.dtype(np.float64)
+
+    def __init__(self, matrices: Iterator[Array], size: int) -> None:
+        self.matrices, self.state_size = matrices, size
+
+    def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
+        taken, log_det = 0, np.zeros(1)
+        for matrix in islice(self.matrices, steps):
+            with np.errstate(all="ignore"):  # NaN, inf and overflow end as NaN exponents, and the result says so
+                frame = matrix @ frame
+            if with_det:
+                log_det = log_det + _log_det(matrix[None])
+            taken += 1
+        return frame, taken, log_det
+
+
+def _log_det(jacobian: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray(np.linalg.slogdet(jacobian.astype(np.float64))[1])
+
+
+def checked_matrices(jacobians: Iterable[Any]) -> Iterator[Array]:
+    if isinstance(jacobians, np.ndarray) and jacobians.ndim != 3:
+        raise ValueError(
+            f"`jacobians` has shape {jacobians.shape}, but a sequence of Jacobians is (time, S, S); for one "
+            "matrix pass "
+            "jacobians[None]"
+        )
+    shape = None
+    for t, given in enumerate(jacobians):
+        matrix = np.asarray(given)
+        if matrix.dtype.kind not in "fiub":
+            raise TypeError(f"`jacobians[{t}]` has dtype {matrix.dtype}, but real numbers are needed")
+        matrix = matrix.astype(np.float64, copy=False)
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
+            raise ValueError(
+                f"`jacobians[{t}]` has shape {matrix.shape}, but a Jacobian of a state onto the next is square: (S, S)"
+            )
+        if shape is not None and matrix.shape != shape:
+            raise ValueError(
+                f"`jacobians[{t}]` has shape {matrix.shape}, but the ones before it have {shape}: one state "
+                "size throughout"
+            )
+        shape = matrix.shape
+        yield matrix
+
+
+def with_batch_axis(state: Any) -> Any:
+    if isinstance(state, (tuple, list)):
+        return tuple(with_batch_axis(part) for part in state)
+    state = np.asarray(state)
+    return state[:, None] if state.ndim == 2 else state
+
+
+def random_state(net: Any, seed: Any) -> Any:
+    """Uniform in [−1, 1] for every part of the state: (layers, 1, N), or a tuple of them as `net.unroll` takes it."""
+    rng = np.random.default_rng(seed)
+    parts = net.state_size // (net.num_layers * net.hidden_size)
+    drawn = [rng.uniform(-1.0, 1.0, (net.num_layers, 1, net.hidden_size)).astype(net.dtype) for _ in range(parts)]
+    return drawn[0] if parts == 1 else tuple(drawn)

@@ -1,0 +1,254 @@
+"""Pictures of the results: each function takes `ax=` (a new one if None) and returns its artists in a dictionary.
+
+The only module that imports Matplotlib. Colours are Okabe & Ito's: told apart by colour-blind readers, and ordered so
+that neighbours differ in lightness too, with line styles and markers that differ: a greyscale print tells them apart
+as well.
+"""
+
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot
+from matplotlib.patches import Circle
+
+COLOURS = ("#000000", "#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#009E73")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def style(index: int) -> dict[str, Any]:
+    """Colour and line style of the index-th curve of a picture.
+
+    >>> style(0)["color"]
+    '#000000'
+    """
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)]}
+
+
+def gradient_norms(
+    decay: Any,
+    ax: Any = None,
+    *,
+    sequences: Any = None,
+    rate: Any = None,
+    label: str | None = None,
+    index: int = 0,
+    relative: bool = True,
+) -> dict[str, Any]:
+    """Natural log of the gradient's norm against lag, from a `GradientNorms`.
+
+    sequences : which of the batch to draw (all by default). rate : a slope in nats per step, such as a Lyapunov
+    exponent, drawn over it as a straight line. relative : measure from the norm at lag 0. index : picks colour and
+    line style when several results share the axes.
+    Returns {"curves": lines, "rate": line or None}.
+    """
+    ax = _axes(ax)
+    batch = decay.log_norm.shape[1]
+    chosen = range(batch) if sequences is None else np.atleast_1d(sequences)
+    curves, longest, start = [], 0, 0.0
+    for number, b in enumerate(chosen):
+        end = int(decay.last[b])
+        if end < 0:
+            continue
+        values = decay.log_norm[end::-1, b].copy()
+        if relative:
+            values -= values[0]
+        values[~np.isfinite(values)] = np.nan
+        named = {"label": label} if number == 0 and label else {}
+        curves += ax.plot(
+            np.arange(end + 1), values, linewidth=1.4, alpha=1.0 if len(chosen) == 1 else 0.6, **style(index), **named
+        )
+        if end > longest:
+            longest, start = end, values[0]
+    line = None
+    if rate is not None:
+        (line,) = ax.plot(
+            [0, longest],
+            [start, start + float(rate) * longest],
+            color="0.45",
+            linewidth=2.5,
+            alpha=0.6,
+            zorder=1,
+            label=f"slope {float(rate):.3g} nats per step",
+        )
+    ax.set_xlabel("lag k (time steps back)")
+    ax.set_ylabel(
+        r"$\ln\,\Vert dL/ds_{t-k}\Vert\;-\;\ln\,\Vert dL/ds_t\Vert$ (nats)"
+        if relative
+        else r"$\ln\,\Vert dL/ds_{t-k}\Vert$ (nats)"
+    )
+    return {"curves": curves, "rate": line}
+
+
+def eigenvalues(
+    spectrum: Any, ax: Any = None, *, radius: float | None = 1.0, label: str | None = None, index: int = 0
+) -> dict[str, Any]:
+    """Eigenvalues in the complex plane, all Jacobians of a `JacobianSpectrum` (or a complex array), with a circle.
+
+    radius : of the circle drawn: the circular law's for a random matrix (its gain), 1 for the border of stability;
+    None for none.
+    Returns {"points": collection, "circle": patch or None}.
+    """
+    ax = _axes(ax)
+    values = np.asarray(getattr(spectrum, "eigenvalues", spectrum)).ravel()
+    points = ax.scatter(
+        values.real,
+        values.imag,
+        s=9,
+        marker=MARKERS[index % len(MARKERS)],
+        color=COLOURS[(index + 1) % len(COLOURS)],
+        alpha=0.7,
+        linewidths=0,
+        label=label,
+    )
+    circle = None
+    if radius is not None:
+        circle = ax.add_patch(
+            Circle(
+                (0.0, 0.0),
+                radius,
+                fill=False,
+                color=COLOURS[0],
+                linewidth=1.2,
+                linestyle="--",
+                label=f"circle of radius {radius:.3g}",
+            )
+        )
+        ax.autoscale_view()
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_xlabel(r"Re $\lambda$ (factor per time step)")
+    ax.set_ylabel(r"Im $\lambda$ (factor per time step)")
+    return {"points": points, "circle": circle}
+
+
+def singular_values(
+    spectrum: Any,
+    ax: Any = None,
+    *,
+    gain: float | None = None,
+    bins: int = 40,
+    label: str | None = None,
+    index: int = 0,
+) -> dict[str, Any]:
+    """Histogram of singular values (density 1) of a `JacobianSpectrum` or an array, with the quarter circle of a
+    random matrix.
+
+        p(s) = √(4g² − s²) / (π g²) on [0, 2g],   W_ij ~ N(0, g²/N)
+
+    gain : g of the quarter circle; None leaves it out. Returns {"bars": container, "law": line or None}.
+    """
+    ax = _axes(ax)
+    values = np.asarray(getattr(spectrum, "singular_values", spectrum)).ravel()
+    colour = COLOURS[(index + 1) % len(COLOURS)]
+    _, _, bars = ax.hist(
+        values[np.isfinite(values)], bins=bins, density=True, color=colour, alpha=0.45, edgecolor=colour, label=label
+    )
+    law = None
+    if gain is not None:
+        s = np.linspace(0.0, 2.0 * gain, 400)
+        (law,) = ax.plot(
+            s,
+            np.sqrt(np.maximum(4.0 * gain**2 - s**2, 0.0)) / (np.pi * gain**2),
+            color=COLOURS[0],
+            linewidth=1.6,
+            label=f"quarter circle, gain {gain:.3g}",
+        )
+    ax.set_xlabel(r"singular value $\sigma$ (factor per time step)")
+    ax.set_ylabel("probability density")
+    return {"bars": bars, "law": law}
+
+
+def lyapunov_spectrum(
+    spectrum: Any, ax: Any = None, *, theory: Any = None, label: str | None = None, index: int = 0, sequence: int = 0
+) -> dict[str, Any]:
+    """Lyapunov exponents against the fraction of exponents counted from the top, (i − ½)/S, with error bars of one
+    standard error.
+
+    spectrum : a `LyapunovSpectrum`; of a batch, `sequence` is drawn. theory : a mean-field result or any function of
+    the fraction, drawn as a line. Exponents of −inf have no place on the page and are left out. Returns {"points":
+    container, "theory": line or None, "zero": line}.
+    """
+    ax = _axes(ax)
+    pick = (lambda a: a[sequence]) if spectrum.exponents.ndim > 1 else (lambda a: a)
+    exponents, error = pick(spectrum.exponents), pick(spectrum.standard_error)
+    fraction = (np.arange(exponents.size) + 0.5) / spectrum.state_size
+    shown = np.isfinite(exponents)
+    colour = COLOURS[(index + 1) % len(COLOURS)]
+    zero = ax.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+    points = ax.errorbar(
+        fraction[shown],
+        exponents[shown],
+        yerr=np.nan_to_num(error[shown]),
+        fmt=MARKERS[index % len(MARKERS)],
+        markersize=3.5,
+        color=colour,
+        ecolor=colour,
+        elinewidth=1.0,
+        capsize=1.5,
+        label=label,
+    )
+    line = None if theory is None else theory_curve(theory, ax=ax, upto=float(fraction[-1]), index=index)["theory"]
+    ax.set_xlabel("fraction of exponents, from the top")
+    ax.set_ylabel(r"Lyapunov exponent $\lambda$ (nats per time step)")
+    return {"points": points, "theory": line, "zero": zero}
+
+
+def theory_curve(
+    theory: Any, ax: Any = None, *, upto: float = 0.99, label: str | None = "mean field", index: int = 0
+) -> dict[str, Any]:
+    """The predicted spectrum λ(x) of a mean-field result (or any function of the fraction x), as a line up to x =
+    `upto`."""
+    ax = _axes(ax)
+    x = np.linspace(0.0, upto, 300)
+    values = np.asarray(getattr(theory, "spectrum", theory)(x))
+    (line,) = ax.plot(
+        x,
+        np.where(np.isfinite(values), values, np.nan),
+        color=COLOURS[0],
+        linestyle=STYLES[index % len(STYLES)],
+        linewidth=1.3,
+        label=label,
+    )
+    ax.set_xlabel("fraction of exponents, from the top")
+    ax.set_ylabel(r"Lyapunov exponent $\lambda$ (nats per time step)")
+    return {"theory": line}
+
+
+def lyapunov_history(spectrum: Any, ax: Any = None, *, exponents: Any = None, sequence: int = 0) -> dict[str, Any]:
+    """How the estimates settle: running mean of each exponent against counted time, with its final standard error as
+    a band.
+
+    exponents : which to draw, counted from 0; by default at most six spread over the spectrum. Returns {"curves":
+    lines, "bands": collections}.
+    """
+    ax = _axes(ax)
+    batch = spectrum.exponents.ndim > 1
+    history = spectrum.history[:, sequence] if batch else spectrum.history
+    error = spectrum.standard_error[sequence] if batch else spectrum.standard_error
+    count = history.shape[1]
+    chosen = (
+        np.unique(np.linspace(0, count - 1, min(6, count)).round().astype(int))
+        if exponents is None
+        else np.atleast_1d(exponents)
+    )
+    curves, bands = [], []
+    for index, i in enumerate(chosen):
+        values = np.where(np.isfinite(history[:, i]), history[:, i], np.nan)
+        curves += ax.plot(spectrum.times, values, linewidth=1.3, label=rf"$\lambda_{{{i + 1}}}$", **style(index))
+        if np.isfinite(error[i]) and np.isfinite(values[-1]):
+            bands.append(
+                ax.axhspan(
+                    values[-1] - error[i],
+                    values[-1] + error[i],
+                    color=COLOURS[index % len(COLOURS)],
+                    alpha=0.15,
+                    linewidth=0,
+                )
+            )
+    ax.set_xlabel("time (steps counted)")
+    ax.set_ylabel("running mean of the growth rate (nats per time step)")
+    return {"curves": curves, "bands": bands}
+
+
+def _axes(ax: Any) -> Any:
+    return pyplot.subplots(layout="constrained")[1] if ax is None else ax

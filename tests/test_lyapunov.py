@@ -1,0 +1,255 @@
+"""Lyapunov spectra of products of matrices: closed forms, identities, the verdict, what follows from the exponents."""
+
+import numpy as np
+import pytest
+from scipy.special import polygamma, psi
+
+from throughtime.analysis import kaplan_yorke_dimension, lyapunov_from_jacobians
+
+
+@pytest.mark.parametrize(("n", "steps", "seed"), [(10, 4000, 1), (100, 400, 2)])
+@pytest.mark.parametrize("interval", ["auto", 1])
+def test_newman_exponents_of_gaussian_products(n, steps, seed, interval):
+    """λ_i = ½[ψ((N−i+1)/2) + ln(2/N)], standard error exactly ½ √(ψ'((N−i+1)/2)/T) (Newman 1986)."""
+    rng = np.random.default_rng(seed)
+    spectrum = lyapunov_from_jacobians(
+        (rng.standard_normal((n, n)) / np.sqrt(n) for _ in range(steps)), seed=0, interval=interval
+    )
+    half = (n - np.arange(n)) / 2
+    exact = 0.5 * (psi(half) + np.log(2 / n))
+    error = 0.5 * np.sqrt(polygamma(1, half) / steps)
+    z = (spectrum.exponents - exact) / error
+    assert spectrum.steps == steps
+    assert np.abs(z).max() < 4.5
+    assert 0.5 < np.mean(z**2) < 2.5
+    assert np.mean(spectrum.standard_error**2 / error**2) == pytest.approx(1.0, abs=0.4)  # batch means, 20 batches
+    assert spectrum.sum_rule_residual < 1e-9 * n  # a Gaussian factor is now and then nearly singular
+
+
+def test_leading_exponents_are_the_first_of_all():
+    matrices = np.random.default_rng(0).standard_normal((500, 12, 12))
+    every = lyapunov_from_jacobians(matrices, seed=3, discard=50)
+    leading = lyapunov_from_jacobians(matrices, 4, seed=3, discard=50)
+    np.testing.assert_allclose(leading.exponents, every.exponents[:4], atol=1e-10)
+    assert np.isnan(leading.sum_rule_residual)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-3, 1e150])
+def test_any_scale(scale):
+    matrices = np.random.default_rng(0).standard_normal((300, 20, 20))
+    plain, scaled = (lyapunov_from_jacobians(matrices * factor, seed=0) for factor in (1.0, scale))
+    np.testing.assert_allclose(scaled.exponents - np.log(scale), plain.exponents, atol=1e-9)
+
+
+@pytest.mark.parametrize(("interval", "clean"), [(1, True), (4, True), (11, False)])
+def test_the_interval_and_its_safe_zone(interval, clean):
+    """Ten exponents from 0 to −2.25: results stay clean while interval · 2.25 ≤ 20, and the verdict says so beyond."""
+    rng = np.random.default_rng(0)
+    scale = np.exp(-0.25 * np.arange(10.0))
+    matrices = [scale[:, None] * np.linalg.qr(rng.standard_normal((10, 10)))[0] for _ in range(1100)]
+    reference = lyapunov_from_jacobians(matrices, seed=0, interval=1)
+    spectrum = lyapunov_from_jacobians(matrices, seed=0, interval=interval)
+    assert np.abs(spectrum.exponents - reference.exponents).max() < (1e-9 if clean else 1.0)
+    assert spectrum.sum_rule_residual < 1e-9 or not clean
+
+
+def test_henon_map():
+    x, y, jacobians = 0.1, 0.1, []
+    for step in range(60100):
+        if step >= 100:
+            jacobians.append([[-2.8 * x, 1.0], [0.3, 0.0]])
+        x, y = 1 - 1.4 * x * x + y, 0.3 * x
+    spectrum = lyapunov_from_jacobians(np.array(jacobians), seed=0)
+    assert spectrum.exponents[0] == pytest.approx(0.41922, abs=4 * spectrum.standard_error[0] + 1e-5)
+    assert spectrum.exponents[1] == pytest.approx(-1.62319, abs=4 * spectrum.standard_error[1] + 1e-5)
+    assert spectrum.exponents.sum() == pytest.approx(np.log(0.3), abs=1e-12)
+    assert spectrum.kaplan_yorke_dimension == pytest.approx(1.25827, abs=0.004)
+    assert spectrum.standard_error[0] < 0.003
+    assert spectrum.converged, spectrum.reason
+
+
+def test_logistic_map():
+    """x' = 4x(1−x) through its exact solution sin²(2ᵗ θ), θ uniform: no orbit falls into rounding's cycles."""
+    theta = np.random.default_rng(0).uniform(0, np.pi, 40000)
+    slopes = 4 - 8 * np.sin(theta) ** 2
+    spectrum = lyapunov_from_jacobians(slopes[:, None, None], seed=0, discard=0)
+    assert spectrum.exponents[0] == pytest.approx(np.log(2), abs=4 * spectrum.standard_error[0])
+    assert 0.003 < spectrum.standard_error[0] < 0.006  # π/√12 / √40000 = .0045
+
+
+def test_cat_map():
+    spectrum = lyapunov_from_jacobians(np.tile([[2.0, 1.0], [1.0, 1.0]], (500, 1, 1)), seed=1)
+    np.testing.assert_allclose(spectrum.exponents, [0.9624236501192069, -0.9624236501192069], atol=1e-12)
+    assert spectrum.converged
+    assert spectrum.entropy_rate == pytest.approx(0.9624236501192069)
+
+
+def test_lorenz_flow():
+    """Runge–Kutta steps of (10, 28, 8/3), dt = .005: sum −41/3 and the three exponents, per unit of time."""
+
+    def slope(state):
+        x, y, z = state[:3]
+        field = np.array([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z])
+        tangent = np.array([[-10, 10, 0], [28 - z, -1, -x], [y, x, -8 / 3]]) @ state[3:].reshape(3, 3)
+        return np.concatenate([field, tangent.ravel()])
+
+    def steps(count, dt=0.005):
+        point = np.array([1.0, 1.0, 20.0])
+        for _ in range(count):
+            state = np.concatenate([point, np.eye(3).ravel()])
+            a = slope(state)
+            b = slope(state + dt / 2 * a)
+            c = slope(state + dt / 2 * b)
+            d = slope(state + dt * c)
+            state = state + dt / 6 * (a + 2 * b + 2 * c + d)
+            point = state[:3]
+            yield state[3:].reshape(3, 3)
+
+    spectrum = lyapunov_from_jacobians(steps(30000), seed=0, warmup=2000, discard=2000, interval=10)
+    per_time, error = spectrum.exponents / 0.005, spectrum.standard_error / 0.005
+    assert np.all(np.abs(per_time - [0.9059, 0.0, -14.5724]) < 5 * error + 0.001)
+    assert error.max() < 0.1
+    assert per_time.sum() == pytest.approx(-41 / 3, abs=1e-4)
+
+
+def test_transposed_jacobians_forwards_are_wrong():
+    """Three matrices in a cycle, λ_1 = ln|largest eigenvalue of J₃J₂J₁|/3 = .2100; J transposed forwards gives .2804."""
+    cycle = np.array([[[1.2, 0.5], [-1.0, -1.0]], [[0.0, -0.7], [1.7, 1.8]], [[1.0, 0.7], [-1.2, 1.1]]])
+    expected = np.sort(np.log(np.abs(np.linalg.eigvals(cycle[2] @ cycle[1] @ cycle[0]))))[::-1] / 3
+    mistaken = np.sort(np.log(np.abs(np.linalg.eigvals(cycle[2].T @ cycle[1].T @ cycle[0].T))))[::-1] / 3
+    right = lyapunov_from_jacobians(np.tile(cycle, (300, 1, 1)), seed=0, interval=3, discard=90)
+    wrong = lyapunov_from_jacobians(np.tile(cycle.swapaxes(1, 2), (300, 1, 1)), seed=0, interval=3, discard=90)
+    np.testing.assert_allclose(right.exponents, expected, atol=1e-12)
+    np.testing.assert_allclose(wrong.exponents, mistaken, atol=1e-12)
+    assert right.exponents[0] == pytest.approx(0.2100, abs=1e-4)
+    assert wrong.exponents[0] == pytest.approx(0.2804, abs=1e-4)
+
+
+def test_exponents_are_not_averages_of_eigenvalues():
+    """[[.5,2],[0,.5]] alternating with its transpose: each has spectral radius ½, the product grows by .75049 per
+    step."""
+    a = np.array([[0.5, 2.0], [0.0, 0.5]])
+    spectrum = lyapunov_from_jacobians(np.tile([a, a.T], (300, 1, 1)), seed=0, interval=2)
+    assert spectrum.exponents[0] == pytest.approx(0.75049, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ([[1.0, 1.0], [1.0, 1.0]], [np.log(2), -np.inf]),
+        ([[0.0, 0.0], [0.0, 0.0]], [-np.inf, -np.inf]),
+        ([[2.0, 0.0], [0.0, 0.0]], [np.log(2), -np.inf]),
+        ([[1.0, 0.0], [0.0, 1e-30]], [0.0, np.log(1e-30)]),  # tiny, but not singular
+    ],
+)
+def test_singular_matrices_give_minus_infinity(matrix, expected):
+    spectrum = lyapunov_from_jacobians(np.tile(matrix, (100, 1, 1)), seed=0, discard=20, interval=1)
+    np.testing.assert_allclose(spectrum.exponents, expected, atol=1e-12)
+    assert spectrum.sum_rule_residual < 1e-10
+
+
+def test_large_singular_matrices():
+    """Forty columns take the Cholesky route, which has to hand over."""
+    rng = np.random.default_rng(0)
+    matrices = rng.standard_normal((60, 40, 35)) @ rng.standard_normal((60, 35, 40)) / 40
+    spectrum = lyapunov_from_jacobians(matrices, seed=0)
+    assert np.all(np.isfinite(spectrum.exponents[:35]))
+    assert np.all(spectrum.exponents[35:] == -np.inf)
+
+
+def test_generators_are_read_lazily_and_once():
+    read = []
+
+    def matrices():
+        for t in range(5000):
+            read.append(t)
+            yield np.array([[0.5, 0.1], [0.0, 0.25]])
+
+    spectrum = lyapunov_from_jacobians(matrices(), seed=0, discard=100, interval=1)
+    assert read == list(range(5000))
+    assert spectrum.steps == 4900
+    assert len(spectrum.history) <= 2048
+    assert spectrum.times[-1] == 4900
+    np.testing.assert_allclose(spectrum.exponents, np.log([0.5, 0.25]), atol=1e-3)
+    assert np.array_equal(spectrum.history[-1], spectrum.exponents)
+
+
+@pytest.mark.parametrize(
+    ("jacobians", "options", "words"),
+    [
+        (np.zeros((5, 2, 3)), {}, "square"),
+        (np.eye(3), {}, r"jacobians\[None\]"),
+        ([np.eye(2), np.eye(3)], {}, "one state size"),
+        ([], {}, "empty"),
+        (np.zeros((5, 2, 2)), {"k": 3}, "k=3"),
+        (np.zeros((5, 2, 2)), {"k": 0}, "k=0"),
+        (np.zeros((5, 2, 2)), {"interval": "often"}, "auto"),
+        (np.zeros((5, 2, 2)), {"interval": 0}, "interval=0"),
+        (np.zeros((5, 2, 2)), {"discard": 5}, "discard"),
+        (np.zeros((5, 2, 2)), {"warmup": 5}, "skips them all"),
+        (iter(np.zeros((5, 2, 2))), {"discard": 9}, "ended after 5 steps"),
+    ],
+)
+def test_refused_products(jacobians, options, words):
+    with pytest.raises(ValueError, match=words):
+        lyapunov_from_jacobians(jacobians, **options)
+
+
+@pytest.mark.parametrize(
+    ("exponents", "dimension", "saturated"),
+    [
+        ([-0.1, -0.2], 0.0, False),
+        ([0.1, 0.0, -0.05, -0.2], 3.25, False),
+        ([-0.2, 0.1, -0.05, 0.0], 3.25, False),
+        ([0.5, -0.2], 2.0, True),
+        ([0.0, -1.0], 1.0, False),
+        ([0.1, -np.inf], 1.0, False),
+        ([-np.inf], 0.0, False),
+        ([0.3], 1.0, True),
+    ],
+)
+def test_kaplan_yorke_dimension(exponents, dimension, saturated):
+    assert kaplan_yorke_dimension(exponents) == pytest.approx(dimension, abs=1e-12)
+    assert kaplan_yorke_dimension(exponents, return_saturated=True)[1] is saturated
+
+
+def test_kaplan_yorke_dimension_of_a_batch():
+    found = kaplan_yorke_dimension(np.array([[0.1, -0.2], [np.nan, 0.0]]))
+    assert found[0] == pytest.approx(1.5)
+    assert np.isnan(found[1])
+    with pytest.raises(ValueError, match="at least one exponent"):
+        kaplan_yorke_dimension([])
+
+
+def test_short_runs_say_so():
+    spectrum = lyapunov_from_jacobians(np.random.default_rng(0).standard_normal((5, 3, 3)), seed=0)
+    assert not spectrum.converged
+    assert "too short" in spectrum.reason
+    assert np.isnan(spectrum.standard_error).all()
+
+
+def test_a_drifting_run_has_not_converged():
+    rates = np.concatenate([np.full(500, 0.5), np.full(500, 2.0)])[:, None, None]
+    spectrum = lyapunov_from_jacobians(rates * np.random.default_rng(0).uniform(0.9, 1.1, rates.shape), seed=0)
+    assert not spectrum.converged or spectrum.standard_error[0] > 0.1
+
+
+def test_result_prints_plots_and_converts():
+    spectrum = lyapunov_from_jacobians(np.random.default_rng(0).standard_normal((200, 30, 30)), seed=0)
+    assert len(repr(spectrum).splitlines()) < 15
+    assert "nats per step" in repr(spectrum)
+    arrays = spectrum.arrays()
+    assert arrays["exponents"] is spectrum.exponents
+    assert arrays["interval"] == spectrum.interval
+    assert "reason" not in arrays
+
+
+def test_infinite_entries_give_nan():
+    matrices = np.random.default_rng(0).standard_normal((50, 3, 3))
+    matrices[7, 0, 0] = np.inf
+    assert np.isnan(lyapunov_from_jacobians(matrices, seed=0).exponents).all()
+
+
+def test_refuses_complex_matrices():
+    with pytest.raises(TypeError, match="real numbers"):
+        lyapunov_from_jacobians(np.zeros((5, 2, 2), dtype=complex))

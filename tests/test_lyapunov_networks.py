@@ -1,0 +1,186 @@
+"""Lyapunov spectra of networks: theory, sum rule, batches, cells, and the mistake of leaving out the cell state."""
+
+import numpy as np
+import pytest
+
+import throughtime as tt
+from throughtime.analysis import lyapunov_from_jacobians, lyapunov_spectrum
+
+
+def tanh_network(n, gain, seed):
+    """h' = tanh(W h), W_ij ~ N(0, gain²/N)."""
+    net = tt.Network("tanh", 1, n, bias=False, seed=0)
+    net.parameters["weight_hh_l0"][...] = gain / np.sqrt(n) * np.random.default_rng(seed).standard_normal((n, n))
+    return net
+
+
+@pytest.mark.parametrize(("gain", "steps"), [(2.0, 1500), (3.0, 1500)])
+def test_largest_exponent_of_the_tanh_network(gain, steps):
+    """λ_1 = ½ ln χ − (3κ−1)/(4N) at N = 500."""
+    spectrum = lyapunov_spectrum(tanh_network(500, gain, 0), k=4, steps=steps, seed=1)
+    law = tt.analysis.mean_field.tanh(gain).finite_size(500)
+    assert abs(spectrum.exponents[0] - law) < 4 * spectrum.standard_error[0] + 0.003
+    assert (
+        0.3
+        < spectrum.standard_error[0] * np.sqrt(spectrum.steps) / tt.analysis.mean_field.tanh(gain).step_std(500)
+        < 3.0
+    )
+
+
+@pytest.mark.parametrize("gain", [1.5, 2.0])
+def test_sum_rule_and_whole_spectrum_of_the_tanh_network(gain):
+    """Σλ = ln|det W| + Σ⟨ln d⟩ holds to rounding, for any network and length; the spectrum follows the closed form."""
+    n = 100
+    net = tanh_network(n, gain, 3)
+    spectrum = lyapunov_spectrum(net, steps=300, seed=1)
+    assert spectrum.sum_rule_residual < 1e-10 * n
+    run = net.unroll(np.zeros((30, 1)), state=np.random.default_rng(0).standard_normal((1, n)))
+    twin = lyapunov_from_jacobians(np.array([run.jacobian(t)[0] for t in range(1, 31)]), seed=0, discard=0)
+    slopes = 1 - run.states[1:, 0] ** 2
+    expected = np.linalg.slogdet(net.parameters["weight_hh_l0"])[1] + np.log(slopes).sum(axis=1).mean()
+    assert abs(twin.exponents.sum() - expected) < 1e-10 * n
+    fraction = (np.arange(n) + 0.5) / n
+    middle = slice(5, 80)
+    law = tt.analysis.mean_field.tanh(gain).spectrum(fraction[middle])
+    assert np.abs(spectrum.exponents[middle] - law).mean() < 0.08
+
+
+def test_below_the_edge_the_spectrum_is_that_of_the_matrix():
+    net = tanh_network(12, 0.6, 5)
+    spectrum = lyapunov_spectrum(net, steps=4000, seed=0)
+    expected = np.sort(np.log(np.abs(np.linalg.eigvals(net.parameters["weight_hh_l0"]))))[::-1]
+    np.testing.assert_allclose(spectrum.exponents, expected, atol=2e-3)
+    assert spectrum.kaplan_yorke_dimension == 0.0
+    assert spectrum.entropy_rate == 0.0
+
+
+def test_the_same_as_from_its_jacobians():
+    net = tanh_network(15, 2.0, 1)
+    x = np.random.default_rng(0).standard_normal((300, 1))
+    spectrum = lyapunov_spectrum(net, x, warmup=0, seed=4)
+    run = net.unroll(x)
+    given = lyapunov_from_jacobians((run.jacobian(t)[0] for t in range(1, 301)), seed=4, discard=30)
+    np.testing.assert_allclose(spectrum.exponents, given.exponents, atol=1e-10)
+    assert spectrum.steps == given.steps == 270
+
+
+def test_a_batch_equals_its_sequences():
+    net = tt.Network("tanh", 2, 10, seed=1)
+    x = np.random.default_rng(0).standard_normal((200, 3, 2))
+    together = lyapunov_spectrum(net, x, seed=0, interval=2)
+    assert together.exponents.shape == together.standard_error.shape == (3, 10)
+    assert together.history.shape[1:] == (3, 10)
+    assert together.sum_rule_residual.shape == (3,)
+    for b in range(3):
+        alone = lyapunov_spectrum(net, x[:, b], seed=0, interval=2)
+        np.testing.assert_allclose(together.exponents[b], alone.exponents, atol=1e-9)
+
+
+def test_batch_first():
+    x = np.random.default_rng(0).standard_normal((120, 2, 3))
+    plain, first = (tt.Network("tanh", 3, 6, seed=1, batch_first=flag) for flag in (False, True))
+    a, b = lyapunov_spectrum(plain, x, seed=0), lyapunov_spectrum(first, x.swapaxes(0, 1), seed=0)
+    np.testing.assert_allclose(a.exponents, b.exponents, atol=1e-12)
+
+
+def test_pieces_of_time_do_not_show(monkeypatch):
+    """Unrolling in pieces of 16 steps, which the interval straddles, changes nothing."""
+    from throughtime.analysis import tangents
+
+    net = tanh_network(20, 2.0, 1)
+    whole = lyapunov_spectrum(net, steps=200, seed=0, interval=3)
+    monkeypatch.setattr(tangents, "CHUNK_BYTES", 0)
+    pieces = lyapunov_spectrum(net, steps=200, seed=0, interval=3)
+    np.testing.assert_allclose(pieces.exponents, whole.exponents, atol=1e-9)
+
+
+@pytest.mark.parametrize(("cell", "layers"), [("lstm", 1), ("lstm", 2), ("gru", 1), ("rate", 1), ("leaky_tanh", 2)])
+def test_sum_rule_for_other_cells_and_layers(cell, layers):
+    net = tt.Network(cell, 2, 6, num_layers=layers, seed=2)
+    spectrum = lyapunov_spectrum(net, np.random.default_rng(0).standard_normal((300, 2)), seed=0)
+    assert spectrum.exponents.size == net.state_size
+    assert spectrum.sum_rule_residual < 1e-9 * net.state_size
+
+
+def long_memory_lstm(n=6):
+    """Forget gates near one, little else: the memory is the cell state c."""
+    net = tt.Network("lstm", 1, n, seed=0)
+    for name, values in net.parameters.items():
+        values[...] *= 0.3
+        if name.startswith("bias_ih"):
+            values[n : 2 * n] = 6.0
+    return net
+
+
+def test_lstm_on_h_alone_is_wrong():
+    """The cell state carries the memory: without it the leading exponent is off by more than a nat per step."""
+    net = long_memory_lstm()
+    x = np.random.default_rng(1).standard_normal((500, 1))
+    truth = lyapunov_spectrum(net, x, k=2, warmup=100, seed=0)
+    run = net.unroll(x)
+    whole = lyapunov_from_jacobians((run.jacobian(t)[0] for t in range(101, 501)), 2, seed=0, discard=40)
+    h_alone = lyapunov_from_jacobians((run.jacobian(t)[0, :6, :6] for t in range(101, 501)), 2, seed=0, discard=40)
+    np.testing.assert_allclose(truth.exponents, whole.exponents, atol=1e-9)
+    assert -0.01 < truth.exponents[0] < 0.0
+    assert h_alone.exponents[0] < -1.0
+
+
+def test_lstm_without_recurrence_forgets_by_its_gate():
+    """Recurrent weights 0: ∂c_T/∂c_0 = Π f, so half of the exponents are ln σ(b), the others −∞."""
+    net = tt.Network("lstm", 1, 3, seed=0)
+    for values in net.parameters.values():
+        values[...] = 0.0
+    net.parameters["bias_ih_l0"][3:6] = [0.0, 1.0, 5.0]
+    spectrum = lyapunov_spectrum(net, steps=3000, seed=0)
+    np.testing.assert_allclose(-1 / spectrum.exponents[:3], [148.9, 3.192, 1.443], rtol=2e-3)
+    assert np.all(spectrum.exponents[3:] == -np.inf)
+    assert "singular" in spectrum.reason
+
+
+def test_float32_agrees_with_float64():
+    nets = [tt.Network("tanh", 1, 12, bias=False, dtype=dtype, seed=0) for dtype in ("float64", "float32")]
+    nets[1].parameters["weight_hh_l0"][...] = nets[0].parameters["weight_hh_l0"]
+    nets[1].parameters["weight_ih_l0"][...] = nets[0].parameters["weight_ih_l0"]
+    x = np.random.default_rng(0).standard_normal((600, 1)).astype(np.float32)
+    double, single = (lyapunov_spectrum(net, x, seed=0, steps=480) for net in nets)
+    np.testing.assert_allclose(single.exponents, double.exponents, atol=1e-3)
+
+
+def test_dead_relus_give_minus_infinity():
+    net = tt.Network("relu", 1, 4, bias=True, seed=0)
+    net.parameters["weight_hh_l0"][...] = np.eye(4)
+    net.parameters["bias_ih_l0"][...] = [1.0, 1.0, -1.0, -1.0]  # identity weights: two units grow, two die
+    net.parameters["bias_hh_l0"][...] = 0.0
+    spectrum = lyapunov_spectrum(net, steps=60, warmup=5, seed=0)
+    np.testing.assert_allclose(spectrum.exponents, [0.0, 0.0, -np.inf, -np.inf], atol=1e-12)
+    assert spectrum.kaplan_yorke_dimension == 2.0
+
+
+def test_nan_in_nan_out():
+    x = np.zeros((60, 2, 1))
+    x[40, 1] = np.nan
+    spectrum = lyapunov_spectrum(tt.Network("tanh", 1, 3, seed=0), x, seed=0)
+    assert np.all(np.isfinite(spectrum.exponents[0]))
+    assert np.all(np.isnan(spectrum.exponents[1]))
+    assert not spectrum.converged
+    assert "NaN" in spectrum.reason
+    assert "NaN" in repr(spectrum)
+
+
+def test_refused_runs():
+    net = tt.Network("tanh", 2, 4, seed=0)
+    x = np.zeros((50, 2))
+    for options, words in (
+        ({"k": 5}, "k=5"),
+        ({"steps": 60}, "steps="),
+        ({"warmup": 50}, "none is left"),
+        ({"steps": 0}, "steps=0"),
+        ({"warmup": -1}, "warmup=-1"),
+        ({"steps": 10, "discard": 10}, "discard=10"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            lyapunov_spectrum(net, x, **options)
+    with pytest.raises(TypeError, match="whole number"):
+        lyapunov_spectrum(net, x, steps=2.5)
+    with pytest.raises(ValueError, match="bidirectional"):
+        lyapunov_spectrum(tt.Network("tanh", 2, 4, bidirectional=True, seed=0), x)
