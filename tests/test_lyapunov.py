@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from scipy.special import polygamma, psi
 
 from throughtime.analysis import kaplan_yorke_dimension, lyapunov_from_jacobians
+from throughtime.analysis.statistics import batch_means_error
 
 
 @pytest.mark.parametrize(("n", "steps", "seed"), [(10, 4000, 1), (100, 400, 2)])
@@ -113,7 +115,7 @@ def test_lorenz_flow():
 
 
 def test_transposed_jacobians_forwards_are_wrong():
-    """Three matrices in a cycle, λ_1 = ln|largest eigenvalue of J₃J₂J₁|/3 = .2100; J transposed forwards gives .2804."""
+    """A cycle of three, λ_1 = ln|largest eigenvalue of J₃J₂J₁|/3 = .2100; J transposed forwards gives .2804."""
     cycle = np.array([[[1.2, 0.5], [-1.0, -1.0]], [[0.0, -0.7], [1.7, 1.8]], [[1.0, 0.7], [-1.2, 1.1]]])
     expected = np.sort(np.log(np.abs(np.linalg.eigvals(cycle[2] @ cycle[1] @ cycle[0]))))[::-1] / 3
     mistaken = np.sort(np.log(np.abs(np.linalg.eigvals(cycle[2].T @ cycle[1].T @ cycle[0].T))))[::-1] / 3
@@ -253,3 +255,13 @@ def test_infinite_entries_give_nan():
 def test_refuses_complex_matrices():
     with pytest.raises(TypeError, match="real numbers"):
         lyapunov_from_jacobians(np.zeros((5, 2, 2), dtype=complex))
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.8, 0.97])
+def test_standard_errors_of_correlated_series(memory):
+    """AR(1) with unit noise: the error of the mean of n values is 1/((1 − φ) √n)."""
+    noise = np.random.default_rng(0).standard_normal((2200, 300))
+    series = lfilter([1.0], [1.0, -memory], noise, axis=0)[200:]
+    exact = 1 / (1 - memory) / np.sqrt(2000)
+    assert series.mean(axis=0).std() == pytest.approx(exact, rel=0.15)
+    assert np.sqrt((batch_means_error(series) ** 2).mean()) == pytest.approx(exact, rel=0.2)

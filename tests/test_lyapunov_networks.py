@@ -184,3 +184,29 @@ def test_refused_runs():
         lyapunov_spectrum(net, x, steps=2.5)
     with pytest.raises(ValueError, match="bidirectional"):
         lyapunov_spectrum(tt.Network("tanh", 2, 4, bidirectional=True, seed=0), x)
+
+
+def test_largest_exponent_is_the_growth_of_a_perturbed_twin():
+    """Two trajectories 1e-7 apart, brought back to that distance every 5 steps: no derivative is used."""
+    net = tanh_network(50, 2.0, 4)
+    state = net.unroll(np.zeros((200, 1)), state=np.random.default_rng(0).uniform(-1, 1, (1, 50))).final_state
+    spectrum = lyapunov_spectrum(net, k=1, steps=1500, warmup=0, discard=100, state=state, seed=1)
+    still, direction, growth = np.zeros((5, 1)), np.ones((1, 50)) / np.sqrt(50), []
+    for _ in range(300):
+        twin = net.unroll(still, state=state + 1e-7 * direction).final_state
+        state = net.unroll(still, state=state).final_state
+        distance = np.linalg.norm(twin - state)
+        direction = (twin - state) / distance
+        growth.append(np.log(distance / 1e-7) / 5)
+    assert np.mean(growth[20:]) == pytest.approx(spectrum.exponents[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("cell", ["tanh", "gru"])
+def test_gradients_decay_at_the_rate_of_the_largest_exponent(cell):
+    net = tt.Network(cell, 2, 24, seed=1)
+    x = np.random.default_rng(0).standard_normal((1500, 2))
+    spectrum = lyapunov_spectrum(net, x, k=1, seed=0)
+    decay = tt.analysis.gradient_norms(net.unroll(x), grad_final_state=np.ones((1, 24)))
+    error = np.hypot(decay.rate_standard_error[0], spectrum.standard_error[0])
+    assert abs(decay.rate[0] - spectrum.exponents[0]) < 4 * error + 0.002
+    assert error < 0.02

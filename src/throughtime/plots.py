@@ -246,7 +246,7 @@ def lyapunov_history(spectrum: Any, ax: Any = None, *, exponents: Any = None, se
                 )
             )
     ax.set_xlabel("time (steps counted)")
-    ax.set_ylabel("running mean of the growth rate (nats per time step)")
+    ax.set_ylabel("running mean (nats per time step)")
     return {"curves": curves, "bands": bands}
 
 

@@ -13,7 +13,7 @@ from scipy.linalg import blas, lapack
 
 from .arrays import Array
 
-ONE_PASS = 1e4  # eps * cond**2 = 2e-8: the frame is still orthonormal to eight digits
+ONE_PASS = 1e6  # eps * cond**2 = 2e-4: the frame is still orthonormal to almost four digits
 TWO_PASSES = 1e7  # eps * cond**2 = 2e-2: the first pass still leaves something that the second repairs
 SMALL = 16  # up to this many columns stacked Householder QR is faster than three calls per frame
 

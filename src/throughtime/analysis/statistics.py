@@ -23,7 +23,7 @@ def batch_means_error(values: Array, weights: Array | None = None, batches: int 
     Source: Flegal & Jones, Batch means and spectral variance estimators in Markov chain Monte Carlo, Ann. Stat. 38,
     2010.
 
-    >>> float(batch_means_error(np.tile([0.0, 1.0], 50)).round(12))
+    >>> float(batch_means_error(np.tile([0.0, 1.0], 40)).round(12))
     0.0
     """
     values = np.asarray(values, dtype=np.float64)
