@@ -12,7 +12,7 @@ import numpy as np
 
 from . import checks
 from .cells.base import spec
-from .engine import cpu
+from .engine import cpu, memory
 from .network import Network
 
 Array = np.ndarray
@@ -57,8 +57,10 @@ class Unrolled:
         self.input, self._had_batch = checks.sequence(x, network)
         T, B, _ = self.input.shape
         self.lengths = checks.lengths(lengths, T, B)
+        if self.lengths is not None:  # padding is never seen: NaN there would reach the weights' gradient as 0 * NaN
+            self.input[np.arange(T)[:, None] >= self.lengths] = 0
         initial = checks.state(state, network, B, self._had_batch)
-        states = np.empty((T + 1, B, network.state_size), network.dtype)
+        states = memory.empty((T + 1, B, network.state_size), network.dtype)
         self._layers: list[list[cpu.Layer]] = []
         reaching = self.input
         for k in range(network.num_layers):
@@ -66,8 +68,8 @@ class Unrolled:
             for d in range(network.num_directions):
                 offset = self._columns(k, d).start
                 states[-1 if d else 0, :, self._columns(k, d)] = initial[:, self._columns(k, d)]
-                weights = tuple(np.array(p) for p in network.layer(k, bool(d)))
-                directions.append(cpu.unroll(network.cell, weights, reaching, states, offset, self.lengths, bool(d)))
+                w_ih, w_hh, b_ih, b_hh = (memory.copy(p) for p in network.layer(k, bool(d)))
+                directions.append(cpu.unroll(network.cell, (w_ih, w_hh, b_ih, b_hh), reaching, states, offset, self.lengths, bool(d)))
             self._layers.append(directions)
             sent = [layer.sent[:-1] if layer.reverse else layer.sent[1:] for layer in directions]
             reaching = sent[0] if len(sent) == 1 else np.concatenate(sent, axis=2)
@@ -121,7 +123,7 @@ class Unrolled:
         return backprop(self, g, at_end, int(window))
 
     def _backprop(self, g: Array | None, carry: Array) -> Gradients:
-        states = np.zeros(self.states.shape, self.network.dtype)
+        states = memory.empty(self.states.shape, self.network.dtype)
         parameters: dict[str, Array] = {}
         initial = np.empty_like(carry)
         for k in reversed(range(self.network.num_layers)):

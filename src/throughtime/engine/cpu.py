@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from . import threads
+from . import memory, threads
 from .build import Kernels, kernels
 from .matmul import packers
 
@@ -56,17 +56,14 @@ class Layer:
     @property
     def places(self) -> tuple[int, ...]:
         """Where the rows of x, of this layer's states and of what it sends begin, and how far apart they are."""
-        return self.x_at, self.x_row, self.offset, self.states.shape[2], *_rows_of(self.sent, self.states, self.offset)
-
-
-def _rows_of(sent: Array, states: Array, offset: int) -> tuple[int, int]:
-    return (offset, states.shape[2]) if sent.base is not None else (0, sent.shape[2])
+        size = self.states.shape[2]
+        return self.x_at, self.x_row, self.offset, size, *((0, self.units) if self.kernels.record.emits else (self.offset, size))
 
 
 def _flat(layer: Layer) -> tuple[Array, Array]:
     """states and sent as flat arrays, without a copy."""
     states = layer.states.reshape(-1)
-    return states, states if layer.sent.base is not None else layer.sent.reshape(-1)
+    return states, layer.sent.reshape(-1) if layer.kernels.record.emits else states
 
 
 def unroll(
@@ -84,12 +81,12 @@ def unroll(
     if lengths is None:
         lengths = np.full(batch, steps, np.int64)
     if record.emits:
-        sent = np.zeros((steps + 1, batch, units), states.dtype)
+        sent = memory.empty((steps + 1, batch, units), states.dtype)
         own = states[-1 if reverse else 0, :, offset : offset + record.states * units]
         sent[-1 if reverse else 0] = cell.emit(tuple(own[:, k * units : (k + 1) * units] for k in range(record.states)))
     else:
         sent = states[:, :, offset : offset + units]
-    saved = np.empty(steps * batch * panels * record.saved * size.block, states.dtype)
+    saved = memory.empty(steps * batch * panels * record.saved * size.block, states.dtype)
     flat, x_at, x_row = _base(x)
     layer = Layer(cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved)
     if steps and batch:
@@ -102,13 +99,13 @@ def unroll(
 
 
 def _base(x: Array) -> tuple[Array, int, int]:
-    """A flat array, an offset and a row stride that describe x (T, B, I) without a copy."""
-    if x.flags.c_contiguous:
-        return x.reshape(-1), 0, x.shape[2]
+    """A flat array, an offset and a row stride that describe x (T, B, I); a view that leaves out columns is not copied."""
     base = x.base
-    assert isinstance(base, np.ndarray) and base.flags.c_contiguous and x.strides[2] == x.itemsize
-    start = (x.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // x.itemsize
-    return base.reshape(-1), start, x.strides[1] // x.itemsize
+    if not x.flags.c_contiguous and isinstance(base, np.ndarray) and base.flags.c_contiguous and base.dtype == x.dtype:
+        step, row, item = (stride // x.itemsize for stride in x.strides)
+        if item == 1 and step == row * x.shape[1]:
+            return base.reshape(-1), (x.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // x.itemsize, row
+    return np.ascontiguousarray(x).reshape(-1), 0, x.shape[2]
 
 
 def _packed_forward(layer: Layer) -> tuple[Array, Array, Array, Array]:
@@ -118,7 +115,7 @@ def _packed_forward(layer: Layer) -> tuple[Array, Array, Array, Array]:
     panels = -(-units // block)
     packed = []
     for matrix in layer.parameters[:2]:
-        out = np.zeros(panels * matrix.shape[1] * kernel.shape.width, matrix.dtype)
+        out = memory.zeros(panels * matrix.shape[1] * kernel.shape.width, matrix.dtype)
         packers()["pack_gates"](np.ascontiguousarray(matrix).reshape(-1), gates, units, matrix.shape[1], block, out)
         packed.append(out)
     biases = []
@@ -137,7 +134,7 @@ def _packed_backward(layer: Layer) -> tuple[Array, Array]:
     packed = []
     for matrix in (layer.parameters[1], layer.parameters[0]):
         columns = matrix.shape[1]
-        out = np.zeros(-(-columns // back) * depth * back, matrix.dtype)
+        out = memory.zeros(-(-columns // back) * depth * back, matrix.dtype)
         packers()["pack_transposed"](np.ascontiguousarray(matrix).reshape(-1), gates, units, columns, block, back, out)
         packed.append(out)
     return packed[0], packed[1]
@@ -194,16 +191,16 @@ def backprop(
     kernel, units, inputs = layer.kernels, layer.units, layer.inputs
     dtype, M = layer.states.dtype, layer.batch * copies
     steps = stop - start
-    grads = tuple(np.zeros(p.shape, dtype) for p in layer.parameters) if to_weights else tuple(np.zeros((0,), dtype) for _ in range(4))
-    grad_x = np.zeros((steps, M, inputs) if to_input else (0, M, inputs), dtype)
-    carry = np.array(carry, dtype, order="C").reshape(M, -1)
+    grads = tuple(memory.zeros(p.shape, dtype) for p in layer.parameters) if to_weights else tuple(np.zeros((0,), dtype) for _ in range(4))
+    grad_x = memory.empty((steps, M, inputs) if to_input else (0, M, inputs), dtype)
+    carry = np.array(carry, dtype, order="C")
     if steps and M:
         depth = -(-units // kernel.shape.block) * kernel.shape.width
         one = M * depth * dtype.itemsize * (1 if kernel.record.shared else 2)
         held = layer.saved.nbytes + layer.states.nbytes
         chunk = max(1, min(steps, max(1 << 20, held // 16) // one, -(-1024 // M)))
-        dr = np.empty(chunk * M * depth, dtype)
-        dx = dr if kernel.record.shared else np.empty_like(dr)
+        dr = memory.empty(chunk * M * depth, dtype)
+        dx = dr if kernel.record.shared else memory.empty(dr.shape, dtype)
         g, g_at, g_row = _base(grad_output) if grad_output is not None else (np.zeros(1, dtype), 0, 0)
         o = np.zeros(1, dtype) if grad_states is None else grad_states.reshape(-1)
         places = layer.places
@@ -229,10 +226,10 @@ def tangent(
     """
     kernel, units, dtype = layer.kernels, layer.units, layer.states.dtype
     M, steps = layer.batch * copies, stop - start
-    v = np.array(v, dtype, order="C").reshape(M, -1)
-    out = np.empty((steps, M, units) if to_output else (0, M, units), dtype)
+    v = np.array(v, dtype, order="C")
+    out = memory.empty((steps, M, units) if to_output else (0, M, units), dtype)
     if steps and M:
-        sends = np.empty((2, M, units), dtype)
+        sends = memory.empty((2, M, units), dtype)
         sends[0] = sent_tangent(layer, v, start, copies)
         w_ih, _, w_hh, _ = _packed_forward(layer)
         states, _ = _flat(layer)

@@ -1,0 +1,75 @@
+"""Arrays whose memory is used again.
+
+The first touch of fresh memory costs more than the arithmetic done in it: 0.3 to 1.6 ms per megabyte measured on a virtual machine, so
+a forward pass that takes 25 ms would spend 50 ms on being given its arrays. Freed blocks are therefore kept, up to KEPT_BYTES in all, the
+oldest going first, and given to the next array of about their size.
+"""
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+SMALLEST = 1 << 16  # bytes; below, the C library does the same
+KEPT_BYTES = 1 << 28
+
+_free: deque[np.ndarray] = deque()  # its methods are atomic: blocks come back from any thread, and from the garbage collector
+
+
+class _Lease:
+    """Owns a block while any array looks at it: NumPy keeps the object from which an array was made as the base of all its views."""
+
+    __slots__ = ("__array_interface__", "block")
+
+    def __init__(self, block: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.block = block
+        address = block.__array_interface__["data"][0]
+        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": (address, False), "version": 3}
+
+    def __del__(self) -> None:
+        _free.append(self.block)
+        while sum(block.nbytes for block in tuple(_free)) > KEPT_BYTES:
+            try:
+                _free.popleft()
+            except IndexError:  # another thread was quicker
+                break
+
+
+def empty(shape: Any, dtype: Any) -> np.ndarray:
+    """np.empty, in memory that has been used before if there is some."""
+    dtype, shape = np.dtype(dtype), tuple(shape) if isinstance(shape, (tuple, list)) else (int(shape),)
+    size = int(np.prod(shape)) * dtype.itemsize
+    if size < SMALLEST:
+        return np.empty(shape, dtype)
+    return np.asarray(_Lease(_block(size), shape, dtype))
+
+
+def zeros(shape: Any, dtype: Any) -> np.ndarray:
+    """np.zeros, likewise."""
+    out = empty(shape, dtype)
+    out.fill(0)
+    return out
+
+
+def copy(array: np.ndarray) -> np.ndarray:
+    """A C-contiguous copy, likewise."""
+    out = empty(array.shape, array.dtype)
+    out[...] = array
+    return out
+
+
+def release() -> None:
+    """Give all kept memory back to the system."""
+    _free.clear()
+
+
+def _block(size: int) -> np.ndarray:
+    for _ in range(len(_free)):
+        try:
+            block = _free.popleft()
+        except IndexError:
+            break
+        if size <= block.nbytes <= size + size // 8 + 4096:
+            return block
+        _free.append(block)
+    return np.empty(-(-size // 4096) * 4096, np.uint8)
