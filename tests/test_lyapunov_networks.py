@@ -210,3 +210,15 @@ def test_gradients_decay_at_the_rate_of_the_largest_exponent(cell):
     error = np.hypot(decay.rate_standard_error[0], spectrum.standard_error[0])
     assert abs(decay.rate[0] - spectrum.exponents[0]) < 4 * error + 0.002
     assert error < 0.02
+
+
+def test_float32_lstm_is_not_singular():
+    """Two stacked layers, 8 nats per step from first to last: more than float32 frames resolve, but not singular."""
+    nets = [tt.Network("lstm", 2, 16, num_layers=2, dtype=dtype, seed=0) for dtype in ("float64", "float32")]
+    nets[1].load_state_dict(nets[0].state_dict())
+    x = np.random.default_rng(0).standard_normal((200, 2)).astype(np.float32)
+    double, single = (lyapunov_spectrum(net, x, seed=0, interval=1) for net in nets)
+    assert np.isfinite(double.exponents).all()
+    assert np.isfinite(single.exponents).all()
+    np.testing.assert_allclose(single.exponents[:32], double.exponents[:32], atol=2e-3)
+    assert single.sum_rule_residual < 1e-9 * 64

@@ -51,7 +51,7 @@ class NetworkTangent:
             part = min(steps - taken, self.length - self.inside)
             if with_det or 2 * frame.shape[2] > self.state_size:  # a wide frame: form each Jacobian, multiply by BLAS
                 for t in range(self.inside + 1, self.inside + part + 1):
-                    jacobian = self.run.jacobian(t)
+                    jacobian = self.run.jacobian(t).astype(np.float64, copy=False)  # of float32 too: no rank lost to it
                     with np.errstate(all="ignore"):
                         frame = jacobian @ frame
                     if with_det:
