@@ -324,7 +324,7 @@ def bptt(net, x, start, lengths, grad_output, grad_final, window=None):
     by_state, by_input, by_parameter = jacobians(net, x, run.states, lengths)
     g_input = np.zeros(x.shape)
     g_states = np.zeros(run.states.shape)
-    g_flat = np.zeros(by_parameter.shape[-1])
+    g_flat = np.zeros(sum(value.size for value in net.parameters.values()))
     for b in range(batch):
         end = lengths[b]
         g_states[end + 1 :, b] = grad_final[b]

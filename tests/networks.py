@@ -61,7 +61,7 @@ def library_cell(name):
 
 
 class Problem(NamedTuple):
-    """A network with its oracle, an input, an initial state and the loss <grad_output, output> + <grad_final, final>."""
+    """A network, its oracle, an input, an initial state and the loss <grad_output, output> + <grad_final, final>."""
 
     net: object
     plain: naive.Net
