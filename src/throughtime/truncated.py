@@ -36,7 +36,7 @@ def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Grad
         slots, slots_above = open_.reshape(B * window, S), arriving.reshape(1, B * window, -1)
         for k in reversed(range(len(layers))):
             columns = run._columns(k, 0)
-            together = cpu.backprop(layers[k], summed[:, columns], from_above, start=t, stop=t + 1, grad_states=here)
+            together = cpu.backprop(layers[k], summed[:, columns], from_above, start=t, stop=t + 1, grad_states=here, apart=k + 1 < len(layers))
             each = cpu.backprop(layers[k], slots[:, columns], slots_above, start=t, stop=t + 1, copies=window, to_weights=False, to_input=k > 0)
             slots[:, columns] = each.carry
             assert together.x is not None and together.parameters is not None
@@ -57,5 +57,5 @@ def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Grad
         over = lengths < t if t else lengths == 0
         states[t][over] = at_end[over]
     in_order = {name: total[name] for name in run.network.parameters}
-    initial = run._as_state(states[0].reshape(B, -1, run._own))
+    initial = run._as_state(states[0].reshape(B, len(layers), run._own))
     return Gradients(in_order, run._outside(inputs), initial, states)

@@ -26,7 +26,8 @@ class Gradients:
     parameters     dict, as network.parameters
     input          in the shape of x
     initial_state  as final_state: h, or (h, c)
-    states         (T+1, B, S): dL/ds_t, through every way on which s_t acts on the loss
+    states         (T+1, B, S): dL/ds_t, the states of all layers at time t taken as independent, as in run.jacobian and run.vjp: so
+                   dL/ds_t = J_{t+1}^T dL/ds_{t+1} + what the output at t brings in
     """
 
     parameters: dict[str, Array]
@@ -131,14 +132,14 @@ class Unrolled:
             for d, layer in enumerate(self._layers[k]):
                 columns, n = self._columns(k, d), self.network.hidden_size
                 part = g if g is None else g[:, :, d * n : (d + 1) * n]
-                back = cpu.backprop(layer, carry[:, columns], part, grad_states=states)
+                back = cpu.backprop(layer, carry[:, columns], part, grad_states=states, apart=k + 1 < self.network.num_layers)
                 initial[:, columns] = back.carry
                 self._name(parameters, k, d, back.parameters)
                 reached = back.x if reached is None else reached + back.x
             g = reached
         assert g is not None
         in_order = {name: parameters[name] for name in self.network.parameters}
-        return Gradients(in_order, self._outside(g), self._as_state(initial.reshape(len(initial), -1, self._own)), states)
+        return Gradients(in_order, self._outside(g), self._as_state(initial.reshape(len(initial), len(self._blocks()), self._own)), states)
 
     def jvp(self, v: Any, start: int, stop: int) -> Array:
         """Perturbations of states[start] taken forward to states[stop]: J_stop ... J_{start+1} v, J_t = ds_t/ds_{t-1} on the full state.
@@ -197,6 +198,8 @@ class Unrolled:
         self._one_way("A Jacobian")
         if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= self.steps:
             raise ValueError(f"`t` is {t!r}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}.")
+        if len(self._layers) == 1:
+            return cpu.jacobian(self._layers[0][0], int(t))
         B, S = self.states.shape[1:]
         return self.jvp(np.broadcast_to(np.eye(S, dtype=self.network.dtype), (B, S, S)), int(t) - 1, int(t))
 

@@ -95,10 +95,12 @@ class Kernels:
     unroll = cached_property(lambda self: loop(self.shape, "unroll"))
     backprop = cached_property(lambda self: loop(self.shape, "backprop"))
     tangent = cached_property(lambda self: loop(self.shape, "tangent"))
+    jacobian = cached_property(lambda self: loop(self.shape, "jacobian"))
 
     def pointwise(self, *wanted: str) -> tuple[int, ...]:
-        """The addresses of the pointwise functions, 0 for those that are not wanted: five, in the order in which the loops expect them."""
-        return tuple(self._address(name) if name in wanted else 0 for name in POINTWISE)
+        """The addresses of the pointwise functions in the order in which the loops expect them, 0 for those that are not wanted."""
+        needless = () if self.record.emits else ("emit_block", "slope_block")
+        return tuple(self._address(name) if name in wanted and name not in needless else 0 for name in POINTWISE)
 
     def _address(self, name: str) -> int:
         if name not in self._made:
@@ -113,7 +115,8 @@ class Kernels:
         return self._made[name]
 
 
-POINTWISE = ("forward_block", "backward_block", "tangent_block", "slope_block", "apply_block")
+POINTWISE = ("forward_block", "backward_block", "tangent_block", "slope_block", "apply_block", "emit_block")
+FORWARD, BACKWARD, TANGENT = ("forward_block", "emit_block"), ("backward_block", "slope_block"), ("tangent_block", "apply_block", "slope_block")
 
 
 def _h(cell, s):

@@ -4,12 +4,13 @@ The caller owns the states, (T+1, B, size), of all layers together; a layer work
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from . import memory, threads
-from .build import Kernels, kernels
+from .build import BACKWARD, FORWARD, TANGENT, Kernels, kernels
 from .matmul import packers
 
 Array = np.ndarray
@@ -53,6 +54,14 @@ class Layer:
     def units(self) -> int:
         return self.parameters[1].shape[1]
 
+    @cached_property
+    def packed_forward(self) -> tuple[Array, Array, Array, Array]:
+        return pack_forward(self.kernels, self.parameters)
+
+    @cached_property
+    def packed_backward(self) -> tuple[Array, Array]:
+        return pack_backward(self.kernels, self.parameters)
+
     @property
     def places(self) -> tuple[int, ...]:
         """Where the rows of x, of this layer's states and of what it sends begin, and how far apart they are."""
@@ -82,19 +91,17 @@ def unroll(
         lengths = np.full(batch, steps, np.int64)
     if record.emits:
         sent = memory.empty((steps + 1, batch, units), states.dtype)
-        own = states[-1 if reverse else 0, :, offset : offset + record.states * units]
-        sent[-1 if reverse else 0] = cell.emit(tuple(own[:, k * units : (k + 1) * units] for k in range(record.states)))
     else:
         sent = states[:, :, offset : offset + units]
     saved = memory.empty(steps * batch * panels * record.saved * size.block, states.dtype)
     flat, x_at, x_row = _base(x)
     layer = Layer(cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved)
     if steps and batch:
-        weights = _packed_forward(layer)
+        weights = pack_forward(kernel, layer.parameters)
         own_states, own_sent = _flat(layer)
         shape = (steps, batch, inputs, units, *layer.places, int(reverse))
         parts, whole = _divide(layer, batch, steps)
-        threads.run(kernel.unroll, (layer.fields, kernel.pointwise("forward_block"), weights, flat, own_states, own_sent, saved, lengths, shape), parts, whole)
+        threads.run(kernel.unroll, (layer.fields, kernel.pointwise(*FORWARD), weights, flat, own_states, own_sent, saved, lengths, shape), parts, whole)
     return layer
 
 
@@ -108,34 +115,32 @@ def _base(x: Array) -> tuple[Array, int, int]:
     return np.ascontiguousarray(x).reshape(-1), 0, x.shape[2]
 
 
-def _packed_forward(layer: Layer) -> tuple[Array, Array, Array, Array]:
-    """(w_ih, b_ih, w_hh, b_hh) in panels of the layer's blocks, all gates of a block side by side, zero beyond the last unit."""
-    kernel, units = layer.kernels, layer.units
-    block, gates = kernel.shape.block, kernel.record.gates
+def pack_forward(kernel: Kernels, parameters: tuple) -> tuple[Array, Array, Array, Array]:
+    """(w_ih, b_ih, w_hh, b_hh) in panels of blocks of units, all gates of a block side by side, zero beyond the last unit."""
+    block, gates, units = kernel.shape.block, kernel.record.gates, parameters[1].shape[1]
     panels = -(-units // block)
     packed = []
-    for matrix in layer.parameters[:2]:
+    for matrix in parameters[:2]:
         out = memory.zeros(panels * matrix.shape[1] * kernel.shape.width, matrix.dtype)
-        packers()["pack_gates"](np.ascontiguousarray(matrix).reshape(-1), gates, units, matrix.shape[1], block, out)
+        packers()["pack_gates"](matrix.reshape(-1), gates, units, matrix.shape[1], block, out)
         packed.append(out)
     biases = []
-    for bias in layer.parameters[2:]:
+    for bias in parameters[2:]:
         padded = np.zeros((gates, panels * block), bias.dtype)
         padded[:, :units] = bias.reshape(gates, units)
         biases.append(padded.reshape(gates, panels, block).transpose(1, 0, 2).reshape(-1))
     return packed[0], biases[0], packed[1], biases[1]
 
 
-def _packed_backward(layer: Layer) -> tuple[Array, Array]:
+def pack_backward(kernel: Kernels, parameters: tuple) -> tuple[Array, Array]:
     """(w_hh, w_ih) transposed, in panels of `back` columns."""
-    kernel, units = layer.kernels, layer.units
-    block, gates, back = kernel.shape.block, kernel.record.gates, kernel.shape.back
+    block, gates, back, units = kernel.shape.block, kernel.record.gates, kernel.shape.back, parameters[1].shape[1]
     depth = -(-units // block) * kernel.shape.width
     packed = []
-    for matrix in (layer.parameters[1], layer.parameters[0]):
+    for matrix in (parameters[1], parameters[0]):
         columns = matrix.shape[1]
         out = memory.zeros(-(-columns // back) * depth * back, matrix.dtype)
-        packers()["pack_transposed"](np.ascontiguousarray(matrix).reshape(-1), gates, units, columns, block, back, out)
+        packers()["pack_transposed"](matrix.reshape(-1), gates, units, columns, block, back, out)
         packed.append(out)
     return packed[0], packed[1]
 
@@ -179,13 +184,14 @@ def backprop(
     stop: int | None = None,
     copies: int = 1,
     grad_states: Array | None = None,
+    apart: bool = False,
     to_weights: bool = True,
     to_input: bool = True,
 ) -> Back:
     """Back through the layer from states[stop] to states[start]; `carry` (B*copies, S*N) is the gradient at the last of them.
 
     grad_output (stop-start, B*copies, N) is the gradient of what the layer sends; grad_states (stop-start+1, B*copies, size), if given,
-    receives the gradient of every state in the layer's columns.
+    receives the gradient of every state in the layer's columns: with what enters by grad_output at the same time, or `apart` from it.
     """
     stop = layer.steps if stop is None else stop
     kernel, units, inputs = layer.kernels, layer.units, layer.inputs
@@ -205,12 +211,12 @@ def backprop(
         o = np.zeros(1, dtype) if grad_states is None else grad_states.reshape(-1)
         places = layer.places
         shape = (start, stop, layer.batch, copies, inputs, units, *places, g_at, g_row, layer.offset, 0 if grad_states is None else grad_states.shape[2])
-        shape += (int(layer.reverse), chunk, int(grad_output is not None), int(grad_states is not None), int(to_input), int(to_weights))
+        shape += (int(layer.reverse), chunk, int(grad_output is not None), 0 if grad_states is None else 1 + apart, int(to_input), int(to_weights))
         states, sent = _flat(layer)
         parts, whole = _divide(layer, M, steps)
         flat_grads = tuple(p.reshape(-1) for p in grads)
-        pointwise = kernel.pointwise("backward_block", *(["slope_block"] if kernel.record.emits else []))
-        arguments = (layer.fields, pointwise, _packed_backward(layer), layer.x, states, sent, layer.saved, g, o, grad_x.reshape(-1))
+        pointwise = kernel.pointwise(*BACKWARD)
+        arguments = (layer.fields, pointwise, layer.packed_backward, layer.x, states, sent, layer.saved, g, o, grad_x.reshape(-1))
         threads.run(kernel.backprop, (*arguments, flat_grads, carry.reshape(-1), dr, dx, layer.lengths, shape), parts, whole)
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
@@ -231,15 +237,28 @@ def tangent(
     if steps and M:
         sends = memory.empty((2, M, units), dtype)
         sends[0] = sent_tangent(layer, v, start, copies)
-        w_ih, _, w_hh, _ = _packed_forward(layer)
+        w_ih, _, w_hh, _ = layer.packed_forward
         states, _ = _flat(layer)
         x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
         shape = (start, stop, layer.batch, copies, layer.inputs, units, layer.offset, layer.states.shape[2], int(vx is not None), int(to_output))
         parts, whole = _divide(layer, M, steps)
-        pointwise = kernel.pointwise("tangent_block", "apply_block")
+        pointwise = kernel.pointwise(*TANGENT)
         arguments = (layer.fields, pointwise, (w_ih, w_hh), states, layer.saved, v.reshape(-1), sends.reshape(-1), x, out.reshape(-1), layer.lengths, shape)
         threads.run(kernel.tangent, arguments, parts, whole)
     return v, out if to_output else None
+
+
+def jacobian(layer: Layer, t: int) -> Array:
+    """ds_t/ds_{t-1} of the layer by itself, (B, S*N, S*N)."""
+    kernel, units = layer.kernels, layer.units
+    size = kernel.record.states * units
+    out = memory.empty((layer.batch, size, size), layer.states.dtype)
+    if layer.batch:
+        states, _ = _flat(layer)
+        shape = (t, layer.batch, units, layer.offset, layer.states.shape[2])
+        arguments = (layer.fields, kernel.pointwise(*TANGENT), layer.parameters[1].reshape(-1), states, layer.saved, out.reshape(-1))
+        kernel.jacobian(*arguments, layer.lengths, shape, (0, layer.batch, 0, units, 0, 1, 0), threads.new_meeting())
+    return out
 
 
 def slopes(layer: Layer, t: int) -> tuple:

@@ -35,7 +35,7 @@ pack_rows: Any
 
 def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, part, meeting):
     """Forward through time: fills states and saved (and sent, where a unit sends something else than h)."""
-    forward_block = pointwise[0]
+    forward_block, emit_block = pointwise[0], pointwise[5]
     w_ih, b_ih, w_hh, b_hh = weights
     T, B, I, N, x_at, x_row, s_at, s_row, e_at, e_row, reverse = shape
     row0, row1, unit0, unit1, _, threads, lockstep = part
@@ -46,6 +46,16 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
     rs = np.empty(rows * WIDTH, x.dtype)
     work = np.zeros(END, x.dtype)
     round_ = 0
+    if EMITS:  # what the initial state sends
+        begin = T if reverse else 0
+        for m in range(row0, row1):
+            for unit in range(first * BLOCK, unit1, BLOCK):
+                count = min(BLOCK, N - unit)
+                move(work, S1, BLOCK, states, s_at + (begin * B + m) * s_row + unit, N, STATES, count, BLOCK)
+                call(emit_block, fields, work)
+                move(sent, e_at + (begin * B + m) * e_row + unit, 0, work, E, 0, 1, count, BLOCK)
+        if lockstep:
+            round_ = meet(meeting, threads, round_)
     for done in range(0, T, chunk):
         steps = min(chunk, T - done)
         low = T - done - steps if reverse else done
@@ -81,7 +91,7 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
     """Backward through time from `stop` to `start`. On entry carry is the gradient with respect to the last states, at the end the first.
 
     Rows m of carry, dr, dx, grad_output, grad_states and grad_x belong to sequence m // copies. What is wanted besides carry is said by
-    flags: the gradients of the weights (copies = 1), of the input, of every state.
+    flags: the gradients of the weights (copies = 1), of the input, of every state (1: with what enters by grad_output, 2: without).
     """
     backward_block, slope_block = pointwise[1], pointwise[3]
     w_hh, w_ih = weights
@@ -108,6 +118,8 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
                     here = m * STATES * N + unit
                     place = (slot * M + m) * depth + p * WIDTH
                     move(work, DS, BLOCK, carry, here, N, STATES, count, BLOCK)
+                    if to_states == 2:
+                        move(grad_states, o_at + ((then - start) * M + m) * o_row + unit, N, work, DS, BLOCK, STATES, count, BLOCK)
                     alive = t < lengths[b]
                     if alive:
                         move(work, S1, BLOCK, states, s_at + (then * B + b) * s_row + unit, N, STATES, count, BLOCK)
@@ -120,7 +132,7 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
                             else:
                                 for n in range(BLOCK):
                                     work[DS + n] += work[E + n]
-                    if to_states:
+                    if to_states == 1:
                         move(grad_states, o_at + ((then - start) * M + m) * o_row + unit, N, work, DS, BLOCK, STATES, count, BLOCK)
                     if not alive:
                         clear(dr, place, WIDTH)
@@ -260,3 +272,49 @@ def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, length
                     move(out, ((t - start) * M + m) * N + unit, 0, work, E, 0, 1, count, BLOCK)
         if lockstep:
             round_ = meet(meeting, threads, round_)
+
+
+def jacobian(fields, pointwise, w_hh, states, saved, out, lengths, shape, part, meeting):
+    """out (B, S*N, S*N) = ds_t/ds_{t-1} of one layer: row (i, n) is D_r[i, n] . W_hh[n, :] slope, and D_s[i, n] in the unit's own columns.
+
+    w_hh is (G*N, N), not packed: every row is read once, along with the row of the result.
+    """
+    tangent_block, slope_block = pointwise[2], pointwise[3]
+    t, B, N, s_at, s_row = shape
+    row0, row1, unit0, unit1, _, _, _ = part
+    P, size = (N + BLOCK - 1) // BLOCK, STATES * N
+    before = np.ones(size, states.dtype)  # what the units sent, by their states
+    sum_ = np.empty(N, states.dtype)
+    work = np.zeros(END, states.dtype)
+    for b in range(row0, row1):
+        if EMITS:
+            for unit in range(0, N, BLOCK):
+                count = min(BLOCK, N - unit)
+                move(work, S1, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                call(slope_block, fields, work)
+                move(before, unit, N, work, SLOPE, BLOCK, STATES, count, BLOCK)
+        for p in range(unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK):
+            unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
+            alive = t <= lengths[b]
+            if alive:
+                move(work, S0, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                move(work, S1, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                move(work, KEEP, 0, saved, (((t - 1) * B + b) * P + p) * KEPT, 0, 1, KEPT, KEPT)
+                call(tangent_block, fields, work)
+            for i in range(STATES):
+                for n in range(count):
+                    row, c = (b * size + i * N + unit + n) * size, C + i * SIZE + n
+                    clear(out, row, size)
+                    if not alive:
+                        out[row + i * N + unit + n] = 1
+                        continue
+                    clear(sum_, 0, N)
+                    for g in range(GATES):
+                        factor, w = work[c + (GATES + g) * BLOCK], (g * N + unit + n) * N
+                        for m in range(N):
+                            sum_[m] += factor * w_hh[w + m]
+                    for j in range(STATES if EMITS else 1):
+                        for m in range(N):
+                            out[row + j * N + m] = sum_[m] * before[j * N + m] if EMITS else sum_[m]
+                    for j in range(STATES):
+                        out[row + j * N + unit + n] += work[c + (2 * GATES + j) * BLOCK]

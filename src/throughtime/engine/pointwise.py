@@ -52,8 +52,14 @@ def tangent_block(fields, work):
         write(work, SLOPE + n, BLOCK, emit_slope(fields, read(work, S1 + n, BLOCK, STATES)))
 
 
+def emit_block(fields, work):
+    """What the units send: work[S1] -> work[E]."""
+    for n in range(BLOCK):
+        write(work, E + n, BLOCK, (emit(fields, read(work, S1 + n, BLOCK, STATES)),))
+
+
 def slope_block(fields, work):
-    """What the units send, by their states: work[S1] -> work[SLOPE]."""
+    """Its derivative by their states: work[S1] -> work[SLOPE]."""
     for n in range(BLOCK):
         write(work, SLOPE + n, BLOCK, emit_slope(fields, read(work, S1 + n, BLOCK, STATES)))
 
