@@ -33,7 +33,7 @@ def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Grad
             arriving[0, :, newest] = g[t]
         summed, from_above = open_.sum(axis=1), arriving.sum(axis=2)
         here = np.zeros((2, B, S), dtype)
-        slots, slots_above = open_.reshape(B * window, S), arriving.reshape(1, B * window, -1)
+        slots, slots_above = open_.reshape(B * window, S), arriving.reshape(1, B * window, run.network.hidden_size)
         for k in reversed(range(len(layers))):
             columns = run._columns(k, 0)
             together = cpu.backprop(layers[k], summed[:, columns], from_above, start=t, stop=t + 1, grad_states=here, apart=k + 1 < len(layers))
