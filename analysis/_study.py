@@ -1,0 +1,165 @@
+"""What the studies share: the command line, the look of the figures, checks, and the files they leave.
+
+A study is one file with SIZES and FULL (the sizes of `make figures` and of the papers), measure(**sizes) -> result,
+draw(result) -> figure, and `study.run(globals())`. A result is {"checks": [...], "seeds": ..., "data": ...}, and the
+picture is drawn from it alone.
+"""
+
+import os
+
+# Before NumPy is imported: the matrices here are small, and idle BLAS threads would take the cores from the library's.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import argparse
+import json
+import math
+import platform
+import sys
+import time
+from pathlib import Path
+
+import matplotlib
+import numba
+import numpy as np
+from matplotlib import pyplot
+from tqdm import tqdm
+
+import throughtime as tt
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = 6.9  # inches: the full width of a two-column journal
+QUIET = bool(os.environ.get("THROUGHTIME_QUIET"))  # under run_all, which has the one bar
+LOOK = {
+    "font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "axes.titlelocation": "left",
+    "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7, "legend.frameon": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "lines.linewidth": 1.3,
+    "xtick.major.width": 0.7, "ytick.major.width": 0.7, "savefig.dpi": 220, "figure.dpi": 150,
+}  # fmt: skip
+
+
+def check(name, measured, expected, tolerance, *, why):
+    """An expected number: |measured − expected| ≤ tolerance. `why` says where number and tolerance come from."""
+    measured, expected, tolerance = float(measured), float(expected), float(tolerance)
+    return {
+        "name": name,
+        "measured": measured,
+        "expected": expected,
+        "tolerance": tolerance,
+        "why": why,
+        "pass": holds(measured, expected, tolerance),
+    }
+
+
+def holds(measured, expected, tolerance):
+    """What `pass` in a JSON file means; the tests compute it again."""
+    return bool(abs(measured - expected) <= tolerance)
+
+
+def figure(rows=1, columns=1, *, width=PAGE, height=2.6, mosaic=None, **options):
+    """A figure in the studies' look and its axes; of a mosaic, a dict of them by name."""
+    matplotlib.rcParams.update(LOOK)
+    options |= {"figsize": (width, height), "layout": "constrained"}
+    return pyplot.subplots(rows, columns, **options) if mosaic is None else pyplot.subplot_mosaic(mosaic, **options)
+
+
+def letters(axes):
+    """(a), (b), ... in front of the titles."""
+    for letter, ax in zip("abcdefgh", np.ravel(axes), strict=False):
+        ax.set_title(f"({letter})  {ax.get_title(loc='left')}", loc="left")
+
+
+def end_labels(ax, labels, *, gap):
+    """Texts at the right end of curves on a log axis, (y, text, colour) each, moved apart to `gap` decades."""
+    x = ax.get_xlim()[1]
+    placed = -math.inf
+    for y, text, colour in sorted(labels):
+        placed = max(math.log10(y), placed + gap)
+        ax.annotate(
+            text,
+            (x, y),
+            xytext=(1.02, 10.0**placed),
+            textcoords=ax.get_yaxis_transform(),
+            va="center",
+            color=colour,
+            fontsize=7,
+            annotation_clip=False,
+        )
+
+
+def progress(things, what, **options):
+    """A progress bar over `things`; none under run_all."""
+    return tqdm(things, desc=what, leave=False, disable=QUIET, **options)
+
+
+def plain(value, digits=6):
+    """Arrays to lists, numbers to `digits` significant digits, NaN and infinities to None: a small and strict JSON."""
+    if isinstance(value, dict):
+        return {str(key): plain(item, digits) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(item, digits) for item in value]
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
+
+
+def versions():
+    """What the numbers were made with."""
+    return {
+        "throughtime": tt.__version__,
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def main(module, argv=None, epilogue=None):
+    """Measure, draw, write figures/NAME.png and .json, and say what came out; the exit status is 1 if a check fails."""
+    name, doc = Path(module["__file__"]).stem, module["__doc__"]
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="the sizes of the papers: minutes instead of seconds")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "figures", help="folder for the picture and the numbers (default: figures/)"
+    )
+    options = parser.parse_args(argv)
+    sizes = module["FULL"] if options.full else module["SIZES"]
+    began = time.perf_counter()
+    result = module["measure"](**sizes)
+    picture = module["draw"](result)
+    options.out.mkdir(parents=True, exist_ok=True)
+    # No software or date in the file: the same numbers give the same bytes.
+    picture.savefig(options.out / f"{name}.png", metadata={"Software": None})
+    pyplot.close(picture)
+    write(options.out / f"{name}.json", name, doc, sizes, result)
+    for item in result["checks"]:
+        verdict = "ok  " if item["pass"] else "FAIL"
+        numbers = f"{item['measured']:.6g}, expected {item['expected']:.6g} ± {item['tolerance']:.2g}"
+        print(f"{verdict} {item['name']}: {numbers}")
+    if epilogue:
+        print(epilogue(result))
+    print(f"{name}: {time.perf_counter() - began:.1f} s, {options.out / name}.png and .json")
+    return 0 if all(item["pass"] for item in result["checks"]) else 1
+
+
+def write(path, name, doc, sizes, result):
+    """The numbers of a study as one JSON file: one line per check and per series."""
+
+    def text(value, digits=6):
+        return json.dumps(plain(value, digits), ensure_ascii=False, allow_nan=False)
+
+    head = {"study": name, "question": doc.strip().splitlines()[0], "command": f"python analysis/{name}.py"}
+    head |= {"versions": versions(), "sizes": sizes, "seeds": result["seeds"]}
+    lines = [f" {text(key)}: {text(value)}" for key, value in head.items()]
+    checks = ",\n".join(f"  {text(item, 17)}" for item in result["checks"])
+    data = ",\n".join(f"  {text(key)}: {text(value)}" for key, value in result["data"].items())
+    lines += [f' "checks": [\n{checks}\n ]', f' "data": {{\n{data}\n }}']
+    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def run(module, epilogue=None):
+    """For `if __name__ == "__main__"` of a study. `epilogue`: result -> text to print after the checks."""
+    sys.exit(main(module, epilogue=epilogue))

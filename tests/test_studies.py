@@ -1,0 +1,99 @@
+"""The studies of `analysis/` find the expected numbers at a small size, and draw; so do the committed figures."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from matplotlib import pyplot
+
+import throughtime
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "analysis"))  # studies import `_study` from beside them
+
+import _study
+import run_all
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = ROOT / "figures"
+
+SMALL = {
+    "relu_chain": {"depth": 20},
+    "gradient_decay": {"units": 60, "gated_units": 32, "lag": 60, "sequences": 4, "steps": 600},
+    "jacobian_spectra": {"units": 120, "steps": 2, "sweep": [0.5, 2.0]},
+    "lyapunov_spectrum": {
+        "units": 60, "networks": 2, "steps": 300,
+        "large_units": 150, "large_steps": 1000, "lstm_units": 12, "lstm_steps": 400,
+    },
+    "text_gradients": {"units": 64, "lag": 80, "sequences": 4, "steps": 800},
+    "speed_cpu": {"units": [8], "batches": [1], "runs": 1, "seconds": 0.01, "steps": 5, "cells": ["tanh"]},
+}  # fmt: skip
+NAMES = sorted(path.stem for path in run_all.studies())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_small_study_finds_what_theory_expects(name, tmp_path):
+    if name == "speed_cpu":
+        pytest.importorskip("torch", reason="speed_cpu compares with PyTorch, which is not installed")
+    study = importlib.import_module(name)
+    result = study.measure(**SMALL[name])
+    missed = [item for item in result["checks"] if not item["pass"]]
+    assert result["checks"]
+    assert missed == []
+    picture = study.draw(result)
+    try:
+        picture.savefig(tmp_path / "picture.png")
+        for ax in picture.axes:
+            if ax.get_title(loc="left"):  # a colour bar has none
+                assert ax.get_xlabel(), f"a panel of {name} has no label on its axis"
+    finally:
+        pyplot.close(picture)
+    _study.write(tmp_path / "numbers.json", name, study.__doc__, SMALL[name], result)
+    json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))
+
+
+def test_every_study_is_tested_here():
+    assert sorted(SMALL) == NAMES
+
+
+def test_a_check_fails_when_it_should():
+    assert _study.check("x", 1.0, 1.1, 0.2, why="")["pass"]
+    assert not _study.check("x", 1.0, 1.1, 0.05, why="")["pass"]
+    assert not _study.check("x", float("nan"), 1.1, 0.05, why="")["pass"]
+
+
+def committed():
+    return sorted(FIGURES.glob("*.json"))
+
+
+@pytest.mark.parametrize("path", committed(), ids=lambda path: path.stem)
+def test_committed_numbers_are_as_expected(path):
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert record["study"] == path.stem
+    assert path.stem in NAMES
+    assert {"throughtime", "numpy", "numba", "python"} <= set(record["versions"])
+    assert path.stat().st_size < 300_000
+    assert path.with_suffix(".png").exists()
+    assert record["checks"]
+    for item in record["checks"]:
+        assert item["pass"] is True, item
+        assert _study.holds(item["measured"], item["expected"], item["tolerance"]), item
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "speed_cpu"])  # timings are made on a quiet machine
+def test_every_study_has_left_its_figure(name):
+    assert (FIGURES / f"{name}.json").exists()
+
+
+def test_a_study_runs_as_a_script(tmp_path):
+    command = [sys.executable, "-W", "error", ROOT / "analysis" / "relu_chain.py", "--out", tmp_path]
+    where = str(Path(throughtime.__file__).resolve().parents[1])  # the package under test, installed or not
+    environment = os.environ | {"PYTHONPATH": where, "PYTHONIOENCODING": "utf-8"}
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8")
+    assert answer.returncode == 0, answer.stderr
+    assert "ok   dy/dw_1, w=0.5, L=5: 0.0625, expected 0.0625" in answer.stdout
+    assert (tmp_path / "relu_chain.png").stat().st_size > 10_000
+    assert (tmp_path / "relu_chain.json").exists()
