@@ -88,7 +88,7 @@ def measure(units=300, gated_units=128, lag=150, sequences=8, steps=4000):
                     exponent,
                     theory,
                     4.0 * error + 3.0 / units,
-                    why="½ ln χ − (3κ−1)/(4N), mean field; 4 SE + 3/N: one matrix W is drawn, not their average",
+                    why="½ ln χ − (3κ−1)/(4N), mean field; 4 SE + 3/N, as one matrix W is drawn",
                 )
             )
     return {"checks": checks, "seeds": {"weights": SEED, "inputs": SEED, "frame": SEED}, "data": data}
@@ -105,10 +105,8 @@ def draw(result):
         for name, colour, line in zip(names, (1, 2, 3, 5), ("-", "--", "-.", (0, (4, 1, 1, 1, 1, 1))), strict=False):
             item, colour = data[name], tt.plots.COLOURS[colour]
             curve(ax, lag, item, colour, line)
-            text = (
-                name.replace(", g", "\ng").removeprefix("tanh, ").replace("forget bias", "bias")
-                + f"\n$\\lambda_1={item['exponent']:+.3f}$"
-            )
+            short = name.removeprefix("tanh, ").replace(", g=", "\n$g=$").replace("forget bias", "bias")
+            text = f"{short}\n$\\lambda_1={item['exponent']:+.3f}$"
             ends.append((np.exp(item["log_norm"][-1]), text, colour))
         study.end_labels(ax, ends, gap=0.12 * np.diff(np.log10(ax.get_ylim()))[0])
         ax.set_xlabel("lag $k$ (time steps back)")

@@ -24,15 +24,7 @@ SIZES = {
     "lstm_units": 64,
     "lstm_steps": 900,
 }
-FULL = {
-    "units": 500,
-    "networks": 5,
-    "steps": 2000,
-    "large_units": 2000,
-    "large_steps": 10000,
-    "lstm_units": 128,
-    "lstm_steps": 3000,
-}
+FULL = SIZES | {"units": 500, "steps": 1000, "large_units": 1000, "large_steps": 10000, "lstm_units": 128}
 GAINS = (1.5, 2.0, 3.0)
 SEED = 1
 

@@ -15,7 +15,7 @@ import numpy as np
 import throughtime as tt
 
 SIZES = {"depth": 20, "weights": [0.5, 0.9, 1.0, 1.1, 2.0]}
-FULL = {"depth": 60, "weights": [0.5, 0.9, 1.0, 1.1, 2.0]}
+FULL = SIZES
 EXACT = (  # w, L, ∂ŷ/∂w_1, ∂(ŷ−1)²/∂w_1: all exact in binary
     (0.5, 5, 0.0625, -0.12109375),
     (0.5, 20, 2.0**-19, 2.0**-38 - 2.0**-18),
@@ -108,8 +108,8 @@ def draw(result):
         ax.set_xlabel("depth $L$ (layers = time steps)")
         ax.set_xticks([1, *range(5, L[-1] + 1, 5 if L[-1] <= 25 else 10)])
         ax.set_xlim(0.4, L[-1] * 1.14)
-    axes[0].set_ylim(2e-8, 1e2 * 2.0 ** L[-1])  # room for the legend
-    axes[1].set_ylim(2e-8, None)
+    axes[0].set_ylim(0.01 * 0.5 ** L[-1], 100 * 2.0 ** L[-1])  # room for the legend and the line of zeros
+    axes[1].set_ylim(0.01 * 0.5 ** L[-1], None)
     axes[0].set_ylabel(r"$|\partial\hat y/\partial w_1|$")
     axes[1].set_ylabel(r"$|\partial(\hat y-1)^2/\partial w_1|$")
     axes[0].set_title(r"output: $w^{L-1}$")

@@ -31,7 +31,8 @@ def run(path, arguments, bar):
         )
         try:
             while True:
-                bar.set_postfix_str(f"{path.stem} {time.perf_counter() - began:.0f} s")
+                seconds = f"{path.stem} {time.perf_counter() - began:.0f} s"
+                bar.set_postfix_str(seconds, refresh=sys.stderr.isatty())  # a log file wants no line every half second
                 try:
                     process.wait(timeout=0.5)
                     break

@@ -19,7 +19,7 @@ import numpy as np
 import throughtime as tt
 
 SIZES = {"units": 256, "lag": 150, "sequences": 16, "steps": 3000}
-FULL = {"units": 512, "lag": 300, "sequences": 64, "steps": 20000}
+FULL = {"units": 512, "lag": 150, "sequences": 64, "steps": 20000}
 DRIVE = 0.5
 SEED = 4
 SHOWN = 64  # bytes of text in the picture

@@ -97,3 +97,16 @@ def test_a_study_runs_as_a_script(tmp_path):
     assert "ok   dy/dw_1, w=0.5, L=5: 0.0625, expected 0.0625" in answer.stdout
     assert (tmp_path / "relu_chain.png").stat().st_size > 10_000
     assert (tmp_path / "relu_chain.json").exists()
+
+
+def test_run_all_says_which_study_failed_and_why(tmp_path, monkeypatch, capsys):
+    (tmp_path / "good.py").write_text("print('all is well — ½ ln χ')", encoding="utf-8")
+    (tmp_path / "bad.py").write_text("raise SystemExit('the reason')", encoding="utf-8")
+    monkeypatch.setattr(run_all, "studies", lambda: [tmp_path / "bad.py", tmp_path / "good.py"])
+    monkeypatch.setattr(sys, "argv", ["run_all.py"])
+    assert run_all.main() == 1
+    printed = capsys.readouterr().out
+    assert "bad: FAILED" in printed
+    assert "the reason" in printed
+    assert "½ ln χ" in printed
+    assert "1 of 2 studies" in printed
