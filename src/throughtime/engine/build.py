@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from ..cells.base import Spec, spec
 from ..jit import address_of, fingerprint, in_precision, inlined, specialise
 from . import loops, pointwise
-from .matmul import packers, products
+from .matmul import group, packers, products
 from .tile import lanes
 
 
@@ -59,6 +59,7 @@ class Shape:
         for name, blocks in (parts | {"C": S * (2 * G + S), "SLOPE": S}).items():
             places[name], end = end, end + blocks * U
         sizes = {"BLOCK": U, "WIDTH": self.width, "BACK": self.back, "KEPT": self.saved * U, "SIZE": (2 * G + S) * U, "END": end}
+        sizes |= {"GROUP": group(self.width // lanes(self.dtype)), "GROUP_BACK": group(2)}
         return places | sizes | {"GATES": G, "STATES": S, "SAVED": self.saved, "EMITS": self.emits, "SHARED": self.shared}
 
     @property
@@ -73,7 +74,7 @@ def loop(shape: Shape, name: str) -> Any:
     function = getattr(loops, name)
     back = products(2, shape.dtype)
     names: dict[str, Any] = {"product": products(shape.width // lanes(shape.dtype), shape.dtype)["product"], "product_back": back["product"]}
-    names |= {"accumulate": back["accumulate"], **packers(), **shape.constants}
+    names |= {"accumulate": back["accumulate"], **packers(shape.dtype), **shape.constants}
     needed = set(function.__code__.co_names)
     for part in {"weight_gradients", "input_gradients"} & needed:
         names[part] = loop(shape, part)

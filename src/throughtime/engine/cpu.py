@@ -121,8 +121,10 @@ def pack_forward(kernel: Kernels, parameters: tuple) -> tuple[Array, Array, Arra
     panels = -(-units // block)
     packed = []
     for matrix in parameters[:2]:
-        out = memory.zeros(panels * matrix.shape[1] * kernel.shape.width, matrix.dtype)
-        packers()["pack_gates"](matrix.reshape(-1), gates, units, matrix.shape[1], block, out)
+        depth = matrix.shape[1]
+        out = _room(panels * depth * kernel.shape.width, kernel.dtype, padded=units % block > 0)
+        arguments = (matrix.reshape(-1), gates, units, depth, block, out)
+        threads.run(packers(kernel.dtype)["pack_gates"], arguments, *_divide_packing(units, kernel.shape.back, out.size))
         packed.append(out)
     biases = []
     for bias in parameters[2:]:
@@ -139,10 +141,23 @@ def pack_backward(kernel: Kernels, parameters: tuple) -> tuple[Array, Array]:
     packed = []
     for matrix in (parameters[1], parameters[0]):
         columns = matrix.shape[1]
-        out = memory.zeros(-(-columns // back) * depth * back, matrix.dtype)
-        packers()["pack_transposed"](matrix.reshape(-1), gates, units, columns, block, back, out)
+        out = _room(-(-columns // back) * depth * back, kernel.dtype, padded=units % block > 0 or columns % back > 0)
+        arguments = (matrix.reshape(-1), gates, units, columns, block, back, out)
+        threads.run(packers(kernel.dtype)["pack_transposed"], arguments, *_divide_packing(units, back, out.size))
         packed.append(out)
     return packed[0], packed[1]
+
+
+def _room(size: int, dtype: np.dtype, padded: bool) -> Array:
+    return memory.zeros(size, dtype) if padded else memory.empty(size, dtype)
+
+
+def _divide_packing(units: int, grain: int, size: int) -> tuple[list[tuple], tuple]:
+    team, whole = threads.get_num_threads(), (0, 0, 0, units, 0, 1, 0)
+    if size < SMALL or units < team * grain:
+        return [whole], whole
+    cuts = [units * k // team // grain * grain for k in range(team)] + [units]
+    return [(0, 0, cuts[k], cuts[k + 1], k, team, 0) for k in range(team)], whole
 
 
 def _divide(layer: Layer, rows: int, steps: int) -> tuple[list[tuple], tuple]:

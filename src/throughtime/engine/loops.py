@@ -24,7 +24,7 @@ import numpy as np
 from .primitives import call, clear, meet, move
 
 # Replaced in every compiled copy; here for readers and for tools.
-BLOCK = WIDTH = GATES = STATES = KEPT = BACK = SIZE = 1
+BLOCK = WIDTH = GATES = STATES = KEPT = BACK = SIZE = GROUP = GROUP_BACK = 1
 EMITS = SHARED = False
 X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = V = C = SLOPE = END = 0
 product: Any
@@ -43,7 +43,8 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
     rows = row1 - row0
     chunk = max(1, 24 // rows) if rows == B else 1  # few rows: several steps of the input at once, so that tiles are tall
     xs = np.empty((last - first) * chunk * rows * WIDTH, x.dtype)
-    rs = np.empty(rows * WIDTH, x.dtype)
+    group = GROUP if rows == 1 else 1
+    rs = np.empty(group * rows * WIDTH, x.dtype)
     work = np.zeros(END, x.dtype)
     round_ = 0
     if EMITS:  # what the initial state sends
@@ -64,10 +65,14 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
             step = steps - 1 - k if reverse else k
             t = low + step
             now, then = (t + 1, t) if reverse else (t, t + 1)
-            for p in range(first, last):
-                product(sent, e_at + (now * B + row0) * e_row, e_row, rows, N, w_hh, p, p + 1, b_hh, WIDTH, rs, 0)
-                unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
-                for m in range(rows):
+            for turn in range(0, last - first, group):
+                # there and back: what of the weights is in the cache at the end of one step is the first to be used in the next
+                p0 = first + turn if t % 2 else max(first, last - turn - group)
+                p1 = min(p0 + group, last - turn if t % 2 == 0 else last)
+                product(sent, e_at + (now * B + row0) * e_row, e_row, rows, N, w_hh, p0, p1, b_hh, WIDTH, rs, 0)
+                for pm in range((p1 - p0) * rows):
+                    p, m = p0 + pm // rows, pm % rows
+                    unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
                     b = row0 + m
                     before, after = s_at + (now * B + b) * s_row + unit, s_at + (then * B + b) * s_row + unit
                     if t >= lengths[b]:  # this sequence has ended (or, in reverse, not yet begun): its state stands still
@@ -76,7 +81,7 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
                             move(sent, e_at + (then * B + b) * e_row + unit, 0, sent, e_at + (now * B + b) * e_row + unit, 0, 1, count, BLOCK)
                         continue
                     move(work, X, 0, xs, (((p - first) * steps + step) * rows + m) * WIDTH, 0, 1, WIDTH, WIDTH)
-                    move(work, R, 0, rs, m * WIDTH, 0, 1, WIDTH, WIDTH)
+                    move(work, R, 0, rs, pm * WIDTH, 0, 1, WIDTH, WIDTH)
                     move(work, S0, BLOCK, states, before, N, STATES, count, BLOCK)
                     call(forward_block, fields, work)
                     move(states, after, N, work, S1, BLOCK, STATES, count, BLOCK)
@@ -100,7 +105,9 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
     row0, row1, unit0, unit1, index, threads, lockstep = part
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     M, rows, depth = B * copies, row1 - row0, P * WIDTH
-    rs = np.empty(rows * BACK, x.dtype)
+    first_back, last_back = unit0 // BACK, (unit1 + BACK - 1) // BACK
+    group = GROUP_BACK if rows == 1 else 1
+    rs = np.empty(group * rows * BACK, x.dtype)
     zeros = np.zeros(BACK, x.dtype)
     work = np.zeros(END, x.dtype)
     round_ = 0
@@ -152,13 +159,16 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
                     move(carry, here, N, work, DP, BLOCK, STATES, count, BLOCK)
             if lockstep:
                 round_ = meet(meeting, threads, round_)
-            for q in range(unit0 // BACK, (unit1 + BACK - 1) // BACK):
-                product_back(dr, (slot * M + row0) * depth, depth, rows, depth, w_hh, q, q + 1, zeros, 0, rs, 0)
-                for m in range(row0, row1):
+            for turn in range(0, last_back - first_back, group):
+                q0 = first_back + turn if t % 2 else max(first_back, last_back - turn - group)
+                q1 = min(q0 + group, last_back - turn if t % 2 == 0 else last_back)
+                product_back(dr, (slot * M + row0) * depth, depth, rows, depth, w_hh, q0, q1, zeros, 0, rs, 0)
+                for qm in range((q1 - q0) * rows):
+                    q, m = q0 + qm // rows, row0 + qm % rows
                     b = m // copies
                     if t >= lengths[b]:
                         continue
-                    at, place, width = m * STATES * N + q * BACK, (m - row0) * BACK, min(BACK, N - q * BACK)
+                    at, place, width = m * STATES * N + q * BACK, qm * BACK, min(BACK, N - q * BACK)
                     if EMITS:
                         for cut in range(0, width, BLOCK):
                             count = min(BLOCK, width - cut)

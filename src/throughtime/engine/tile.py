@@ -42,17 +42,21 @@ def most_rows(vectors: int) -> int:
 
 
 @intrinsic(prefer_literal=True)
-def tile(_, rows, vectors, a, a_at, a_row, a_step, panel, panel_at, panel_step, depth, start, start_at, start_row, c, c_at, c_row):
+def tile(
+    _, rows, vectors, panels, a, a_at, a_row, a_step, panel, panel_at, panel_gap, panel_step, depth, start, start_at, start_gap, start_row, c, c_at, c_gap, c_row
+):  # fmt: skip
     """C[r, :] = start[r, :] + sum_k A[r, k] panel[k, :]; every operand is (flat array, offset, strides in elements).
 
-    `rows` and `vectors` must be literal integers. A[r, k] lies at a_at + r*a_row + k*a_step, panel[k] at panel_at +
-    k*panel_step, start[r] at start_at + r*start_row (stride 0: the same row, a bias, for all), C[r] at c_at + r*c_row.
+    `rows`, `vectors` and `panels` must be literal integers. A[r, k] lies at a_at + r*a_row + k*a_step, panel[k] at panel_at +
+    k*panel_step, start[r] at start_at + r*start_row (stride 0: the same row, a bias, for all), C[r] at c_at + r*c_row. Several
+    panels side by side, the next one a `gap` further in each operand, keep the multipliers busy where there is a single row.
     """
-    if not (isinstance(rows, types.IntegerLiteral) and isinstance(vectors, types.IntegerLiteral)):
+    if not all(isinstance(number, types.IntegerLiteral) for number in (rows, vectors, panels)):
         return None
     R, V, L = rows.literal_value, vectors.literal_value, lanes(np.dtype(a.dtype.name))
-    index = types.intp
-    signature = types.void(rows, vectors, a, index, index, index, panel, index, index, index, start, index, index, c, index, index)
+    columns = [divmod(v, V) for v in range(V * panels.literal_value)]
+    n = types.intp
+    signature = types.void(rows, vectors, panels, a, n, n, n, panel, n, n, n, n, start, n, n, n, c, n, n, n)
 
     def codegen(context, b, sig, args):
         def pointer(k):
@@ -61,55 +65,60 @@ def tile(_, rows, vectors, a, a_at, a_row, a_step, panel, panel_at, panel_step, 
         def at(base, *terms):
             return b.gep(base, [_sum(b, terms)])
 
-        i64, i32 = ir.IntType(64), ir.IntType(32)
-        scalar = context.get_value_type(a.dtype)
-        vector = ir.VectorType(scalar, L)
-        size = np.dtype(a.dtype.name).itemsize
-        name = f"llvm.fma.v{L}f{8 * size}"
-        fma = b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(vector, [vector] * 3), name)
-        undefined, to_all = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(i32, L), None)
-
-        def load(p):
-            value = b.load(b.bitcast(p, vector.as_pointer()), align=size)
-            return value
-
         def number(k):
             return ir.Constant(i64, k)
 
-        _, _, _, a_at, a_row, a_step, _, panel_at, panel_step, depth, _, start_at, start_row, _, c_at, c_row = args
-        a_base, panel_base, start_base, c_base = at(pointer(2), a_at), at(pointer(6), panel_at), at(pointer(10), start_at), at(pointer(13), c_at)
-        first = [[load(at(start_base, b.mul(start_row, number(r)), number(v * L))) for v in range(V)] for r in range(R)]
+        def load(p):
+            return b.load(b.bitcast(p, vector.as_pointer()), align=size)
+
+        i64, i32 = ir.IntType(64), ir.IntType(32)
+        scalar = context.get_value_type(a.dtype)
+        vector, size = ir.VectorType(scalar, L), np.dtype(a.dtype.name).itemsize
+        name = f"llvm.fma.v{L}f{8 * size}"
+        fma = b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(vector, [vector] * 3), name)
+        undefined, to_all = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(i32, L), None)
+        a_at, a_row, a_step = args[4:7]
+        panel_at, panel_gap, panel_step, depth = args[8:12]
+        start_at, start_gap, start_row = args[13:16]
+        c_at, c_gap, c_row = args[17:]
+
+        a_base, panel_base, start_base, c_base = at(pointer(3), a_at), at(pointer(7), panel_at), at(pointer(12), start_at), at(pointer(16), c_at)
+        first = [
+            [load(at(start_base, b.mul(start_row, number(r)), b.mul(start_gap, number(p)), number(v * L))) for p, v in columns] for r in range(R)
+        ]
+        line_offset = [b.add(b.mul(panel_gap, number(p)), number(v * L)) for p, v in columns]
         row_offset = [b.mul(a_row, number(r)) for r in range(R)]
         before, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("done")
         b.cbranch(b.icmp_signed(">", depth, number(0)), loop, done)
+
         b.position_at_end(loop)
         k = b.phi(i64)
         k.add_incoming(number(0), before)
-        sums = [[b.phi(vector) for _ in range(V)] for _ in range(R)]
-        line = at(panel_base, b.mul(k, panel_step))
-        w = [load(at(line, number(v * L))) for v in range(V)]
-        column = at(a_base, b.mul(k, a_step))
+        sums = [[b.phi(vector) for _ in columns] for _ in range(R)]
+        line, column = at(panel_base, b.mul(k, panel_step)), at(a_base, b.mul(k, a_step))
+        w = [load(at(line, offset)) for offset in line_offset]
         new = []
         for r in range(R):
             x = b.load(at(column, row_offset[r]), align=size)
             x = b.shuffle_vector(b.insert_element(undefined, x, ir.Constant(i32, 0)), undefined, to_all)
-            new.append([b.call(fma, [x, w[v], sums[r][v]]) for v in range(V)])
+            new.append([b.call(fma, [x, w[v], sums[r][v]]) for v in range(len(columns))])
         following = b.add(k, number(1))
         k.add_incoming(following, loop)
         b.cbranch(b.icmp_signed("<", following, depth), loop, done)
+
         b.position_at_end(done)
+        results = []
         for r in range(R):
-            for v in range(V):
+            for v in range(len(columns)):
                 sums[r][v].add_incoming(first[r][v], before)
                 sums[r][v].add_incoming(new[r][v], loop)
-                result = b.phi(vector)
-                result.add_incoming(first[r][v], before)
-                result.add_incoming(new[r][v], loop)
-                first[r][v] = result
+                results.append(b.phi(vector))
+                results[-1].add_incoming(first[r][v], before)
+                results[-1].add_incoming(new[r][v], loop)
         for r in range(R):
-            for v in range(V):
-                out = b.bitcast(at(c_base, b.mul(c_row, number(r)), number(v * L)), vector.as_pointer())
-                b.store(first[r][v], out, align=size)
+            for v, (p, place) in enumerate(columns):
+                out = at(c_base, b.mul(c_row, number(r)), b.mul(c_gap, number(p)), number(place * L))
+                b.store(results[r * len(columns) + v], b.bitcast(out, vector.as_pointer()), align=size)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -120,3 +129,38 @@ def _sum(b, terms):
     for term in terms[1:]:
         total = b.add(total, term)
     return total
+
+
+@intrinsic
+def transpose(_, source, at, row, target, to, target_row):
+    """target[j, i] = source[i, j] for a block of as many rows and columns as a vector has lanes: source[i] lies at at + i*row, and so on.
+
+    log2(lanes) rounds of shuffles in registers; element by element it takes five times longer.
+    """
+    n = types.intp
+    signature = types.void(source, n, n, target, n, n)
+
+    def codegen(context, b, sig, args):
+        L, i32, i64 = lanes(np.dtype(sig.args[0].dtype.name)), ir.IntType(32), ir.IntType(64)
+        vector, size = ir.VectorType(context.get_value_type(sig.args[0].dtype), L), np.dtype(sig.args[0].dtype.name).itemsize
+
+        def place(k, offset, stride, line):
+            base = context.make_array(sig.args[k])(context, b, args[k]).data
+            return b.bitcast(b.gep(base, [b.add(offset, b.mul(stride, ir.Constant(i64, line)))]), vector.as_pointer())
+
+        lines = [b.load(place(0, args[1], args[2], i), align=size) for i in range(L)]
+        half = L // 2
+        while half:  # exchange the off-diagonal quarters of every square of 2*half lines
+            low = [k if k % (2 * half) < half else L + k - half for k in range(L)]
+            high = [k + half if k % (2 * half) < half else L + k for k in range(L)]
+            masks = [ir.Constant(ir.VectorType(i32, L), mask) for mask in (low, high)]
+            lines = [
+                b.shuffle_vector(lines[i - i % (2 * half) + i % half], lines[i - i % (2 * half) + i % half + half], masks[i % (2 * half) >= half])
+                for i in range(L)
+            ]
+            half //= 2
+        for j in range(L):
+            b.store(lines[j], place(3, args[4], args[5], j), align=size)
+        return context.get_dummy_value()
+
+    return signature, codegen
