@@ -18,7 +18,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import cfunc, njit
+from numba import cfunc, extending, njit
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,  # threads take their parts of a sequence at the same time
@@ -28,7 +28,19 @@ OPTIONS: dict[str, Any] = {
     "fastmath": {"contract"},
 }
 
-FIXED = {"builtins", "cmath", "math", "numba", "numpy", "scipy"}  # modules whose functions nobody edits between two runs
+# Numba's stubs know nothing of a caller in compiled code.
+intrinsic: Any = extending.intrinsic
+overload: Any = extending.overload
+register_jitable: Any = extending.register_jitable
+
+FIXED = {
+    "builtins",
+    "cmath",
+    "math",
+    "numba",
+    "numpy",
+    "scipy",
+}  # modules whose functions nobody edits between two runs
 
 # The cells' functions are inlined by Numba itself: a callee optimised on its own arrives with small vectors in it and LLVM then
 # leaves the loop around it scalar, 2-3 times slower. (Scalar functions like tanh vectorise as plain callees and compile faster so.)
@@ -40,7 +52,9 @@ def specialise(function: Callable, name: str, **names: Any) -> Any:
     copy = _copy(function, name, names)
     try:
         return njit(cache=True, **OPTIONS)(copy)
-    except RuntimeError:  # no folder to write to, neither beside the package nor in the user's cache: compile in every process
+    except (
+        RuntimeError
+    ):  # no folder to write to, neither beside the package nor in the user's cache: compile in every process
         return njit(**OPTIONS)(copy)
 
 
@@ -63,7 +77,9 @@ def _copy(function: Callable, name: str, names: dict[str, Any]) -> types.Functio
     digest = hashlib.sha256(f"{_sources()} {fingerprint(function)}".encode())
     for key, value in sorted(names.items()):
         digest.update(f"{key} {fingerprint(value)}".encode())
-    copy = types.FunctionType(function.__code__, {**function.__globals__, **names}, function.__name__, function.__defaults__)
+    copy = types.FunctionType(
+        function.__code__, {**function.__globals__, **names}, function.__name__, function.__defaults__
+    )
     copy.__module__ = function.__module__
     copy.__qualname__ = f"{function.__name__}-{name}-{digest.hexdigest()[:20]}"
     copy.__doc__ = function.__doc__
@@ -95,7 +111,9 @@ def _parts(value: Any, seen: set[int]) -> list[str]:
         for name in names:
             if name in value.__globals__:
                 reached.append(value.__globals__[name])
-        for module in [item for item in reached if isinstance(item, types.ModuleType) and item.__name__.split(".")[0] not in FIXED]:
+        for module in [
+            item for item in reached if isinstance(item, types.ModuleType) and item.__name__.split(".")[0] not in FIXED
+        ]:
             reached += [vars(module)[name] for name in names if name in vars(module)]
         for item in reached:
             found += _parts(item, seen)
@@ -131,7 +149,11 @@ def in_precision(function: Callable, real: type) -> Callable:
     code = function.__code__
     constants = tuple(real(value) if type(value) is float else value for value in code.co_consts)
     copy = types.FunctionType(
-        code.replace(co_consts=constants), function.__globals__, function.__name__, function.__defaults__, function.__closure__
+        code.replace(co_consts=constants),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
     )
     copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
     return copy

@@ -60,13 +60,21 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
     """
     layer = arguments.step("layer", layer, 0, network.num_layers - 1)
     if reverse and not network.bidirectional:
-        raise ValueError("This network has no reverse direction; build it with `bidirectional=True`, or leave `reverse` out.")
+        raise ValueError(
+            "This network has no reverse direction; build it with `bidirectional=True`, or leave `reverse` out."
+        )
     compiled = kernels(network.cell, network.dtype)
     weights = tuple(p.copy() for p in network.layer(layer, reverse))
     inputs, units = weights[0].shape[1], weights[1].shape[1]
     pointwise = compiled.pointwise(*FORWARD, *BACKWARD)
     fields = np.array([*network.cell, 0.0], network.dtype)
-    packed = (fields, pointwise, cpu.pack_forward(compiled, weights), cpu.pack_backward(compiled, weights), (inputs, units))
+    packed = (
+        fields,
+        pointwise,
+        cpu.pack_forward(compiled, weights),
+        cpu.pack_backward(compiled, weights),
+        (inputs, units),
+    )
     return LayerKernels(*_functions(compiled.shape), packed)
 
 
@@ -83,8 +91,8 @@ def _functions(shape: Shape) -> tuple[Any, Any, Any]:
 # Replaced in every compiled copy; here for readers and for tools.
 BLOCK = WIDTH = GATES = STATES = KEPT = 1
 EMITS = SHARED = False
-loop: Any
-run: Any
+loop: Any = None
+run: Any = None
 
 
 def _sent(weights, x, states, saved):
@@ -96,7 +104,19 @@ def _sent(weights, x, states, saved):
     shape = (steps, batch, inputs, units, 0, inputs, 0, STATES * units, 0, row, 0)
     part = (0, batch, 0, units, 0, 1, 0)
     if steps * batch > 0:
-        loop(fields, pointwise, forward, x.reshape(-1), flat, sent, saved, np.full(batch, steps), shape, part, np.zeros(1, np.int64))
+        loop(
+            fields,
+            pointwise,
+            forward,
+            x.reshape(-1),
+            flat,
+            sent,
+            saved,
+            np.full(batch, steps),
+            shape,
+            part,
+            np.zeros(1, np.int64),
+        )
     return sent, row
 
 
@@ -116,7 +136,12 @@ def _step(weights, x, state):
     for b in range(batch):
         for n in range(size):
             states[0, b, n] = state[b, n]
-    run(weights, x.reshape(1, batch, x.shape[1]), states, np.empty(batch * ((units + BLOCK - 1) // BLOCK) * KEPT, x.dtype))
+    run(
+        weights,
+        x.reshape(1, batch, x.shape[1]),
+        states,
+        np.empty(batch * ((units + BLOCK - 1) // BLOCK) * KEPT, x.dtype),
+    )
     return states[1]
 
 

@@ -20,19 +20,15 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-
-# ---- everything that this file needs from the compiler -------------------------------------------------------------
 from llvmlite import ir
-from numba import extending, types
+from numba import types
 
-intrinsic: Any = extending.intrinsic  # their stubs know nothing of a caller in compiled code
-overload: Any = extending.overload
+from .jit import intrinsic, overload
 
 # "numpy": the check for division by zero would keep a loop scalar. forceinline: a call left standing would too.
 # fastmath must be refused aloud: an overload that is silent about it inherits its caller's flags, and with `reassoc`
 # LLVM cancels the rounding shift: exp(0.3) was then 1.0 on a processor without fused multiply-add.
 OPTIONS = {"cpu": {"error_model": "numpy", "fastmath": False, "forceinline": True}, "cuda": {}}
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 class Precision(NamedTuple):

@@ -19,7 +19,9 @@ def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Grad
     T, (B, S) = run.steps, run.states.shape[1:]
     dtype, layers = run.network.dtype, [layer for (layer,) in run._layers]
     lengths = np.full(B, T) if run.lengths is None else run.lengths
-    open_ = np.zeros((B, window, S), dtype)  # the cotangent of each open loss; the loss of time t is in place t % window
+    open_ = np.zeros(
+        (B, window, S), dtype
+    )  # the cotangent of each open loss; the loss of time t is in place t % window
     dropped = np.zeros((B, S), dtype)  # what the loss dropped last has brought to the present state
     states = np.zeros((T + 1, B, S), dtype)
     inputs = np.zeros(run.input.shape, dtype)
@@ -36,8 +38,25 @@ def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Grad
         slots, slots_above = open_.reshape(B * window, S), arriving.reshape(1, B * window, run.network.hidden_size)
         for k in reversed(range(len(layers))):
             columns = run._columns(k, 0)
-            together = cpu.backprop(layers[k], summed[:, columns], from_above, start=t, stop=t + 1, grad_states=here, apart=k + 1 < len(layers))
-            each = cpu.backprop(layers[k], slots[:, columns], slots_above, start=t, stop=t + 1, copies=window, to_weights=False, to_input=k > 0)
+            together = cpu.backprop(
+                layers[k],
+                summed[:, columns],
+                from_above,
+                start=t,
+                stop=t + 1,
+                grad_states=here,
+                apart=k + 1 < len(layers),
+            )
+            each = cpu.backprop(
+                layers[k],
+                slots[:, columns],
+                slots_above,
+                start=t,
+                stop=t + 1,
+                copies=window,
+                to_weights=False,
+                to_input=k > 0,
+            )
             slots[:, columns] = each.carry
             assert together.x is not None and together.parameters is not None
             named: dict[str, Array] = {}
@@ -53,7 +72,9 @@ def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Grad
         dropped = open_[:, oldest].copy()
         open_[:, oldest] = 0
     states[0] = dropped + open_.sum(axis=1)
-    for t in range(T + 1):  # a sequence's state stands still after its end: the gradient of the final state is that of each copy
+    for t in range(
+        T + 1
+    ):  # a sequence's state stands still after its end: the gradient of the final state is that of each copy
         over = lengths < t if t else lengths == 0
         states[t][over] = at_end[over]
     in_order = {name: total[name] for name in run.network.parameters}

@@ -70,7 +70,9 @@ class Unrolled:
                 offset = self._columns(k, d).start
                 states[-1 if d else 0, :, self._columns(k, d)] = initial[:, self._columns(k, d)]
                 w_ih, w_hh, b_ih, b_hh = (memory.copy(p) for p in network.layer(k, bool(d)))
-                directions.append(cpu.unroll(network.cell, (w_ih, w_hh, b_ih, b_hh), reaching, states, offset, self.lengths, bool(d)))
+                directions.append(
+                    cpu.unroll(network.cell, (w_ih, w_hh, b_ih, b_hh), reaching, states, offset, self.lengths, bool(d))
+                )
             self._layers.append(directions)
             sent = [layer.sent[:-1] if layer.reverse else layer.sent[1:] for layer in directions]
             reaching = sent[0] if len(sent) == 1 else np.concatenate(sent, axis=2)
@@ -108,15 +110,21 @@ class Unrolled:
         """
         g, at_end = checks.output_gradient(grad_output, self), checks.state_gradient(grad_final_state, self)
         if g is None and at_end is None:
-            raise ValueError("There is no gradient to send back: pass `grad_output` in the shape of `run.output`, `grad_final_state`, or both.")
+            raise ValueError(
+                "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, `grad_final_state`, or both."
+            )
         if at_end is None:
             at_end = np.zeros((self.input.shape[1], self.network.state_size), self.network.dtype)
         if window is None:
             return self._backprop(g, at_end)
         if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1:
-            raise ValueError(f"`window` is {window!r}; it is a number of time steps, at least 1, or None for the full gradient.")
+            raise ValueError(
+                f"`window` is {window!r}; it is a number of time steps, at least 1, or None for the full gradient."
+            )
         if self.network.bidirectional:
-            raise ValueError("`window` has no meaning for a bidirectional network: its reverse half runs against time. Leave it out.")
+            raise ValueError(
+                "`window` has no meaning for a bidirectional network: its reverse half runs against time. Leave it out."
+            )
         if window >= self.steps:
             return self._backprop(g, at_end)
         from .truncated import backprop  # late, because it stands above this file
@@ -132,14 +140,21 @@ class Unrolled:
             for d, layer in enumerate(self._layers[k]):
                 columns, n = self._columns(k, d), self.network.hidden_size
                 part = g if g is None else g[:, :, d * n : (d + 1) * n]
-                back = cpu.backprop(layer, carry[:, columns], part, grad_states=states, apart=k + 1 < self.network.num_layers)
+                back = cpu.backprop(
+                    layer, carry[:, columns], part, grad_states=states, apart=k + 1 < self.network.num_layers
+                )
                 initial[:, columns] = back.carry
                 self._name(parameters, k, d, back.parameters)
                 reached = back.x if reached is None else reached + back.x
             g = reached
         assert g is not None
         in_order = {name: parameters[name] for name in self.network.parameters}
-        return Gradients(in_order, self._outside(g), self._as_state(initial.reshape(len(initial), len(self._blocks()), self._own)), states)
+        return Gradients(
+            in_order,
+            self._outside(g),
+            self._as_state(initial.reshape(len(initial), len(self._blocks()), self._own)),
+            states,
+        )
 
     def jvp(self, v: Any, start: int, stop: int) -> Array:
         """Perturbations of states[start] taken forward to states[stop]: J_stop ... J_{start+1} v, J_t = ds_t/ds_{t-1} on the full state.
@@ -159,7 +174,9 @@ class Unrolled:
             for k, (layer,) in enumerate(self._layers):
                 above = k + 1 < len(self._layers)
                 columns = self._columns(k, 0)
-                rows[:, columns], reaching = cpu.tangent(layer, rows[:, columns], reaching, start=a, stop=b, copies=copies, to_output=above)
+                rows[:, columns], reaching = cpu.tangent(
+                    layer, rows[:, columns], reaching, start=a, stop=b, copies=copies, to_output=above
+                )
         return back(rows)
 
     def vjp(self, u: Any, start: int, stop: int) -> Array:
@@ -180,7 +197,14 @@ class Unrolled:
             for k in reversed(range(len(self._layers))):
                 columns = self._columns(k, 0)
                 step = cpu.backprop(
-                    self._layers[k][0], rows[:, columns], reaching, start=a, stop=b, copies=copies, to_weights=False, to_input=k > 0
+                    self._layers[k][0],
+                    rows[:, columns],
+                    reaching,
+                    start=a,
+                    stop=b,
+                    copies=copies,
+                    to_weights=False,
+                    to_input=k > 0,
                 )
                 rows[:, columns], reaching = step.carry, step.x
         return back(rows)
@@ -206,8 +230,14 @@ class Unrolled:
     def output_cotangent(self, t: int, g: Any) -> Array:
         """(B, S): the gradient of states[t], t = 1 ... T, by itself caused by the gradient g (B, N) of the output after input t-1."""
         self._one_way("The cotangent of one state")
-        g = checks.array("g", g, {"batch": self.states.shape[1], "hidden_size": self.network.hidden_size}, self.network.dtype)
-        out, layer, n = np.zeros(self.states.shape[1:], self.network.dtype), self._layers[-1][0], self.network.hidden_size
+        g = checks.array(
+            "g", g, {"batch": self.states.shape[1], "hidden_size": self.network.hidden_size}, self.network.dtype
+        )
+        out, layer, n = (
+            np.zeros(self.states.shape[1:], self.network.dtype),
+            self._layers[-1][0],
+            self.network.hidden_size,
+        )
         for j, slope in enumerate(cpu.slopes(layer, t)):
             out[:, layer.offset + j * n : layer.offset + (j + 1) * n] = slope * g
         if self.lengths is not None:
@@ -264,7 +294,9 @@ class Unrolled:
             if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 0 <= t <= self.steps:
                 raise ValueError(f"`{label}` is {t!r}; times of states go from 0 to T = {self.steps}.")
         if start > stop:
-            raise ValueError(f"`start` is {start} and `stop` is {stop}; perturbations go from states[start] to states[stop], start <= stop.")
+            raise ValueError(
+                f"`start` is {start} and `stop` is {stop}; perturbations go from states[start] to states[stop], start <= stop."
+            )
         B, S = self.states.shape[1:]
         given, had_copies = checks.perturbation(name, value, B, S, self.network.dtype)
         K = given.shape[2]

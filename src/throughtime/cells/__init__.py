@@ -18,4 +18,17 @@ CELLS: dict[str, type] = {
     "gru": GRU,
 }
 
-__all__ = ["CELLS", "GRU", "LSTM", "LeakyTanh", "Linear", "Rate", "Relu", "Sigmoid", "Tanh", "cell", "registered", "spec"]
+__all__ = [
+    "CELLS",
+    "GRU",
+    "LSTM",
+    "LeakyTanh",
+    "Linear",
+    "Rate",
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "cell",
+    "registered",
+    "spec",
+]

@@ -66,7 +66,9 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
         16
     """
     if isinstance(gates, type):
-        raise TypeError(f"`@tt.cell` was put on {gates.__name__} without parentheses: write `@tt.cell()` or `@tt.cell(gates=2)`.")
+        raise TypeError(
+            f"`@tt.cell` was put on {gates.__name__} without parentheses: write `@tt.cell()` or `@tt.cell(gates=2)`."
+        )
     for label, count in (("gates", gates), ("states", states)):
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise TypeError(f"`{label}` is {count!r}; it is a number of blocks, a positive integer.")
@@ -74,6 +76,8 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
     def register(cls: type) -> type:
         _registered[cls.__name__] = _examined(cls, gates, states)
         cls.__throughtime__ = _registered[cls.__name__]  # type: ignore[attr-defined]  # a NamedTuple class takes new attributes
+        cls.__eq__ = _same  # type: ignore[method-assign, assignment]  # as tuples, GRU() and Tanh() would be equal: both empty
+        cls.__hash__ = lambda self: hash((cls, *self))  # type: ignore[method-assign, assignment]
         return cls
 
     return register
@@ -83,7 +87,9 @@ def spec(instance: Any) -> Spec:
     """The record of a registered cell, from an instance or the class."""
     found = getattr(instance, "__throughtime__", None)
     if not isinstance(found, Spec):
-        raise TypeError(f"{instance!r} is not a cell: register its class with `@tt.cell(gates=…, states=…)` and pass an instance of it.")
+        raise TypeError(
+            f"{instance!r} is not a cell: register its class with `@tt.cell(gates=…, states=…)` and pass an instance of it."
+        )
     return found
 
 
@@ -92,22 +98,34 @@ def registered() -> dict[str, type]:
     return {name: record.cls for name, record in _registered.items()}
 
 
+def _same(self: Any, other: object) -> bool:
+    return type(self) is type(other) and tuple(self) == tuple(other)  # type: ignore[arg-type]
+
+
 def _examined(cls: type, gates: int, states: int) -> Spec:
     name = cls.__name__
     if not (issubclass(cls, tuple) and hasattr(cls, "_fields")):
-        raise TypeError(f"`{name}` must be a NamedTuple class: write `class {name}(NamedTuple):` with its hyper-parameters as fields.")
+        raise TypeError(
+            f"`{name}` must be a NamedTuple class: write `class {name}(NamedTuple):` with its hyper-parameters as fields."
+        )
     for function in ("forward", "backward"):
         if not callable(getattr(cls, function, None)):
-            raise TypeError(f"`{name}` has no `{function}`; a cell needs `forward(cell, x, r, s)` and `backward(cell, ds, s, s_next, saved)`.")
+            raise TypeError(
+                f"`{name}` has no `{function}`; a cell needs `forward(cell, x, r, s)` and `backward(cell, ds, s, s_next, saved)`."
+            )
     emits = hasattr(cls, "emit")
     if emits != hasattr(cls, "emit_slope"):
-        raise TypeError(f"`{name}` has only one of `emit` and `emit_slope`; what a unit sends and its slope belong together.")
+        raise TypeError(
+            f"`{name}` has only one of `emit` and `emit_slope`; what a unit sends and its slope belong together."
+        )
     # One unit, once, in plain Python: the counts are read off what the functions return.
     sample: Any = cls(*(default(cls, field) for field in cls._fields))
     x, r, s = (tuple(np.float64(0.1 * (k + 1)) for k in range(n)) for n in (gates, gates, states))
     with np.errstate(all="ignore"):
         s_next, saved = _tuples(name, "forward", sample.forward(x, r, s), "(s_next, saved)", (states, None))
-        dx, dr, _ = _tuples(name, "backward", sample.backward(s, s, s_next, saved), "(dx, dr, ds_prev)", (gates, gates, states))
+        dx, dr, _ = _tuples(
+            name, "backward", sample.backward(s, s, s_next, saved), "(dx, dr, ds_prev)", (gates, gates, states)
+        )
         if emits:
             _tuples(name, "emit_slope", (sample.emit_slope(s),), "one slope for each state", (states,))
     return Spec(cls, name, gates, states, len(saved), emits, dx is dr)
@@ -117,17 +135,22 @@ def default(cls: Any, field: str) -> float:
     """A value for a field: its default, or one half."""
     value = cls._field_defaults.get(field, 0.5)
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"The field `{field}` of `{cls.__name__}` is {value!r}; the hyper-parameters of a cell are real numbers.")
+        raise TypeError(
+            f"The field `{field}` of `{cls.__name__}` is {value!r}; the hyper-parameters of a cell are real numbers."
+        )
     return value
 
 
 def _tuples(name: str, function: str, returned: Any, wanted: str, counts: tuple) -> tuple:
     """`returned`, if it is a tuple of tuples of the wanted lengths."""
     right = isinstance(returned, tuple) and len(returned) == len(counts)
-    right = right and all(isinstance(part, tuple) and count in (None, len(part)) for part, count in zip(returned, counts, strict=True))
+    right = right and all(
+        isinstance(part, tuple) and count in (None, len(part)) for part, count in zip(returned, counts, strict=True)
+    )
     if not right:
         sizes = ", ".join("any" if count is None else str(count) for count in counts)
-        raise TypeError(f"`{name}.{function}` must return {wanted}, tuples of {sizes} numbers; it returned {returned!r}. "
-                        f"A tuple of one number is written `(u,)`.")
+        raise TypeError(
+            f"`{name}.{function}` must return {wanted}, tuples of {sizes} numbers; it returned {returned!r}. "
+            f"A tuple of one number is written `(u,)`."
+        )
     return returned
-

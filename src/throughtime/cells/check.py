@@ -58,7 +58,11 @@ def _rows(cell: Any, record: Spec, point: Values) -> list[Values]:
 
 def _check_derivatives(cell: Any, record: Spec, point: Values) -> None:
     rows = _rows(cell, record, point)
-    labels = [f"x[{g}]" for g in range(record.gates)] + [f"r[{g}]" for g in range(record.gates)] + [f"s[{j}]" for j in range(record.states)]
+    labels = (
+        [f"x[{g}]" for g in range(record.gates)]
+        + [f"r[{g}]" for g in range(record.gates)]
+        + [f"s[{j}]" for j in range(record.states)]
+    )
     for k, label in enumerate(labels):
         for i in range(record.states):
             _check_one(

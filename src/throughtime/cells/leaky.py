@@ -1,7 +1,7 @@
 """The leaky unit: an Elman unit that keeps a part of its state (Jaeger et al. 2007, "leaky integrator" of echo state networks).
 
-    u = W_ih x + b_ih + W_hh h + b_hh
-    h' = (1 - leak) h + leak tanh(u)            leak = 1: the tanh network; leak -> 0: an integrator with time constant 1/leak
+u = W_ih x + b_ih + W_hh h + b_hh
+h' = (1 - leak) h + leak tanh(u)            leak = 1: the tanh network; leak -> 0: an integrator with time constant 1/leak
 """
 
 from typing import NamedTuple

@@ -15,7 +15,7 @@ from numba.extending import intrinsic
 
 from ..cells.base import Spec, spec
 from ..jit import address_of, fingerprint, in_precision, inlined, specialise
-from . import loops, pointwise
+from . import loops, pointwise, tangents
 from .matmul import group, packers, products
 from .tile import lanes
 
@@ -54,13 +54,34 @@ class Shape:
     def constants(self) -> dict[str, Any]:
         """The upper-case names of loops.py and pointwise.py."""
         G, S, U = self.gates, self.states, self.block
-        parts = {"X": G, "R": G, "S0": S, "S1": S, "KEEP": self.saved, "E": 1, "DS": S, "DX": G, "DR": G, "DP": S, "V": S}
+        parts = {
+            "X": G,
+            "R": G,
+            "S0": S,
+            "S1": S,
+            "KEEP": self.saved,
+            "E": 1,
+            "DS": S,
+            "DX": G,
+            "DR": G,
+            "DP": S,
+            "V": S,
+        }
         places, end = {}, 0
         for name, blocks in (parts | {"C": S * (2 * G + S), "SLOPE": S}).items():
             places[name], end = end, end + blocks * U
-        sizes = {"BLOCK": U, "WIDTH": self.width, "BACK": self.back, "KEPT": self.saved * U, "SIZE": (2 * G + S) * U, "END": end}
+        sizes = {
+            "BLOCK": U,
+            "WIDTH": self.width,
+            "BACK": self.back,
+            "KEPT": self.saved * U,
+            "SIZE": (2 * G + S) * U,
+            "END": end,
+        }
         sizes |= {"GROUP": group(self.width // lanes(self.dtype)), "GROUP_BACK": group(2)}
-        return places | sizes | {"GATES": G, "STATES": S, "SAVED": self.saved, "EMITS": self.emits, "SHARED": self.shared}
+        return (
+            places | sizes | {"GATES": G, "STATES": S, "SAVED": self.saved, "EMITS": self.emits, "SHARED": self.shared}
+        )
 
     @property
     def name(self) -> str:
@@ -70,10 +91,13 @@ class Shape:
 
 @cache
 def loop(shape: Shape, name: str) -> Any:
-    """A function of loops.py, compiled for a shape."""
-    function = getattr(loops, name)
+    """A function of loops.py or tangents.py, compiled for a shape."""
+    function = getattr(loops, name, None) or getattr(tangents, name)
     back = products(2, shape.dtype)
-    names: dict[str, Any] = {"product": products(shape.width // lanes(shape.dtype), shape.dtype)["product"], "product_back": back["product"]}
+    names: dict[str, Any] = {
+        "product": products(shape.width // lanes(shape.dtype), shape.dtype)["product"],
+        "product_back": back["product"],
+    }
     names |= {"accumulate": back["accumulate"], **packers(shape.dtype), **shape.constants}
     needed = set(function.__code__.co_names)
     for part in {"weight_gradients", "input_gradients"} & needed:
@@ -89,7 +113,11 @@ class Kernels:
         self.shape = Shape(dtype, record.gates, record.states, record.saved, record.emits, record.shared)
         cls: Any = record.cls
         functions = {"forward": cls.forward, "backward": cls.backward}
-        functions |= {"emit": cls.emit, "emit_slope": cls.emit_slope} if record.emits else {"emit": _h, "emit_slope": _slope_of_h(record.states)}
+        functions |= (
+            {"emit": cls.emit, "emit_slope": cls.emit_slope}
+            if record.emits
+            else {"emit": _h, "emit_slope": _slope_of_h(record.states)}
+        )
         self._functions = functions
         self._made: dict[str, int] = {}
 
@@ -112,12 +140,18 @@ class Kernels:
                 if key in function.__code__.co_names:
                     names[key] = _on_fields(value, self.record.cls, self.dtype.type)
             pointer = types.CPointer(numba.from_dtype(self.dtype))
-            self._made[name] = address_of(function, f"{self.record.name}-{self.dtype.name}", types.void(pointer, pointer), code=code, **names)
+            self._made[name] = address_of(
+                function, f"{self.record.name}-{self.dtype.name}", types.void(pointer, pointer), code=code, **names
+            )
         return self._made[name]
 
 
 POINTWISE = ("forward_block", "backward_block", "tangent_block", "slope_block", "apply_block", "emit_block")
-FORWARD, BACKWARD, TANGENT = ("forward_block", "emit_block"), ("backward_block", "slope_block"), ("tangent_block", "apply_block", "slope_block")
+FORWARD, BACKWARD, TANGENT = (
+    ("forward_block", "emit_block"),
+    ("backward_block", "slope_block"),
+    ("tangent_block", "apply_block", "slope_block"),
+)
 
 
 def _h(cell, s):

@@ -14,8 +14,12 @@ from .build import BACKWARD, FORWARD, TANGENT, Kernels, kernels
 from .matmul import packers
 
 Array = np.ndarray
-SMALL = 200_000  # multiply-adds under which a second thread costs more than it saves (waking it takes some 20 microseconds)
-STEP = 30_000  # multiply-adds per step under which meeting once per step costs more than it saves (some 0.3 microseconds)
+SMALL = (
+    200_000  # multiply-adds under which a second thread costs more than it saves (waking it takes some 20 microseconds)
+)
+STEP = (
+    30_000  # multiply-adds per step under which meeting once per step costs more than it saves (some 0.3 microseconds)
+)
 RESIDENT = 1 << 20  # bytes of weights that a core keeps near while it walks through time
 
 
@@ -66,7 +70,13 @@ class Layer:
     def places(self) -> tuple[int, ...]:
         """Where the rows of x, of this layer's states and of what it sends begin, and how far apart they are."""
         size = self.states.shape[2]
-        return self.x_at, self.x_row, self.offset, size, *((0, self.units) if self.kernels.record.emits else (self.offset, size))
+        return (
+            self.x_at,
+            self.x_row,
+            self.offset,
+            size,
+            *((0, self.units) if self.kernels.record.emits else (self.offset, size)),
+        )
 
 
 def _flat(layer: Layer) -> tuple[Array, Array]:
@@ -76,7 +86,13 @@ def _flat(layer: Layer) -> tuple[Array, Array]:
 
 
 def unroll(
-    cell: Any, parameters: tuple[Array, Array, Array, Array], x: Array, states: Array, offset: int, lengths: Array | None, reverse: bool
+    cell: Any,
+    parameters: tuple[Array, Array, Array, Array],
+    x: Array,
+    states: Array,
+    offset: int,
+    lengths: Array | None,
+    reverse: bool,
 ) -> Layer:
     """Run one layer over x (T, B, I), from the states that stand at its first time, and fill in the others.
 
@@ -101,7 +117,12 @@ def unroll(
         own_states, own_sent = _flat(layer)
         shape = (steps, batch, inputs, units, *layer.places, int(reverse))
         parts, whole = _divide(layer, batch, steps)
-        threads.run(kernel.unroll, (layer.fields, kernel.pointwise(*FORWARD), weights, flat, own_states, own_sent, saved, lengths, shape), parts, whole)
+        threads.run(
+            kernel.unroll,
+            (layer.fields, kernel.pointwise(*FORWARD), weights, flat, own_states, own_sent, saved, lengths, shape),
+            parts,
+            whole,
+        )
     return layer
 
 
@@ -111,7 +132,11 @@ def _base(x: Array) -> tuple[Array, int, int]:
     if not x.flags.c_contiguous and isinstance(base, np.ndarray) and base.flags.c_contiguous and base.dtype == x.dtype:
         step, row, item = (stride // x.itemsize for stride in x.strides)
         if item == 1 and step == row * x.shape[1]:
-            return base.reshape(-1), (x.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // x.itemsize, row
+            return (
+                base.reshape(-1),
+                (x.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // x.itemsize,
+                row,
+            )
     return np.ascontiguousarray(x).reshape(-1), 0, x.shape[2]
 
 
@@ -124,7 +149,9 @@ def pack_forward(kernel: Kernels, parameters: tuple) -> tuple[Array, Array, Arra
         depth = matrix.shape[1]
         out = _room(panels * depth * kernel.shape.width, kernel.dtype, padded=units % block > 0)
         arguments = (matrix.reshape(-1), gates, units, depth, block, out)
-        threads.run(packers(kernel.dtype)["pack_gates"], arguments, *_divide_packing(units, kernel.shape.back, out.size))
+        threads.run(
+            packers(kernel.dtype)["pack_gates"], arguments, *_divide_packing(units, kernel.shape.back, out.size)
+        )
         packed.append(out)
     biases = []
     for bias in parameters[2:]:
@@ -142,7 +169,7 @@ def pack_backward(kernel: Kernels, parameters: tuple) -> tuple[Array, Array]:
     for matrix in (parameters[1], parameters[0]):
         columns = matrix.shape[1]
         out = _room(-(-columns // back) * depth * back, kernel.dtype, padded=units % block > 0 or columns % back > 0)
-        arguments = (matrix.reshape(-1), gates, units, columns, block, back, out)
+        arguments = (matrix.reshape(-1), gates, units, columns, block, out)
         threads.run(packers(kernel.dtype)["pack_transposed"], arguments, *_divide_packing(units, back, out.size))
         packed.append(out)
     return packed[0], packed[1]
@@ -212,7 +239,11 @@ def backprop(
     kernel, units, inputs = layer.kernels, layer.units, layer.inputs
     dtype, M = layer.states.dtype, layer.batch * copies
     steps = stop - start
-    grads = tuple(memory.zeros(p.shape, dtype) for p in layer.parameters) if to_weights else tuple(np.zeros((0,), dtype) for _ in range(4))
+    grads = (
+        tuple(memory.zeros(p.shape, dtype) for p in layer.parameters)
+        if to_weights
+        else tuple(np.zeros((0,), dtype) for _ in range(4))
+    )
     grad_x = memory.empty((steps, M, inputs) if to_input else (0, M, inputs), dtype)
     carry = np.array(carry, dtype, order="C")
     if steps and M:
@@ -225,14 +256,46 @@ def backprop(
         g, g_at, g_row = _base(grad_output) if grad_output is not None else (np.zeros(1, dtype), 0, 0)
         o = np.zeros(1, dtype) if grad_states is None else grad_states.reshape(-1)
         places = layer.places
-        shape = (start, stop, layer.batch, copies, inputs, units, *places, g_at, g_row, layer.offset, 0 if grad_states is None else grad_states.shape[2])
-        shape += (int(layer.reverse), chunk, int(grad_output is not None), 0 if grad_states is None else 1 + apart, int(to_input), int(to_weights))
+        shape = (
+            start,
+            stop,
+            layer.batch,
+            copies,
+            inputs,
+            units,
+            *places,
+            g_at,
+            g_row,
+            layer.offset,
+            0 if grad_states is None else grad_states.shape[2],
+        )
+        shape += (
+            int(layer.reverse),
+            chunk,
+            int(grad_output is not None),
+            0 if grad_states is None else 1 + apart,
+            int(to_input),
+            int(to_weights),
+        )
         states, sent = _flat(layer)
         parts, whole = _divide(layer, M, steps)
         flat_grads = tuple(p.reshape(-1) for p in grads)
         pointwise = kernel.pointwise(*BACKWARD)
-        arguments = (layer.fields, pointwise, layer.packed_backward, layer.x, states, sent, layer.saved, g, o, grad_x.reshape(-1))
-        threads.run(kernel.backprop, (*arguments, flat_grads, carry.reshape(-1), dr, dx, layer.lengths, shape), parts, whole)
+        arguments = (
+            layer.fields,
+            pointwise,
+            layer.packed_backward,
+            layer.x,
+            states,
+            sent,
+            layer.saved,
+            g,
+            o,
+            grad_x.reshape(-1),
+        )
+        threads.run(
+            kernel.backprop, (*arguments, flat_grads, carry.reshape(-1), dr, dx, layer.lengths, shape), parts, whole
+        )
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
     return Back(grads if to_weights else None, grad_x if to_input else None, carry)
@@ -255,10 +318,33 @@ def tangent(
         w_ih, _, w_hh, _ = layer.packed_forward
         states, _ = _flat(layer)
         x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
-        shape = (start, stop, layer.batch, copies, layer.inputs, units, layer.offset, layer.states.shape[2], int(vx is not None), int(to_output))
+        shape = (
+            start,
+            stop,
+            layer.batch,
+            copies,
+            layer.inputs,
+            units,
+            layer.offset,
+            layer.states.shape[2],
+            int(vx is not None),
+            int(to_output),
+        )
         parts, whole = _divide(layer, M, steps)
         pointwise = kernel.pointwise(*TANGENT)
-        arguments = (layer.fields, pointwise, (w_ih, w_hh), states, layer.saved, v.reshape(-1), sends.reshape(-1), x, out.reshape(-1), layer.lengths, shape)
+        arguments = (
+            layer.fields,
+            pointwise,
+            (w_ih, w_hh),
+            states,
+            layer.saved,
+            v.reshape(-1),
+            sends.reshape(-1),
+            x,
+            out.reshape(-1),
+            layer.lengths,
+            shape,
+        )
         threads.run(kernel.tangent, arguments, parts, whole)
     return v, out if to_output else None
 
@@ -271,7 +357,14 @@ def jacobian(layer: Layer, t: int) -> Array:
     if layer.batch:
         states, _ = _flat(layer)
         shape = (t, layer.batch, units, layer.offset, layer.states.shape[2])
-        arguments = (layer.fields, kernel.pointwise(*TANGENT), layer.parameters[1].reshape(-1), states, layer.saved, out.reshape(-1))
+        arguments = (
+            layer.fields,
+            kernel.pointwise(*TANGENT),
+            layer.parameters[1].reshape(-1),
+            states,
+            layer.saved,
+            out.reshape(-1),
+        )
         kernel.jacobian(*arguments, layer.lengths, shape, (0, layer.batch, 0, units, 0, 1, 0), threads.new_meeting())
     return out
 

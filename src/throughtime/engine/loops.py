@@ -1,36 +1,40 @@
-"""The sequence loops, once for all cells: forward, backward (BPTT and adjoint), and tangent.
+"""The sequence loops, once for all cells: forward, and backward (BPTT and adjoint). Those with perturbations: tangents.py.
 
 Dimensions
-    T, B   time steps, sequences of the batch          I, N   inputs, units
-    G, S   gates, states of a unit                     M      rows of a backward or tangent pass: B * copies, m // copies = sequence
-    BLOCK  units worked on together                    WIDTH  G * BLOCK, a panel of weights: BLOCK units with all their gates
+    T, B   time steps, sequences of the batch
+    I, N   inputs, units
+    G, S   gates, states of a unit
+    M      rows of a backward or tangent pass: B * copies; row m belongs to sequence m // copies
+    BLOCK  units worked on together
+    WIDTH  G * BLOCK, a panel of weights: BLOCK units with all their gates
     KEPT   numbers that a block saves
 
-Arrays are flat; an element's place is spelt where it is used. Each loop takes its part of the work: rows row0 .. row1 of the batch and
-units unit0 .. unit1. A team either divides the rows, and each thread goes its own way through time, or (lockstep) the units, and all
-meet once per step.
+Arrays are flat; an element's place is spelt where it is used. Each loop takes its part of the work: rows row0 .. row1 of
+the batch and units unit0 .. unit1. A team either divides the rows, and each thread goes its own way through time, or
+(lockstep) the units, and all meet once per step.
 
-The mathematics of a block is in pointwise.py; it works in a small array `work`, and the loops call it by its address: so one compiled
-loop serves all cells of the same shape (G, S, saved), and a new cell compiles in a second. The copies to and from `work` cost some
-10 % of a pointwise block and nothing beside the product. Beyond the last unit a block holds left-over numbers, which never come out.
+The mathematics of a block is in pointwise.py; it works in a small array `work`, and the loops call it by its address: so
+one compiled loop serves all cells of the same shape (G, S, saved), and a new cell compiles in half a second. The copies
+to and from `work` cost some 10 % of a pointwise block and nothing beside the product. Beyond the last unit a block holds
+left-over numbers, which never come out.
 
-The upper-case names and the products are globals of each compiled copy (`jit.specialise`, engine/build.py).
+The upper-case names and the products are globals of each compiled copy (`jit.specialise`, build.py).
 """
 
 from typing import Any
 
 import numpy as np
 
-from .primitives import call, clear, meet, move
+from .primitives import call, clear, copy, meet, move
 
 # Replaced in every compiled copy; here for readers and for tools.
-BLOCK = WIDTH = GATES = STATES = KEPT = BACK = SIZE = GROUP = GROUP_BACK = 1
+BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = 1
 EMITS = SHARED = False
-X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = V = C = SLOPE = END = 0
-product: Any
-product_back: Any
-accumulate: Any
-pack_rows: Any
+X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = SLOPE = END = 0
+product: Any = None
+product_back: Any = None
+accumulate: Any = None
+pack_rows: Any = None
 
 
 def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, part, meeting):
@@ -41,9 +45,11 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
     row0, row1, unit0, unit1, _, threads, lockstep = part
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     rows = row1 - row0
-    chunk = max(1, 24 // rows) if rows == B else 1  # few rows: several steps of the input at once, so that tiles are tall
-    xs = np.empty((last - first) * chunk * rows * WIDTH, x.dtype)
+    chunk = (
+        max(1, 24 // rows) if rows == B else 1
+    )  # few rows: several steps of the input at once, so that tiles are tall
     group = GROUP if rows == 1 else 1
+    xs = np.empty(((last - first) * chunk if chunk > 1 else group) * rows * WIDTH, x.dtype)
     rs = np.empty(group * rows * WIDTH, x.dtype)
     work = np.zeros(END, x.dtype)
     round_ = 0
@@ -60,7 +66,8 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
     for done in range(0, T, chunk):
         steps = min(chunk, T - done)
         low = T - done - steps if reverse else done
-        product(x, x_at + (low * B + row0) * x_row, x_row, steps * rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
+        if chunk > 1:
+            product(x, x_at + (low * B + row0) * x_row, x_row, steps * rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
         for k in range(steps):
             step = steps - 1 - k if reverse else k
             t = low + step
@@ -69,30 +76,63 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
                 # there and back: what of the weights is in the cache at the end of one step is the first to be used in the next
                 p0 = first + turn if t % 2 else max(first, last - turn - group)
                 p1 = min(p0 + group, last - turn if t % 2 == 0 else last)
+                if chunk == 1:
+                    product(x, x_at + (t * B + row0) * x_row, x_row, rows, I, w_ih, p0, p1, b_ih, WIDTH, xs, 0)
                 product(sent, e_at + (now * B + row0) * e_row, e_row, rows, N, w_hh, p0, p1, b_hh, WIDTH, rs, 0)
                 for pm in range((p1 - p0) * rows):
                     p, m = p0 + pm // rows, pm % rows
                     unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
                     b = row0 + m
                     before, after = s_at + (now * B + b) * s_row + unit, s_at + (then * B + b) * s_row + unit
-                    if t >= lengths[b]:  # this sequence has ended (or, in reverse, not yet begun): its state stands still
+                    if (
+                        t >= lengths[b]
+                    ):  # this sequence has ended (or, in reverse, not yet begun): its state stands still
                         move(states, after, N, states, before, N, STATES, count, BLOCK)
                         if EMITS:
-                            move(sent, e_at + (then * B + b) * e_row + unit, 0, sent, e_at + (now * B + b) * e_row + unit, 0, 1, count, BLOCK)
+                            move(
+                                sent,
+                                e_at + (then * B + b) * e_row + unit,
+                                0,
+                                sent,
+                                e_at + (now * B + b) * e_row + unit,
+                                0,
+                                1,
+                                count,
+                                BLOCK,
+                            )
                         continue
-                    move(work, X, 0, xs, (((p - first) * steps + step) * rows + m) * WIDTH, 0, 1, WIDTH, WIDTH)
-                    move(work, R, 0, rs, pm * WIDTH, 0, 1, WIDTH, WIDTH)
+                    copy(work, X, xs, (((p - first) * steps + step) * rows + m if chunk > 1 else pm) * WIDTH, WIDTH)
+                    copy(work, R, rs, pm * WIDTH, WIDTH)
                     move(work, S0, BLOCK, states, before, N, STATES, count, BLOCK)
                     call(forward_block, fields, work)
                     move(states, after, N, work, S1, BLOCK, STATES, count, BLOCK)
-                    move(saved, ((t * B + b) * P + p) * KEPT, 0, work, KEEP, 0, 1, KEPT, KEPT)
+                    copy(saved, ((t * B + b) * P + p) * KEPT, work, KEEP, KEPT)
                     if EMITS:
                         move(sent, e_at + (then * B + b) * e_row + unit, 0, work, E, 0, 1, count, BLOCK)
             if lockstep:
                 round_ = meet(meeting, threads, round_)
 
 
-def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, grad_states, grad_x, grads, carry, dr, dx, lengths, shape, part, meeting):
+def backprop(
+    fields,
+    pointwise,
+    weights,
+    x,
+    states,
+    sent,
+    saved,
+    grad_output,
+    grad_states,
+    grad_x,
+    grads,
+    carry,
+    dr,
+    dx,
+    lengths,
+    shape,
+    part,
+    meeting,
+):
     """Backward through time from `stop` to `start`. On entry carry is the gradient with respect to the last states, at the end the first.
 
     Rows m of carry, dr, dx, grad_output, grad_states and grad_x belong to sequence m // copies. What is wanted besides carry is said by
@@ -100,7 +140,9 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
     """
     backward_block, slope_block = pointwise[1], pointwise[3]
     w_hh, w_ih = weights
-    start, stop, B, copies, I, N, x_at, x_row, s_at, s_row, e_at, e_row, g_at, g_row, o_at, o_row, reverse, chunk = shape[:18]
+    start, stop, B, copies, I, N, x_at, x_row, s_at, s_row, e_at, e_row, g_at, g_row, o_at, o_row, reverse, chunk = (
+        shape[:18]
+    )
     from_output, to_states, to_input, to_weights = shape[18:]
     row0, row1, unit0, unit1, index, threads, lockstep = part
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
@@ -126,12 +168,24 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
                     place = (slot * M + m) * depth + p * WIDTH
                     move(work, DS, BLOCK, carry, here, N, STATES, count, BLOCK)
                     if to_states == 2:
-                        move(grad_states, o_at + ((then - start) * M + m) * o_row + unit, N, work, DS, BLOCK, STATES, count, BLOCK)
+                        move(
+                            grad_states,
+                            o_at + ((then - start) * M + m) * o_row + unit,
+                            N,
+                            work,
+                            DS,
+                            BLOCK,
+                            STATES,
+                            count,
+                            BLOCK,
+                        )
                     alive = t < lengths[b]
                     if alive:
                         move(work, S1, BLOCK, states, s_at + (then * B + b) * s_row + unit, N, STATES, count, BLOCK)
                         if from_output:
-                            move(work, E, 0, grad_output, g_at + ((t - start) * M + m) * g_row + unit, 0, 1, count, BLOCK)
+                            move(
+                                work, E, 0, grad_output, g_at + ((t - start) * M + m) * g_row + unit, 0, 1, count, BLOCK
+                            )
                             if EMITS:
                                 call(slope_block, fields, work)
                                 for j in range(STATES * BLOCK):
@@ -140,22 +194,32 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
                                 for n in range(BLOCK):
                                     work[DS + n] += work[E + n]
                     if to_states == 1:
-                        move(grad_states, o_at + ((then - start) * M + m) * o_row + unit, N, work, DS, BLOCK, STATES, count, BLOCK)
+                        move(
+                            grad_states,
+                            o_at + ((then - start) * M + m) * o_row + unit,
+                            N,
+                            work,
+                            DS,
+                            BLOCK,
+                            STATES,
+                            count,
+                            BLOCK,
+                        )
                     if not alive:
                         clear(dr, place, WIDTH)
                         if not SHARED:
                             clear(dx, place, WIDTH)
                         continue
                     move(work, S0, BLOCK, states, s_at + (now * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                    move(work, KEEP, 0, saved, ((t * B + b) * P + p) * KEPT, 0, 1, KEPT, KEPT)
+                    copy(work, KEEP, saved, ((t * B + b) * P + p) * KEPT, KEPT)
                     call(backward_block, fields, work)
                     if count < BLOCK:  # here what lies beyond the last unit would count
                         for g in range(GATES):
                             clear(work, DR + g * BLOCK + count, BLOCK - count)
                             clear(work, DX + g * BLOCK + count, BLOCK - count)
-                    move(dr, place, 0, work, DR, 0, 1, WIDTH, WIDTH)
+                    copy(dr, place, work, DR, WIDTH)
                     if not SHARED:
-                        move(dx, place, 0, work, DX, 0, 1, WIDTH, WIDTH)
+                        copy(dx, place, work, DX, WIDTH)
                     move(carry, here, N, work, DP, BLOCK, STATES, count, BLOCK)
             if lockstep:
                 round_ = meet(meeting, threads, round_)
@@ -172,7 +236,17 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
                     if EMITS:
                         for cut in range(0, width, BLOCK):
                             count = min(BLOCK, width - cut)
-                            move(work, S1, BLOCK, states, s_at + (now * B + b) * s_row + q * BACK + cut, N, STATES, count, BLOCK)
+                            move(
+                                work,
+                                S1,
+                                BLOCK,
+                                states,
+                                s_at + (now * B + b) * s_row + q * BACK + cut,
+                                N,
+                                STATES,
+                                count,
+                                BLOCK,
+                            )
                             call(slope_block, fields, work)
                             for j in range(STATES):
                                 for n in range(count):
@@ -185,7 +259,22 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
             d = dr if SHARED else dx
             if to_weights:
                 origin = low + 1 if reverse else low
-                weight_gradients(d, dr, x, sent, grads, steps * M, I, N, x_at + low * B * x_row, x_row, e_at + origin * B * e_row, e_row, index, threads)
+                weight_gradients(
+                    d,
+                    dr,
+                    x,
+                    sent,
+                    grads,
+                    steps * M,
+                    I,
+                    N,
+                    x_at + low * B * x_row,
+                    x_row,
+                    e_at + origin * B * e_row,
+                    e_row,
+                    index,
+                    threads,
+                )
             if to_input:
                 input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, depth, index, threads)
             round_ = meet(meeting, threads, round_)
@@ -194,7 +283,9 @@ def backprop(fields, pointwise, weights, x, states, sent, saved, grad_output, gr
         for m in range(row0, row1):
             for j in range(STATES):
                 for n in range(unit0, unit1):
-                    grad_states[o_at + ((first_time - start) * M + m) * o_row + j * N + n] = carry[(m * STATES + j) * N + n]
+                    grad_states[o_at + ((first_time - start) * M + m) * o_row + j * N + n] = carry[
+                        (m * STATES + j) * N + n
+                    ]
 
 
 def weight_gradients(dx, dr, x, sent, grads, rows, I, N, x_at, x_row, e_at, e_row, index, threads):
@@ -207,12 +298,12 @@ def weight_gradients(dx, dr, x, sent, grads, rows, I, N, x_at, x_row, e_at, e_ro
     for side in range(2):
         source, bias, out, columns = (dr, gb_hh, g_hh, N) if side == 0 else (dx, gb_ih, g_ih, I)
         if side == 0:
-            pack_rows(sent, e_at, e_row, rows, columns, BACK, y)
+            pack_rows(sent, e_at, e_row, rows, columns, y)
         else:
-            pack_rows(x, x_at, x_row, rows, columns, BACK, y)
+            pack_rows(x, x_at, x_row, rows, columns, y)
         for p in range(P * index // threads, P * (index + 1) // threads):
             for m in range(rows):
-                move(d, m * WIDTH, 0, source, (m * P + p) * WIDTH, 0, 1, WIDTH, WIDTH)
+                copy(d, m * WIDTH, source, (m * P + p) * WIDTH, WIDTH)
             for g in range(GATES):
                 unit, count = g * N + p * BLOCK, min(BLOCK, N - p * BLOCK)
                 for m in range(rows):
@@ -231,100 +322,3 @@ def input_gradients(d, w_ih, grad_x, at, rows, I, depth, index, threads):
         for m in range(last - first):
             for n in range(min(BACK, I - q * BACK)):
                 grad_x[(at + first + m) * I + q * BACK + n] = out[m * BACK + n]
-
-
-def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, lengths, shape, part, meeting):
-    """Forward through time with perturbations: v (M, S*N) from states[start] to states[stop], `copies` of them for each sequence.
-
-    sends (2, M, N) holds the perturbation of what the units send, of this step and the next; vx (steps, M, I) that of the input, out
-    (steps, M, N) receives that of the output: the next layer's vx.
-    """
-    tangent_block, apply_block = pointwise[2], pointwise[4]
-    w_ih, w_hh = weights
-    start, stop, B, copies, I, N, s_at, s_row, from_input, to_output = shape
-    row0, row1, unit0, unit1, _, threads, lockstep = part
-    P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
-    M, rows = B * copies, row1 - row0
-    rs, xs = np.empty(rows * WIDTH, v.dtype), np.empty(rows * WIDTH, v.dtype)
-    zeros = np.zeros(WIDTH, v.dtype)
-    work = np.zeros(END, v.dtype)
-    round_ = 0
-    for t in range(start, stop):
-        old, new = (t - start) % 2 * M * N, (t - start + 1) % 2 * M * N
-        for p in range(first, last):
-            unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
-            product(sends, old + row0 * N, N, rows, N, w_hh, p, p + 1, zeros, 0, rs, 0)
-            if from_input:
-                product(vx, ((t - start) * M + row0) * I, I, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0)
-            ready = -1
-            for m in range(row0, row1):
-                b, here = m // copies, m * STATES * N + unit
-                if t >= lengths[b]:
-                    for n in range(count):
-                        sends[new + m * N + unit + n] = sends[old + m * N + unit + n]
-                        if to_output:
-                            out[((t - start) * M + m) * N + unit + n] = 0
-                    continue
-                if b != ready:
-                    move(work, S0, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                    move(work, S1, BLOCK, states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                    move(work, KEEP, 0, saved, ((t * B + b) * P + p) * KEPT, 0, 1, KEPT, KEPT)
-                    call(tangent_block, fields, work)
-                    ready = b
-                move(work, R, 0, rs, (m - row0) * WIDTH, 0, 1, WIDTH, WIDTH)
-                if from_input:
-                    move(work, X, 0, xs, (m - row0) * WIDTH, 0, 1, WIDTH, WIDTH)
-                move(work, V, BLOCK, v, here, N, STATES, count, BLOCK)
-                call(apply_block, fields, work)
-                move(v, here, N, work, DP, BLOCK, STATES, count, BLOCK)
-                move(sends, new + m * N + unit, 0, work, E, 0, 1, count, BLOCK)
-                if to_output:
-                    move(out, ((t - start) * M + m) * N + unit, 0, work, E, 0, 1, count, BLOCK)
-        if lockstep:
-            round_ = meet(meeting, threads, round_)
-
-
-def jacobian(fields, pointwise, w_hh, states, saved, out, lengths, shape, part, meeting):
-    """out (B, S*N, S*N) = ds_t/ds_{t-1} of one layer: row (i, n) is D_r[i, n] . W_hh[n, :] slope, and D_s[i, n] in the unit's own columns.
-
-    w_hh is (G*N, N), not packed: every row is read once, along with the row of the result.
-    """
-    tangent_block, slope_block = pointwise[2], pointwise[3]
-    t, B, N, s_at, s_row = shape
-    row0, row1, unit0, unit1, _, _, _ = part
-    P, size = (N + BLOCK - 1) // BLOCK, STATES * N
-    before = np.ones(size, states.dtype)  # what the units sent, by their states
-    sum_ = np.empty(N, states.dtype)
-    work = np.zeros(END, states.dtype)
-    for b in range(row0, row1):
-        if EMITS:
-            for unit in range(0, N, BLOCK):
-                count = min(BLOCK, N - unit)
-                move(work, S1, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                call(slope_block, fields, work)
-                move(before, unit, N, work, SLOPE, BLOCK, STATES, count, BLOCK)
-        for p in range(unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK):
-            unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
-            alive = t <= lengths[b]
-            if alive:
-                move(work, S0, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                move(work, S1, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                move(work, KEEP, 0, saved, (((t - 1) * B + b) * P + p) * KEPT, 0, 1, KEPT, KEPT)
-                call(tangent_block, fields, work)
-            for i in range(STATES):
-                for n in range(count):
-                    row, c = (b * size + i * N + unit + n) * size, C + i * SIZE + n
-                    clear(out, row, size)
-                    if not alive:
-                        out[row + i * N + unit + n] = 1
-                        continue
-                    clear(sum_, 0, N)
-                    for g in range(GATES):
-                        factor, w = work[c + (GATES + g) * BLOCK], (g * N + unit + n) * N
-                        for m in range(N):
-                            sum_[m] += factor * w_hh[w + m]
-                    for j in range(STATES if EMITS else 1):
-                        for m in range(N):
-                            out[row + j * N + m] = sum_[m] * before[j * N + m] if EMITS else sum_[m]
-                    for j in range(STATES):
-                        out[row + j * N + unit + n] += work[c + (2 * GATES + j) * BLOCK]

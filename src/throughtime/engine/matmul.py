@@ -13,69 +13,77 @@ from typing import Any
 import numpy as np
 
 from ..jit import specialise
-from .primitives import move
+from .primitives import clear, move
 from .tile import lanes, most_rows, tile, transpose
 
-VECTORS, ROWS, WIDTH, GROUP, DEEP, LANES = 2, 8, 16, 4, 128, 8  # replaced in every compiled copy
-NEAR = 1 << 15  # bytes of a panel that stay in the nearest cache while all rows pass over it
+VECTORS, ROWS, TALL, WIDTH, GROUP, DEEP, LANES = 2, 8, 8, 16, 4, 128, 8  # replaced in every compiled copy
+NEAR = (
+    1 << 14
+)  # bytes of a panel that stay in the first cache (48 KB) while all rows pass over it; 32 KB: 1.5 times slower
 
 
 def _product(a, a_at, a_row, rows, depth, panels, first, last, start, start_panel, out, out_at):
     """out[p - first, m, :] = start[p, :] + sum_k a[m, k] panels[p, k, :] for the panels first <= p < last.
 
-    start_panel is the distance of the panels' rows in `start`: WIDTH for a bias, 0 for a row of zeros. Deep panels are taken in pieces
-    that stay in the first cache while all rows pass over them; the sums go on where they stopped, so their bits are the same.
+    start_panel is the distance of the panels' rows in `start`: WIDTH for a bias, 0 for a row of zeros. Deep panels are
+    taken in pieces that stay in the first cache while all rows pass over them; the sums go on where they stopped, so
+    their bits are the same.
     """
     p = first
     while p < last:
         count = GROUP if rows == 1 and p + GROUP <= last else 1
         c = out_at + (p - first) * rows * WIDTH
-        from_, at, gap, row = start, p * start_panel, start_panel, 0
+        begin, at, gap, row = start, p * start_panel, start_panel, 0
         for k in range(0, depth, DEEP):
-            w, x, size = (p * depth + k) * WIDTH, a_at + k, min(DEEP, depth - k)
+            x, size = a_at + k, min(DEEP, depth - k)
+            panel = (panels, (p * depth + k) * WIDTH, depth * WIDTH, WIDTH)
             if count == GROUP:
-                tile(1, VECTORS, GROUP, a, x, 0, 1, panels, w, depth * WIDTH, WIDTH, size, from_, at, gap, 0, out, c, WIDTH, 0)
+                tile(1, VECTORS, GROUP, (a, x, 0, 1), panel, size, (begin, at, gap, 0), (out, c, WIDTH, 0))
             else:
                 m = 0
-                while m + ROWS <= rows:
-                    tile(ROWS, VECTORS, 1, a, x + m * a_row, a_row, 1, panels, w, 0, WIDTH, size, from_, at + m * row, 0, row, out, c + m * WIDTH, 0, WIDTH)
-                    m += ROWS
-                while m + 4 <= rows:
-                    tile(4, VECTORS, 1, a, x + m * a_row, a_row, 1, panels, w, 0, WIDTH, size, from_, at + m * row, 0, row, out, c + m * WIDTH, 0, WIDTH)
-                    m += 4
-                if m + 2 <= rows:
-                    tile(2, VECTORS, 1, a, x + m * a_row, a_row, 1, panels, w, 0, WIDTH, size, from_, at + m * row, 0, row, out, c + m * WIDTH, 0, WIDTH)
-                    m += 2
-                if m < rows:
-                    tile(1, VECTORS, 1, a, x + m * a_row, a_row, 1, panels, w, 0, WIDTH, size, from_, at + m * row, 0, row, out, c + m * WIDTH, 0, WIDTH)
-            from_, at, gap, row = out, c, WIDTH, WIDTH
+                while m < rows:
+                    left, xm = rows - m, (a, x + m * a_row, a_row, 1)
+                    sm, cm = (begin, at + m * row, 0, row), (out, c + m * WIDTH, 0, WIDTH)
+                    if left >= ROWS:
+                        tile(ROWS, VECTORS, 1, xm, panel, size, sm, cm)
+                        m += ROWS
+                    elif left >= 4:
+                        tile(4, VECTORS, 1, xm, panel, size, sm, cm)
+                        m += 4
+                    elif left >= 2:
+                        tile(2, VECTORS, 1, xm, panel, size, sm, cm)
+                        m += 2
+                    else:
+                        tile(1, VECTORS, 1, xm, panel, size, sm, cm)
+                        m += 1
+            begin, at, gap, row = out, c, WIDTH, WIDTH
         p += count
 
 
 def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, edge):
-    """out[j, n] += sum_m d[m, j] y[n // WIDTH, m, n % WIDTH] for j < count, n < columns: a block of rows of a weight gradient.
+    """out[j, n] += sum_m d[m, j] y[n // WIDTH, m, n % WIDTH] for j < count, n < columns: rows of a weight gradient.
 
-    y holds panels of `depth` rows; the last, partly filled one goes through `edge`, a block of ROWS rows.
+    y holds panels of `depth` rows; the last, partly filled one goes through `edge`, a block of TALL rows.
     """
     for q in range((columns + WIDTH - 1) // WIDTH):
         width = min(WIDTH, columns - q * WIDTH)
         for k in range(0, depth, DEEP):
-            size, w, x = min(DEEP, depth - k), (q * depth + k) * WIDTH, d_at + k * d_row
+            size, panel = min(DEEP, depth - k), (y, (q * depth + k) * WIDTH, 0, WIDTH)
             j = 0
             while j < count:
-                rows = ROWS if j + ROWS <= count else 4 if j + 4 <= count else 1
+                rows = TALL if j + TALL <= count else 4 if j + 4 <= count else 1
                 place = out_at + j * out_row + q * WIDTH
-                c, c_at, c_row = out, place, out_row
+                dj, c = (d, d_at + k * d_row + j, 1, d_row), (out, place, 0, out_row)
                 if width < WIDTH:
+                    c = (edge, 0, 0, WIDTH)
                     for r in range(rows):
                         move(edge, r * WIDTH, 0, out, place + r * out_row, 0, 1, width, WIDTH)
-                    c, c_at, c_row = edge, 0, WIDTH
-                if rows == ROWS:
-                    tile(ROWS, VECTORS, 1, d, x + j, 1, d_row, y, w, 0, WIDTH, size, c, c_at, 0, c_row, c, c_at, 0, c_row)
+                if rows == TALL:
+                    tile(TALL, VECTORS, 1, dj, panel, size, c, c)
                 elif rows == 4:
-                    tile(4, VECTORS, 1, d, x + j, 1, d_row, y, w, 0, WIDTH, size, c, c_at, 0, c_row, c, c_at, 0, c_row)
+                    tile(4, VECTORS, 1, dj, panel, size, c, c)
                 else:
-                    tile(1, VECTORS, 1, d, x + j, 1, d_row, y, w, 0, WIDTH, size, c, c_at, 0, c_row, c, c_at, 0, c_row)
+                    tile(1, VECTORS, 1, dj, panel, size, c, c)
                 if width < WIDTH:
                     for r in range(rows):
                         move(out, place + r * out_row, 0, edge, r * WIDTH, 0, 1, width, WIDTH)
@@ -98,32 +106,40 @@ def _pack_gates(w, gates, units, depth, block, panels, part, meeting):
                     panels[target + k * width + u] = w[source + u * depth + k]
 
 
-def _pack_transposed(w, gates, units, columns, block, width, panels, part, meeting):
-    """The same matrix for the way back: panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*width + j]."""
+def _pack_transposed(w, gates, units, columns, block, panels, part, meeting):
+    """The same matrix for the way back: panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*WIDTH + j]."""
     depth, (_, _, unit0, unit1, _, _, _) = (units + block - 1) // block * gates * block, part
-    for q in range((columns + width - 1) // width):
-        count = min(width, columns - q * width)
+    for q in range((columns + WIDTH - 1) // WIDTH):
+        count = min(WIDTH, columns - q * WIDTH)
         for g in range(gates):
             for unit in range(unit0, unit1):
                 row = (unit // block * gates + g) * block + unit % block
-                source, target = (g * units + unit) * columns + q * width, (q * depth + row) * width
-                for j in range(count):
-                    panels[target + j] = w[source + j]
+                move(
+                    panels,
+                    (q * depth + row) * WIDTH,
+                    0,
+                    w,
+                    (g * units + unit) * columns + q * WIDTH,
+                    0,
+                    1,
+                    count,
+                    WIDTH,
+                )
 
 
-def _pack_rows(x, at, row, rows, columns, width, panels):
-    """Rows of a matrix as panels: panels[q, m, j] = x[m, q*width + j], 0 beyond the last column."""
-    for q in range((columns + width - 1) // width):
-        count = min(width, columns - q * width)
+def _pack_rows(x, at, row, rows, columns, panels):
+    """Rows of a matrix as panels: panels[q, m, j] = x[m, q*WIDTH + j], 0 beyond the last column."""
+    for q in range((columns + WIDTH - 1) // WIDTH):
+        count = min(WIDTH, columns - q * WIDTH)
         for m in range(rows):
-            for j in range(count):
-                panels[(q * rows + m) * width + j] = x[at + m * row + q * width + j]
-            for j in range(count, width):
-                panels[(q * rows + m) * width + j] = 0
+            place = (q * rows + m) * WIDTH
+            move(panels, place, 0, x, at + m * row + q * WIDTH, 0, 1, count, WIDTH)
+            if count < WIDTH:
+                clear(panels, place + count, WIDTH - count)
 
 
 def group(vectors: int) -> int:
-    """Panels that a single row takes at once, so that eight sums are under way: the multipliers answer after four cycles, two at a time."""
+    """Panels that a single row takes at once: eight sums under way, for two multipliers that answer after four cycles."""
     return max(1, 8 // vectors)
 
 
@@ -131,7 +147,9 @@ def group(vectors: int) -> int:
 def products(vectors: int, dtype: Any) -> dict[str, Any]:
     """The compiled products for panels of so many vectors, under the names by which the loops call them."""
     width = vectors * lanes(dtype)
-    sizes = {"VECTORS": vectors, "ROWS": most_rows(vectors), "WIDTH": width, "GROUP": group(vectors), "DEEP": NEAR // (width * np.dtype(dtype).itemsize)}
+    rows, deep = most_rows(vectors), NEAR // (width * np.dtype(dtype).itemsize)
+    sizes = {"VECTORS": vectors, "ROWS": rows, "TALL": 8 if rows >= 8 else 4, "WIDTH": width}
+    sizes |= {"GROUP": group(vectors), "DEEP": deep}
     name = f"{vectors}x{lanes(dtype)}"
     return {"product": specialise(_product, name, **sizes), "accumulate": specialise(_accumulate, name, **sizes)}
 
@@ -139,5 +157,6 @@ def products(vectors: int, dtype: Any) -> dict[str, Any]:
 @cache
 def packers(dtype: Any) -> dict[str, Any]:
     """The compiled packing functions."""
-    gates = specialise(_pack_gates, f"{lanes(dtype)}", LANES=lanes(dtype))
-    return {"pack_gates": gates, "pack_transposed": specialise(_pack_transposed, "any"), "pack_rows": specialise(_pack_rows, "any")}
+    functions = {"pack_gates": _pack_gates, "pack_transposed": _pack_transposed, "pack_rows": _pack_rows}
+    sizes = {"LANES": lanes(dtype), "WIDTH": 2 * lanes(dtype)}
+    return {name: specialise(function, np.dtype(dtype).name, **sizes) for name, function in functions.items()}

@@ -5,6 +5,7 @@ a forward pass that takes 25 ms would spend 50 ms on being given its arrays. Fre
 oldest going first, and given to the next array of about their size.
 """
 
+import math
 from collections import deque
 from typing import Any
 
@@ -13,7 +14,9 @@ import numpy as np
 SMALLEST = 1 << 16  # bytes; below, the C library does the same
 KEPT_BYTES = 1 << 28
 
-_free: deque[np.ndarray] = deque()  # its methods are atomic: blocks come back from any thread, and from the garbage collector
+_free: deque[np.ndarray] = (
+    deque()
+)  # its methods are atomic: blocks come back from any thread, and from the garbage collector
 
 
 class _Lease:
@@ -38,7 +41,7 @@ class _Lease:
 def empty(shape: Any, dtype: Any) -> np.ndarray:
     """np.empty, in memory that has been used before if there is some."""
     dtype, shape = np.dtype(dtype), tuple(shape) if isinstance(shape, (tuple, list)) else (int(shape),)
-    size = int(np.prod(shape)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return np.empty(shape, dtype)
     return np.asarray(_Lease(_block(size), shape, dtype))

@@ -12,16 +12,18 @@ from .primitives import one_hot, read, write
 BLOCK = GATES = STATES = SAVED = SIZE = 1
 SHARED = False
 X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = V = C = SLOPE = 0
-forward: Any
-backward: Any
-emit: Any
-emit_slope: Any
+forward: Any = None
+backward: Any = None
+emit: Any = None
+emit_slope: Any = None
 
 
 def forward_block(fields, work):
     """One step: work[X], work[R], work[S0] -> work[S1], work[KEEP], work[E]."""
     for n in range(BLOCK):
-        s_next, keep = forward(fields, read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, GATES), read(work, S0 + n, BLOCK, STATES))
+        s_next, keep = forward(
+            fields, read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, GATES), read(work, S0 + n, BLOCK, STATES)
+        )
         write(work, S1 + n, BLOCK, s_next)
         write(work, KEEP + n, BLOCK, keep)
         write(work, E + n, BLOCK, (emit(fields, s_next),))

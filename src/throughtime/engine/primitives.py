@@ -7,7 +7,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, register_jitable
+
+from ..jit import intrinsic, register_jitable
 
 _is_x86 = llvm.get_process_triple().startswith(("x86_64", "i686"))
 _can_yield = hasattr(ctypes.CDLL(None), "sched_yield")
@@ -92,7 +93,10 @@ def move(_, target, to, to_stride, source, at, at_stride, blocks, count, full):
 
         def pieces(length):
             for j in range(number):
-                to, at = (builder.gep(base, [builder.mul(stride, _int(j))]) for base, stride in ((targets, args[2]), (sources, args[5])))
+                to, at = (
+                    builder.gep(base, [builder.mul(stride, _int(j))])
+                    for base, stride in ((targets, args[2]), (sources, args[5]))
+                )
                 cgutils.raw_memcpy(builder, to, at, builder.mul(length, _int(1)), size, align=size)
 
         with builder.if_else(builder.icmp_signed("==", args[7], _int(whole))) as (usual, last):
@@ -100,6 +104,22 @@ def move(_, target, to, to_stride, source, at, at_stride, blocks, count, full):
                 pieces(_int(whole))
             with last:
                 pieces(args[7])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
+def copy(_, target, to, source, at, count):
+    """target[to : to + count] = source[at : at + count] for a literal count, never overlapping: a few vector moves."""
+    if not isinstance(count, types.IntegerLiteral):
+        return None
+    signature = types.void(target, types.intp, source, types.intp, count)
+
+    def codegen(context, builder, sig, args):
+        size = context.get_abi_sizeof(context.get_value_type(sig.args[0].dtype))
+        to, at = (_address(context, builder, sig.args[k], args[k], args[k + 1]) for k in (0, 2))
+        cgutils.raw_memcpy(builder, to, at, _int(count.literal_value), size, align=size)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -125,7 +145,9 @@ def call(_, address, fields, work):
     signature = types.void(types.intp, fields, work)
 
     def codegen(context, builder, sig, args):
-        pointers = [_address(context, builder, kind, value, _int(0)) for kind, value in zip(sig.args[1:], args[1:], strict=True)]
+        pointers = [
+            _address(context, builder, kind, value, _int(0)) for kind, value in zip(sig.args[1:], args[1:], strict=True)
+        ]
         kind = ir.FunctionType(ir.VoidType(), [pointer.type for pointer in pointers])
         builder.call(builder.inttoptr(args[0], kind.as_pointer()), pointers)
         return context.get_dummy_value()

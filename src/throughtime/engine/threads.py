@@ -38,7 +38,9 @@ def set_num_threads(count: int) -> None:
     """
     global _wanted
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-        raise ValueError(f"`count` is {count!r}; the number of threads is a positive integer, at best the number of processors.")
+        raise ValueError(
+            f"`count` is {count!r}; the number of threads is a positive integer, at best the number of processors."
+        )
     _wanted = int(count)
 
 

@@ -15,7 +15,8 @@ import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+
+from ..jit import intrinsic
 
 
 def _vector_unit() -> tuple[int, int]:
@@ -42,25 +43,31 @@ def most_rows(vectors: int) -> int:
 
 
 @intrinsic(prefer_literal=True)
-def tile(
-    _, rows, vectors, panels, a, a_at, a_row, a_step, panel, panel_at, panel_gap, panel_step, depth, start, start_at, start_gap, start_row, c, c_at, c_gap, c_row
-):  # fmt: skip
-    """C[r, :] = start[r, :] + sum_k A[r, k] panel[k, :]; every operand is (flat array, offset, strides in elements).
+def tile(_, rows, vectors, panels, a, panel, depth, start, c):
+    """C[r, :] = start[r, :] + sum_k A[r, k] panel[k, :] for literal numbers of rows, vectors and panels.
 
-    `rows`, `vectors` and `panels` must be literal integers. A[r, k] lies at a_at + r*a_row + k*a_step, panel[k] at panel_at +
-    k*panel_step, start[r] at start_at + r*start_row (stride 0: the same row, a bias, for all), C[r] at c_at + r*c_row. Several
-    panels side by side, the next one a `gap` further in each operand, keep the multipliers busy where there is a single row.
+    An operand is a tuple of a flat array, an offset and strides, in elements:
+
+        a      (array, at, row, step)   A[r, k] at  at + r*row + k*step
+        panel  (array, at, gap, step)   panel[k] at  at + k*step
+        start  (array, at, gap, row)    start[r] at  at + r*row; row = 0: the same, a bias, for all
+        c      (array, at, gap, row)    C[r] at  at + r*row
+
+    Several panels side by side, the next one a `gap` further in each operand, keep the multipliers busy where there is a single row.
     """
     if not all(isinstance(number, types.IntegerLiteral) for number in (rows, vectors, panels)):
         return None
-    R, V, L = rows.literal_value, vectors.literal_value, lanes(np.dtype(a.dtype.name))
+    array = a[0]
+    R, V, L = rows.literal_value, vectors.literal_value, lanes(np.dtype(array.dtype.name))
     columns = [divmod(v, V) for v in range(V * panels.literal_value)]
-    n = types.intp
-    signature = types.void(rows, vectors, panels, a, n, n, n, panel, n, n, n, n, start, n, n, n, c, n, n, n)
+    operand = types.Tuple((array, types.intp, types.intp, types.intp))
+    signature = types.void(rows, vectors, panels, operand, operand, types.intp, operand, operand)
 
     def codegen(context, b, sig, args):
-        def pointer(k):
-            return context.make_array(sig.args[k])(context, b, args[k]).data
+        def place(k):
+            """The address at which operand k begins, and its two strides."""
+            value, at, first, second = (b.extract_value(args[k], i) for i in range(4))
+            return b.gep(context.make_array(array)(context, b, value).data, [at]), first, second
 
         def at(base, *terms):
             return b.gep(base, [_sum(b, terms)])
@@ -72,19 +79,20 @@ def tile(
             return b.load(b.bitcast(p, vector.as_pointer()), align=size)
 
         i64, i32 = ir.IntType(64), ir.IntType(32)
-        scalar = context.get_value_type(a.dtype)
-        vector, size = ir.VectorType(scalar, L), np.dtype(a.dtype.name).itemsize
+        scalar = context.get_value_type(array.dtype)
+        vector, size = ir.VectorType(scalar, L), np.dtype(array.dtype.name).itemsize
         name = f"llvm.fma.v{L}f{8 * size}"
         fma = b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(vector, [vector] * 3), name)
         undefined, to_all = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(i32, L), None)
-        a_at, a_row, a_step = args[4:7]
-        panel_at, panel_gap, panel_step, depth = args[8:12]
-        start_at, start_gap, start_row = args[13:16]
-        c_at, c_gap, c_row = args[17:]
+        (a_base, a_row, a_step), (panel_base, panel_gap, panel_step), depth = place(3), place(4), args[5]
+        (start_base, start_gap, start_row), (c_base, c_gap, c_row) = place(6), place(7)
 
-        a_base, panel_base, start_base, c_base = at(pointer(3), a_at), at(pointer(7), panel_at), at(pointer(12), start_at), at(pointer(16), c_at)
         first = [
-            [load(at(start_base, b.mul(start_row, number(r)), b.mul(start_gap, number(p)), number(v * L))) for p, v in columns] for r in range(R)
+            [
+                load(at(start_base, b.mul(start_row, number(r)), b.mul(start_gap, number(p)), number(v * L)))
+                for p, v in columns
+            ]
+            for r in range(R)
         ]
         line_offset = [b.add(b.mul(panel_gap, number(p)), number(v * L)) for p, v in columns]
         row_offset = [b.mul(a_row, number(r)) for r in range(R)]
@@ -142,7 +150,10 @@ def transpose(_, source, at, row, target, to, target_row):
 
     def codegen(context, b, sig, args):
         L, i32, i64 = lanes(np.dtype(sig.args[0].dtype.name)), ir.IntType(32), ir.IntType(64)
-        vector, size = ir.VectorType(context.get_value_type(sig.args[0].dtype), L), np.dtype(sig.args[0].dtype.name).itemsize
+        vector, size = (
+            ir.VectorType(context.get_value_type(sig.args[0].dtype), L),
+            np.dtype(sig.args[0].dtype.name).itemsize,
+        )
 
         def place(k, offset, stride, line):
             base = context.make_array(sig.args[k])(context, b, args[k]).data
@@ -155,7 +166,11 @@ def transpose(_, source, at, row, target, to, target_row):
             high = [k + half if k % (2 * half) < half else L + k for k in range(L)]
             masks = [ir.Constant(ir.VectorType(i32, L), mask) for mask in (low, high)]
             lines = [
-                b.shuffle_vector(lines[i - i % (2 * half) + i % half], lines[i - i % (2 * half) + i % half + half], masks[i % (2 * half) >= half])
+                b.shuffle_vector(
+                    lines[i - i % (2 * half) + i % half],
+                    lines[i - i % (2 * half) + i % half + half],
+                    masks[i % (2 * half) >= half],
+                )
                 for i in range(L)
             ]
             half //= 2

@@ -1,0 +1,110 @@
+"""The loops with perturbations: forward through time with tangents, and the Jacobian of one step. Names as in loops.py."""
+
+from typing import Any
+
+import numpy as np
+
+from .primitives import call, clear, copy, meet, move
+
+# Replaced in every compiled copy; here for readers and for tools.
+BLOCK = WIDTH = GATES = STATES = KEPT = SIZE = 1
+EMITS = False
+X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = 0
+product: Any = None
+
+
+def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, lengths, shape, part, meeting):
+    """Forward through time with perturbations: v (M, S*N) from states[start] to states[stop], `copies` of them for each sequence.
+
+    sends (2, M, N) holds the perturbation of what the units send, of this step and the next; vx (steps, M, I) that of the input, out
+    (steps, M, N) receives that of the output: the next layer's vx.
+    """
+    tangent_block, apply_block = pointwise[2], pointwise[4]
+    w_ih, w_hh = weights
+    start, stop, B, copies, I, N, s_at, s_row, from_input, to_output = shape
+    row0, row1, unit0, unit1, _, threads, lockstep = part
+    P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
+    M, rows = B * copies, row1 - row0
+    rs, xs = np.empty(rows * WIDTH, v.dtype), np.empty(rows * WIDTH, v.dtype)
+    zeros = np.zeros(WIDTH, v.dtype)
+    work = np.zeros(END, v.dtype)
+    round_ = 0
+    for t in range(start, stop):
+        old, new = (t - start) % 2 * M * N, (t - start + 1) % 2 * M * N
+        for p in range(first, last):
+            unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
+            product(sends, old + row0 * N, N, rows, N, w_hh, p, p + 1, zeros, 0, rs, 0)
+            if from_input:
+                product(vx, ((t - start) * M + row0) * I, I, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0)
+            ready = -1
+            for m in range(row0, row1):
+                b, here = m // copies, m * STATES * N + unit
+                if t >= lengths[b]:
+                    for n in range(count):
+                        sends[new + m * N + unit + n] = sends[old + m * N + unit + n]
+                        if to_output:
+                            out[((t - start) * M + m) * N + unit + n] = 0
+                    continue
+                if b != ready:
+                    move(work, S0, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                    move(work, S1, BLOCK, states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                    copy(work, KEEP, saved, ((t * B + b) * P + p) * KEPT, KEPT)
+                    call(tangent_block, fields, work)
+                    ready = b
+                copy(work, R, rs, (m - row0) * WIDTH, WIDTH)
+                if from_input:
+                    copy(work, X, xs, (m - row0) * WIDTH, WIDTH)
+                move(work, V, BLOCK, v, here, N, STATES, count, BLOCK)
+                call(apply_block, fields, work)
+                move(v, here, N, work, DP, BLOCK, STATES, count, BLOCK)
+                move(sends, new + m * N + unit, 0, work, E, 0, 1, count, BLOCK)
+                if to_output:
+                    move(out, ((t - start) * M + m) * N + unit, 0, work, E, 0, 1, count, BLOCK)
+        if lockstep:
+            round_ = meet(meeting, threads, round_)
+
+
+def jacobian(fields, pointwise, w_hh, states, saved, out, lengths, shape, part, meeting):
+    """out (B, S*N, S*N) = ds_t/ds_{t-1} of one layer: row (i, n) is D_r[i, n] . W_hh[n, :] slope, and D_s[i, n] in the unit's own columns.
+
+    w_hh is (G*N, N), not packed: every row is read once, along with the row of the result.
+    """
+    tangent_block, slope_block = pointwise[2], pointwise[3]
+    t, B, N, s_at, s_row = shape
+    row0, row1, unit0, unit1, _, _, _ = part
+    P, size = (N + BLOCK - 1) // BLOCK, STATES * N
+    before = np.ones(size, states.dtype)  # what the units sent, by their states
+    sum_ = np.empty(N, states.dtype)
+    work = np.zeros(END, states.dtype)
+    for b in range(row0, row1):
+        if EMITS:
+            for unit in range(0, N, BLOCK):
+                count = min(BLOCK, N - unit)
+                move(work, S1, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                call(slope_block, fields, work)
+                move(before, unit, N, work, SLOPE, BLOCK, STATES, count, BLOCK)
+        for p in range(unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK):
+            unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
+            alive = t <= lengths[b]
+            if alive:
+                move(work, S0, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                move(work, S1, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                move(work, KEEP, 0, saved, (((t - 1) * B + b) * P + p) * KEPT, 0, 1, KEPT, KEPT)
+                call(tangent_block, fields, work)
+            for i in range(STATES):
+                for n in range(count):
+                    row, c = (b * size + i * N + unit + n) * size, C + i * SIZE + n
+                    clear(out, row, size)
+                    if not alive:
+                        out[row + i * N + unit + n] = 1
+                        continue
+                    clear(sum_, 0, N)
+                    for g in range(GATES):
+                        factor, w = work[c + (GATES + g) * BLOCK], (g * N + unit + n) * N
+                        for m in range(N):
+                            sum_[m] += factor * w_hh[w + m]
+                    for j in range(STATES if EMITS else 1):
+                        for m in range(N):
+                            out[row + j * N + m] = sum_[m] * before[j * N + m] if EMITS else sum_[m]
+                    for j in range(STATES):
+                        out[row + j * N + unit + n] += work[c + (2 * GATES + j) * BLOCK]
