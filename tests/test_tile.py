@@ -1,0 +1,187 @@
+"""Products and packing against NumPy, at sizes that fill no tile. Whole numbers make them exact: no tolerance."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from throughtime.engine.matmul import NEAR, packers, products
+from throughtime.engine.tile import REGISTERS, lanes, most_rows
+
+DTYPE = pytest.mark.parametrize("dtype", [np.dtype("float64"), np.dtype("float32")], ids=str)
+VECTORS = pytest.mark.parametrize("vectors", [2, 3, 4])  # 3: a GRU, 4: an LSTM
+FILLER = 99.0  # where nothing may be read, or written
+
+
+def whole_numbers(rng, *shape):
+    return rng.integers(-4, 5, shape)
+
+
+def padded(n, width):
+    return -(-n // width) * width
+
+
+def as_panels(matrix, width, dtype):
+    """(depth, columns) in panels: panels[p, k, j] = matrix[k, p*width + j], 0 beyond the last column."""
+    depth, columns = matrix.shape
+    wide = np.zeros((depth, padded(columns, width)), dtype)
+    wide[:, :columns] = matrix
+    return np.ascontiguousarray(wide.reshape(depth, -1, width).transpose(1, 0, 2))
+
+
+def multiply(a, panels, start, vectors, first=0, last=None, gap=3, at=5):
+    """products()['product'] on 2-D arrays: `a` begins at an odd place, FILLER is around the result."""
+    (rows, depth), (count, _, width) = a.shape, panels.shape
+    last = count if last is None else last
+    flat = np.full(at + rows * (depth + gap) + 1, FILLER, a.dtype)
+    np.lib.stride_tricks.as_strided(flat[at:], (rows, depth), (a.itemsize * (depth + gap), a.itemsize))[...] = a
+    size = (last - first) * rows * width
+    out = np.full(size + 10, FILLER, a.dtype)
+    begin = start.reshape(-1), 0 if start.ndim == 1 else width
+    product = products(vectors, a.dtype)["product"]
+    product(flat, at, depth + gap, rows, depth, panels.reshape(-1), first, last, *begin, out, 5)
+    assert (out[:5] == FILLER).all()
+    assert (out[-5:] == FILLER).all()
+    return out[5:-5].reshape(last - first, rows, width)
+
+
+def test_tiles_fit_the_registers():
+    for vectors in (1, 2, 3, 4):
+        assert (most_rows(vectors) + 1) * vectors < REGISTERS
+
+
+@DTYPE
+@VECTORS
+def test_products_of_odd_sizes(vectors, dtype):
+    rng = np.random.default_rng(0)
+    width = vectors * lanes(dtype)
+    for rows in range(1, 14):
+        for depth in (*range(1, 12), 16, 17, 31, 40):
+            columns = int(rng.integers(1, 70))
+            a, b = whole_numbers(rng, rows, depth).astype(dtype), whole_numbers(rng, depth, columns)
+            bias = as_panels(whole_numbers(rng, 1, columns), width, dtype)
+            c = multiply(a, as_panels(b, width, dtype), bias[:, 0], vectors)
+            expected = as_panels(a @ b + bias[:, 0].reshape(-1)[:columns], width, dtype)
+            np.testing.assert_array_equal(c, expected, err_msg=f"{rows} x {depth} x {columns}")
+
+
+@DTYPE
+@VECTORS
+def test_deep_products(vectors, dtype):
+    """Deeper than the piece of a panel that is taken at once."""
+    rng = np.random.default_rng(1)
+    width = vectors * lanes(dtype)
+    deep = NEAR // (width * dtype.itemsize)
+    zeros = np.zeros(width, dtype)
+    for rows in (1, 2, 5, 13):
+        for depth in (deep - 1, deep, deep + 1, 2 * deep + 3):
+            a, b = whole_numbers(rng, rows, depth).astype(dtype), whole_numbers(rng, depth, 5 * width + 1)
+            c = multiply(a, as_panels(b, width, dtype), zeros, vectors)
+            np.testing.assert_array_equal(c, as_panels(a @ b, width, dtype))
+
+
+@DTYPE
+@VECTORS
+def test_some_of_the_panels(vectors, dtype):
+    """A thread's share: the others' panels are neither read nor written."""
+    rng = np.random.default_rng(2)
+    width = vectors * lanes(dtype)
+    for rows in (1, 3, 8):
+        a, b = whole_numbers(rng, rows, 9).astype(dtype), as_panels(whole_numbers(rng, 9, 11 * width), width, dtype)
+        bias = whole_numbers(rng, 11, width).astype(dtype)
+        whole = multiply(a, b, bias, vectors)
+        for first, last in ((0, 1), (3, 4), (2, 9), (10, 11), (5, 5)):
+            np.testing.assert_array_equal(multiply(a, b, bias, vectors, first, last), whole[first:last])
+
+
+@DTYPE
+@VECTORS
+def test_a_row_alone_has_the_bits_that_it_has_in_a_batch(vectors, dtype):
+    rng = np.random.default_rng(3)
+    width = vectors * lanes(dtype)
+    deep = NEAR // (width * dtype.itemsize)
+    for depth in (1, 7, 40, deep + 7):
+        a, b = rng.normal(size=(14, depth)).astype(dtype), as_panels(rng.normal(size=(depth, 70)), width, dtype)
+        bias = rng.normal(size=b.shape[::2]).astype(dtype)
+        batch = multiply(a, b, bias, vectors)
+        for rows in (1, 2, 3, 4, 7, 13):
+            for first in range(0, 14 - rows, 5):
+                some = multiply(a[first : first + rows], b, bias, vectors)
+                assert some.tobytes() == batch[:, first : first + rows].tobytes(), (depth, rows, first)
+        one = multiply(a[:1], b, bias, vectors, 1, 2)  # one panel, too
+        assert one.tobytes() == batch[1:2, :1].tobytes()
+        flat = b.transpose(1, 0, 2).reshape(depth, -1).astype("longdouble")
+        exact, scale = a @ flat + bias.reshape(-1), np.abs(a) @ np.abs(flat) + np.abs(bias.reshape(-1))
+        error = np.abs(batch.transpose(1, 0, 2).reshape(14, -1) - exact)
+        assert (error <= (depth + 1) / 2 * np.finfo(dtype).eps * scale).all()  # eps/2 for each multiply-add
+
+
+@DTYPE
+def test_accumulate(dtype):
+    """out += dᵀ y, rows of a weight gradient: the last panel is partly filled, and nothing beyond it is touched."""
+    rng = np.random.default_rng(4)
+    width = 2 * lanes(dtype)
+    accumulate = products(2, dtype)["accumulate"]
+    deep = NEAR // (width * dtype.itemsize)
+    for count in (*range(1, 14), 24):
+        for depth, columns in ((1, 1), (3, width), (5, width - 1), (40, 2 * width + 3), (deep + 5, width + 1)):
+            d, y = whole_numbers(rng, depth, count + 2).astype(dtype), whole_numbers(rng, depth, columns)
+            before = whole_numbers(rng, count + 1, columns + 4).astype(dtype)
+            out = before.copy()
+            panels, edge = as_panels(y, width, dtype).reshape(-1), np.zeros(32 * width, dtype)
+            target = out.reshape(-1), 2, columns + 4, columns
+            accumulate(d.reshape(-1), 1, count + 2, count, panels, depth, *target, edge)
+            expected = before.copy()
+            expected[:count, 2 : 2 + columns] += d[:, 1 : count + 1].T @ y.astype(dtype)
+            np.testing.assert_array_equal(out, expected, err_msg=f"{count} rows, {depth} x {columns}")
+
+
+SIZES = [(1, 1), (1, 9), (3, 8), (7, 5), (8, 8), (16, 33), (17, 16), (40, 1), (64, 64), (65, 70)]  # units, columns
+
+
+def shares(units, grain):
+    """The whole, and three threads' parts of it."""
+    cuts = [0, units // (3 * grain) * grain, units // (2 * grain) * grain, units]
+    return [[(0, 0, 0, units, 0, 1, 0)], [(0, 0, a, b, k, 3, 0) for k, (a, b) in enumerate(pairwise(cuts))]]
+
+
+@DTYPE
+@pytest.mark.parametrize("gates", [1, 3, 4])
+def test_packing_and_back(gates, dtype):
+    """Every weight is at its place, in both packings, by one thread or three; beyond the last unit all stays 0."""
+    rng = np.random.default_rng(5)
+    pack = packers(dtype)
+    block, back = lanes(dtype) * (1 if gates > 2 else 2), 2 * lanes(dtype)
+    for units, columns in SIZES:
+        w = rng.normal(size=(gates * units, columns)).astype(dtype)
+        panels, meeting = -(-units // block), np.zeros(16, np.int64)
+        for parts in shares(units, back):
+            forward = np.zeros(panels * columns * gates * block, dtype)
+            for part in parts:
+                pack["pack_gates"](w.reshape(-1), gates, units, columns, block, forward, part, meeting)
+            by_unit = forward.reshape(panels, columns, gates, block).transpose(2, 0, 3, 1).reshape(gates, -1, columns)
+            np.testing.assert_array_equal(by_unit[:, :units].reshape(w.shape), w)
+            assert not by_unit[:, units:].any()
+
+            transposed = np.zeros(-(-columns // back) * panels * gates * block * back, dtype)
+            for part in parts:
+                pack["pack_transposed"](w.reshape(-1), gates, units, columns, block, transposed, part, meeting)
+            lines = transposed.reshape(-1, panels, gates, block, back).transpose(2, 1, 3, 0, 4)
+            lines = lines.reshape(gates, panels * block, -1)
+            np.testing.assert_array_equal(lines[:, :units, :columns].reshape(w.shape), w)
+            assert not lines[:, units:].any()
+            assert not lines[:, :, columns:].any()
+
+
+@DTYPE
+def test_rows_as_panels(dtype):
+    rng = np.random.default_rng(6)
+    pack, width = packers(dtype)["pack_rows"], 2 * lanes(dtype)
+    for rows, columns in SIZES:
+        x = rng.normal(size=(rows, columns + 3)).astype(dtype)
+        out = np.full(rows * padded(columns, width) + 4, FILLER, dtype)
+        pack(x.reshape(-1), 2, columns + 3, rows, columns, out)
+        np.testing.assert_array_equal(out[:-4].reshape(-1, rows, width), as_panels(x[:, 2 : 2 + columns], width, dtype))
+        assert (out[-4:] == FILLER).all()
