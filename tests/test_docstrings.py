@@ -20,9 +20,26 @@ def test_examples(name):
     assert result.failed == 0, f"{result.failed} of {result.attempted} lines are wrong, see above"
 
 
-PUBLIC = {name: thing for name, thing in vars(throughtime).items() if name[0] != "_" and not inspect.ismodule(thing)}
+SHOWN_ELSEWHERE = {"get_num_threads"}  # by set_num_threads
 
 
-@pytest.mark.parametrize("name", sorted(name for name, thing in PUBLIC.items() if callable(thing)))
-def test_every_public_function_shows_how_to_call_it(name):
-    assert ">>>" in (PUBLIC[name].__doc__ or ""), f"the docstring of tt.{name} has no example"
+def functions(module):
+    """What a user calls: the functions of `__all__`, or those written in the module."""
+    names = getattr(module, "__all__", [name for name in vars(module) if name[0] != "_"])
+    found = {name: getattr(module, name) for name in names if name not in SHOWN_ELSEWHERE}
+    own = {name: thing for name, thing in found.items() if inspect.isfunction(thing)}
+    return [pytest.param(thing, id=f"{module.__name__}.{name}") for name, thing in sorted(own.items())]
+
+
+@pytest.mark.parametrize("thing", functions(throughtime) + functions(throughtime.analysis) + [throughtime.Network])
+def test_every_public_function_shows_how_to_call_it(thing):
+    assert ">>>" in (thing.__doc__ or ""), f"the docstring of {thing.__name__} has no example"
+
+
+@pytest.mark.parametrize("name", ["init", "kernels", "scalar"])
+def test_every_module_of_functions_has_examples(name):
+    assert doctest_count(f"throughtime.{name}") >= 1
+
+
+def doctest_count(name):
+    return sum(len(found.examples) for found in doctest.DocTestFinder().find(importlib.import_module(name)))

@@ -18,9 +18,25 @@ README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding=
 EXAMPLES = re.findall(r"^```python\n(.*?)^```\n(?:\n*```text\n(.*?)^```)?", README, re.M | re.S)
 
 
-def test_the_readme_has_examples_with_output():
-    assert len(EXAMPLES) >= 2
-    assert EXAMPLES[0][1], "the first example of the README shows its output"
+def lines(code):
+    return [line for line in code.splitlines() if line.strip()]
+
+
+def test_every_example_shows_what_it_prints():
+    assert len(EXAMPLES) == README.count("```python") >= 4
+    assert all(printed for _, printed in EXAMPLES)
+
+
+def test_the_first_screen_has_commands_a_short_example_and_a_figure():
+    first = README.split("\n## ")[0]
+    for needed in ("make figures", "make test", "```python", "](figures/"):
+        assert needed in first
+    assert len(lines(EXAMPLES[0][0])) <= 11  # ten and the imports
+
+
+def test_a_cell_of_one_s_own_takes_at_most_25_lines():
+    (own,) = (code for code, _ in EXAMPLES if "@tt.cell" in code)
+    assert len(lines(own)) <= 25
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
