@@ -14,21 +14,15 @@ CELL = pytest.mark.parametrize("cell", CELLS)
 
 
 @njit
-def user_steps(step, weights, x, state):
-    """Step by step, as one would who needs something between the steps."""
-    states = np.empty((len(x) + 1, *state.shape), x.dtype)
-    states[0] = state
-    for t in range(len(x)):
-        states[t + 1] = step(weights, x[t], states[t])
-    return states
-
-
-@njit
-def user_pass(unroll, backprop, weights, x, first, grad_output, grad_last):
+def user_pass(step, unroll, backprop, weights, x, first, grad_output, grad_last):
+    """A user's function: the states step by step, and at once; the gradients. Compiled once for each kind of cell."""
     states = np.empty((len(x) + 1, *first.shape), x.dtype)
     states[0] = first
+    stepped = states.copy()
+    for t in range(len(x)):
+        stepped[t + 1] = step(weights, x[t], stepped[t])
     saved = unroll(weights, x, states)
-    return states, backprop(weights, x, states, saved, grad_output, grad_last)
+    return stepped, states, backprop(weights, x, states, saved, grad_output, grad_last)
 
 
 GRADIENTS = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
@@ -39,7 +33,8 @@ def agrees(cell, dtype, steps=7, batch=5, inputs=3, units=11, exactly=True):
     expected = everything(p)
     k = kernels.of(p.net)
     given = p.x.copy(), p.start.copy(), p.grad_output.copy(), p.grad_final.copy()
-    states, (*of_parameters, of_input, of_first) = user_pass(k.unroll, k.backprop, k.weights, *given)
+    stepped, states, (*of_parameters, of_input, of_first) = user_pass(k.step, k.unroll, k.backprop, k.weights, *given)
+    np.testing.assert_array_equal(stepped, states)
     ours = {"states": states, "gradient of input": of_input, "gradient of state": of_first}
     ours |= {f"gradient of {name}": value for name, value in zip(GRADIENTS, of_parameters, strict=True)}
     for name, value in ours.items():
@@ -51,38 +46,28 @@ def agrees(cell, dtype, steps=7, batch=5, inputs=3, units=11, exactly=True):
             np.testing.assert_allclose(value, expected[name], rtol=0, atol=tolerance, err_msg=name)
     for array, before in zip(given, (p.x, p.start, p.grad_output, p.grad_final), strict=True):
         np.testing.assert_array_equal(array, before)  # what the user handed in is as it was
-    return p, k, expected
+    return p, expected
 
 
 @CELL
-def test_unroll_and_backprop_from_compiled_code(cell):
+def test_step_unroll_and_backprop_from_compiled_code(cell):
     agrees(cell, "float64")
 
 
-@CELL
-def test_steps_from_compiled_code(cell):
-    p = problem(cell, 7, 5, 3, 11)
-    k = kernels.of(p.net)
-    np.testing.assert_array_equal(user_steps(k.step, k.weights, p.x, p.start), p.unroll().states)
-
-
-@pytest.mark.parametrize("cell", ["lstm"])
-def test_in_single_precision(cell):
-    p, k, expected = agrees(cell, "float32")
-    np.testing.assert_array_equal(user_steps(k.step, k.weights, p.x, p.start), expected["states"])
+def test_in_single_precision():
+    agrees("lstm", "float32")
 
 
 @pytest.mark.parametrize(("batch", "inputs", "units"), [(1, 1, 1), (1, 9, 8), (30, 2, 16), (2, 1, 33)])
 @pytest.mark.parametrize("cell", ["rate", "lstm"])
 def test_any_sizes(cell, batch, inputs, units):
-    p, k, expected = agrees(cell, "float64", 5, batch, inputs, units)
-    np.testing.assert_array_equal(user_steps(k.step, k.weights, p.x, p.start), expected["states"])
+    agrees(cell, "float64", 5, batch, inputs, units)
 
 
 @pytest.mark.parametrize(("steps", "batch"), [(0, 3), (4, 0), (0, 0)])
 @pytest.mark.parametrize("cell", ["rate", "lstm"])
 def test_nothing_to_do(cell, steps, batch):
-    p, _, expected = agrees(cell, "float64", steps, batch)
+    p, expected = agrees(cell, "float64", steps, batch)
     assert not expected["gradient of weight_hh_l0"].any()
     np.testing.assert_array_equal(expected["gradient of state"], p.grad_final)
 
