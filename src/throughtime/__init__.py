@@ -7,8 +7,8 @@
 (101, 1, 128)
 """
 
-from importlib import import_module
-from typing import Any
+from importlib import import_module as _import_module
+from typing import Any as _Any
 
 from . import init, scalar
 from .cells import CELLS, GRU, LSTM, LeakyTanh, Linear, Rate, Relu, Sigmoid, Tanh, cell
@@ -21,13 +21,14 @@ from .unrolled import Gradients, Unrolled
 __version__ = "0.1.0"
 
 __all__ = [
-    "CELLS", "GRU", "LSTM", "Gradients", "LeakyTanh", "Linear", "Network", "Rate", "Relu", "Sigmoid", "Tanh", "Unrolled", "analysis", "cell",
-    "check_cell", "get_num_threads", "init", "kernels", "load", "plots", "scalar", "set_num_threads",
+    "CELLS", "GRU", "LSTM", "Gradients", "LeakyTanh", "Linear", "Network", "Rate", "Relu", "Sigmoid", "Tanh",
+    "Unrolled", "analysis", "cell", "check_cell", "get_num_threads", "init", "kernels", "load", "plots", "scalar",
+    "set_num_threads",
 ]  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    """analysis, kernels and plots are imported when first used: SciPy and Matplotlib take longer to load than all the rest."""
+def __getattr__(name: str) -> _Any:
+    """Import analysis, kernels and plots when first used: SciPy and Matplotlib load slower than all the rest."""
     if name in ("analysis", "kernels", "plots"):
-        return import_module(f".{name}", __name__)
+        return _import_module(f".{name}", __name__)
     raise AttributeError(f"module 'throughtime' has no attribute {name!r}")

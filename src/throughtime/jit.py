@@ -1,12 +1,14 @@
 """The only place where compile options are spelt, each with its reason, and where kernels are made and cached.
 
-A kernel of the engine is one plain Python function for all cells. `specialise` makes a compiled copy of it for one cell: the copy
-sees the cell's functions and sizes as its globals. Measured reasons for this way (numba 0.68):
+A kernel of the engine is one plain Python function for all cells. `specialise` makes a compiled copy of it for one
+cell: the copy sees the cell's functions and sizes as its globals. Reasons for this way, measured with numba 0.68:
 
-* `cache=True` never hits for a loop that closes over a compiled function or takes one as an argument. Globals do hit.
-* Numba's cache looks at the file of the loop alone: after an edit of the cell in another file the old machine code would run on,
-  silently. So the copy's name carries a digest of everything that its machine code depends on (`fingerprint`).
-* The cell's class stays out of the kernel's signature, which is pickled: a class of a script's `__main__` would never be found again.
+* `cache=True` never hits for a loop that closes over a compiled function or takes one as an argument. A loop that finds
+  its functions among its globals does hit.
+* Numba's cache looks at the file of the loop alone: after an edit of the cell in another file the old machine code
+  would run on, silently. So the copy's name carries a digest of all that its machine code depends on (`fingerprint`).
+* The cell's class stays out of the kernel's signature, which is pickled: a class of a script's `__main__` would never
+  be found again.
 """
 
 import hashlib
@@ -23,8 +25,8 @@ from numba import cfunc, extending, njit
 OPTIONS: dict[str, Any] = {
     "nogil": True,  # threads take their parts of a sequence at the same time
     "error_model": "numpy",  # Python's check for division by zero would keep loops from being vectorised
-    # fused multiply-add and nothing else: `reassoc` would let the same sum have other bits in another loop, `nnan` and `ninf`
-    # would lose NaN and infinity, and the pointwise loops vectorise without them.
+    # fused multiply-add and nothing else: `reassoc` would let the same sum have other bits in another loop, `nnan` and
+    # `ninf` would lose NaN and infinity, and the pointwise loops vectorise without them.
     "fastmath": {"contract"},
 }
 
@@ -33,37 +35,32 @@ intrinsic: Any = extending.intrinsic
 overload: Any = extending.overload
 register_jitable: Any = extending.register_jitable
 
-FIXED = {
-    "builtins",
-    "cmath",
-    "math",
-    "numba",
-    "numpy",
-    "scipy",
-}  # modules whose functions nobody edits between two runs
+FIXED = {"builtins", "cmath", "math", "numba", "numpy", "scipy"}  # modules that nobody edits between two runs
 
-# The cells' functions are inlined by Numba itself: a callee optimised on its own arrives with small vectors in it and LLVM then
-# leaves the loop around it scalar, 2-3 times slower. (Scalar functions like tanh vectorise as plain callees and compile faster so.)
+# The cells' functions are inlined by Numba itself: a callee optimised on its own arrives with small vectors in it, and
+# LLVM then leaves the loop around it scalar, 2-3 times slower. (Scalar functions like tanh vectorise as plain callees
+# and compile faster so.)
 inlined = njit(inline="always", **OPTIONS)
 
 
 def specialise(function: Callable, name: str, **names: Any) -> Any:
-    """A compiled copy of `function` that sees `names` as globals, cached on disk under a name that changes with all it depends on."""
+    """A compiled copy of `function` that sees `names` as globals.
+
+    It is cached on disk under a name that changes with everything it depends on.
+    """
     copy = _copy(function, name, names)
     try:
         return njit(cache=True, **OPTIONS)(copy)
-    except (
-        RuntimeError
-    ):  # no folder to write to, neither beside the package nor in the user's cache: compile in every process
-        return njit(**OPTIONS)(copy)
+    except RuntimeError:  # no folder to write to, neither beside the package nor in the user's cache
+        return njit(**OPTIONS)(copy)  # compiled anew in every process
 
 
 def address_of(function: Callable, name: str, signature: Any, **names: Any) -> int:
-    """The same for a function that compiled code calls by its address, as C calls a function."""
+    """The address of a compiled copy, made as in `specialise`, which compiled code calls as C calls a function."""
     copy = _copy(function, name, names)
     options = {key: value for key, value in OPTIONS.items() if key != "nogil"}
     try:
-        made = cfunc(signature, cache=True, **options)(copy)
+        made: Any = cfunc(signature, cache=True, **options)(copy)
     except RuntimeError:
         made = cfunc(signature, **options)(copy)
     _kept.append(made)  # its machine code must outlive the address
@@ -88,7 +85,7 @@ def _copy(function: Callable, name: str, names: dict[str, Any]) -> types.Functio
 
 @cache
 def _sources() -> str:
-    """Digest of the library's own compiled code: helpers that kernels call are part of them, and so is the machine they are cut for."""
+    """Digest of Numba's version and of the library's own compiled code, for a kernel contains the helpers it calls."""
     here = Path(__file__).parent
     files = [here / "jit.py", here / "scalar.py", *sorted((here / "engine").glob("*.py"))]
     return hashlib.sha256(b"\0".join([numba.__version__.encode(), *(file.read_bytes() for file in files)])).hexdigest()
@@ -111,10 +108,10 @@ def _parts(value: Any, seen: set[int]) -> list[str]:
         for name in names:
             if name in value.__globals__:
                 reached.append(value.__globals__[name])
-        for module in [
-            item for item in reached if isinstance(item, types.ModuleType) and item.__name__.split(".")[0] not in FIXED
-        ]:
-            reached += [vars(module)[name] for name in names if name in vars(module)]
+        for item in reached:  # grows as it goes: package.module.function
+            if isinstance(item, types.ModuleType) and item.__name__.split(".")[0] not in FIXED:
+                inside = [vars(item)[name] for name in names if name in vars(item)]
+                reached += [new for new in inside if not any(new is known for known in reached)]
         for item in reached:
             found += _parts(item, seen)
         return found
@@ -143,17 +140,11 @@ def _names(code: types.CodeType) -> list[str]:
 
 
 def in_precision(function: Callable, real: type) -> Callable:
-    """A copy of a cell's function whose floating-point literals have the type `real`: `0.5 * x` in float32 stays in float32."""
+    """A copy of a cell's function whose float literals have the type `real`: `0.5 * x` in float32 stays in float32."""
     if real is np.float64:
         return function
-    code = function.__code__
-    constants = tuple(real(value) if type(value) is float else value for value in code.co_consts)
-    copy = types.FunctionType(
-        code.replace(co_consts=constants),
-        function.__globals__,
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
+    name, code = function.__name__, function.__code__
+    code = code.replace(co_consts=tuple(real(value) if type(value) is float else value for value in code.co_consts))
+    copy = types.FunctionType(code, function.__globals__, name, function.__defaults__, function.__closure__)
     copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
     return copy

@@ -1,15 +1,15 @@
-"""Kernels for other people's compiled code: one layer's step, its unrolled loop and the way back, to be called from `@njit` functions.
+"""One layer's step, its unrolled loop and the way back as kernels, to be called from other people's `@njit` functions.
 
-    k = throughtime.kernels.of(net)              compiled functions and packed weights of one layer
-    k.step(k.weights, x, state)                  x (B, I), state (B, S)         -> next state (B, S)
-    k.unroll(k.weights, x, states)               x (T, B, I), states (T+1, B, S) with states[0] given; fills the rest -> saved
+    k = throughtime.kernels.of(net)    compiled functions and packed weights of one layer
+    k.step(k.weights, x, state)        x (B, I), state (B, S) -> next state (B, S)
+    k.unroll(k.weights, x, states)     x (T, B, I), states (T+1, B, S) with states[0] given; fills the rest -> saved
     k.backprop(k.weights, x, states, saved, grad_output, grad_last)
-                                                 grad_output (T, B, N), grad_last (B, S)
-                                                 -> dW_ih, dW_hh, db_ih, db_hh, grad_x (T, B, I), grad_first (B, S)
+                                       grad_output (T, B, N), grad_last (B, S)
+                                       -> dW_ih, dW_hh, db_ih, db_hh, grad_x (T, B, I), grad_first (B, S)
 
-All arrays are C-contiguous and of the network's dtype; compiled code does not check that, nor shapes. The functions are Numba
-dispatchers: a `@njit` function names them as globals, and takes `k.weights` as an argument, for it holds addresses of this process.
-They run in the calling thread and release the GIL if the caller does.
+All arrays are C-contiguous and of the network's dtype; compiled code does not check that, nor shapes. The functions are
+Numba dispatchers: a `@njit` function names them as globals, and takes `k.weights` as an argument, for it holds
+addresses of this process. They run in the calling thread and release the GIL if the caller does.
 
 >>> import numpy as np, throughtime as tt
 >>> from numba import njit
@@ -68,19 +68,13 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
     inputs, units = weights[0].shape[1], weights[1].shape[1]
     pointwise = compiled.pointwise(*FORWARD, *BACKWARD)
     fields = np.array([*network.cell, 0.0], network.dtype)
-    packed = (
-        fields,
-        pointwise,
-        cpu.pack_forward(compiled, weights),
-        cpu.pack_backward(compiled, weights),
-        (inputs, units),
-    )
-    return LayerKernels(*_functions(compiled.shape), packed)
+    forward, backward = cpu.pack_forward(compiled, weights), cpu.pack_backward(compiled, weights)
+    return LayerKernels(*_functions(compiled.shape), (fields, pointwise, forward, backward, (inputs, units)))
 
 
 @cache
 def _functions(shape: Shape) -> tuple[Any, Any, Any]:
-    sizes = {name: shape.constants[name] for name in ("BLOCK", "WIDTH", "GATES", "STATES", "KEPT", "EMITS", "SHARED")}
+    sizes = {name: shape.constants[name] for name in ("BLOCK", "WIDTH", "GATES", "STATES", "KEPT", "LANES", "EMITS", "SHARED")}
     forward, backward = build.loop(shape, "unroll"), build.loop(shape, "backprop")
     sent = specialise(_sent, shape.name, loop=forward, **sizes)
     unroll = specialise(_unroll, shape.name, run=sent, **sizes)
@@ -89,7 +83,7 @@ def _functions(shape: Shape) -> tuple[Any, Any, Any]:
 
 
 # Replaced in every compiled copy; here for readers and for tools.
-BLOCK = WIDTH = GATES = STATES = KEPT = 1
+BLOCK = WIDTH = GATES = STATES = KEPT = LANES = 1
 EMITS = SHARED = False
 loop: Any = None
 run: Any = None
@@ -104,24 +98,13 @@ def _sent(weights, x, states, saved):
     shape = (steps, batch, inputs, units, 0, inputs, 0, STATES * units, 0, row, 0)
     part = (0, batch, 0, units, 0, 1, 0)
     if steps * batch > 0:
-        loop(
-            fields,
-            pointwise,
-            forward,
-            x.reshape(-1),
-            flat,
-            sent,
-            saved,
-            np.full(batch, steps),
-            shape,
-            part,
-            np.zeros(1, np.int64),
-        )
+        lengths, meeting = np.full(batch, steps), np.zeros(1, np.int64)
+        loop(fields, pointwise, forward, x.reshape(-1), flat, sent, saved, lengths, shape, part, meeting)
     return sent, row
 
 
 def _unroll(weights, x, states):
-    """Fill states (T+1, B, S) from states[0] for the input x (T, B, I); returns what the way back wants to find again."""
+    """Fill states (T+1, B, S) from states[0] for the input x (T, B, I); returns what the way back will need."""
     units = weights[4][1]
     saved = np.empty(x.shape[0] * x.shape[1] * ((units + BLOCK - 1) // BLOCK) * KEPT, x.dtype)
     run(weights, x, states, saved)
@@ -136,17 +119,13 @@ def _step(weights, x, state):
     for b in range(batch):
         for n in range(size):
             states[0, b, n] = state[b, n]
-    run(
-        weights,
-        x.reshape(1, batch, x.shape[1]),
-        states,
-        np.empty(batch * ((units + BLOCK - 1) // BLOCK) * KEPT, x.dtype),
-    )
+    saved = np.empty(batch * ((units + BLOCK - 1) // BLOCK) * KEPT, x.dtype)
+    run(weights, x.reshape(1, batch, x.shape[1]), states, saved)
     return states[1]
 
 
 def _backprop(weights, x, states, saved, grad_output, grad_last):
-    """dW_ih, dW_hh, db_ih, db_hh, grad_x, grad_first for the gradients of the output (T, B, N) and of the last state (B, S)."""
+    """dW_ih, dW_hh, db_ih, db_hh, grad_x and grad_first from the gradients of the output and of the last state."""
     fields, pointwise, _, backward, (inputs, units) = weights
     steps, batch = x.shape[0], x.shape[1]
     depth = (units + BLOCK - 1) // BLOCK * WIDTH
@@ -158,14 +137,15 @@ def _backprop(weights, x, states, saved, grad_output, grad_last):
         # what the units sent is not kept for those who send something else than h; it is made again
         sent, row = run(weights, x, states.copy(), saved.copy()) if EMITS else (flat, STATES * units)
         chunk = min(steps, max(1, 512 // batch))
-        dr = np.empty(chunk * batch * depth, x.dtype)
-        dx = dr if SHARED else np.empty(chunk * batch * depth, x.dtype)
+        dr = np.empty(chunk * batch * (depth + LANES), x.dtype)
+        dx = dr if SHARED else np.empty(chunk * batch * (depth + LANES), x.dtype)
         places = (0, inputs, 0, STATES * units, 0, row, 0, units, 0, 0, 0, chunk)
         shape = (0, steps, batch, 1, inputs, units, *places, 1, 0, 1, 1)
         grads = (g_ih.reshape(-1), g_hh.reshape(-1), gb_ih, gb_hh)
         none, part = np.zeros(1, x.dtype), (0, batch, 0, units, 0, 1, 0)
+        lengths, meeting = np.full(batch, steps), np.zeros(1, np.int64)
         loop(
-            fields, pointwise, backward, x.reshape(-1), flat, sent, saved, grad_output.reshape(-1), none, grad_x.reshape(-1), grads,
-            carry.reshape(-1), dr, dx, np.full(batch, steps), shape, part, np.zeros(1, np.int64),
+            fields, pointwise, backward, x.reshape(-1), flat, sent, saved, grad_output.reshape(-1), none,
+            grad_x.reshape(-1), grads, carry.reshape(-1), dr, dx, lengths, shape, part, meeting,
         )  # fmt: skip
     return g_ih, g_hh, gb_ih, gb_hh, grad_x, carry

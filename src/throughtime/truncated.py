@@ -1,7 +1,7 @@
 """Truncated backpropagation through time, exactly: the loss at time t flows back through at most k steps, for every t.
 
-k cotangents travel back side by side, one for each loss whose window is open; at every step the newest comes in and the oldest is
-dropped. The weights' gradient is linear in the cotangents, so one more pass with their sum gives it.
+k cotangents travel back side by side, one for each loss whose window is open; at every step the newest comes in and the
+oldest is dropped. The weights' gradient is linear in the cotangents, so one more pass with their sum gives it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ Array = np.ndarray
 
 
 def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Gradients:
-    """The gradients with every loss's flow cut after `window` steps; g (T, B, N) and at_end (B, S) as in Unrolled.backprop."""
+    """The gradients when the flow from every loss is cut after `window` steps.
+
+    g (T, B, N) is the gradient of the output, at_end (B, S) that of the final state; Unrolled.backprop calls this.
+    """
     T, (B, S) = run.steps, run.states.shape[1:]
     dtype, layers = run.network.dtype, [layer for (layer,) in run._layers]
     lengths = np.full(B, T) if run.lengths is None else run.lengths
-    open_ = np.zeros(
-        (B, window, S), dtype
-    )  # the cotangent of each open loss; the loss of time t is in place t % window
+    open_ = np.zeros((B, window, S), dtype)  # cotangents of the open losses; the loss of time t is in place t % window
     dropped = np.zeros((B, S), dtype)  # what the loss dropped last has brought to the present state
     states = np.zeros((T + 1, B, S), dtype)
     inputs = np.zeros(run.input.shape, dtype)
@@ -37,28 +38,16 @@ def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Grad
         here = np.zeros((2, B, S), dtype)
         slots, slots_above = open_.reshape(B * window, S), arriving.reshape(1, B * window, run.network.hidden_size)
         for k in reversed(range(len(layers))):
-            columns = run._columns(k, 0)
+            layer, cols, below_top = layers[k], run._columns(k, 0), k + 1 < len(layers)
             together = cpu.backprop(
-                layers[k],
-                summed[:, columns],
-                from_above,
-                start=t,
-                stop=t + 1,
-                grad_states=here,
-                apart=k + 1 < len(layers),
+                layer, summed[:, cols], from_above, start=t, stop=t + 1, grad_states=here, apart=below_top
             )
             each = cpu.backprop(
-                layers[k],
-                slots[:, columns],
-                slots_above,
-                start=t,
-                stop=t + 1,
-                copies=window,
-                to_weights=False,
-                to_input=k > 0,
+                layer, slots[:, cols], slots_above, start=t, stop=t + 1, copies=window, to_weights=False, to_input=k > 0
             )
-            slots[:, columns] = each.carry
-            assert together.x is not None and together.parameters is not None
+            slots[:, cols] = each.carry
+            assert together.x is not None  # asked for by to_input, true unless said otherwise
+            assert together.parameters is not None  # likewise by to_weights
             named: dict[str, Array] = {}
             run._name(named, k, 0, together.parameters)
             for name, grad in named.items():
@@ -72,9 +61,8 @@ def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Grad
         dropped = open_[:, oldest].copy()
         open_[:, oldest] = 0
     states[0] = dropped + open_.sum(axis=1)
-    for t in range(
-        T + 1
-    ):  # a sequence's state stands still after its end: the gradient of the final state is that of each copy
+    # A sequence's state stands still after its end: the gradient of the final state is that of each copy.
+    for t in range(T + 1):
         over = lengths < t if t else lengths == 0
         states[t][over] = at_end[over]
     in_order = {name: total[name] for name in run.network.parameters}

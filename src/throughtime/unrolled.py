@@ -1,4 +1,4 @@
-"""Unrolled: a network unfolded over one input, and the ways through it: back (BPTT), and with perturbations either way.
+"""Unrolled: a network unfolded over one input, and the ways through it: BPTT, and perturbations forward and back.
 
 Dimensions: T time steps, B sequences, I inputs, N units, L layers, D directions, S the state size of the whole network.
 """
@@ -26,8 +26,13 @@ class Gradients:
     parameters     dict, as network.parameters
     input          in the shape of x
     initial_state  as final_state: h, or (h, c)
-    states         (T+1, B, S): dL/ds_t, the states of all layers at time t taken as independent, as in run.jacobian and run.vjp: so
-                   dL/ds_t = J_{t+1}^T dL/ds_{t+1} + what the output at t brings in
+    states         (T+1, B, S): dL/ds_t, with the states of all layers at time t taken as independent, as in
+                   run.jacobian and run.vjp: dL/ds_t = J_{t+1}^T dL/ds_{t+1} + what the output at t brings in
+
+    >>> import numpy as np, throughtime as tt
+    >>> g = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 2))).backprop(np.ones((20, 8)))
+    >>> g.input.shape, g.initial_state.shape, g.states.shape
+    ((20, 2), (1, 8), (21, 1, 8))
     """
 
     parameters: dict[str, Array]
@@ -41,16 +46,22 @@ class Gradients:
 
 
 class Unrolled:
-    """A network unfolded over one input; made by `network.unroll(x)`. It keeps its own copies of the input and of the parameters.
+    """A network unfolded over one input, made by `network.unroll(x)`; it owns copies of the input and the parameters.
 
-    output       (T, B, N*D), or (T, N*D) for one sequence, or (B, T, N*D) with batch_first: what the last layer sends; 0 in padding
-    final_state  h, of an LSTM (h, c), each (L*D, B, N) or (L*D, N): every sequence's state at its own end
+    output       (T, B, N*D), or (T, N*D) for one sequence, or (B, T, N*D) with batch_first: what the last layer sends,
+                 0 in the padding
+    final_state  h, or for an LSTM (h, c), each (L*D, B, N) or (L*D, N): every sequence's state at its own end
     states       (T+1, B, S): s_0, the initial state, to s_T; layer 0 (h, then c), [layer 0 reverse], layer 1, ...
-                 After a sequence's end its state stands still. The reverse direction's entry t is its state between inputs t-1 and
-                 t, come from the right: it starts at the sequence's end and states[0] is its last.
+                 After a sequence's end its state stands still. The reverse direction's entry t is its state between
+                 inputs t-1 and t, come from the right: it starts at the sequence's end and its last is states[0].
     lengths      (B,) or None
 
     output and states are read-only views of what the way back needs; copy them to change them.
+
+    >>> import numpy as np, throughtime as tt
+    >>> run = tt.Network("lstm", 2, 8, seed=0).unroll(np.ones((20, 3, 2)))
+    >>> run.output.shape, run.states.shape, [part.shape for part in run.final_state]
+    ((20, 3, 8), (21, 3, 16), [(1, 3, 8), (1, 3, 8)])
     """
 
     def __init__(self, network: Network, x: Any, state: Any = None, lengths: Any = None) -> None:
@@ -97,11 +108,13 @@ class Unrolled:
 
             dL/ds_t = (ds_{t+1}/ds_t)^T dL/ds_{t+1} + (doutput_t/ds_t)^T dL/doutput_t
 
-        grad_output has the shape of `output`, grad_final_state that of `final_state`; at least one is given. With `window=k` (truncated
-        BPTT) the loss at time t flows back through at most k steps, t, t-1, ..., t-k+1, of all layers, for every t: not in blocks.
-        The work then grows with k. Source: Werbos (1990), Williams & Peng (1990) for the window (their BPTT(h) with h = k).
+        grad_output has the shape of `output`, grad_final_state that of `final_state`; at least one is given. With
+        `window=k` (truncated BPTT) the loss at time t flows back through at most k steps, t, t-1, ..., t-k+1, of all
+        layers, for every t and not block by block; the work then grows with k. Sources: Werbos (1990); for the window
+        Williams & Peng (1990), their BPTT(h) with h = k.
 
-        ValueError or TypeError if a gradient does not fit, or `window` is no positive integer or the network bidirectional with it.
+        ValueError or TypeError if a gradient does not fit, or if `window` is no positive integer or is given for a
+        bidirectional network.
 
         >>> import numpy as np, throughtime as tt
         >>> run = tt.Network("tanh", 2, 8, seed=0).unroll(np.ones((20, 2)))
@@ -111,7 +124,8 @@ class Unrolled:
         g, at_end = checks.output_gradient(grad_output, self), checks.state_gradient(grad_final_state, self)
         if g is None and at_end is None:
             raise ValueError(
-                "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, `grad_final_state`, or both."
+                "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, "
+                "`grad_final_state`, or both."
             )
         if at_end is None:
             at_end = np.zeros((self.input.shape[1], self.network.state_size), self.network.dtype)
@@ -140,27 +154,23 @@ class Unrolled:
             for d, layer in enumerate(self._layers[k]):
                 columns, n = self._columns(k, d), self.network.hidden_size
                 part = g if g is None else g[:, :, d * n : (d + 1) * n]
-                back = cpu.backprop(
-                    layer, carry[:, columns], part, grad_states=states, apart=k + 1 < self.network.num_layers
-                )
+                below_top = k + 1 < self.network.num_layers
+                back = cpu.backprop(layer, carry[:, columns], part, grad_states=states, apart=below_top)
                 initial[:, columns] = back.carry
                 self._name(parameters, k, d, back.parameters)
                 reached = back.x if reached is None else reached + back.x
             g = reached
         assert g is not None
         in_order = {name: parameters[name] for name in self.network.parameters}
-        return Gradients(
-            in_order,
-            self._outside(g),
-            self._as_state(initial.reshape(len(initial), len(self._blocks()), self._own)),
-            states,
-        )
+        initial_state = self._as_state(initial.reshape(len(initial), len(self._blocks()), self._own))
+        return Gradients(in_order, self._outside(g), initial_state, states)
 
     def jvp(self, v: Any, start: int, stop: int) -> Array:
-        """Perturbations of states[start] taken forward to states[stop]: J_stop ... J_{start+1} v, J_t = ds_t/ds_{t-1} on the full state.
+        """Perturbations of states[start] taken forward to states[stop]: J_stop ... J_{start+1} v.
 
-        v is (B, S), or (B, S, K) for K perturbations at once; the result has the same shape. ValueError if it does not fit, if not
-        0 <= start <= stop <= T, or if the network is bidirectional.
+        J_t = ds_t/ds_{t-1} acts on the full state. v is (B, S), or (B, S, K) for K perturbations at once; the result
+        has the same shape. ValueError if v does not fit, if not 0 <= start <= stop <= T, or if the network is
+        bidirectional.
 
         >>> import numpy as np, throughtime as tt
         >>> run = tt.Network("lstm", 2, 8, seed=0).unroll(np.ones((20, 2)))
@@ -172,10 +182,9 @@ class Unrolled:
         for a in range(start, stop, piece):
             b, reaching = min(a + piece, stop), None
             for k, (layer,) in enumerate(self._layers):
-                above = k + 1 < len(self._layers)
-                columns = self._columns(k, 0)
+                columns, below_top = self._columns(k, 0), k + 1 < len(self._layers)
                 rows[:, columns], reaching = cpu.tangent(
-                    layer, rows[:, columns], reaching, start=a, stop=b, copies=copies, to_output=above
+                    layer, rows[:, columns], reaching, start=a, stop=b, copies=copies, to_output=below_top
                 )
         return back(rows)
 
@@ -195,16 +204,9 @@ class Unrolled:
         for b in range(stop, start, -piece):
             a, reaching = max(b - piece, start), None
             for k in reversed(range(len(self._layers))):
-                columns = self._columns(k, 0)
+                layer, columns = self._layers[k][0], self._columns(k, 0)
                 step = cpu.backprop(
-                    self._layers[k][0],
-                    rows[:, columns],
-                    reaching,
-                    start=a,
-                    stop=b,
-                    copies=copies,
-                    to_weights=False,
-                    to_input=k > 0,
+                    layer, rows[:, columns], reaching, start=a, stop=b, copies=copies, to_weights=False, to_input=k > 0
                 )
                 rows[:, columns], reaching = step.carry, step.x
         return back(rows)
@@ -228,16 +230,11 @@ class Unrolled:
         return self.jvp(np.broadcast_to(np.eye(S, dtype=self.network.dtype), (B, S, S)), int(t) - 1, int(t))
 
     def output_cotangent(self, t: int, g: Any) -> Array:
-        """(B, S): the gradient of states[t], t = 1 ... T, by itself caused by the gradient g (B, N) of the output after input t-1."""
+        """(B, S): what the gradient g (B, N) of the output after input t-1 brings into states[t], for t = 1 ... T."""
         self._one_way("The cotangent of one state")
-        g = checks.array(
-            "g", g, {"batch": self.states.shape[1], "hidden_size": self.network.hidden_size}, self.network.dtype
-        )
-        out, layer, n = (
-            np.zeros(self.states.shape[1:], self.network.dtype),
-            self._layers[-1][0],
-            self.network.hidden_size,
-        )
+        layer, n = self._layers[-1][0], self.network.hidden_size
+        g = checks.array("g", g, {"batch": self.states.shape[1], "hidden_size": n}, self.network.dtype)
+        out = np.zeros(self.states.shape[1:], self.network.dtype)
         for j, slope in enumerate(cpu.slopes(layer, t)):
             out[:, layer.offset + j * n : layer.offset + (j + 1) * n] = slope * g
         if self.lengths is not None:
@@ -283,8 +280,8 @@ class Unrolled:
     def _one_way(self, what: str) -> None:
         if self.network.bidirectional:
             raise ValueError(
-                f"{what} has no meaning for a bidirectional network: its reverse half runs against time, so states[t] is not a function "
-                "of states[t-1]. Build the network with `bidirectional=False`, or use `run.backprop`."
+                f"{what} has no meaning for a bidirectional network: its reverse half runs against time, so states[t] "
+                "is not a function of states[t-1]. Build the network with `bidirectional=False`, or use `run.backprop`."
             )
 
     def _perturbation(self, name: str, value: Any, start: int, stop: int) -> tuple[Array, int, Any]:
@@ -295,7 +292,8 @@ class Unrolled:
                 raise ValueError(f"`{label}` is {t!r}; times of states go from 0 to T = {self.steps}.")
         if start > stop:
             raise ValueError(
-                f"`start` is {start} and `stop` is {stop}; perturbations go from states[start] to states[stop], start <= stop."
+                f"`start` is {start} and `stop` is {stop}; perturbations go from states[start] to states[stop], "
+                "start <= stop."
             )
         B, S = self.states.shape[1:]
         given, had_copies = checks.perturbation(name, value, B, S, self.network.dtype)
@@ -309,6 +307,7 @@ class Unrolled:
         return rows, K, back
 
     def _piece(self, rows: Array) -> int:
+        """Time steps that perturbations take through one layer before the next layer takes them."""
         if len(self._layers) == 1:
             return max(1, self.steps)
         return max(1, MOST_BYTES // max(1, len(rows) * self.network.hidden_size * rows.itemsize))

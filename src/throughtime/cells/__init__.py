@@ -1,4 +1,4 @@
-"""The cells that come with the library. A new cell is one file here and one line in `CELLS`; every shared test then runs on it."""
+"""The cells of the library. A new cell is one file here and one line in `CELLS`; every shared test then runs on it."""
 
 from .base import cell, registered, spec
 from .elman import Linear, Relu, Sigmoid, Tanh

@@ -8,9 +8,11 @@
     s       S numbers, the unit's state; s[0] is h
     saved   what `backward` wants to find again, at best the pre-activations
     ds      S numbers, the gradient with respect to s_next
-    dx, dr  G numbers each; ds_prev: the gradient with respect to s, without the part that flows through r (the engine adds it)
+    dx, dr  G numbers each, the gradients with respect to x and r
+    ds_prev S numbers, the gradient with respect to s without the part that flows through r: the engine adds that
 
-A unit sends e = s[0] to the recurrent weights, to the next layer and to the output. A cell that sends something else says so:
+A unit sends e = s[0] to the recurrent weights, to the next layer and to the output. A cell that sends something else
+says so:
 
     emit(cell, s)        -> e
     emit_slope(cell, s)  -> S numbers, de/ds
@@ -25,7 +27,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Spec:
-    """What the engine has to know of a cell class. The counts of what it takes and returns are checked when it is registered."""
+    """What the engine has to know of a cell class; its counts are checked when the class is registered."""
 
     cls: type
     name: str
@@ -33,7 +35,7 @@ class Spec:
     states: int  # S
     saved: int  # how many numbers `forward` saves
     emits: bool  # the cell has its own `emit`
-    shared: bool  # `backward` returns the same tuple for dx and dr, which then is kept once
+    shared: bool  # `backward` returns one and the same tuple as dx and dr, which is then kept once
 
 
 _registered: dict[str, Spec] = {}
@@ -65,19 +67,20 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
         >>> tt.Network(Residual(step=0.2), 3, 16, seed=0).state_size
         16
     """
-    if isinstance(gates, type):
+    given: Any = gates
+    if isinstance(given, type):
         raise TypeError(
-            f"`@tt.cell` was put on {gates.__name__} without parentheses: write `@tt.cell()` or `@tt.cell(gates=2)`."
+            f"`@tt.cell` was put on {given.__name__} without parentheses: write `@tt.cell()` or `@tt.cell(gates=2)`."
         )
     for label, count in (("gates", gates), ("states", states)):
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise TypeError(f"`{label}` is {count!r}; it is a number of blocks, a positive integer.")
 
-    def register(cls: type) -> type:
+    def register(cls: Any) -> type:
         _registered[cls.__name__] = _examined(cls, gates, states)
-        cls.__throughtime__ = _registered[cls.__name__]  # type: ignore[attr-defined]  # a NamedTuple class takes new attributes
-        cls.__eq__ = _same  # type: ignore[method-assign, assignment]  # as tuples, GRU() and Tanh() would be equal: both empty
-        cls.__hash__ = lambda self: hash((cls, *self))  # type: ignore[method-assign, assignment]
+        cls.__throughtime__ = _registered[cls.__name__]
+        cls.__eq__ = _same  # as tuples, GRU() and Tanh() would be equal: both are empty
+        cls.__hash__ = lambda self: hash((cls, *self))
         return cls
 
     return register
@@ -88,30 +91,33 @@ def spec(instance: Any) -> Spec:
     found = getattr(instance, "__throughtime__", None)
     if not isinstance(found, Spec):
         raise TypeError(
-            f"{instance!r} is not a cell: register its class with `@tt.cell(gates=…, states=…)` and pass an instance of it."
+            f"{instance!r} is not a cell: register its class with `@tt.cell(gates=…, states=…)` and pass an instance "
+            "of it."
         )
     return found
 
 
 def registered() -> dict[str, type]:
-    """Every cell class of this process by its class name; a class registered again under its name replaces the earlier one."""
+    """Every cell class of this process by its name; a class registered under the same name replaces the earlier one."""
     return {name: record.cls for name, record in _registered.items()}
 
 
-def _same(self: Any, other: object) -> bool:
-    return type(self) is type(other) and tuple(self) == tuple(other)  # type: ignore[arg-type]
+def _same(self: Any, other: Any) -> bool:
+    return type(self) is type(other) and tuple(self) == tuple(other)
 
 
 def _examined(cls: type, gates: int, states: int) -> Spec:
     name = cls.__name__
     if not (issubclass(cls, tuple) and hasattr(cls, "_fields")):
         raise TypeError(
-            f"`{name}` must be a NamedTuple class: write `class {name}(NamedTuple):` with its hyper-parameters as fields."
+            f"`{name}` must be a NamedTuple class: write `class {name}(NamedTuple):` with its hyper-parameters as "
+            "fields."
         )
     for function in ("forward", "backward"):
         if not callable(getattr(cls, function, None)):
             raise TypeError(
-                f"`{name}` has no `{function}`; a cell needs `forward(cell, x, r, s)` and `backward(cell, ds, s, s_next, saved)`."
+                f"`{name}` has no `{function}`; a cell needs `forward(cell, x, r, s)` and "
+                "`backward(cell, ds, s, s_next, saved)`."
             )
     emits = hasattr(cls, "emit")
     if emits != hasattr(cls, "emit_slope"):
@@ -119,19 +125,19 @@ def _examined(cls: type, gates: int, states: int) -> Spec:
             f"`{name}` has only one of `emit` and `emit_slope`; what a unit sends and its slope belong together."
         )
     # One unit, once, in plain Python: the counts are read off what the functions return.
-    sample: Any = cls(*(default(cls, field) for field in cls._fields))
+    make: Any = cls
+    sample = make(*(default(cls, field) for field in cls._fields))
     x, r, s = (tuple(np.float64(0.1 * (k + 1)) for k in range(n)) for n in (gates, gates, states))
     with np.errstate(all="ignore"):
         s_next, saved = _tuples(name, "forward", sample.forward(x, r, s), "(s_next, saved)", (states, None))
-        dx, dr, _ = _tuples(
-            name, "backward", sample.backward(s, s, s_next, saved), "(dx, dr, ds_prev)", (gates, gates, states)
-        )
+        back = sample.backward(s, s, s_next, saved)
+        dx, dr, _ = _tuples(name, "backward", back, "(dx, dr, ds_prev)", (gates, gates, states))
         if emits:
             _tuples(name, "emit_slope", (sample.emit_slope(s),), "one slope for each state", (states,))
     return Spec(cls, name, gates, states, len(saved), emits, dx is dr)
 
 
-def default(cls: Any, field: str) -> float:
+def default(cls: Any, field: str) -> float | np.integer | np.floating:
     """A value for a field: its default, or one half."""
     value = cls._field_defaults.get(field, 0.5)
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,13 @@ STEPS = (1e-2, 5e-3, 2.5e-3)  # halved twice: the error of a central difference 
 def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
     """Check a cell: finite differences with slope 2, the adjoint identity, and that float32 stays float32.
 
-    At random points of `units` units the derivative that `backward` describes, D, must satisfy, for every direction v and cotangent u,
+    At random points of `units` units the derivative D that `backward` describes must satisfy, for every direction v and
+    cotangent u,
 
         (f(p + e v) - f(p - e v)) / 2e = D v + O(e^2),        <u, D v> = <D^T u, v>
 
-    in each of the gates of x, of r and the states. Returns one line of praise. Raises ValueError with a sentence that says which
-    derivative is wrong and by how much, TypeError for what is no cell.
+    in each of the gates of x, of the gates of r and of the states. Returns one line of praise. Raises ValueError with a
+    sentence that says which derivative is wrong and by how much, TypeError for what is no cell.
 
     >>> import throughtime as tt
     >>> tt.check_cell(tt.GRU())
@@ -36,7 +38,8 @@ def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
         _check_precision(cell, record, point)
     states = "state" if record.states == 1 else "states"
     gates = "gate" if record.gates == 1 else "gates"
-    return f"{record.name} is right: {record.gates} {gates}, {record.states} {states}, {record.saved} saved; backward agrees with forward."
+    counts = f"{record.gates} {gates}, {record.states} {states}, {record.saved} saved"
+    return f"{record.name} is right: {counts}; backward agrees with forward."
 
 
 def _split(record: Spec, point: Values) -> tuple[Values, Values, Values]:
@@ -79,8 +82,8 @@ def _check_derivatives(cell: Any, record: Spec, point: Values) -> None:
         scale = np.abs(expected).max() + 1e-12
         if not np.allclose(value, expected, rtol=0, atol=1e-10 * scale):
             raise ValueError(
-                f"{record.name}.backward is not linear in `ds`: for a mixed cotangent its gradient of {label} is off by "
-                f"{np.abs(value - expected).max():.3g}. Every term it returns must carry one factor ds[i]."
+                f"{record.name}.backward is not linear in `ds`: for a mixed cotangent its gradient of {label} is off "
+                f"by {np.abs(value - expected).max():.3g}. Every term it returns must carry one factor ds[i]."
             )
 
 
@@ -100,7 +103,10 @@ def _moved(point: Values, k: int, e: float) -> Values:
 
 
 def _check_one(function: Any, derivative: np.ndarray, what: str, where: str) -> None:
-    """Central differences at three steps: their errors must fall with slope 2 or be rounding. Points near a kink are left out."""
+    """Central differences at three steps: their errors must fall with slope 2 or be rounding.
+
+    Points near a kink are left out.
+    """
     errors = np.array([np.abs((function(e) - function(-e)) / (2 * e) - derivative) for e in STEPS])
     if np.isnan(errors).any():
         raise ValueError(f"{where}: {what} is NaN at ordinary arguments (normal random numbers).")
@@ -110,25 +116,27 @@ def _check_one(function: Any, derivative: np.ndarray, what: str, where: str) -> 
         worst = int(errors[-1].argmax())
         slope = (function(STEPS[-1]) - function(-STEPS[-1])) / (2 * STEPS[-1])
         raise ValueError(
-            f"{where} is wrong: {what} should be {slope[worst]:.6g} by central differences at a random point, and it is {derivative[worst]:.6g}."
+            f"{where} is wrong: {what} should be {slope[worst]:.6g} by central differences at a random point, "
+            f"and it is {derivative[worst]:.6g}."
         )
     errors = errors[:, smooth]
     rounding = 1e-11 * scale / STEPS[-1]
     first, last = errors[0].max(), errors[-1].max()
     if last > rounding and np.log(first / last) / np.log(STEPS[0] / STEPS[-1]) < 1.7:
         raise ValueError(
-            f"{where} is slightly wrong: the central differences of {what} do not approach it with slope 2, they stay {last:.3g} away."
+            f"{where} is slightly wrong: the central differences of {what} do not approach it with slope 2, "
+            f"they stay {last:.3g} away."
         )
 
 
 def _check_precision(cell: Any, record: Spec, point: Values) -> None:
-    """In float32 nothing may become float64: an integer literal, as in `1 - z`, does that in compiled code, `1.0 - z` does not."""
-    for function in ("forward", "backward"):
+    """In float32 nothing may become float64: in compiled code `1 - z`, an integer literal, does; `1.0 - z` does not."""
+    for function in ("forward", "backward", *(("emit", "emit_slope") if record.emits else ())):
         code = getattr(type(cell), function).__code__
         if any(type(constant) is int for constant in _arithmetic_constants(code)):
             raise ValueError(
-                f"{record.name}.{function} computes with an integer literal, which makes float32 networks compute in float64: "
-                "write 1.0 for 1 (literals with a point take the network's precision)."
+                f"{record.name}.{function} computes with an integer literal, which makes float32 networks compute in "
+                "float64: write 1.0 for 1 (literals with a point take the network's precision)."
             )
 
 
@@ -137,8 +145,7 @@ def _arithmetic_constants(code: Any) -> list[Any]:
     import dis  # only this check reads bytecode
 
     found = []
-    instructions = list(dis.get_instructions(code))
-    for here, after in zip(instructions, instructions[1:], strict=False):
+    for here, after in pairwise(dis.get_instructions(code)):
         if here.opname in ("LOAD_CONST", "LOAD_SMALL_INT") and "SUBSCR" not in after.opname and after.argrepr != "[]":
             found.append(here.argval)
     return found

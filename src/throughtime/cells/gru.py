@@ -1,7 +1,7 @@
 """The gated recurrent unit (Cho et al. 2014) in PyTorch's variant: the reset gate acts after the matrix product.
 
-    r = sigma(x_r + r_r),  z = sigma(x_z + r_z)                   x = W_ih input + b_ih,  r = W_hh h + b_hh, blocks r, z, n
-    n = tanh(x_n + r r_n)                                         so b_hn stays inside the reset
+    r = sigma(x_r + r_r),  z = sigma(x_z + r_z)          x = W_ih input + b_ih,  r = W_hh h + b_hh,  blocks r, z, n
+    n = tanh(x_n + r r_n)                                so b_hn stays inside the reset
     h' = (1 - z) n + z h
 
 The paper's own formula applies the reset to h before the product, and its z and 1 - z are exchanged.
@@ -15,7 +15,12 @@ from .base import cell
 
 @cell(gates=3)
 class GRU(NamedTuple):
-    """h' = (1 - z) n + z h."""
+    """h' = (1 - z) n + z h.
+
+    >>> import throughtime as tt
+    >>> tt.Network("gru", 3, 16, seed=0).parameters["weight_hh_l0"].shape
+    (48, 16)
+    """
 
     def forward(cell, x, r, s):
         reset, update = x[0] + r[0], x[1] + r[1]

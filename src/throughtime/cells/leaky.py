@@ -1,7 +1,9 @@
-"""The leaky unit: an Elman unit that keeps a part of its state (Jaeger et al. 2007, "leaky integrator" of echo state networks).
+"""The leaky unit, an Elman unit that keeps a part of its state: the "leaky integrator" of Jaeger et al. (2007).
 
-u = W_ih x + b_ih + W_hh h + b_hh
-h' = (1 - leak) h + leak tanh(u)            leak = 1: the tanh network; leak -> 0: an integrator with time constant 1/leak
+    u = W_ih x + b_ih + W_hh h + b_hh
+    h' = (1 - leak) h + leak tanh(u)         leak = 1: the tanh network; leak -> 0: an integrator, time constant 1/leak
+
+They use it in echo state networks.
 """
 
 from typing import NamedTuple
@@ -12,7 +14,12 @@ from .base import cell
 
 @cell()
 class LeakyTanh(NamedTuple):
-    """h' = (1 - leak) h + leak tanh(u)."""
+    """h' = (1 - leak) h + leak tanh(u).
+
+    >>> import throughtime as tt
+    >>> tt.Network(tt.LeakyTanh(leak=0.05), 3, 16, seed=0).cell
+    LeakyTanh(leak=0.05)
+    """
 
     leak: float = 0.1
 

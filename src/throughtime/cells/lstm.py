@@ -1,10 +1,11 @@
-"""Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000, no peepholes): PyTorch's nn.LSTM.
+"""Long short-term memory (Hochreiter & Schmidhuber 1997) in PyTorch's variant, nn.LSTM.
 
-    i, f, g, o = sigma(u_i), sigma(u_f), tanh(u_g), sigma(u_o)        u = W_ih x + b_ih + W_hh h + b_hh, blocks i, f, g, o
+    i, f, g, o = sigma(u_i), sigma(u_f), tanh(u_g), sigma(u_o)      u = W_ih x + b_ih + W_hh h + b_hh, blocks i, f, g, o
     c' = f c + i g
     h' = o tanh(c')
 
-The state of the unit is (h, c). The Jacobian of h alone is not the Jacobian of the recursion.
+It has the forget gate of Gers et al. (2000) and no peepholes. The state of the unit is (h, c). The Jacobian of h alone
+is not the Jacobian of the recursion.
 """
 
 from typing import NamedTuple
@@ -15,7 +16,12 @@ from .base import cell
 
 @cell(gates=4, states=2)
 class LSTM(NamedTuple):
-    """c' = f c + i g, h' = o tanh(c')."""
+    """c' = f c + i g, h' = o tanh(c').
+
+    >>> import throughtime as tt
+    >>> tt.Network("lstm", 3, 16, seed=0).state_size
+    32
+    """
 
     def forward(cell, x, r, s):
         i, f, g, o = x[0] + r[0], x[1] + r[1], x[2] + r[2], x[3] + r[3]

@@ -1,1 +1,1 @@
-"""The sequence loops, once for each device."""
+"""The sequence loops, what they are made of, and how they are compiled."""

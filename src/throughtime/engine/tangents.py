@@ -1,4 +1,4 @@
-"""The loops with perturbations: forward through time with tangents, and the Jacobian of one step. Names as in loops.py."""
+"""The loops with perturbations: tangents forward through time, and the Jacobian of one step. Names as in loops.py."""
 
 from typing import Any
 
@@ -14,10 +14,10 @@ product: Any = None
 
 
 def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, lengths, shape, part, meeting):
-    """Forward through time with perturbations: v (M, S*N) from states[start] to states[stop], `copies` of them for each sequence.
+    """Forward through time: perturbations v (M, S*N), `copies` for each sequence, from states[start] to states[stop].
 
-    sends (2, M, N) holds the perturbation of what the units send, of this step and the next; vx (steps, M, I) that of the input, out
-    (steps, M, N) receives that of the output: the next layer's vx.
+    sends (2, M, N) holds the perturbation of what the units send, at this step and the next, vx (steps, M, I) that of
+    the input; out (steps, M, N) receives that of the output, which is the next layer's vx.
     """
     tangent_block, apply_block = pointwise[2], pointwise[4]
     w_ih, w_hh = weights
@@ -48,7 +48,7 @@ def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, length
                 if b != ready:
                     move(work, S0, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
                     move(work, S1, BLOCK, states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                    copy(work, KEEP, saved, ((t * B + b) * P + p) * KEPT, KEPT)
+                    copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
                     call(tangent_block, fields, work)
                     ready = b
                 copy(work, R, rs, (m - row0) * WIDTH, WIDTH)
@@ -65,9 +65,10 @@ def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, length
 
 
 def jacobian(fields, pointwise, w_hh, states, saved, out, lengths, shape, part, meeting):
-    """out (B, S*N, S*N) = ds_t/ds_{t-1} of one layer: row (i, n) is D_r[i, n] . W_hh[n, :] slope, and D_s[i, n] in the unit's own columns.
+    """out (B, S*N, S*N) = ds_t/ds_{t-1} of one layer.
 
-    w_hh is (G*N, N), not packed: every row is read once, along with the row of the result.
+    Row (i, n) is D_r[i, n] . W_hh[n, :] slope, plus D_s[i, n] in the unit's own columns. w_hh is (G*N, N), not packed:
+    every row is read once, along with the row of the result.
     """
     tangent_block, slope_block = pointwise[2], pointwise[3]
     t, B, N, s_at, s_row = shape
@@ -89,7 +90,7 @@ def jacobian(fields, pointwise, w_hh, states, saved, out, lengths, shape, part, 
             if alive:
                 move(work, S0, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
                 move(work, S1, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                move(work, KEEP, 0, saved, (((t - 1) * B + b) * P + p) * KEPT, 0, 1, KEPT, KEPT)
+                move(work, KEEP, 0, saved, (((t - 1) * P + p) * B + b) * KEPT, 0, 1, KEPT, KEPT)
                 call(tangent_block, fields, work)
             for i in range(STATES):
                 for n in range(count):

@@ -1,14 +1,14 @@
 """The team: plain Python threads that take their parts of a compiled loop at the same time.
 
-No `parallel=True`: it adds compile time, and its layers abort on concurrent calls (workqueue) or after a fork (GNU OpenMP). Here a
-second caller finds the team busy and works alone, and a forked child starts a team of its own; the results have the same bits.
+No `parallel=True`: it adds compile time, and its layers abort on concurrent calls (workqueue) or after a fork (GNU
+OpenMP). Here a second caller finds the team busy and works alone, and a forked child starts a team of its own; the
+results have the same bits.
 """
 
 import os
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 
@@ -45,7 +45,12 @@ def set_num_threads(count: int) -> None:
 
 
 def get_num_threads() -> int:
-    """The largest number of threads that a call may use."""
+    """The largest number of threads that a call may use; at first, the processors that this process may run on.
+
+    >>> import throughtime as tt
+    >>> tt.get_num_threads() >= 1
+    True
+    """
     return _wanted
 
 
@@ -55,18 +60,11 @@ class _Worker(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="throughtime", daemon=True)
         self.jobs: SimpleQueue = SimpleQueue()
-        self.done: SimpleQueue = SimpleQueue()
         self.start()
 
     def run(self) -> None:
         while True:
-            job = self.jobs.get()
-            try:
-                job()
-            except BaseException as error:  # handed to the caller, who raises it
-                self.done.put(error)
-            else:
-                self.done.put(None)
+            self.jobs.get()()
 
 
 class _Team:
@@ -88,7 +86,10 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> None:
-    """Call `loop(*arguments, part, meeting)` for all parts at once, each in its thread; alone, with the `whole`, if the team is busy."""
+    """Call `loop(*arguments, part, meeting)` for all parts at once, each in its own thread.
+
+    If the team is busy, or there is one part, the caller works alone, on the `whole`.
+    """
     team = _team
     if len(parts) == 1 or not team.free.acquire(blocking=False):
         loop(*arguments, whole, new_meeting())
@@ -103,9 +104,19 @@ def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> N
 
 def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, parts: list[tuple]) -> None:
     meeting = new_meeting()
+    done: SimpleQueue = SimpleQueue()  # of this call alone: a call that was interrupted leaves no answer to the next
 
-    def job(part: tuple) -> Callable[[], Any]:
-        return lambda: loop(*arguments, part, meeting)
+    def job(part: tuple) -> Callable[[], None]:
+        def work() -> None:
+            try:
+                loop(*arguments, part, meeting)
+            except BaseException as error:  # handed to the caller, who raises it
+                meeting[0] = FREE  # nobody may wait for a thread that does not come
+                done.put(error)
+            else:
+                done.put(None)
+
+        return work
 
     sent = 0
     errors: list[BaseException | None] = []
@@ -114,12 +125,10 @@ def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, part
             worker.jobs.put(job(part))
             sent += 1
         loop(*arguments, parts[0], meeting)
-    except BaseException as error:  # an interrupt, say: nobody may wait for a thread that does not come
+    except BaseException as error:  # an interrupt, say
         meeting[0] = FREE
         errors.append(error)
-    for worker in workers[:sent]:
-        error = worker.done.get()
-        errors.append(error)
-    for error in errors:
-        if error is not None:
-            raise error
+    errors += [done.get() for _ in range(sent)]
+    for first in errors:
+        if first is not None:
+            raise first

@@ -4,11 +4,12 @@ A tile is a small block of a matrix product that stays in registers while it run
 
     C[r, :] = start[r, :] + sum_k A[r, k] * panel[k, :]        r = 0 .. rows-1,  panel rows of `vectors` vectors
 
-Every product of the engine (input, recurrence, its transpose, weight gradients) is made of tiles. The sum over k runs in the
-order of k in every tile, whatever its number of rows: an element of C has the same bits however the work is divided.
+Every product of the engine (input, recurrence, its transpose, weight gradients) is made of tiles. The sum over k runs
+in the order of k in every tile, whatever its number of rows: an element of C has the same bits however the work is
+divided.
 
-Numba cannot be asked for vector registers, so the loop is written in LLVM's language. It reaches 85-95 % of the peak where
-OpenBLAS, which packs its operands anew in every call, reaches 30-60 % at the row counts of a recurrent step.
+Numba cannot be asked for vector registers, so the loop is written in LLVM's language. It reaches 85-95 % of the peak
+where OpenBLAS, which packs its operands anew in every call, reaches 30-60 % at the row counts of a recurrent step.
 """
 
 import llvmlite.binding as llvm
@@ -53,7 +54,8 @@ def tile(_, rows, vectors, panels, a, panel, depth, start, c):
         start  (array, at, gap, row)    start[r] at  at + r*row; row = 0: the same, a bias, for all
         c      (array, at, gap, row)    C[r] at  at + r*row
 
-    Several panels side by side, the next one a `gap` further in each operand, keep the multipliers busy where there is a single row.
+    Several panels side by side, the next one a `gap` further on in each operand, keep the multipliers busy where there
+    is a single row.
     """
     if not all(isinstance(number, types.IntegerLiteral) for number in (rows, vectors, panels)):
         return None
@@ -78,6 +80,9 @@ def tile(_, rows, vectors, panels, a, panel, depth, start, c):
         def load(p):
             return b.load(b.bitcast(p, vector.as_pointer()), align=size)
 
+        def beginning(r, p, v):
+            return load(at(start_base, b.mul(start_row, number(r)), b.mul(start_gap, number(p)), number(v * L)))
+
         i64, i32 = ir.IntType(64), ir.IntType(32)
         scalar = context.get_value_type(array.dtype)
         vector, size = ir.VectorType(scalar, L), np.dtype(array.dtype.name).itemsize
@@ -87,13 +92,7 @@ def tile(_, rows, vectors, panels, a, panel, depth, start, c):
         (a_base, a_row, a_step), (panel_base, panel_gap, panel_step), depth = place(3), place(4), args[5]
         (start_base, start_gap, start_row), (c_base, c_gap, c_row) = place(6), place(7)
 
-        first = [
-            [
-                load(at(start_base, b.mul(start_row, number(r)), b.mul(start_gap, number(p)), number(v * L)))
-                for p, v in columns
-            ]
-            for r in range(R)
-        ]
+        first = [[beginning(r, p, v) for p, v in columns] for r in range(R)]
         line_offset = [b.add(b.mul(panel_gap, number(p)), number(v * L)) for p, v in columns]
         row_offset = [b.mul(a_row, number(r)) for r in range(R)]
         before, loop, done = b.block, b.append_basic_block("k"), b.append_basic_block("done")
@@ -124,9 +123,9 @@ def tile(_, rows, vectors, panels, a, panel, depth, start, c):
                 results[-1].add_incoming(first[r][v], before)
                 results[-1].add_incoming(new[r][v], loop)
         for r in range(R):
-            for v, (p, place) in enumerate(columns):
-                out = at(c_base, b.mul(c_row, number(r)), b.mul(c_gap, number(p)), number(place * L))
-                b.store(results[r * len(columns) + v], b.bitcast(out, vector.as_pointer()), align=size)
+            for n, (p, v) in enumerate(columns):
+                out = at(c_base, b.mul(c_row, number(r)), b.mul(c_gap, number(p)), number(v * L))
+                b.store(results[r * len(columns) + n], b.bitcast(out, vector.as_pointer()), align=size)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -141,19 +140,18 @@ def _sum(b, terms):
 
 @intrinsic
 def transpose(_, source, at, row, target, to, target_row):
-    """target[j, i] = source[i, j] for a block of as many rows and columns as a vector has lanes: source[i] lies at at + i*row, and so on.
+    """target[j, i] = source[i, j] for a block of as many rows and columns as a vector has lanes.
 
-    log2(lanes) rounds of shuffles in registers; element by element it takes five times longer.
+    Row i of the source lies at at + i*row, row j of the target at to + j*target_row. It takes log2(lanes) rounds of
+    shuffles in registers; element by element it takes five times longer.
     """
     n = types.intp
     signature = types.void(source, n, n, target, n, n)
 
     def codegen(context, b, sig, args):
-        L, i32, i64 = lanes(np.dtype(sig.args[0].dtype.name)), ir.IntType(32), ir.IntType(64)
-        vector, size = (
-            ir.VectorType(context.get_value_type(sig.args[0].dtype), L),
-            np.dtype(sig.args[0].dtype.name).itemsize,
-        )
+        scalar, i32, i64 = sig.args[0].dtype, ir.IntType(32), ir.IntType(64)
+        L, size = lanes(np.dtype(scalar.name)), np.dtype(scalar.name).itemsize
+        vector = ir.VectorType(context.get_value_type(scalar), L)
 
         def place(k, offset, stride, line):
             base = context.make_array(sig.args[k])(context, b, args[k]).data
@@ -165,15 +163,11 @@ def transpose(_, source, at, row, target, to, target_row):
             low = [k if k % (2 * half) < half else L + k - half for k in range(L)]
             high = [k + half if k % (2 * half) < half else L + k for k in range(L)]
             masks = [ir.Constant(ir.VectorType(i32, L), mask) for mask in (low, high)]
-            lines = [
-                b.shuffle_vector(
-                    lines[i - i % (2 * half) + i % half],
-                    lines[i - i % (2 * half) + i % half + half],
-                    masks[i % (2 * half) >= half],
-                )
-                for i in range(L)
-            ]
-            half //= 2
+            exchanged = []
+            for i in range(L):
+                k = i - i % (2 * half) + i % half
+                exchanged.append(b.shuffle_vector(lines[k], lines[k + half], masks[i % (2 * half) >= half]))
+            lines, half = exchanged, half // 2
         for j in range(L):
             b.store(lines[j], place(3, args[4], args[5], j), align=size)
         return context.get_dummy_value()
