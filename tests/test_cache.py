@@ -157,15 +157,7 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize(
-    "what",
-    [
-        pytest.param(what, marks=pytest.mark.xfail(reason="package.module.function is not followed"))
-        if what == "a helper in a package"
-        else what
-        for what in EDITS
-    ],
-)
+@pytest.mark.parametrize("what", EDITS)
 def test_an_edit_of_the_users_code_is_seen(project, what):
     file, old, new, expected = EDITS[what]
     replace(project.folder / file, old, new)

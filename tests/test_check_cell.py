@@ -167,7 +167,6 @@ def test_an_integer_literal_is_found():
         tt.check_cell(changed(backward=backward))
 
 
-@pytest.mark.xfail(reason="only forward and backward are looked at")
 def test_an_integer_literal_in_emit_is_found():
     with pytest.raises(ValueError, match=r"emit.* integer literal"):
         tt.check_cell(changed(emit=lambda cell, s: tanh(s[0]) * (1 + s[1])))

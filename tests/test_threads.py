@@ -93,11 +93,7 @@ def test_the_default_is_what_the_process_may_use():
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
 @pytest.mark.parametrize(
     "where",
-    [
-        pytest.param(0, id="caller"),
-        pytest.param(1, id="worker", marks=pytest.mark.xfail(reason="a worker's error does not open the meeting")),
-        pytest.param(2, id="last", marks=pytest.mark.xfail(reason="a worker's error does not open the meeting")),
-    ],
+    [pytest.param(0, id="caller"), pytest.param(1, id="worker"), pytest.param(2, id="last")],
 )
 def test_an_error_in_one_part_hangs_nobody(where, error):
     """It reaches the caller, and those who wait for that part are let go."""
@@ -124,7 +120,6 @@ def test_errors_in_all_parts():
     works()
 
 
-@pytest.mark.xfail(reason="the interrupted call leaves its worker's answer behind, and the next call takes it")
 def test_an_interrupt_while_waiting_for_the_others():
     """The caller is done and waits for a slow worker when Ctrl-C comes. The next call must not take the old answer."""
     finished = []

@@ -74,7 +74,8 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
 
 @cache
 def _functions(shape: Shape) -> tuple[Any, Any, Any]:
-    sizes = {name: shape.constants[name] for name in ("BLOCK", "WIDTH", "GATES", "STATES", "KEPT", "LANES", "EMITS", "SHARED")}
+    wanted = ("BLOCK", "WIDTH", "GATES", "STATES", "KEPT", "LANES", "EMITS", "SHARED")
+    sizes = {name: shape.constants[name] for name in wanted}
     forward, backward = build.loop(shape, "unroll"), build.loop(shape, "backprop")
     sent = specialise(_sent, shape.name, loop=forward, **sizes)
     unroll = specialise(_unroll, shape.name, run=sent, **sizes)

@@ -58,7 +58,8 @@ class Shape:
         for name, blocks in (parts | {"V": S, "C": S * (2 * G + S), "SLOPE": S}).items():
             places[name], end = end, end + blocks * U
         sizes = {"BLOCK": U, "WIDTH": self.width, "BACK": self.back, "KEPT": self.saved * U, "SIZE": (2 * G + S) * U}
-        sizes |= {"END": end, "GROUP": group(self.width // lanes(self.dtype)), "GROUP_BACK": group(2), "LANES": lanes(self.dtype)}
+        lane = lanes(self.dtype)
+        sizes |= {"END": end, "GROUP": group(self.width // lane), "GROUP_BACK": group(2), "LANES": lane}
         cell = {"GATES": G, "STATES": S, "SAVED": self.saved, "EMITS": self.emits, "SHARED": self.shared}
         return places | sizes | cell
 
