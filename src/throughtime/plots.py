@@ -252,3 +252,28 @@ def lyapunov_history(spectrum: Any, ax: Any = None, *, exponents: Any = None, se
 
 def _axes(ax: Any) -> Any:
     return pyplot.subplots(layout="constrained")[1] if ax is None else ax
+
+
+def critical_curve(
+    theory: Any, ax: Any = None, *, gains: Any, chi: Any, label: str | None = "mean field", index: int = 0
+) -> dict[str, Any]:
+    """χ against the gain, with the line χ = 1 where gradients neither vanish nor explode, and the point of `theory`.
+
+    theory : a mean-field result with .gain and .chi. gains, chi : the curve. Returns {"curve", "edge", "point"}.
+    """
+    ax = _axes(ax)
+    edge = ax.axhline(1.0, color="0.6", linewidth=0.8, zorder=0)
+    (curve,) = ax.plot(gains, chi, label=label, **style(index))
+    (point,) = ax.plot(theory.gain, theory.chi, MARKERS[index % len(MARKERS)], color=COLOURS[3])
+    ax.set_xlabel("gain of the recurrent weights")
+    ax.set_ylabel(r"$\chi$ (factor per time step)")
+    return {"curve": curve, "edge": edge, "point": point}
+
+
+def autocorrelation(theory: Any, ax: Any = None, *, label: str | None = None, index: int = 0) -> dict[str, Any]:
+    """The autocorrelation E e(t) e(t+lag) of what the units send, from a `PopulationMeanField`. Returns {"curve": line}."""
+    ax = _axes(ax)
+    (curve,) = ax.plot(np.arange(len(theory.autocorrelation)), theory.autocorrelation, label=label, **style(index))
+    ax.set_xlabel("lag (time steps)")
+    ax.set_ylabel("autocorrelation E e(t) e(t + lag)")
+    return {"curve": curve}
