@@ -277,3 +277,59 @@ def autocorrelation(theory: Any, ax: Any = None, *, label: str | None = None, in
     ax.set_xlabel("lag (time steps)")
     ax.set_ylabel("autocorrelation E e(t) e(t + lag)")
     return {"curve": curve}
+def gradient_by_lag(
+    lags: Any,
+    ax: Any = None,
+    *,
+    sequence: int = 0,
+    relative: bool = True,
+    lowest: float = -12.0,
+    colour_bar: bool = True,
+) -> dict[str, Any]:
+    """Heat map of a `GradientByLag`: the loss time t across, the lag k up, dark where ∂L_t/∂s_{t−k} is large.
+
+    sequence : of the batch. relative : each time's own norm at lag 0 is 1. lowest : nats below the largest entry where
+    the colours end. Where there is no gradient the paper stays white.
+    Returns {"image": image, "bar": colour bar or None}.
+    """
+    ax = _axes(ax)
+    values = lags.log_norm[:, :, sequence].T
+    start = values[0] if relative else np.zeros(values.shape[1])
+    values = np.where(np.isfinite(values), values, np.nan) - np.where(np.isfinite(start), start, np.nan)
+    highest = float(np.nanmax(values)) if np.isfinite(values).any() else 0.0
+    rows, columns = values.shape
+    image = ax.imshow(
+        values,
+        origin="lower",
+        aspect="auto",
+        interpolation="nearest",
+        extent=(-0.5, columns - 0.5, -0.5, rows - 0.5),
+        cmap="magma_r",
+        vmin=highest + lowest,
+        vmax=highest,
+    )
+    ax.set_xlabel("loss time t (time steps)")
+    ax.set_ylabel("lag k (time steps back)")
+    bar = None
+    if colour_bar:
+        bar = ax.figure.colorbar(image, ax=ax, extend="min")
+        minus = r"\;-\;\ln\,\Vert\partial L_t/\partial s_t\Vert" if relative else ""
+        bar.set_label(rf"$\ln\,\Vert\partial L_t/\partial s_{{t-k}}\Vert{minus}$ (nats)")
+    return {"image": image, "bar": bar}
+
+
+def lag_shares(lags: Any, ax: Any = None, *, label: str | None = None, index: int = 0) -> dict[str, Any]:
+    """The share of each lag in the gradient of the weights and its cosine with the whole, from a `GradientByLag`.
+
+    Returns {"share": line, "cosine": line}.
+    """
+    ax = _axes(ax)
+    lag = np.arange(lags.share.size)
+    name = f"{label}: " if label else ""
+    names = rf"{name}share $\Vert G_k\Vert/\Vert G\Vert$", rf"{name}cosine of $G_k$ with $G$"
+    (share,) = ax.plot(lag, lags.share, linewidth=1.4, label=names[0], **style(index))
+    (cosine,) = ax.plot(lag, lags.cosine, linewidth=1.4, label=names[1], **style(index + 1))
+    ax.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+    ax.set_xlabel("lag k (time steps back)")
+    ax.set_ylabel("part of the weights' gradient (no unit)")
+    return {"share": share, "cosine": cosine}

@@ -4,13 +4,16 @@ converts itself."""
 from . import mean_field
 from .exponents import LyapunovSpectrum, kaplan_yorke_dimension
 from .gradients import GradientNorms, gradient_norms
+from .lags import GradientByLag, gradient_by_lag
 from .lyapunov import lyapunov_from_jacobians, lyapunov_spectrum
 from .spectra import JacobianSpectrum, jacobian_spectrum
 
 __all__ = [
+    "GradientByLag",
     "GradientNorms",
     "JacobianSpectrum",
     "LyapunovSpectrum",
+    "gradient_by_lag",
     "gradient_norms",
     "jacobian_spectrum",
     "kaplan_yorke_dimension",
