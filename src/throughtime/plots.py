@@ -333,3 +333,23 @@ def lag_shares(lags: Any, ax: Any = None, *, label: str | None = None, index: in
     ax.set_xlabel("lag k (time steps back)")
     ax.set_ylabel("part of the weights' gradient (no unit)")
     return {"share": share, "cosine": cosine}
+
+
+def truncation_bias(bias: Any, ax: Any = None, *, label: str | None = None, index: int = 0) -> dict[str, Any]:
+    """Relative error of the truncated gradient, and 1 − its cosine with the full one, against the window.
+
+    From a `TruncationBias`; both axes logarithmic, a window without error has no place on the page.
+    Returns {"error": line, "angle": line}.
+    """
+    ax = _axes(ax)
+    order = np.argsort(bias.windows)
+    name = f"{label}: " if label else ""
+    values = bias.relative_error[order], np.maximum(1.0 - bias.cosine[order], 0.0)
+    names = rf"{name}error $\Vert G(w)-G\Vert/\Vert G\Vert$", f"{name}1 − cosine"
+    lines = []
+    for number, (value, text) in enumerate(zip(values, names, strict=True)):
+        shown = np.where(value > 0, value, np.nan)
+        lines += ax.loglog(bias.windows[order], shown, linewidth=1.4, label=text, **style(index + number))
+    ax.set_xlabel("window w (time steps)")
+    ax.set_ylabel("truncated beside full gradient (no unit)")
+    return {"error": lines[0], "angle": lines[1]}

@@ -7,12 +7,14 @@ from .gradients import GradientNorms, gradient_norms
 from .lags import GradientByLag, gradient_by_lag
 from .lyapunov import lyapunov_from_jacobians, lyapunov_spectrum
 from .spectra import JacobianSpectrum, jacobian_spectrum
+from .truncation import TruncationBias, truncation_bias
 
 __all__ = [
     "GradientByLag",
     "GradientNorms",
     "JacobianSpectrum",
     "LyapunovSpectrum",
+    "TruncationBias",
     "gradient_by_lag",
     "gradient_norms",
     "jacobian_spectrum",
@@ -20,4 +22,5 @@ __all__ = [
     "lyapunov_from_jacobians",
     "lyapunov_spectrum",
     "mean_field",
+    "truncation_bias",
 ]

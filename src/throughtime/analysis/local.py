@@ -105,7 +105,7 @@ def _slopes(cell: Any, record: Any, states: tuple[Array, ...]) -> tuple:
 
 
 def _on_arrays(function: Any, groups: tuple[tuple[Array, ...], ...]) -> tuple:
-    """A cell's function on tuples of arrays; unit by unit, which is slow, if it has branches that arrays cannot take."""
+    """A cell's function on tuples of arrays; unit by unit, which is slow, if it branches as arrays cannot."""
     try:
         return function(*groups)
     except (TypeError, ValueError):
