@@ -271,12 +271,79 @@ def critical_curve(
 
 
 def autocorrelation(theory: Any, ax: Any = None, *, label: str | None = None, index: int = 0) -> dict[str, Any]:
-    """The autocorrelation E e(t) e(t+lag) of what the units send, from a `PopulationMeanField`. Returns {"curve": line}."""
+    """The autocorrelation E e(t) e(t+lag) of what the units send (`PopulationMeanField`). Returns {"curve": line}."""
     ax = _axes(ax)
     (curve,) = ax.plot(np.arange(len(theory.autocorrelation)), theory.autocorrelation, label=label, **style(index))
     ax.set_xlabel("lag (time steps)")
     ax.set_ylabel("autocorrelation E e(t) e(t + lag)")
     return {"curve": curve}
+
+
+def ensemble(
+    result: Any,
+    ax: Any = None,
+    *,
+    name: Any = (),
+    entry: Any = 0,
+    over: Any = None,
+    label: str | None = None,
+    index: int = 0,
+    **options: Any,
+) -> dict[str, Any]:
+    """One field of an `EnsembleResult` over one axis (a curve, with the scatter over the others) or two (a phase
+    diagram).
+
+    name : the field, () for results that are numbers. entry : which number of a field with axes of its own: an index or
+    a tuple, by default the first. over : the axes to draw, one or two names; by default the first two that have several
+    values and are not called "seed"; the rest is averaged. options : of pcolormesh or errorbar. Returns {"curve"} or
+    {"map", "bar"}.
+    """
+    ax = _axes(ax)
+    values = np.asarray(result[name], dtype=np.float64)
+    names = list(result.axes)
+    for _ in range(values.ndim - len(names)):
+        values = values[(..., *entry)] if isinstance(entry, tuple) else values[..., entry]
+        if values.ndim == len(names):
+            break
+    if over is None:
+        over = [axis for axis in names if axis != "seed" and len(result.axes[axis]) > 1][:2] or names[:1]
+    over = [over] if isinstance(over, str) else list(over)
+    rest = tuple(i for i, axis in enumerate(names) if axis not in over)
+    with np.errstate(invalid="ignore"):
+        mean, scatter = (values.mean(axis=rest), values.std(axis=rest)) if rest else (values, None)
+    places = [_places(result.axes[axis]) for axis in sorted(over, key=names.index)]
+    text = str(name) if name != () else "result"
+    if len(over) == 1:
+        look = {
+            "marker": MARKERS[index % len(MARKERS)],
+            "markersize": 3.5,
+            "capsize": 1.5,
+            **style(index),
+            "label": label,
+        }
+        curve = ax.errorbar(places[0][0], mean, yerr=scatter, **(look | options))
+        ax.set_ylabel(text)
+        found = {"curve": curve}
+    else:
+        if names.index(over[0]) > names.index(over[1]):
+            mean, places = mean.T, places[::-1]
+        mesh = ax.pcolormesh(places[0][0], places[1][0], mean.T, **({"shading": "nearest", "cmap": "RdBu_r"} | options))
+        found = {"map": mesh, "bar": ax.figure.colorbar(mesh, ax=ax, label=text)}
+        ax.set_ylabel(over[1])
+        if places[1][1] is not None:
+            ax.set_yticks(places[1][0], places[1][1])
+    ax.set_xlabel(over[0])
+    if places[0][1] is not None:
+        ax.set_xticks(places[0][0], places[0][1])
+    return found
+
+
+def _places(values: Any) -> tuple[Any, Any]:
+    """Where the values of an axis stand, and their names if they are no numbers."""
+    array = np.asarray(values)
+    return (array, None) if array.dtype.kind in "fiu" else (np.arange(len(values)), [str(value) for value in values])
+
+
 def gradient_by_lag(
     lags: Any,
     ax: Any = None,
