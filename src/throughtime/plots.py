@@ -250,6 +250,95 @@ def lyapunov_history(spectrum: Any, ax: Any = None, *, exponents: Any = None, se
     return {"curves": curves, "bands": bands}
 
 
+def transient_growth(
+    report: Any, ax: Any = None, *, asymptote: bool = True, label: str | None = None, index: int = 0
+) -> dict[str, Any]:
+    """The norm of the powers of a matrix against t on a logarithmic axis, from a `NonNormality` or ln‖A^t‖ itself.
+
+    asymptote : draw ρ^t below it. Returns {"curve": line, "asymptote": line or None}.
+    """
+    ax = _axes(ax)
+    values = np.exp(np.asarray(getattr(report, "log_norm", report)))
+    steps = np.arange(values.size)
+    (curve,) = ax.semilogy(steps, np.where(values > 0.0, values, np.nan), label=label, **style(index))
+    line = None
+    if asymptote and hasattr(report, "spectral_radius"):
+        (line,) = ax.semilogy(steps, report.spectral_radius**steps, color="0.6", linewidth=0.9, label=r"$\rho(A)^t$")
+    ax.set_xlabel("power $t$ (time steps)")
+    ax.set_ylabel(r"$\Vert A^t\Vert$ (factor)")
+    return {"curve": curve, "asymptote": line}
+
+
+def pseudospectrum(result: Any, ax: Any = None, *, levels: Any = None) -> dict[str, Any]:
+    """Contours of log10 ε, the eigenvalues and the unit circle, from a `Pseudospectrum`.
+
+    levels : of log10 ε; about seven by default. Returns {"contours": set, "eigenvalues": line, "circle": patch}.
+    """
+    ax = _axes(ax)
+    decades = np.log10(np.maximum(result.sigma_min, 1e-300))
+    levels = 7 if levels is None else levels
+    contours = ax.contour(result.real, result.imag, decades, levels=levels, cmap="cividis", linewidths=1.0)
+    points = ax.plot(result.eigenvalues.real, result.eigenvalues.imag, ".", color=COLOURS[3], markersize=4)[0]
+    circle = ax.add_patch(Circle((0.0, 0.0), 1.0, fill=False, color=COLOURS[0], linewidth=1.0, linestyle="--"))
+    ax.set_aspect("equal")
+    ax.set_xlabel(r"Re $z$ (factor per time step)")
+    ax.set_ylabel(r"Im $z$ (factor per time step)")
+    return {"contours": contours, "eigenvalues": points, "circle": circle}
+
+
+def gradient_bound(bound: Any, ax: Any = None, *, lags: int = 50, index: int = 0) -> dict[str, Any]:
+    """Pascanu's upper bound on the gradient against the lag, from a `GradientBound`. Returns {"bound": line}."""
+    ax = _axes(ax)
+    lag = np.arange(lags + 1)
+    (line,) = ax.plot(lag, bound.log_bound(lag), label="upper bound", **style(index))
+    ax.set_xlabel("lag k (time steps back)")
+    ax.set_ylabel(r"$\ln\,\Vert \partial s_t/\partial s_{t-k}\Vert$ (nats)")
+    return {"bound": line}
+
+
+def gradient_products(result: Any, ax: Any = None, *, sequence: int = 0) -> dict[str, Any]:
+    """What a gradient did and the bounds above it, from a `GradientProducts`. Returns {"curves": lines}."""
+    ax = _axes(ax)
+    curves = []
+    rows = (result.log_norm[:, sequence], result.log_step_bound[:, sequence], result.log_bound)
+    names = ("measured", "product of the steps' norms", "Pascanu")
+    for index, (values, name) in enumerate(zip(rows, names, strict=True)):
+        if not np.isnan(values).all():
+            shown = np.where(np.isfinite(values), values, np.nan)
+            curves += ax.plot(np.arange(shown.size), shown, label=name, **style(index))
+    ax.set_xlabel("lag k (time steps back)")
+    ax.set_ylabel(r"$\ln\,\Vert \partial s_t/\partial s_{t-k}\Vert$ (nats)")
+    return {"curves": curves}
+
+
+def fixed_points(result: Any, ax: Any = None, *, axes: Any = None) -> dict[str, Any]:
+    """Fixed points or cycles in two coordinates of state space, from a `FixedPoints`: filled if stable.
+
+    axes : (2, S), rows to project on; by default the principal axes of the points, or of one state alone it and 0.
+    Returns {"stable", "unstable", "slow": artists, "axes": (2, S)}.
+    """
+    ax = _axes(ax)
+    every = np.concatenate([result.orbits.reshape(-1, result.points.shape[1]), result.slow_points])
+    if axes is None:
+        axes = np.eye(2, every.shape[1])
+        if len(every) > 1 and every.shape[1] > 2:
+            axes = np.linalg.svd(every - every.mean(axis=0), full_matrices=False)[2][:2]
+    axes = np.asarray(axes)
+    found: dict[str, Any] = {"axes": axes}
+    stable = np.repeat(result.stable, result.period)
+    orbits = result.orbits.reshape(-1, result.points.shape[1]) @ axes.T
+    for name, points, colour, marker, face in (
+        ("stable", orbits[stable], COLOURS[1], "o", COLOURS[1]),
+        ("unstable", orbits[~stable], COLOURS[3], "s", "none"),
+        ("slow", result.slow_points @ axes.T, COLOURS[2], "^", "none"),
+    ):
+        look = {"s": 22, "marker": marker, "facecolors": face, "edgecolors": colour, "label": name}
+        found[name] = ax.scatter(points[:, 0], points[:, -1], **look)
+    ax.set_xlabel("first axis of state space")
+    ax.set_ylabel("second axis of state space")
+    return found
+
+
 def _axes(ax: Any) -> Any:
     return pyplot.subplots(layout="constrained")[1] if ax is None else ax
 

@@ -5,32 +5,54 @@ from inspect import isfunction as _isfunction
 
 from ..ensemble import takes_ensembles as _takes_ensembles
 from . import mean_field
+from .bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
 from .ensembles import EnsembleResult
 from .exponents import LyapunovSpectrum, kaplan_yorke_dimension
+from .fixed_points import FixedPoints, fixed_points
 from .gradients import GradientNorms, gradient_norms
 from .lags import GradientByLag, gradient_by_lag
 from .lyapunov import lyapunov_from_jacobians, lyapunov_spectrum
+from .non_normality import (
+    NonNormality,
+    henrici_departure,
+    kreiss_constant,
+    non_normality,
+    spectral_radius,
+    transient_growth,
+)
+from .pseudospectra import Pseudospectrum, pseudospectrum
+from .slopes import SlopeBounds
 from .spectra import JacobianSpectrum, jacobian_spectrum
 from .truncation import TruncationBias, truncation_bias
 
 __all__ = [
     "EnsembleResult",
+    "FixedPoints",
+    "GradientBound",
     "GradientByLag",
     "GradientNorms",
+    "GradientProducts",
     "JacobianSpectrum",
     "LyapunovSpectrum",
+    "NonNormality",
+    "Pseudospectrum",
+    "SlopeBounds",
     "TruncationBias",
+    "fixed_points",
     "gradient_by_lag",
     "gradient_norms",
+    "gradient_products",
+    "henrici_departure",
     "jacobian_spectrum",
     "kaplan_yorke_dimension",
+    "kreiss_constant",
     "lyapunov_from_jacobians",
     "lyapunov_spectrum",
     "mean_field",
+    "non_normality",
+    "pascanu_bound",
+    "pseudospectrum",
+    "spectral_radius",
+    "transient_growth",
     "truncation_bias",
 ]
-
-# Every analysis takes an ensemble, or the run of one, in place of its network or run; a new one needs no registration.
-for _name in __all__:
-    if _isfunction(globals()[_name]):
-        globals()[_name] = _takes_ensembles(globals()[_name], __name__)
