@@ -293,3 +293,29 @@ def sent_tangent(layer: Layer, v: Array, t: int, copies: int) -> Array:
         part = v[:, k * units : (k + 1) * units].reshape(layer.batch, copies, units)
         total += (slope[:, None] if isinstance(slope, np.ndarray) else np.asarray(slope, v.dtype)) * part
     return total.reshape(M, units)
+
+
+def derivative(layer: Layer, start: int, stop: int) -> tuple[Array, Array, Array]:
+    """The local derivative of the steps to t = start+1 ... stop: D_r (S, G, stop-start, B, N), D_s (S, S, ...), the sent slope (S, ...).
+
+    ds_t/ds_{t-1} = D_s + D_r W_hh slope, unit by unit; the cell's own `backward`, fed with unit cotangents, on arrays. Forward layers only.
+    """
+    record, size, units, batch, steps = layer.kernels.record, layer.kernels.shape, layer.units, layer.batch, stop - start
+    states = layer.states[start : stop + 1, :, layer.offset : layer.offset + record.states * units]
+    parts = [states[:, :, j * units : (j + 1) * units] for j in range(record.states)]
+    before, after = tuple(part[:-1] for part in parts), tuple(part[1:] for part in parts)
+    kept = layer.saved.reshape(layer.steps, batch, -(-units // size.block), record.saved, size.block)[start:stop]
+    saved = tuple(kept[:, :, :, j].reshape(steps, batch, kept.shape[2] * size.block)[:, :, :units] for j in range(record.saved))
+    shape = (steps, batch, units)
+    d_r, d_s = np.empty((record.states, record.gates, *shape), states.dtype), np.empty((record.states, record.states, *shape), states.dtype)
+    for i in range(record.states):
+        one_hot = tuple(np.full(shape, float(i == j), states.dtype) for j in range(record.states))
+        _, dr, ds = layer.cell.backward(one_hot, before, after, saved)
+        for target, values in ((d_r[i], dr), (d_s[i], ds)):
+            for j, value in enumerate(values):
+                target[j] = value
+    slope = np.zeros((record.states, *shape), states.dtype)
+    sent = layer.cell.emit_slope(before) if record.emits else (1.0,)
+    for j, value in enumerate(sent):
+        slope[j] = value
+    return d_r, d_s, slope
