@@ -509,3 +509,43 @@ def truncation_bias(bias: Any, ax: Any = None, *, label: str | None = None, inde
     ax.set_xlabel("window w (time steps)")
     ax.set_ylabel("truncated beside full gradient (no unit)")
     return {"error": lines[0], "angle": lines[1]}
+
+
+def clipping_effect(effect: Any, ax: Any = None, *, kinds: Any = ("by norm", "by value", "per step")) -> dict[str, Any]:
+    """Cosine with the unclipped gradient against the norm that clipping leaves, from a `ClippingEffect`.
+
+    kinds : names of its three rows, in the legend. Returns {"curves": lines}.
+    """
+    ax = _axes(ax)
+    curves = []
+    for row, name in enumerate(kinds):
+        order = np.argsort(effect.norm_ratio[row])
+        left, cosine = effect.norm_ratio[row][order], effect.cosine[row][order]
+        curves += ax.semilogx(left, cosine, linewidth=1.4, marker=MARKERS[row], markersize=3, label=name, **style(row))
+    ax.set_xlabel("norm after / before clipping")
+    ax.set_ylabel("cosine with the unclipped gradient")
+    return {"curves": curves}
+
+
+def loss_surface(
+    surface: Any, ax: Any = None, *, quantity: str = "loss", log: bool = True, colour_bar: bool = True
+) -> dict[str, Any]:
+    """Map of a `LossSurface`: quantity="loss" or "gradient_norm", by its decimal logarithm unless log=False.
+
+    Returns {"image": mesh, "bar": colour bar or None}.
+    """
+    names = {"loss": "loss", "gradient_norm": r"$\Vert\nabla L\Vert$ in the plane"}
+    if quantity not in names:
+        raise ValueError(f"quantity={quantity!r}, but there are {', '.join(map(repr, names))}")
+    ax = _axes(ax)
+    values = getattr(surface, quantity).T
+    if log:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.where(values > 0, np.log10(np.abs(values)), np.nan)
+    image = ax.pcolormesh(surface.first, surface.second, values, cmap="magma_r", shading="nearest", rasterized=True)
+    ax.set_xlabel(surface.names[0])
+    ax.set_ylabel(surface.names[1])
+    bar = ax.figure.colorbar(image, ax=ax) if colour_bar else None
+    if bar is not None:
+        bar.set_label(rf"$\log_{{10}}$ {names[quantity]}" if log else names[quantity])
+    return {"image": image, "bar": bar}

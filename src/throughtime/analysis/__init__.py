@@ -7,10 +7,12 @@ from ..ensemble import takes_ensembles as _takes_ensembles
 from . import mean_field
 from .bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
 from .ensembles import EnsembleResult
+from .clipping import ClippingEffect, clip_by_norm, clip_by_value, clip_per_step, clipping_effect
 from .exponents import LyapunovSpectrum, kaplan_yorke_dimension
 from .fixed_points import FixedPoints, fixed_points
 from .gradients import GradientNorms, gradient_norms
 from .lags import GradientByLag, gradient_by_lag
+from .loss_surface import LossSurface, loss_surface
 from .lyapunov import lyapunov_from_jacobians, lyapunov_spectrum
 from .non_normality import (
     NonNormality,
@@ -29,16 +31,22 @@ __all__ = [
     "EnsembleResult",
     "FixedPoints",
     "GradientBound",
+    "ClippingEffect",
     "GradientByLag",
     "GradientNorms",
     "GradientProducts",
     "JacobianSpectrum",
+    "LossSurface",
     "LyapunovSpectrum",
     "NonNormality",
     "Pseudospectrum",
     "SlopeBounds",
     "TruncationBias",
     "fixed_points",
+    "clip_by_norm",
+    "clip_by_value",
+    "clip_per_step",
+    "clipping_effect",
     "gradient_by_lag",
     "gradient_norms",
     "gradient_products",
@@ -46,6 +54,7 @@ __all__ = [
     "jacobian_spectrum",
     "kaplan_yorke_dimension",
     "kreiss_constant",
+    "loss_surface",
     "lyapunov_from_jacobians",
     "lyapunov_spectrum",
     "mean_field",
