@@ -29,6 +29,8 @@ SMALL = {
         "large_units": 150, "large_steps": 1000, "lstm_units": 12, "lstm_steps": 400,
     },
     "text_gradients": {"units": 64, "lag": 80, "sequences": 4, "steps": 800},
+    "non_normal_transients": {"steps": 40, "units": 200, "powers": 3, "jacobian_units": 20, "points": 20},
+    "fixed_points": {"biases": 9, "units": 16, "starts": 600, "trajectories": 2},
     "speed_cpu": {"units": [8], "batches": [1], "runs": 1, "seconds": 0.01, "steps": 5, "cells": ["tanh"]},
 }  # fmt: skip
 NAMES = sorted(path.stem for path in run_all.studies())
