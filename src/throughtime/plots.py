@@ -549,3 +549,49 @@ def loss_surface(
     if bar is not None:
         bar.set_label(rf"$\log_{{10}}$ {names[quantity]}" if log else names[quantity])
     return {"image": image, "bar": bar}
+
+
+def product_singular_values(
+    product: Any, ax: Any = None, *, sequence: int = 0, label: str | None = None, index: int = 0
+) -> dict[str, Any]:
+    """ln of the singular values of a long product, per step, against the fraction of them counted from the top.
+
+    product : a `ProductSingularValues`; of a batch, `sequence` is drawn. Zeros are left out. Returns {"points": line}.
+    """
+    ax = _axes(ax)
+    rates = product.rates if product.rates.ndim == 1 else product.rates[sequence]
+    fraction, shown = (np.arange(rates.size) + 0.5) / product.state_size, np.isfinite(rates)
+    look = style(index) | {"marker": MARKERS[index % len(MARKERS)], "markersize": 3, "label": label}
+    (points,) = ax.plot(fraction[shown], rates[shown], **look)
+    ax.set_xlabel("fraction of singular values, from the top")
+    ax.set_ylabel(r"$\ln\,\sigma\,/\,n$ (nats per time step)")
+    return {"points": points}
+
+
+def perturbed_twin(twin: Any, ax: Any = None, *, sequence: int = 0, label: str | None = None) -> dict[str, Any]:
+    """How the growth of a perturbed twin settles: running mean against counted time, from a `TwinGrowth`.
+
+    Returns {"curve": line}.
+    """
+    ax = _axes(ax)
+    history = twin.history if twin.history.ndim == 1 else twin.history[:, sequence]
+    (curve,) = ax.plot(twin.times, history, label=label, **style(1))
+    ax.set_xlabel("time (steps counted)")
+    ax.set_ylabel("running mean (nats per time step)")
+    return {"curve": curve}
+
+
+def covariant_angles(vectors: Any, ax: Any = None, *, bins: int = 40, label: str | None = None, index: int = 0) -> Any:
+    """Histogram (density 1) of the smallest angle between unstable and stable directions, from a `CovariantVectors`.
+
+    Returns {"bars": container}.
+    """
+    ax = _axes(ax)
+    angles = np.asarray(getattr(vectors, "angles", vectors))
+    colour = COLOURS[(index + 1) % len(COLOURS)]
+    _, _, bars = ax.hist(
+        angles[np.isfinite(angles)], bins=bins, density=True, color=colour, alpha=0.45, edgecolor=colour, label=label
+    )
+    ax.set_xlabel("angle between unstable and stable directions (radians)")
+    ax.set_ylabel("probability density")
+    return {"bars": bars}

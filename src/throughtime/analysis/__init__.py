@@ -6,8 +6,8 @@ from inspect import isfunction as _isfunction
 from ..ensemble import takes_ensembles as _takes_ensembles
 from . import mean_field
 from .bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
-from .ensembles import EnsembleResult
 from .clipping import ClippingEffect, clip_by_norm, clip_by_value, clip_per_step, clipping_effect
+from .ensembles import EnsembleResult
 from .exponents import LyapunovSpectrum, kaplan_yorke_dimension
 from .fixed_points import FixedPoints, fixed_points
 from .gradients import GradientNorms, gradient_norms
@@ -22,16 +22,19 @@ from .non_normality import (
     spectral_radius,
     transient_growth,
 )
+from .products import ProductSingularValues, product_from_jacobians, product_singular_values
 from .pseudospectra import Pseudospectrum, pseudospectrum
 from .slopes import SlopeBounds
 from .spectra import JacobianSpectrum, jacobian_spectrum
 from .truncation import TruncationBias, truncation_bias
+from .twin import TwinGrowth, perturbed_twin
+from .covariant import CovariantVectors, covariant_from_jacobians, covariant_vectors
 
 __all__ = [
+    "ClippingEffect",
     "EnsembleResult",
     "FixedPoints",
     "GradientBound",
-    "ClippingEffect",
     "GradientByLag",
     "GradientNorms",
     "GradientProducts",
@@ -39,14 +42,15 @@ __all__ = [
     "LossSurface",
     "LyapunovSpectrum",
     "NonNormality",
+    "ProductSingularValues",
     "Pseudospectrum",
     "SlopeBounds",
     "TruncationBias",
-    "fixed_points",
     "clip_by_norm",
     "clip_by_value",
     "clip_per_step",
     "clipping_effect",
+    "fixed_points",
     "gradient_by_lag",
     "gradient_norms",
     "gradient_products",
@@ -60,8 +64,15 @@ __all__ = [
     "mean_field",
     "non_normality",
     "pascanu_bound",
+    "product_from_jacobians",
+    "product_singular_values",
     "pseudospectrum",
     "spectral_radius",
     "transient_growth",
     "truncation_bias",
+    "TwinGrowth",
+    "perturbed_twin",
+    "CovariantVectors",
+    "covariant_from_jacobians",
+    "covariant_vectors",
 ]

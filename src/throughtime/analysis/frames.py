@@ -126,7 +126,7 @@ def measure(
     triangular = None if precision is None else TriangularFrame(frame, precision)
     block = 1 if steps is None else max(1, min(max(steps // 40, 8), LONGEST_BLOCK, steps // 12))
     growth, log_det, done = Growth(), np.zeros(tangent.batch), 0
-    bar = _progress(steps) if progress else None
+    bar = progress_bar(steps) if progress else None
     while steps is None or done < steps:
         goal = discard if done < discard else steps
         wanted = interval if triangular is None else -(-block // interval) * interval
@@ -158,10 +158,11 @@ def measure(
     return _result(tangent, growth, log_det if full else None, interval, discard, warmup, single, dtype)
 
 
-def _progress(total: int | None) -> Any:
+def progress_bar(total: int | None, what: str = "Lyapunov spectrum") -> Any:
+    """A bar that counts steps."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit="step", desc="Lyapunov spectrum")
+    return tqdm(total=total, unit="step", desc=what)
 
 
 def _result(

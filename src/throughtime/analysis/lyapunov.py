@@ -77,13 +77,44 @@ def lyapunov_spectrum(
     >>> tt.analysis.lyapunov_spectrum(net, steps=400, seed=0).exponents.round(6)
     array([-0.693147, -1.386294])
     """
+    tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "Lyapunov spectrum")
+    batch, size = tangent.batch, tangent.state_size
+    k = _columns(k, size)
+    discard = discarded(discard, steps)
+    tangent.skip(warmup)
+    triangular = _precision(precision, net.dtype, k, size)
+    frame = random_frame(batch, size, k, seed, np.float64 if triangular else net.dtype)
+    chosen = None if interval == "auto" else _interval(interval)
+    options: dict[str, Any] = {"discard": discard, "steps": steps, "warmup": warmup}
+    options |= {"single": batch == 1, "progress": progress}
+    start = tangent.copy()
+    try:
+        limit = LONGEST_INTERVAL if triangular else min(LONGEST_INTERVAL, max(1, steps // 100))
+        every = chosen or choose_interval(tangent.copy(), frame, limit, triangular)
+        return measure(tangent, frame, interval=every, precision=triangular, sum_rule=sum_rule, **options)
+    except LostRank:  # exponents of -inf: begin again with a QR decomposition that tells them from small ones
+        every = chosen or choose_interval(start.copy(), frame, min(LONGEST_INTERVAL, max(1, steps // 100)))
+        return measure(start, frame, interval=every, sum_rule=sum_rule, **options)
+
+
+def _precision(given: Any, own: Any, k: int, size: int) -> Any:
+    """The precision of a triangular frame, or None where perturbations of the network's own precision do."""
+    if given is None:
+        return np.float64 if 2 * k > size and k > SMALL else None
+    if given not in ("float32", "float64"):
+        raise ValueError(f'precision={given!r}: pass "float64", "float32" or None')
+    return None if given == np.dtype(own).name and 2 * k <= size else np.dtype(given).type
+
+
+def trajectory(
+    net: Any, x: Any, steps: int | None, warmup: int | None, seed: Any, state: Any, what: str
+) -> tuple[NetworkTangent, int, int]:
+    """The trajectory of a network before its warm-up, the steps after it and those of the warm-up; all checked."""
     if getattr(net, "bidirectional", False):
         raise ValueError(
-            "a bidirectional network has no Lyapunov spectrum: its two directions run through time against each "
+            f"a bidirectional network has no {what}: its two directions run through time against each "
             "other, so there is no map from one state to the next; analyse a network with bidirectional=False"
         )
-    size = int(net.state_size)
-    k = _columns(k, size)
     if x is None:
         inputs, batch, length = None, 1, None
         state = random_state(net, seed) if state is None else with_batch_axis(state)
@@ -108,30 +139,7 @@ def lyapunov_spectrum(
             f"steps={steps} and warmup={warmup} need {steps + warmup} steps of input, but `x` has {length}; pass "
             f"steps={max(available, 0)} or less, or a longer `x`"
         )
-    discard = _discard(discard, steps)
-    tangent = NetworkTangent(net, inputs, batch, state)
-    tangent.skip(warmup)
-    triangular = _precision(precision, net.dtype, k, size)
-    frame = random_frame(batch, size, k, seed, np.float64 if triangular else net.dtype)
-    chosen = None if interval == "auto" else _interval(interval)
-    options: dict[str, Any] = {"discard": discard, "steps": steps, "warmup": warmup, "single": batch == 1, "progress": progress}
-    start = tangent.copy()
-    try:
-        limit = LONGEST_INTERVAL if triangular else min(LONGEST_INTERVAL, max(1, steps // 100))
-        every = chosen or choose_interval(tangent.copy(), frame, limit, triangular)
-        return measure(tangent, frame, interval=every, precision=triangular, sum_rule=sum_rule, **options)
-    except LostRank:  # exponents of -inf: begin again with a QR decomposition that tells them from small ones
-        every = chosen or choose_interval(start.copy(), frame, min(LONGEST_INTERVAL, max(1, steps // 100)))
-        return measure(start, frame, interval=every, sum_rule=sum_rule, **options)
-
-
-def _precision(given: Any, own: Any, k: int, size: int) -> Any:
-    """The precision of a triangular frame, or None where perturbations of the network's own precision do."""
-    if given is None:
-        return np.float64 if 2 * k > size and k > SMALL else None
-    if given not in ("float32", "float64"):
-        raise ValueError(f'precision={given!r}: pass "float64", "float32" or None')
-    return None if given == np.dtype(own).name and 2 * k <= size else np.dtype(given).type
+    return NetworkTangent(net, inputs, batch, state), steps, warmup
 
 
 def lyapunov_from_jacobians(
@@ -174,7 +182,7 @@ def lyapunov_from_jacobians(
         )
     steps = None if length is None else length - warmup
     discard = (0 if steps is None else steps // 10) if discard is None else discard
-    discard = _count("discard", discard, 0) if steps is None else _discard(discard, steps)
+    discard = _count("discard", discard, 0) if steps is None else discarded(discard, steps)
     matrices = islice(chain([first], matrices), warmup, None)
     pilot = list(islice(matrices, PILOT))
     frame = random_frame(1, len(first), k, seed, np.float64)
@@ -210,7 +218,7 @@ def _interval(interval: Any) -> int:
     return _count("interval", interval, 1)
 
 
-def _discard(discard: int | None, steps: int) -> int:
+def discarded(discard: int | None, steps: int) -> int:
     discard = steps // 10 if discard is None else _count("discard", discard, 0)
     if discard >= steps:
         raise ValueError(

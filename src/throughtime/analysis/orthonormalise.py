@@ -44,12 +44,12 @@ def orthonormalise(frames: Array, exact: bool = True, eps: float | None = None) 
         q, r = np.linalg.qr(scaled)
         diagonal = np.abs(np.diagonal(r, axis1=1, axis2=2))
         for b, a, row in zip(chosen, scaled, diagonal, strict=True):
-            log_diagonal[b] = _logarithms(a, row, precision)
+            log_diagonal[b] = logarithms(a, row, precision)
         work[chosen] = q
     else:
         for b in chosen:
             q, diagonal = _one(work[b], exact)
-            log_diagonal[b] = _logarithms(work[b], diagonal, precision)
+            log_diagonal[b] = logarithms(work[b], diagonal, precision)
             work[b] = q
     return work.astype(frames.dtype, copy=False), log_diagonal + np.log(scale)[:, None]
 
@@ -94,7 +94,7 @@ def _householder(a: Array) -> tuple[Array, Array]:
     return unsorted, np.abs(np.diagonal(r))
 
 
-def _logarithms(a: Array, diagonal: Array, eps: float) -> Array:
+def logarithms(a: Array, diagonal: Array, eps: float) -> Array:
     """ln R_ii, with -inf where the frame is singular.
 
     R_ii of the size of rounding has two causes: rows of very different size (a saturated unit; the frame has full
