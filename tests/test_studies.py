@@ -22,6 +22,8 @@ FIGURES = ROOT / "figures"
 
 SMALL = {
     "relu_chain": {"depth": 20},
+    "pascanu_cliff": {"points": 9, "cut": 401, "descent": 400},
+    "gradient_by_lag": {"units": 16, "steps": 80, "sequences": 2},
     "gradient_decay": {"units": 60, "gated_units": 32, "lag": 60, "sequences": 4, "steps": 600},
     "jacobian_spectra": {"units": 120, "steps": 2, "sweep": [0.5, 2.0]},
     "lyapunov_spectrum": {
