@@ -33,6 +33,11 @@ SMALL = {
     "text_gradients": {"units": 64, "lag": 80, "sequences": 4, "steps": 800},
     "non_normal_transients": {"steps": 40, "units": 200, "powers": 3, "jacobian_units": 20, "points": 20},
     "fixed_points": {"biases": 9, "units": 16, "starts": 600, "trajectories": 2},
+    "phase_diagram": {"units": 80, "gains": 7, "biases": 4, "networks": 2, "steps": 150, "lag": 80},
+    "noise_suppresses_chaos": {
+        "units": 150, "networks": 2, "steps": 200, "gains": 3, "large_units": 200, "large_steps": 300,
+    },
+    "gates_and_memory": {"units": 64, "networks": 2, "lag": 80, "biases": [0.0, 2.0], "samples": 400},
     "speed_cpu": {"units": [8], "batches": [1], "runs": 1, "seconds": 0.01, "steps": 5, "cells": ["tanh"]},
 }  # fmt: skip
 NAMES = sorted(path.stem for path in run_all.studies())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
@@ -218,7 +219,7 @@ class EnsembleRun:
         return f"{self.ensemble!r}, unrolled over input of shape {np.shape(self._way[0])}"
 
 
-def takes_ensembles(function: Callable, module: str) -> Callable:
+def takes_ensembles(function: Callable) -> Callable:
     """The same analysis, also of an `Ensemble` or an `EnsembleRun` as its network or run: mapped over all networks."""
     first = next(iter(inspect.signature(function).parameters))
 
@@ -230,8 +231,9 @@ def takes_ensembles(function: Callable, module: str) -> Callable:
             return given.map(function, *args[1:], **rest)
         return function(*args, **options)
 
-    call.__module__ = module  # where pickle finds it
     call.per_network = function  # type: ignore[attr-defined]
+    # Under its name in its module too, or pickle would find another object there than the one it was given.
+    setattr(sys.modules[function.__module__], function.__name__, call)
     return call
 
 

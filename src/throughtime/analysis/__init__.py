@@ -76,3 +76,8 @@ __all__ = [
     "covariant_from_jacobians",
     "covariant_vectors",
 ]
+
+# Every analysis takes an ensemble, or the run of one, in place of its network or run; a new one needs no registration.
+for _name in __all__:
+    if _isfunction(globals()[_name]):
+        globals()[_name] = _takes_ensembles(globals()[_name])
