@@ -197,27 +197,26 @@ def test_the_result_prints_draws_and_converts_itself():
 
 
 @pytest.mark.slow
-def test_at_least_25_times_faster_than_one_torch_backward_per_loss_time(torch):
-    """T = 200, N = 128; a fifth of torch's loss times, spread evenly, stands for all of them. Measured: 55 to 100."""
+def test_much_faster_than_one_torch_backward_per_loss_time(torch):
+    """T = 200, N = 128, nn.RNN on one thread; 10 of its loss times, spread evenly, stand for all of them.
+
+    Measured on a busy machine: 22 to 28 times. The limit leaves room for a busier one.
+    """
     steps, units = 200, 128
     net = tt.Network("tanh", 8, units, seed=0)
     rng = np.random.default_rng(0)
     x, g = rng.standard_normal((steps, 8)), rng.standard_normal((steps, units))
     run = net.unroll(x)
-    ours = min(_seconds(lambda: tt.analysis.gradient_by_lag(run, g)) for _ in range(3))
-    p = {name: torch.tensor(value) for name, value in net.parameters.items()}
-    w = p["weight_hh_l0"].requires_grad_()
-    drive = torch.tensor(x) @ p["weight_ih_l0"].T + p["bias_ih_l0"] + p["bias_hh_l0"]
-    h, states = torch.zeros(units, dtype=torch.float64), []
-    for t in range(steps):
-        h = torch.tanh(drive[t] + w @ h)
-        states.append(h)
+    ours = min(_seconds(lambda: tt.analysis.gradient_by_lag(run, g)) for _ in range(5))
+    rnn = torch.nn.RNN(8, units, dtype=torch.float64)
+    rnn.load_state_dict({name: torch.tensor(value) for name, value in net.parameters.items()})
+    out, weights = rnn(torch.tensor(x))[0], torch.tensor(g)
 
     def theirs():
-        for t in range(2, steps, 5):
-            torch.autograd.grad(states[t], [w, *states[: t + 1]], torch.tensor(g[t]), retain_graph=True)
+        for t in range(10, steps, 20):
+            (out[t] @ weights[t]).backward(retain_graph=True)
 
-    assert 5 * _seconds(theirs) > 25 * ours
+    assert 20 * min(_seconds(theirs) for _ in range(2)) > 10 * ours
 
 
 def _seconds(call):

@@ -3,7 +3,7 @@
 At lag k the loss of time t has reached s_{t−k}. All of them then take one step back at once: the steps t−k of all t
 share W_hh and differ only in their local derivatives, which every lag uses again and which are therefore evaluated
 once. One lag is then two products of matrices with (T−k)·B rows, one with W_hh and one for the weights' gradient; they
-belong to BLAS (200 lags, 128 units, one thread: 50 ms, and 110 by the engine's loops, which evaluate each slope anew).
+belong to BLAS (200 lags, 128 units, one thread: 60 ms, and 110 by the engine's loops, which evaluate each slope anew).
 
 Dimensions: T steps, B sequences, S state size, N units, G gates.
 """
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..engine import memory
 from .arrays import Array
 from .local import Local
 
@@ -58,9 +59,10 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
     The latter are Σ_t ∂L_t/∂s_{t−k} · ∂s_{t−k}/∂W with W varied in the step from s_{t−k−1} to s_{t−k} alone.
     """
     T, (B, S) = run.steps, run.states.shape[1:]
-    rows = np.stack([run.output_cotangent(t + 1, g[t]) for t in range(T)]).reshape(T * B, S)
-    logs = np.zeros(T * B)
     layers = [Local(run, k, names) for k in range(run.network.num_layers)]
+    rows = np.zeros((T * B, S), g.dtype)
+    rows[:, layers[-1].columns] = layers[-1].sent_back(g.reshape(T * B, -1))
+    logs = np.zeros(T * B)
     far = FAR[rows.dtype.name]
     for _ in range(max_lag + 1):
         norm = np.sqrt(np.einsum("ms,ms->m", rows, rows, dtype=np.float64))
@@ -79,7 +81,7 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
 
 def _back(layers: list[Local], rows: Array, scale: Array | None) -> tuple[Array, dict[str, Array]]:
     """One step back for all rows (M, S), of the times 0 … M/B − 1, and the gradients of that step, rows weighted."""
-    before, above, parts = np.empty_like(rows), None, {}
+    before, above, parts = memory.empty(rows.shape, rows.dtype), None, {}
     for layer in reversed(layers):
         before[:, layer.columns], above, found = layer.back(rows[:, layer.columns], above, scale)
         parts |= found
@@ -101,7 +103,9 @@ def chosen(run: Any, parameters: Any) -> tuple[str, ...]:
 
 
 def flat(gradients: Any, names: tuple[str, ...]) -> Array:
-    """The named gradients as one vector of float64."""
+    """The named gradients as one vector of float64, a view where that can be."""
+    if len(names) == 1:
+        return np.asarray(gradients[names[0]], dtype=np.float64).ravel()
     return np.concatenate([np.asarray(gradients[name], dtype=np.float64).ravel() for name in names])
 
 
@@ -111,6 +115,10 @@ def compare(part: Array, whole: Array) -> tuple[float, float]:
     `whole` decides the scale: what is smaller by a factor 1e-150 counts as nothing.
     """
     with np.errstate(all="ignore"):  # a gradient beyond the numbers of its type ends here as NaN
+        squares = part @ part, whole @ whole
+        if min(squares) > 1e-280 and max(squares) < 1e280:
+            a, b = np.sqrt(squares)
+            return float(a / b), float(part @ whole / a / b)
         scale = np.abs(whole).max(initial=0.0)
         if not (np.isfinite(scale) and scale > 0.0):
             return np.nan, np.nan

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..cells.base import spec
+from ..engine import memory
 from .arrays import Array
 
 Terms = list[tuple[int, int, Array | float]]  # (from state, to gate or state, factor (T·B, N)), those that are not zero
@@ -52,6 +53,10 @@ class Local:
         kinds = {"weight_ih": ("x", x), "weight_hh": ("r", sent), "bias_ih": ("x", None), "bias_hh": ("r", None)}
         self.wanted = {f"{kind}_l{k}": how for kind, how in kinds.items() if f"{kind}_l{k}" in names}
 
+    def sent_back(self, g: Array) -> Array:
+        """Gradients g (T·B, N) of what is sent after every step, as cotangents (T·B, S) of the states then."""
+        return np.concatenate([slope * g for slope in self.slope_next], axis=1)
+
     def back(self, ds: Array, above: Array | None, scale: Array | None) -> tuple[Array, Array | None, dict[str, Array]]:
         """Cotangents ds (M, S) of the states and `above` (M, N) of what is sent to the next layer, one step back.
 
@@ -65,7 +70,7 @@ class Local:
         dr = self._through(self.to_r, states, self.gates)
         dx = dr if self.shared else self._through(self.to_x, states, self.gates)
         before = self._through(self.to_s, states, self.parts)
-        recurrent = dr.reshape(M, -1) @ self.w_hh
+        recurrent = _product(dr.reshape(M, -1), self.w_hh)
         for j, slope in enumerate(self.slope):
             if isinstance(slope, np.ndarray) or slope:
                 before[:, j] += _part(slope, M) * recurrent
@@ -73,16 +78,27 @@ class Local:
         for name, (side, source) in self.wanted.items():
             d = (dx if side == "x" else dr).reshape(M, -1)
             d = d if scale is None else d * scale
-            found[name] = d.sum(axis=0) if source is None else d.T @ source[:M]
-        return before.reshape(M, -1), None if self.first else dx.reshape(M, -1) @ self.w_ih, found
+            found[name] = d.sum(axis=0) if source is None else _product(d.T, source[:M])
+        return before.reshape(M, -1), None if self.first else _product(dx.reshape(M, -1), self.w_ih), found
 
     def _through(self, terms: Terms, states: Array, count: int) -> Array:
         M = len(states)
-        out = np.empty((M, count, self.units), states.dtype)
+        out = memory.empty((M, count, self.units), states.dtype)
         for target in range(count):
-            pieces = [_part(factor, M) * states[:, i] for i, j, factor in terms if j == target]
-            out[:, target] = sum(pieces[1:], start=pieces[0]) if pieces else 0
+            mine = [(i, factor) for i, j, factor in terms if j == target]
+            if not mine:
+                out[:, target] = 0
+            for number, (i, factor) in enumerate(mine):
+                if number:
+                    out[:, target] += _part(factor, M) * states[:, i]
+                else:
+                    np.multiply(_part(factor, M), states[:, i], out=out[:, target])
         return out
+
+
+def _product(a: Array, b: Array) -> Array:
+    """a @ b, in memory used before: fresh memory took as long as the product."""
+    return np.matmul(a, b, out=memory.empty((a.shape[0], b.shape[1]), a.dtype))
 
 
 def _part(factor: Array | float, rows: int) -> Array | float:
