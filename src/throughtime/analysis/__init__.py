@@ -1,20 +1,83 @@
 """Measure how gradients vanish and explode: one file per question, every result an object that prints, plots and
 converts itself."""
 
+from inspect import isfunction as _isfunction
+
+from ..ensemble import takes_ensembles as _takes_ensembles
 from . import mean_field
+from .bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
+from .clipping import ClippingEffect, clip_by_norm, clip_by_value, clip_per_step, clipping_effect
+from .ensembles import EnsembleResult
 from .exponents import LyapunovSpectrum, kaplan_yorke_dimension
+from .fixed_points import FixedPoints, fixed_points
 from .gradients import GradientNorms, gradient_norms
+from .lags import GradientByLag, gradient_by_lag
+from .loss_surface import LossSurface, loss_surface
 from .lyapunov import lyapunov_from_jacobians, lyapunov_spectrum
+from .non_normality import (
+    NonNormality,
+    henrici_departure,
+    kreiss_constant,
+    non_normality,
+    spectral_radius,
+    transient_growth,
+)
+from .products import ProductSingularValues, product_from_jacobians, product_singular_values
+from .pseudospectra import Pseudospectrum, pseudospectrum
+from .slopes import SlopeBounds
 from .spectra import JacobianSpectrum, jacobian_spectrum
+from .truncation import TruncationBias, truncation_bias
+from .twin import TwinGrowth, perturbed_twin
+from .covariant import CovariantVectors, covariant_from_jacobians, covariant_vectors
 
 __all__ = [
+    "ClippingEffect",
+    "EnsembleResult",
+    "FixedPoints",
+    "GradientBound",
+    "GradientByLag",
     "GradientNorms",
+    "GradientProducts",
     "JacobianSpectrum",
+    "LossSurface",
     "LyapunovSpectrum",
+    "NonNormality",
+    "ProductSingularValues",
+    "Pseudospectrum",
+    "SlopeBounds",
+    "TruncationBias",
+    "clip_by_norm",
+    "clip_by_value",
+    "clip_per_step",
+    "clipping_effect",
+    "fixed_points",
+    "gradient_by_lag",
     "gradient_norms",
+    "gradient_products",
+    "henrici_departure",
     "jacobian_spectrum",
     "kaplan_yorke_dimension",
+    "kreiss_constant",
+    "loss_surface",
     "lyapunov_from_jacobians",
     "lyapunov_spectrum",
     "mean_field",
+    "non_normality",
+    "pascanu_bound",
+    "product_from_jacobians",
+    "product_singular_values",
+    "pseudospectrum",
+    "spectral_radius",
+    "transient_growth",
+    "truncation_bias",
+    "TwinGrowth",
+    "perturbed_twin",
+    "CovariantVectors",
+    "covariant_from_jacobians",
+    "covariant_vectors",
 ]
+
+# Every analysis takes an ensemble, or the run of one, in place of its network or run; a new one needs no registration.
+for _name in __all__:
+    if _isfunction(globals()[_name]):
+        globals()[_name] = _takes_ensembles(globals()[_name])

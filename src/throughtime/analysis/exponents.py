@@ -69,6 +69,7 @@ class LyapunovSpectrum(Result):
     mean_log_det: Array | float  # mean ln|det J| of the steps that count; NaN unless k = S
     converged: bool
     reason: str  # why `converged` is what it is, in words
+    precision: str = "float64"  # of the frame's arithmetic
 
     @property
     def kaplan_yorke_dimension(self) -> Any:
@@ -107,7 +108,7 @@ class LyapunovSpectrum(Result):
             f"  exponents         {short(first(self.exponents))}",
             f"  standard error    {short(first(self.standard_error), digits=2)}",
             f"  steps             {self.steps} counted, after {self.warmup} (state) and {self.discarded} (frame)",
-            f"  interval          {self.interval} steps between orthonormalisations",
+            f"  interval          {self.interval} steps between orthonormalisations, in {self.precision}",
             f"  Kaplan–Yorke dim. {'≥ ' if flag else ''}{dimension:.5g}",
             f"  entropy rate      {float(first(self.entropy_rate)):.5g} nats per step",
             f"  sum-rule residual {float(first(self.sum_rule_residual)):.2g}",

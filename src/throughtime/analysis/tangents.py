@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ..cells.base import spec
+from ..engine import cpu
 from .arrays import Array
+from .step_jacobian import Dense, Diagonal, Weights
+
+Local = Dense | Diagonal
 
 CHUNK_BYTES = 32 * 2**20  # states of one unrolled piece; the saved activations are a few times that
 
@@ -24,6 +29,7 @@ class NetworkTangent:
         row = batch * (self.state_size + net.input_size) * self.dtype.itemsize
         self.chunk = int(np.clip(CHUNK_BYTES // max(row, 1), 16, 2048))
         self.run: Any = None
+        self.weights: Weights | None = None
         self.inside, self.length = 0, 0  # steps of the current piece: already used, and in all
 
     def copy(self) -> "NetworkTangent":
@@ -43,24 +49,55 @@ class NetworkTangent:
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         taken, log_det = 0, np.zeros(self.batch)
         while taken < steps:
-            if self.run is None or self.inside == self.length:
-                left = self.chunk if self.inputs is None else min(self.chunk, len(self.inputs) - self.position)
-                if left == 0:
-                    break
-                self._unroll(left)
-            part = min(steps - taken, self.length - self.inside)
+            part = self._part(steps - taken)
+            if not part:
+                break
             if with_det or 2 * frame.shape[2] > self.state_size:  # a wide frame: form each Jacobian, multiply by BLAS
-                for t in range(self.inside + 1, self.inside + part + 1):
-                    jacobian = self.run.jacobian(t).astype(np.float64, copy=False)  # of float32 too: no rank lost to it
+                for local in self._locals(self.inside, self.inside + part):
                     with np.errstate(all="ignore"):
-                        frame = jacobian @ frame
+                        frame = local.dense() @ frame  # in float64, of float32 too: no rank lost to it
                     if with_det:
-                        log_det = log_det + _log_det(jacobian)
+                        log_det = log_det + local.log_det()
             else:
                 frame = self.run.jvp(frame, self.inside, self.inside + part)
             self.inside += part
             taken += part
         return frame, taken, log_det
+
+    def locals(self, steps: int) -> Iterator[Local]:
+        """The Jacobians of up to `steps` further steps."""
+        while steps:
+            part = self._part(steps)
+            if not part:
+                return
+            self.inside += part
+            steps -= part
+            yield from self._locals(self.inside - part, self.inside)
+
+    def _part(self, steps: int) -> int:
+        """How many of `steps` the present piece still holds; the next piece is unrolled where it is used up."""
+        if self.run is None or self.inside == self.length:
+            left = self.chunk if self.inputs is None else min(self.chunk, len(self.inputs) - self.position)
+            if left == 0:
+                return 0
+            self._unroll(left)
+        return min(steps, self.length - self.inside)
+
+    def _locals(self, start: int, stop: int) -> Iterator[Local]:
+        """The Jacobians from states[start] of the present piece to states[stop]."""
+        record = spec(self.net.cell)
+        if self.net.num_layers > 1 or record.gates > 1 or record.states > 1:
+            units = self.net.hidden_size if self.net.num_layers == 1 and not record.emits else self.state_size
+            for t in range(start + 1, stop + 1):
+                yield Dense(self.run.jacobian(t), units)
+            return
+        if self.weights is None:
+            self.weights = Weights(self.net.layer(0)[1])
+        for low in range(start, stop, 64):
+            d_r, d_s, slope = cpu.derivative(self.run._layers[0][0], low, min(low + 64, stop))
+            own = d_s[0, 0] if d_s.any() else None
+            for n, d in enumerate(d_r[0, 0]):
+                yield Diagonal(self.weights, d, slope[0, n] if record.emits else None, None if own is None else own[n])
 
     def _unroll(self, steps: int) -> None:
         if self.inputs is None:
@@ -88,14 +125,14 @@ class MatrixTangent:
             with np.errstate(all="ignore"):  # NaN, inf and overflow end as NaN exponents, and the result says so
                 frame = matrix @ frame
             if with_det:
-                log_det = log_det + _log_det(matrix[None])
+                log_det = log_det + Dense(matrix[None], len(matrix)).log_det()
             taken += 1
         return frame, taken, log_det
 
-
-def _log_det(jacobian: Array) -> Array:
-    with np.errstate(all="ignore"):
-        return np.asarray(np.linalg.slogdet(jacobian.astype(np.float64))[1])
+    def locals(self, steps: int) -> Iterator[Local]:
+        """The matrices of up to `steps` further steps."""
+        for matrix in islice(self.matrices, steps):
+            yield Dense(matrix[None], len(matrix))
 
 
 def checked_matrices(jacobians: Iterable[Any]) -> Iterator[Array]:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from .arrays import Array, Result
-
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(20)
+from ..arrays import Array, Result
+from .quadrature import NODES, WEIGHTS, crossing, deviation, gaussian_rule
 
 
 def tanh(gain: float, noise: float = 0.0, bias: float = 0.0) -> "TanhMeanField":
@@ -36,11 +35,25 @@ def tanh(gain: float, noise: float = 0.0, bias: float = 0.0) -> "TanhMeanField":
     >>> round(theory.q, 6), round(theory.chi, 6), round(theory.lyapunov, 6)
     (0.530368, 1.362673, 0.154724)
     """
-    for name, value in (("gain", gain), ("noise", noise), ("bias", bias)):
-        if not (np.isfinite(value) and value >= 0.0):
-            raise ValueError(f"{name}={value!r}, but a finite number ≥ 0 is needed: it is a standard deviation")
-    g, offset = float(gain), float(noise) ** 2 + float(bias) ** 2
-    return TanhMeanField(gain=g, noise=float(noise), bias=float(bias), q=_activity(g, offset))
+    gain, noise, bias = deviation("gain", gain), deviation("noise", noise), deviation("bias", bias)
+    return TanhMeanField(gain=gain, noise=noise, bias=bias, q=_activity(gain, noise**2 + bias**2))
+
+
+def critical_gain(noise: float = 0.0, bias: float = 0.0) -> float:
+    """The gain at the edge of chaos of the tanh network, where χ = 1: the critical line over noise and bias.
+
+    noise, bias : standard deviations ≥ 0, as for `tanh`; only noise² + bias² matters. It grows with both: a fresh input
+    suppresses chaos. ValueError for negative or non-finite arguments.
+    Source: Molgedey, Schuchhardt & Schuster, PRL 69, 1992; Schoenholz et al., ICLR 2017 (σ_w² = 1.760955 at σ_b² =
+    .05).
+
+    >>> round(critical_gain(), 6), round(critical_gain(noise=0.5), 6), round(critical_gain(bias=0.05**0.5) ** 2, 6)
+    (1.0, 1.549674, 1.760955)
+    """
+    noise, bias = deviation("noise", noise), deviation("bias", bias)
+    if noise == bias == 0.0:
+        return 1.0
+    return crossing(lambda gain: tanh(gain, noise, bias).chi, 1.0)
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,7 +68,7 @@ class TanhMeanField(Result):
 
     def __post_init__(self) -> None:
         std = np.sqrt(self.gain**2 * self.q + self.noise**2 + self.bias**2)
-        z, weights = _gaussian_rule(std)
+        z, weights = gaussian_rule(std)
         e = np.exp(-2.0 * np.abs(std * z))
         object.__setattr__(self, "rule", (4.0 * e / (1.0 + e) ** 2, weights))
 
@@ -80,6 +93,42 @@ class TanhMeanField(Result):
         of chaos."""
         rate = abs(2.0 * self.lyapunov)
         return 1.0 / rate if rate > 0.0 else float("inf")
+
+    @cached_property
+    def overlap(self) -> float:
+        """c*: the correlation that two states with different beginnings and the same noise, biases and weights settle
+        at; 1 in the quiet phase, where they meet."""
+        offset = self.noise**2 + self.bias**2
+        if self.chi <= 1.0:
+            return 1.0
+        if offset == 0.0:
+            return 0.0
+        variance = self.gain**2 * self.q + offset
+
+        def excess(c: float) -> float:  # the root c = 1 is divided out
+            return ((self.gain**2 * self._pair(c, np.tanh) + offset) / variance - c) / (1.0 - c)
+
+        high = 1.0 - 1e-6
+        return high if excess(high) > 0.0 else float(brentq(excess, 0.0, high, xtol=1e-13))
+
+    @property
+    def overlap_length(self) -> float:
+        """ξ_c = −1 / ln(g² E d(u₁) d(u₂)) at the overlap c*: steps over which the overlap of two states comes nearer to
+        c* by a factor e, Schoenholz et al.'s correlation length; `correlation_length` in the quiet phase."""
+        if self.chi <= 1.0:
+            return self.correlation_length
+        rate = -np.log(
+            self.gain**2 * self._pair(self.overlap, lambda u: 1.0 / np.cosh(np.minimum(np.abs(u), 300.0)) ** 2)
+        )
+        return float(1.0 / rate) if rate > 0.0 else float("inf")
+
+    def _pair(self, c: float, f: Any) -> float:
+        """E f(u₁) f(u₂) for two pre-activations with correlation c ≥ 0; f odd or even, so that half of z₀ is enough."""
+        std = np.sqrt(self.gain**2 * self.q + self.noise**2 + self.bias**2)
+        z, weights = gaussian_rule(std)
+        shared, own = std * np.sqrt(c) * z[:, None], std * np.sqrt(1.0 - c) * z
+        inner = 0.5 * (f(shared + own) + f(shared - own)) @ weights
+        return float(weights @ inner**2)
 
     @cached_property
     def kappa(self) -> float:
@@ -133,7 +182,7 @@ class TanhMeanField(Result):
     def mean_exponent(self) -> float:
         """Mean of all exponents, ln g − ½ + E ln d = lim 1/N ln|det J|, nats per step."""
         std = np.sqrt(self.gain**2 * self.q + self.noise**2 + self.bias**2)
-        z, weights = _gaussian_rule(std)
+        z, weights = gaussian_rule(std)
         u = np.abs(std * z)
         with np.errstate(divide="ignore"):
             return float(np.log(self.gain) - 0.5 + weights @ (np.log(4.0) - 2.0 * u - 2.0 * np.log1p(np.exp(-2.0 * u))))
@@ -194,23 +243,12 @@ class TanhMeanField(Result):
         )
 
 
-def _gaussian_rule(std: float) -> tuple[Array, Array]:
-    """Nodes z and weights of a rule for E f(|z|) whose panels are no wider than 1/std where tanh(std·z) bends; error
-    about 1e-15."""
-    edges = np.linspace(0.0, 12.0, 13)
-    if std > 1.0:
-        edges = np.unique(np.concatenate([edges, np.minimum(np.arange(0.0, 21.0) / std, 12.0)]))
-    half = 0.5 * np.diff(edges)[:, None]
-    z = (edges[:-1, None] + half * (NODES + 1.0)).ravel()
-    return z, (half * WEIGHTS).ravel() * np.exp(-0.5 * z**2) * np.sqrt(2.0 / np.pi)
-
-
 def _activity(g: float, offset: float) -> float:
     """The larger solution of q = E tanh²(√(g²q + offset) z)."""
 
     def excess(q: float) -> float:
         std = np.sqrt(g * g * q + offset)
-        z, weights = _gaussian_rule(std)
+        z, weights = gaussian_rule(std)
         return float(weights @ np.tanh(std * z) ** 2) / q - 1.0
 
     if offset == 0.0:

@@ -1,0 +1,181 @@
+"""Clipping: what it does to a gradient, by norm, by value, and at every step of the way back.
+
+Dimensions: T steps, B sequences, S state size, n thresholds.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine import cpu
+from .arrays import Array, Result, short
+from .lag_sweep import checked, chosen, compare, flat
+
+EPSILON = 1e-6  # PyTorch's clip_grad_norm_
+KINDS = ("by norm", "by value", "per step")
+
+
+def clip_by_norm(gradients: Any, max_norm: float) -> float:
+    """Scale gradients, all together and in place, to a norm of at most `max_norm`; returns the norm before clipping.
+
+        g ← g · min(1, max_norm/(‖g‖ + 1e-6))
+
+    gradients : what run.backprop returns, or a mapping from names to arrays. As PyTorch's clip_grad_norm_. ValueError
+    for a norm that is not finite, as no scale would make it so, and nothing is changed then.
+
+    Source: Pascanu, Mikolov & Bengio, ICML 2013.
+
+    >>> gradients = {"weight": np.array([3.0, 4.0])}
+    >>> clip_by_norm(gradients, 1.0), gradients["weight"].round(3)
+    (5.0, array([0.6, 0.8]))
+    """
+    limit, arrays = _limit("max_norm", max_norm), _arrays(gradients)
+    norm = float(np.linalg.norm([np.linalg.norm(a.astype(np.float64).ravel()) for a in arrays.values()]))
+    if not np.isfinite(norm):
+        bad = [name for name, a in arrays.items() if not np.isfinite(a).all()] or list(arrays)
+        raise ValueError(f"the gradient of {', '.join(bad)} is not finite (norm {norm}); no clipping makes it so")
+    scale = limit / (norm + EPSILON)
+    if scale < 1.0:
+        for a in arrays.values():
+            a *= a.dtype.type(scale)
+    return norm
+
+
+def clip_by_value(gradients: Any, max_value: float) -> float:
+    """Limit every entry of gradients, in place, to ±`max_value`; returns the fraction of entries that were beyond.
+
+    gradients : what run.backprop returns, or a mapping from names to arrays. As PyTorch's clip_grad_value_.
+
+    Source: Mikolov, Statistical language models based on neural networks, 2012.
+
+    >>> gradients = {"weight": np.array([3.0, -0.5])}
+    >>> clip_by_value(gradients, 1.0), gradients["weight"]
+    (0.5, array([ 1. , -0.5]))
+    """
+    limit, arrays = _limit("max_value", max_value), _arrays(gradients)
+    beyond = sum(int((np.abs(a) > limit).sum()) for a in arrays.values())
+    for a in arrays.values():
+        np.clip(a, -limit, limit, out=a)
+    return beyond / max(1, sum(a.size for a in arrays.values()))
+
+
+def clip_per_step(run: Any, grad_output: Any, max_norm: float) -> tuple[dict[str, Array], float]:
+    """BPTT with the gradient of every state clipped on its way: the gradients, and the fraction that was clipped.
+
+        u_t = clip(J_{t+1}ᵀ u_{t+1} + (∂output_t/∂s_t)ᵀ dL/doutput_t),   dL/dW ← Σ_t (∂s_t/∂W)ᵀ u_t
+
+    with clip(u) = u · min(1, max_norm/(‖u‖ + 1e-6)) for each sequence and time by itself, on the full state. The
+    earlier the step, the more often it has been clipped, so unlike clipping by norm this turns the gradient.
+
+    Returns a dict as run.backprop(…).parameters, and the clipped fraction of the B·T gradients. ValueError for a
+    bidirectional network, NaN in the run, gradients of the wrong shape.
+
+    Source: Graves, arXiv:1308.0850, 2013 (the derivatives within the network, there by value).
+
+    >>> import throughtime as tt
+    >>> run = tt.Network("tanh", 2, 8, seed=0).unroll(np.ones((20, 2)))
+    >>> clip_per_step(run, np.ones((20, 8)), 0.1)[1]
+    1.0
+    """
+    limit = _limit("max_norm", max_norm)
+    g, scale = checked(run, grad_output, "Clipping at every step")
+    B, S = run.states.shape[1:]
+    u, total, clipped = np.zeros((B, S), g.dtype), dict[str, Array](), 0
+    for t in reversed(range(run.steps)):
+        u = u + run.output_cotangent(t + 1, g[t] * g.dtype.type(np.exp(scale)))
+        norm = np.linalg.norm(u.astype(np.float64), axis=1)
+        factor = np.minimum(1.0, limit / (norm + EPSILON))
+        clipped += int((factor < 1.0).sum())
+        u *= factor[:, None].astype(u.dtype)
+        above = None
+        for k in reversed(range(run.network.num_layers)):
+            (layer,), columns = run._layers[k], run._columns(k, 0)
+            back = cpu.backprop(layer, u[:, columns], above, start=t, stop=t + 1, to_input=k > 0)
+            u[:, columns], above = back.carry, back.x
+            named: dict[str, Array] = {}
+            run._name(named, k, 0, back.parameters)
+            for name, part in named.items():
+                total[name] = total[name] + part if name in total else part
+    return {name: total[name] for name in run.network.parameters}, clipped / max(1, run.steps * B)
+
+
+@dataclass(frozen=True, repr=False)
+class ClippingEffect(Result):
+    """The clipped gradient beside the unclipped; rows: by norm, by value, per step."""
+
+    thresholds: Array  # (n,)
+    norm: float  # of the gradient before clipping
+    cosine: Array  # (3, n) of the angle between clipped and unclipped gradient; 1: only shortened
+    norm_ratio: Array  # (3, n) norm after clipping / before
+    clipped: Array  # (3, n) fraction clipped: of the gradient (0 or 1), of its entries, of the T·B gradients of states
+    parameters: tuple[str, ...]
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """Draw the cosine against the norm that is left: `throughtime.plots.clipping_effect`."""
+        return self._draw("clipping_effect", ax, options)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"Clipping a gradient of norm {self.norm:.4g} ({', '.join(self.parameters)})",
+            f"  thresholds           {short(self.thresholds)}",
+        ]
+        for kind, cosine, ratio in zip(KINDS, self.cosine, self.norm_ratio, strict=True):
+            lines += [f"  {kind}: cosine     {short(cosine)}", f"    norm after / before {short(ratio)}"]
+        return "\n".join(lines)
+
+
+def clipping_effect(run: Any, grad_output: Any, thresholds: Any, *, parameters: Any = None) -> ClippingEffect:
+    """How clipping by norm, by value, and at every step of the way back changes length and direction of the gradient.
+
+    run : from `net.unroll`. grad_output : dL/doutput, the shape of run.output. thresholds : positive numbers, each used
+    as max_norm of `clip_by_norm`, max_value of `clip_by_value` and max_norm of `clip_per_step`. parameters : the names
+    of those that the gradient is of, by default all.
+
+    Returns a `ClippingEffect`: .norm, and .cosine, .norm_ratio, .clipped (3, n), rows by norm, by value, per step. By
+    norm the cosine is 1. NaN for a gradient that is zero. ValueError as for these three.
+
+    >>> import throughtime as tt
+    >>> run = tt.Network("tanh", 2, 8, seed=0).unroll(np.ones((20, 2)))
+    >>> bool(clipping_effect(run, np.ones((20, 8)), [1e6]).cosine.min() > 1 - 1e-12)
+    True
+    """
+    limits = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
+    if limits.ndim != 1 or not limits.size:
+        raise ValueError(f"`thresholds` has shape {np.shape(thresholds)}; expected a list of positive numbers.")
+    for limit in limits:
+        _limit("thresholds", limit)
+    checked(run, grad_output, "Clipping")
+    names = chosen(run, tuple(run.network.parameters) if parameters is None else parameters)
+    before = {name: run.backprop(grad_output).parameters[name] for name in names}
+    full, found = flat(before, names), np.empty((3, 3, limits.size))
+    norm = float(np.linalg.norm(full))
+    for i, limit in enumerate(limits.tolist()):
+        by_norm, by_value = ({name: a.copy() for name, a in before.items()} for _ in range(2))
+        fractions = [float(clip_by_norm(by_norm, limit) + EPSILON > limit), clip_by_value(by_value, limit)]
+        per_step, fraction = clip_per_step(run, grad_output, limit)
+        for row, (after, part) in enumerate(zip((by_norm, by_value, per_step), (*fractions, fraction), strict=True)):
+            left, angle = compare(flat(after, names), full)
+            found[:, row, i] = angle, left, part
+    cosine, ratio, clipped = found
+    return ClippingEffect(limits, norm, cosine, ratio, clipped, names)
+
+
+def _limit(name: str, value: Any) -> float:
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not 0.0 < value < np.inf:
+        raise ValueError(f"`{name}` is {value!r}; it is a limit for a gradient, a positive number.")
+    return float(value)
+
+
+def _arrays(gradients: Any) -> dict[str, Array]:
+    found = getattr(gradients, "parameters", gradients)
+    if not isinstance(found, Mapping):
+        raise TypeError(
+            f"`gradients` is of type {type(gradients).__name__}; pass what run.backprop returned, or a dict of arrays."
+        )
+    for name, a in found.items():
+        if not (isinstance(a, np.ndarray) and a.dtype.kind == "f" and a.flags.writeable):
+            raise TypeError(f"`gradients[{name!r}]` is no writable array of floats, so it cannot be clipped in place.")
+    return dict(found)

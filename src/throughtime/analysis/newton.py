@@ -1,0 +1,85 @@
+"""Levenberg's method for many starts at once: r(s) = 0, or where there is no root near, a minimum of q = ½‖r‖².
+
+Dimensions: B starts, S unknowns and equations.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from .arrays import Array
+
+STATIONARY = 1e-9  # ‖Aᵀr‖ / (‖r‖ max(1, ‖A‖)) below which a point counts as a minimum of q
+NEARLY = 1e-6  # the same for points that are still moving when the iterations are used up
+LARGEST = 1e15  # damping at which no step is left to take
+
+Function = Callable[[Array], tuple[Array, Array]]  # (B, S) -> r (B, S), A = dr/ds (B, S, S)
+
+
+class Solved(NamedTuple):
+    """Where the starts have gone."""
+
+    points: Array  # (B, S)
+    residual: Array  # (B,) largest |r_i|
+    root: Array  # (B,) bool: the residual is within the tolerance
+    minimum: Array  # (B,) bool: no root, and the gradient of q is zero
+
+
+def levenberg(function: Function, starts: Array, tolerance: float, iterations: int, bound: float = np.inf) -> Solved:
+    """(AᵀA + μI) δ = −Aᵀr; μ falls fivefold after a step that lowers q and grows fourfold after one that does not.
+
+    μ is absolute: of A = J − I the identity sets the scale, and relative to ‖A‖ it would vanish at a saddle-node's
+    ghost, where A itself does. A root: max|r| ≤ tolerance·(1 + max|s|). A start whose residual is not finite is given
+    up. No step leaves max|s| ≤ bound: a gate that is saturated far out makes everything fixed there, to floating point.
+    """
+    points = np.array(starts, dtype=np.float64)
+    r, a = function(points)
+    usable = np.isfinite(r).all(axis=1) & np.isfinite(a).all(axis=(1, 2))
+    damping = np.full(len(points), 1e-2)
+    root, minimum, steepness = _judge(points, r, a, tolerance)
+    for _ in range(iterations):
+        active = np.flatnonzero(usable & ~root & ~(minimum & (steepness <= STATIONARY)) & (damping < LARGEST))
+        if not active.size:
+            break
+        transposed = a[active].swapaxes(1, 2)
+        normal = transposed @ a[active]
+        normal += damping[active, None, None] * np.eye(points.shape[1])
+        step = np.linalg.solve(normal, transposed @ r[active, :, None])[:, :, 0]
+        trial = points[active] - step
+        new_r, new_a = function(trial)
+        with np.errstate(over="ignore", invalid="ignore"):
+            better = (new_r**2).sum(axis=1) < (r[active] ** 2).sum(axis=1)  # False for NaN
+        better &= np.isfinite(new_a).all(axis=(1, 2)) & (np.abs(trial).max(axis=1) <= bound)
+        taken = active[better]
+        points[taken], r[taken], a[taken] = trial[better], new_r[better], new_a[better]
+        damping[active] = np.where(better, np.maximum(damping[active] / 5.0, 1e-15), damping[active] * 4.0)
+        root[active], minimum[active], steepness[active] = _judge(points[active], r[active], a[active], tolerance)
+    residual = np.where(usable, np.abs(r).max(axis=1, initial=0.0), np.inf)
+    return Solved(points, residual, root & usable, minimum & usable)
+
+
+def _judge(points: Array, r: Array, a: Array, tolerance: float) -> tuple[Array, Array, Array]:
+    """Is it a root, is it a minimum of q and no root, and the relative gradient of q."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = np.abs(r).max(axis=1, initial=0.0)
+        root = largest <= tolerance * (1.0 + np.abs(points).max(axis=1, initial=0.0))
+        gradient = np.linalg.norm((a.swapaxes(1, 2) @ r[:, :, None])[:, :, 0], axis=1)
+        size = np.linalg.norm(r, axis=1) * np.maximum(1.0, np.linalg.norm(a, axis=(1, 2)))
+        steepness = gradient / np.maximum(size, 1e-300)
+    return root, ~root & (steepness <= NEARLY), steepness
+
+
+def polish(function: Function, points: Array, steps: int = 3) -> tuple[Array, Array, Array]:
+    """Newton steps taken where they lower the residual: the points, max|r| and A = dr/ds there.
+
+    The last digits: Levenberg's normal equations square the condition of A, these do not.
+    """
+    r, a = function(points)
+    for _ in range(steps):
+        trial = points - (np.linalg.pinv(a, rcond=1e-12) @ r[:, :, None])[:, :, 0]
+        new_r, new_a = function(trial)
+        better = np.abs(new_r).max(axis=1, initial=0.0) < np.abs(r).max(axis=1, initial=0.0)
+        points = np.where(better[:, None], trial, points)
+        r, a = np.where(better[:, None], new_r, r), np.where(better[:, None, None], new_a, a)
+    return points, np.abs(r).max(axis=1, initial=0.0), a

@@ -1,0 +1,269 @@
+"""Ensembles: a family of networks of one shape, unrolled and analysed in one call, one thread per network."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from . import arguments, sweep
+from .network import Network
+from .unrolled import Unrolled
+
+SHAPE = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype")
+
+
+class Ensemble:
+    """A family of networks of one shape: seeds × gains × initialisations, or whatever axes you name.
+
+    Args:
+        networks: a function that makes one network, called with one value of every axis by name, whenever its network
+        is
+            needed, here or in another process: the same values have to give the same network. Or a list of networks.
+        axes: dict name -> values; the networks are all combinations, the last axis fastest. For a list, optional, their
+            product its length; by default {"network": 0, 1, …}.
+        backend: "threads": networks side by side in as many threads as `get_num_threads()`, each with single-threaded
+        linear
+            algebra. "joblib": wherever `joblib.parallel_config` says; backend="dask" there spreads them over a Dask
+            cluster.
+        save: a folder for the results. An interrupted sweep goes on where it stopped when the same call is made again;
+        a
+            result is read again only if function, arguments and parameters are the same, bit by bit. (Pickle files:
+            read only folders of your own.)
+        progress: whether to show a bar.
+
+    Every function of `throughtime.analysis` that takes a network takes an ensemble, and every one that takes a run
+    takes `ensemble.unroll(x)`; the other arguments are the same for all. They return an `EnsembleResult` with labelled
+    axes.
+
+    Raises:
+        TypeError, ValueError: for networks of different shapes, a function whose networks differ from call to call,
+        axes
+            that do not fit, an unknown backend. An error in one network carries a note that says in which.
+
+    Example:
+        >>> import throughtime as tt
+        >>> def make(gain, seed):
+        ...     return tt.Network("tanh", 1, 50, bias=False, init=tt.init.gaussian(gain), seed=seed)
+        >>> family = tt.Ensemble(make, {"gain": [0.5, 1.5], "seed": [0, 1, 2]})
+        >>> found = tt.analysis.lyapunov_spectrum(family, steps=60, k=1, seed=0)
+        >>> found["exponents"].shape
+        (2, 3, 1)
+    """
+
+    def __init__(
+        self,
+        networks: Callable[..., Network] | Sequence[Network],
+        axes: Mapping[str, Any] | None = None,
+        *,
+        backend: str = "threads",
+        save: Any = None,
+        progress: bool = False,
+    ) -> None:
+        self.backend = arguments.known("backend", backend, sweep.BACKENDS)
+        self.save, self.progress = save, arguments.flag("progress", progress)
+        self._make = networks if callable(networks) else None
+        self._list = [] if callable(networks) else list(networks)
+        if axes is None:
+            if self._make is not None:
+                raise ValueError(
+                    'A function of networks needs `axes`, the values to call it with: {"gain": [0.5, 1.5]}.'
+                )
+            axes = {"network": range(len(self._list))}
+        self.axes = {str(name): np.asarray(v).tolist() if _plain(v) else list(v) for name, v in axes.items()}
+        self.points = [dict(zip(self.axes, point, strict=True)) for point in product(*self.axes.values())]
+        if self._make is None and len(self._list) != len(self.points):
+            shape = " × ".join(f"{len(values)} of {name}" for name, values in self.axes.items())
+            raise ValueError(
+                f"There are {len(self._list)} networks, but `axes` have {shape} = {len(self.points)} points."
+            )
+        if not self.points:
+            raise ValueError("An ensemble needs at least one network; one of `axes` has no values.")
+        self._first: tuple | None = None
+        first = self[0]
+        if self._make is not None and _numbers(first) != _numbers(self[0]):
+            raise ValueError(
+                f"`networks` made two different networks from the same values {self.points[0]}: give the network "
+                "a seed, an axis "
+                "of its own or a constant, so that it can be made again where it is needed."
+            )
+        if self._make is None:
+            for i in range(1, len(self)):
+                self[i]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        return tuple(len(values) for values in self.axes.values())
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, index: int) -> Network:
+        network = self._list[index] if self._make is None else self._make(**self.points[index])
+        if not isinstance(network, Network):
+            raise TypeError(
+                f"The network of {self._label(index)} is {arguments.kind(network)}; expected a throughtime.Network."
+            )
+        shape = (type(network.cell), *(getattr(network, name) for name in SHAPE))
+        if self._first is None:
+            self._first = shape
+        for name, here, first in zip(("cell", *SHAPE), shape, self._first, strict=True):
+            if here != first:
+                raise ValueError(
+                    f"An ensemble has networks of one shape, but the network of {self._label(index)} has "
+                    f"{name}={here} and the "
+                    f"first one {first}. Make one ensemble for each."
+                )
+        return network
+
+    def __iter__(self) -> Iterator[Network]:
+        return (self[i] for i in range(len(self)))
+
+    def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> EnsembleRun:
+        """Every network unfolded over the same input, arguments as for `Network.unroll`.
+
+        >>> import numpy as np, throughtime as tt
+        >>> family = tt.Ensemble([tt.Network("gru", 2, 8, seed=seed) for seed in range(3)])
+        >>> family.unroll(np.ones((5, 2))).output.shape
+        (3, 5, 8)
+        """
+        return EnsembleRun(self, (x, state, lengths))
+
+    def map(self, function: Callable, *args: Any, **options: Any) -> Any:
+        """`function(network, *args, **options)` for every network -> `EnsembleResult`.
+
+        >>> import numpy as np, throughtime as tt
+        >>> family = tt.Ensemble([tt.Network("gru", 2, 8, seed=seed) for seed in range(3)])
+        >>> family.map(lambda net: np.abs(net.parameters["weight_hh_l0"]).max())[()].shape
+        (3,)
+        """
+        return self._map((), [None] * len(self), function, args, options)
+
+    def _map(self, way: tuple, runs: list, function: Callable, args: tuple, options: dict) -> Any:
+        """`way`: () or the arguments of `unroll`; `runs`: what is unrolled already."""
+        from .analysis.ensembles import EnsembleResult
+
+        function = getattr(function, "per_network", function)
+
+        def keys() -> list[str]:
+            what = sweep.named(function)
+            return [sweep.digest(what, way, args, sorted(options.items()), _numbers(network)) for network in self]
+
+        pieces = [(_analyse, (self, i, runs[i], way, function, args, options)) for i in range(len(self))]
+        if self.backend == "joblib":
+            member = self._member
+            pieces = [(_analyse, (member(i), 0, runs[i], way, function, args, options)) for i in range(len(self))]
+        names = [f"the network of {self._label(i)}" for i in range(len(self))]
+        results = sweep.sweep(pieces, names, backend=self.backend, save=self.save, keys=keys, progress=self.progress)
+        return EnsembleResult(self.axes, tuple(results))
+
+    def _member(self, index: int) -> Any:
+        """What another process needs of one network: itself, or how to make it."""
+        return (self[index],) if self._make is None else _Made(self._make, self.points[index])
+
+    def _label(self, index: int) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.points[index].items())
+
+    def __repr__(self) -> str:
+        axes = " × ".join(f"{len(values)} {name}" for name, values in self.axes.items())
+        return f"Ensemble of {len(self)} networks ({axes}), backend {self.backend}; the first: {self[0]!r}"
+
+
+class EnsembleRun:
+    """An ensemble unfolded over one input; made by `ensemble.unroll(x)`. With the backend joblib the networks are
+    unrolled where they are analysed, and `.runs` unrolls them here.
+
+    output, states   those of every network, with the ensemble's axes in front
+    """
+
+    def __init__(self, ensemble: Ensemble, way: tuple) -> None:
+        self.ensemble, self._way, self._runs = ensemble, way, None
+        if ensemble.backend == "threads":
+            self._runs = self._unrolled()
+
+    def _unrolled(self) -> list[Unrolled]:
+        pieces: list[sweep.Piece]
+        pieces = [(_analyse, (self.ensemble, i, None, self._way, _itself, (), {})) for i in range(len(self.ensemble))]
+        names = [f"the network of {self.ensemble._label(i)}" for i in range(len(self.ensemble))]
+        return sweep.sweep(pieces, names, backend="threads", progress=self.ensemble.progress)
+
+    @property
+    def runs(self) -> list[Unrolled]:
+        """The run of every network, in the order of `ensemble.points`."""
+        if self._runs is None:
+            self._runs = self._unrolled()
+        return self._runs
+
+    @property
+    def output(self) -> np.ndarray:
+        return self._stack([run.output for run in self.runs])
+
+    @property
+    def states(self) -> np.ndarray:
+        return self._stack([run.states for run in self.runs])
+
+    def map(self, function: Callable, *args: Any, **options: Any) -> Any:
+        """`function(run, *args, **options)` for every network's run -> `EnsembleResult`."""
+        return self.ensemble._map(self._way, self._runs or [None] * len(self.ensemble), function, args, options)
+
+    def _stack(self, arrays: list[np.ndarray]) -> np.ndarray:
+        return np.stack(arrays).reshape(*self.ensemble.shape, *arrays[0].shape)
+
+    def __repr__(self) -> str:
+        return f"{self.ensemble!r}, unrolled over input of shape {np.shape(self._way[0])}"
+
+
+def takes_ensembles(function: Callable) -> Callable:
+    """The same analysis, also of an `Ensemble` or an `EnsembleRun` as its network or run: mapped over all networks."""
+    first = next(iter(inspect.signature(function).parameters))
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        given = args[0] if args else options.get(first)
+        if isinstance(given, (Ensemble, EnsembleRun)):
+            rest = options if args else {name: value for name, value in options.items() if name != first}
+            return given.map(function, *args[1:], **rest)
+        return function(*args, **options)
+
+    call.per_network = function  # type: ignore[attr-defined]
+    # Under its name in its module too, or pickle would find another object there than the one it was given.
+    setattr(sys.modules[function.__module__], function.__name__, call)
+    return call
+
+
+class _Made:
+    """One network still to be made."""
+
+    def __init__(self, make: Callable[..., Network], point: dict) -> None:
+        self.make, self.point = make, point
+
+    def __getitem__(self, _: int) -> Network:
+        return self.make(**self.point)
+
+
+def _analyse(networks: Any, index: int, run: Any, way: tuple, function: Callable, args: tuple, options: dict) -> Any:
+    if run is None:
+        run = networks[index]
+        run = run.unroll(*way) if way else run
+    return function(run, *args, **options)
+
+
+def _itself(run: Unrolled) -> Unrolled:
+    return run
+
+
+def _numbers(network: Network) -> tuple:
+    """Everything a network's behaviour depends on, to compare and to hash."""
+    parameters = {name: (value.shape, value.tobytes()) for name, value in network.parameters.items()}
+    return repr(network.cell), tuple(str(getattr(network, name)) for name in SHAPE), parameters
+
+
+def _plain(values: Any) -> bool:
+    """Numbers, which become Python's own, so that they print and compare as such."""
+    return np.ndim(values) == 1 and np.asarray(values).dtype.kind in "fiu"
