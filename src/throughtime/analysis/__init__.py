@@ -7,6 +7,7 @@ from ..ensemble import takes_ensembles as _takes_ensembles
 from . import mean_field
 from .bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
 from .clipping import ClippingEffect, clip_by_norm, clip_by_value, clip_per_step, clipping_effect
+from .covariant import CovariantVectors, covariant_from_jacobians, covariant_vectors
 from .ensembles import EnsembleResult
 from .exponents import LyapunovSpectrum, kaplan_yorke_dimension
 from .fixed_points import FixedPoints, fixed_points
@@ -28,10 +29,10 @@ from .slopes import SlopeBounds
 from .spectra import JacobianSpectrum, jacobian_spectrum
 from .truncation import TruncationBias, truncation_bias
 from .twin import TwinGrowth, perturbed_twin
-from .covariant import CovariantVectors, covariant_from_jacobians, covariant_vectors
 
 __all__ = [
     "ClippingEffect",
+    "CovariantVectors",
     "EnsembleResult",
     "FixedPoints",
     "GradientBound",
@@ -46,10 +47,13 @@ __all__ = [
     "Pseudospectrum",
     "SlopeBounds",
     "TruncationBias",
+    "TwinGrowth",
     "clip_by_norm",
     "clip_by_value",
     "clip_per_step",
     "clipping_effect",
+    "covariant_from_jacobians",
+    "covariant_vectors",
     "fixed_points",
     "gradient_by_lag",
     "gradient_norms",
@@ -64,17 +68,13 @@ __all__ = [
     "mean_field",
     "non_normality",
     "pascanu_bound",
+    "perturbed_twin",
     "product_from_jacobians",
     "product_singular_values",
     "pseudospectrum",
     "spectral_radius",
     "transient_growth",
     "truncation_bias",
-    "TwinGrowth",
-    "perturbed_twin",
-    "CovariantVectors",
-    "covariant_from_jacobians",
-    "covariant_vectors",
 ]
 
 # Every analysis takes an ensemble, or the run of one, in place of its network or run; a new one needs no registration.

@@ -3,8 +3,8 @@
 Dimensions: S state size, k vectors, n steps that count, m times at which vectors are kept.
 
 Ginelli's method: forwards Q_t R_t = J_t Q_{t-1}, backwards C_{t-1} ~ R_t^{-1} C_t with C upper triangular and columns
-of length one; V_t = Q_t C_t. Of the way forwards only a frame every √n steps is kept, and each piece is run again on the
-way back: memory for 2√n frames, twice the work.
+of length one; V_t = Q_t C_t. Of the way forwards only a frame every √n steps is kept, and each piece is run again on
+the way back: memory for 2√n frames, twice the work.
 """
 
 from collections.abc import Callable, Iterable, Iterator

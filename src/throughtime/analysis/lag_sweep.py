@@ -81,7 +81,8 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
 
 def _back(layers: list[Local], rows: Array, scale: Array | None) -> tuple[Array, dict[str, Array]]:
     """One step back for all rows (M, S), of the times 0 … M/B − 1, and the gradients of that step, rows weighted."""
-    before, above, parts = memory.empty(rows.shape, rows.dtype), None, {}
+    before, above = memory.empty(rows.shape, rows.dtype), None
+    parts: dict[str, Array] = {}
     for layer in reversed(layers):
         before[:, layer.columns], above, found = layer.back(rows[:, layer.columns], above, scale)
         parts |= found

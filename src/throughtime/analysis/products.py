@@ -198,8 +198,8 @@ def _pass(apply: Apply, pieces: int, frame: Array, back: bool) -> tuple[Array, A
 
 
 def _qr(a: Array) -> tuple[Array, Array, Array]:
-    """QR with the larger rows first (small rows keep their accuracy), R with a positive diagonal, and its logarithms."""
-    usable = np.isfinite(a).all(axis=(1, 2))
+    """QR, the larger rows first so that small rows keep their accuracy; R with a positive diagonal; its logarithms."""
+    usable = np.asarray(np.isfinite(a).all(axis=(1, 2)))
     a = np.where(usable[:, None, None], a, 0.0)
     order = np.argsort(-np.abs(a).max(axis=2), axis=1, kind="stable")[:, :, None]
     q, r = np.linalg.qr(np.take_along_axis(a, order, axis=1))
