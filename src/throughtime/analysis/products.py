@@ -198,7 +198,7 @@ def _pass(apply: Apply, pieces: int, frame: Array, back: bool) -> tuple[Array, A
 
 
 def _qr(a: Array) -> tuple[Array, Array, Array]:
-    """QR with the larger rows first (small rows keep their accuracy), R with a positive diagonal, and its logarithms."""
+    """QR with the larger rows first (small rows keep their accuracy), R with a positive diagonal, its logarithms."""
     usable: Array = np.asarray(np.isfinite(a).all(axis=(1, 2)))
     a = np.where(usable[:, None, None], a, 0.0)
     order = np.argsort(-np.abs(a).max(axis=2), axis=1, kind="stable")[:, :, None]
