@@ -69,7 +69,7 @@ def spectra(units, steps, runs):
         calls = [lambda f=ours, k=k: f(k) for k in (short, long)]
         calls += [lambda f=ours, k=k: f(k, "float32") for k in (short, long)]
         calls += [lambda w=weights, s=state, k=few * j: usual(w, s, k, 0) for j in (1, 2)]
-        t = best(calls, runs if n < 500 else 1)
+        t = best(calls, runs)
         times = ((t[1] - t[0]) / (long - short), (t[3] - t[2]) / (long - short), (t[5] - t[4]) / few)
         row = (n, times[0], times[2], times[1], times[2] / times[0], times[2] / times[1])
         for key, value in zip(data, row, strict=True):

@@ -23,8 +23,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CELLS", "GRU", "LSTM", "Ensemble", "Gradients", "LeakyTanh", "Linear", "Network", "Rate", "Relu", "Sigmoid",
-    "Tanh", "Unrolled", "analysis", "cell", "check_cell", "get_num_threads", "init", "kernels", "load", "plots", "scalar",
-    "set_num_threads",
+    "Tanh", "Unrolled", "analysis", "cell", "check_cell", "get_num_threads", "init", "kernels", "load", "plots",
+    "scalar", "set_num_threads",
 ]  # fmt: skip
 
 

@@ -198,8 +198,8 @@ def _pass(apply: Apply, pieces: int, frame: Array, back: bool) -> tuple[Array, A
 
 
 def _qr(a: Array) -> tuple[Array, Array, Array]:
-    """QR, the larger rows first so that small rows keep their accuracy; R with a positive diagonal; its logarithms."""
-    usable = np.asarray(np.isfinite(a).all(axis=(1, 2)))
+    """QR with the larger rows first (small rows keep their accuracy), R with a positive diagonal, its logarithms."""
+    usable: Array = np.asarray(np.isfinite(a).all(axis=(1, 2)))
     a = np.where(usable[:, None, None], a, 0.0)
     order = np.argsort(-np.abs(a).max(axis=2), axis=1, kind="stable")[:, :, None]
     q, r = np.linalg.qr(np.take_along_axis(a, order, axis=1))
@@ -216,8 +216,11 @@ def _qr(a: Array) -> tuple[Array, Array, Array]:
 def graded_singular_values(logs: Array, unit: Array) -> Array:
     """ln of the singular values of diag(e^logs) U, U (K, K) unit upper triangular, descending; −inf where logs is.
 
-    >>> graded_singular_values(np.array([900.0, -900.0]), np.array([[1.0, 0.5], [0.0, 1.0]])).round(6)
-    array([ 900.111572, -900.111572])
+    Where logs span more than a window, entries of U between rows further apart than the margin are left out: they are
+    of the size of the ratio of the two singular values after a pass back and forth.
+
+    >>> graded_singular_values(np.array([30.0, -30.0]), np.array([[1.0, 0.5], [0.0, 1.0]])).round(6)
+    array([ 30.111572, -30.111572])
     """
     if np.isnan(logs).any():
         return np.full(logs.size, np.nan)
