@@ -22,7 +22,7 @@ figures: $(VENV)/.installed
 	$(RUN) analysis/run_all.py $(if $(FULL),--full)
 
 test: $(VENV)/.installed-test
-	$(RUN) -m pytest $(PYTEST_FLAGS)
+	$(RUN) -m pytest -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .

@@ -23,7 +23,7 @@ def axes_(ax: Any) -> Any:
     return pyplot.subplots(layout="constrained")[1] if ax is None else ax
 
 
-def places(values: Any) -> tuple[Any, Any]:
+def places_on_axis(values: Any) -> tuple[Any, Any]:
     """Where the values of an axis stand, and their names if they are no numbers."""
     array = np.asarray(values)
     return (array, None) if array.dtype.kind in "fiu" else (np.arange(len(values)), [str(value) for value in values])

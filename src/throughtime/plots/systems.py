@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .style import COLOURS, MARKERS, axes_, places, style
+from .style import COLOURS, MARKERS, axes_, places_on_axis, style
 
 
 def fixed_points(result: Any, ax: Any = None, *, axes: Any = None) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def ensemble(
     rest = tuple(i for i, axis in enumerate(names) if axis not in over)
     with np.errstate(invalid="ignore"):
         mean, scatter = (values.mean(axis=rest), values.std(axis=rest)) if rest else (values, None)
-    places = [places(result.axes[axis]) for axis in sorted(over, key=names.index)]
+    places = [places_on_axis(result.axes[axis]) for axis in sorted(over, key=names.index)]
     text = str(name) if name != () else "result"
     if len(over) == 1:
         look = {
