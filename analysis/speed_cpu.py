@@ -62,12 +62,15 @@ def pair(cell, dtype, units, batch, steps=None):
 
 
 def alternate(ours, others, runs):
-    """Seconds of `runs` calls of each, in turns, after one that warms up."""
+    """Seconds of `runs` calls of each, in turns.
+
+    A turn begins with a call that is not counted: the other's threads still wait actively for work after its call, and
+    the caches are full of its numbers.
+    """
     times = [], []
-    for call in (ours, others):
-        call()
     for _ in range(runs):
         for call, found in zip((ours, others), times, strict=True):
+            call()
             began = time.perf_counter()
             call()
             found.append(time.perf_counter() - began)

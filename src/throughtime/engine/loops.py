@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from .primitives import call, clear, copy, meet, move
+from .primitives import call, clear, copy, meet, move, wide
 
 # Replaced in every compiled copy; here for readers and for tools.
 BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = LANES = 1
@@ -41,6 +41,7 @@ pack_rows: Any = None
 
 def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, part, meeting):
     """Forward through time: fills states and saved (and sent, where a unit sends something else than h)."""
+    wide()
     forward_block, emit_block = pointwise[0], pointwise[5]
     w_ih, b_ih, w_hh, b_hh = weights
     T, B, I, N, x_at, x_row, s_at, s_row, e_at, e_row, reverse = shape
@@ -112,6 +113,7 @@ def backprop(
     wanted besides carry: the gradients of the weights (copies = 1), of the input, and of every state (to_states = 1:
     with what enters by grad_output, 2: without).
     """
+    wide()
     backward_block, slope_block = pointwise[1], pointwise[3]
     w_hh, w_ih = weights
     start, stop, B, copies, I, N = shape[:6]
@@ -217,6 +219,7 @@ def backprop(
 
 def weight_gradients(dx, dr, x, sent, grads, rows, I, N, x_at, x_row, e_at, e_row, index, threads):
     """One thread's share of dW_ih += dx^T x, dW_hh += dr^T sent and the biases, over a chunk's rows in their order."""
+    wide()
     g_ih, g_hh, gb_ih, gb_hh = grads
     P = (N + BLOCK - 1) // BLOCK
     d = np.empty(rows * WIDTH, x.dtype)

@@ -127,7 +127,10 @@ def copy(_, target, to, source, at, count):
 
 @intrinsic
 def wide(_):
-    """Let LLVM use the whole width of AVX-512 in the function around: left alone it keeps to half. 25-30 % faster."""
+    """Let LLVM use the whole width of AVX-512 in the function around: left alone it keeps to half. 25-30 % faster.
+
+    All functions that pass `work` to each other must agree: a load of a whole vector waits for two stores of halves.
+    """
 
     def codegen(context, builder, sig, args):
         if VECTOR_BYTES == 64:  # llvmlite knows the names of few attributes, so this one goes in as to a plain set

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .primitives import call, clear, copy, meet, move
+from .primitives import call, clear, copy, meet, move, wide
 
 # Replaced in every compiled copy; here for readers and for tools.
 BLOCK = WIDTH = GATES = STATES = KEPT = SIZE = 1
@@ -19,6 +19,7 @@ def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, length
     sends (2, M, N) holds the perturbation of what the units send, at this step and the next, vx (steps, M, I) that of
     the input; out (steps, M, N) receives that of the output, which is the next layer's vx.
     """
+    wide()
     tangent_block, apply_block = pointwise[2], pointwise[4]
     w_ih, w_hh = weights
     start, stop, B, copies, I, N, s_at, s_row, from_input, to_output = shape
@@ -70,6 +71,7 @@ def jacobian(fields, pointwise, w_hh, states, saved, out, lengths, shape, part, 
     Row (i, n) is D_r[i, n] . W_hh[n, :] slope, plus D_s[i, n] in the unit's own columns. w_hh is (G*N, N), not packed:
     every row is read once, along with the row of the result.
     """
+    wide()
     tangent_block, slope_block = pointwise[2], pointwise[3]
     t, B, N, s_at, s_row = shape
     row0, row1, unit0, unit1, _, _, _ = part
