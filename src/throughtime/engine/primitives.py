@@ -14,7 +14,7 @@ from .tile import VECTOR_BYTES
 _is_x86 = llvm.get_process_triple().startswith(("x86_64", "i686"))
 _can_yield = hasattr(ctypes.CDLL(None), "sched_yield")
 _yield_processor = types.ExternalFunction("sched_yield", types.int32())
-SPINS = 4000  # polls, some 20-50 microseconds, before a waiting thread offers its processor to others
+SPINS = 100  # polls, some 5 microseconds, before a waiting thread offers its processor to others: they may share one
 
 
 def _address(context, builder, kind, value, at):
