@@ -39,8 +39,8 @@ def lanes(dtype: np.dtype) -> int:
 
 
 def most_rows(vectors: int) -> int:
-    """The tallest tile whose accumulators leave registers for one row of the panel."""
-    return max(1, (REGISTERS - 8 if REGISTERS == 32 else REGISTERS - 4) // vectors)
+    """The tallest tile whose sums leave registers for one row of the panel and one number of A; 24 sums are enough."""
+    return max(1, min((REGISTERS - 1) // vectors - 1, 24 // vectors))
 
 
 @intrinsic(prefer_literal=True)
