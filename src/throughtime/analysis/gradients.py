@@ -3,6 +3,7 @@
 Dimensions: T steps, B sequences, S state size. Gradients are with respect to the full state (an LSTM's h and c).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ class GradientNorms(Result):
 
 
 def gradient_norms(
-    run: Any, grad_output: Any = None, grad_final_state: Any = None, *, factor: float = float(np.e)
+    run: Any, grad_output: Any = None, grad_final_state: Any = None, *, factor: float = math.e
 ) -> GradientNorms:
     """Natural logarithm of the norm of the gradient with respect to the full state, at every time step.
 
