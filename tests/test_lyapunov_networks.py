@@ -1,5 +1,7 @@
 """Lyapunov spectra of networks: theory, sum rule, batches, cells, and the mistake of leaving out the cell state."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -222,3 +224,24 @@ def test_float32_lstm_is_not_singular():
     assert np.isfinite(single.exponents).all()
     np.testing.assert_allclose(single.exponents[:32], double.exponents[:32], atol=2e-3)
     assert single.sum_rule_residual < 1e-9 * 64
+
+
+def test_a_cell_that_branches():
+    """An `if` is scalar mathematics too: plain arrays cannot take it, so the local derivative goes unit by unit."""
+
+    @tt.cell()
+    class Kink(NamedTuple):
+        def forward(cell, x, r, s):
+            u = x[0] + r[0]
+            return (u if u > 0.0 else 0.5 * u,), (u,)
+
+        def backward(cell, ds, s, s_next, saved):
+            d = (ds[0] if saved[0] > 0.0 else 0.5 * ds[0],)
+            return d, d, (0.0,)
+
+    net = tt.Network(Kink(), 2, 6, seed=0)
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    wide = tt.analysis.lyapunov_spectrum(net, x, seed=0)
+    narrow = tt.analysis.lyapunov_spectrum(net, x, k=1, seed=0)
+    assert wide.sum_rule_residual < 1e-10 * 6
+    np.testing.assert_allclose(wide.exponents[0], narrow.exponents[0], atol=1e-2)

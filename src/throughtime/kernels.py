@@ -67,7 +67,7 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
     weights = tuple(p.copy() for p in network.layer(layer, reverse))
     inputs, units = weights[0].shape[1], weights[1].shape[1]
     pointwise = compiled.pointwise(*FORWARD, *BACKWARD)
-    fields = np.array([*network.cell, 0.0], network.dtype)
+    fields = cpu.fields(network.cell, network.dtype)
     forward, backward = cpu.pack_forward(compiled, weights), cpu.pack_backward(compiled, weights)
     return LayerKernels(*_functions(compiled.shape), (fields, pointwise, forward, backward, (inputs, units)))
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.base import spec
-from ..engine import memory
+from ..cells.base import on_arrays, spec
+from ..engine import cpu, memory
 from .arrays import Array
 
 Terms = list[tuple[int, int, Array | float]]  # (from state, to gate or state, factor (T·B, N)), those that are not zero
@@ -39,12 +39,12 @@ class Local:
         with np.errstate(all="ignore"):  # padding saved nothing: whatever its memory holds
             for i in range(self.parts):
                 ds = tuple(one if i == j else zero for j in range(self.parts))
-                found = _on_arrays(lambda *given: layer.cell.backward(*given), (ds, s, s_next, saved))
+                found = on_arrays(layer.cell.backward, (ds, s, s_next, saved))
                 for terms, factors in zip((self.to_x, self.to_r, self.to_s), found, strict=True):
                     living = enumerate(_living(factor, alive) for factor in factors)
                     terms += [(i, j, factor) for j, factor in living if factor is not None]
             self.shared = record.shared
-            self.slope, self.slope_next = (_slopes(layer.cell, record, side) for side in (s, s_next))
+            self.slope, self.slope_next = (cpu.sent_slopes(layer, side) for side in (s, s_next))
         sent = layer.sent[:-1].reshape(T * B, self.units)
         x = (run.input if self.first else run._layers[k - 1][0].sent[1:]).reshape(T * B, -1)
         kinds = {"weight_ih": ("x", x), "weight_hh": ("r", sent), "bias_ih": ("x", None), "bias_hh": ("r", None)}
@@ -108,24 +108,3 @@ def _living(factor: Any, alive: Array) -> Array | float | None:
         return float(factor) or None
     found = factor if alive.all() else np.where(alive[:, None], factor, factor.dtype.type(0))
     return found if found.any() else None
-
-
-def _slopes(cell: Any, record: Any, states: tuple[Array, ...]) -> tuple:
-    """de/ds for each part of the state; of a unit that sends h: 1, 0, …"""
-    if not record.emits:
-        return (1.0,) + (0.0,) * (record.states - 1)
-    return _on_arrays(lambda s: (cell.emit_slope(s),), (states,))[0]
-
-
-def _on_arrays(function: Any, groups: tuple[tuple[Array, ...], ...]) -> tuple:
-    """A cell's function on tuples of arrays; unit by unit, which is slow, if it branches as arrays cannot."""
-    try:
-        return function(*groups)
-    except (TypeError, ValueError):
-        shape, dtype = groups[0][0].shape, groups[0][0].dtype
-        places = np.ndindex(shape)
-        each = [function(*(tuple(array[place] for array in group) for group in groups)) for place in places]
-        return tuple(
-            tuple(np.array([value[k][j] for value in each], dtype).reshape(shape) for j in range(len(part)))
-            for k, part in enumerate(each[0])
-        )

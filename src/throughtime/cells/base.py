@@ -102,6 +102,20 @@ def registered() -> dict[str, type]:
     return {name: record.cls for name, record in _registered.items()}
 
 
+def on_arrays(function: Any, groups: tuple[tuple[np.ndarray, ...], ...]) -> tuple:
+    """A cell's function on tuples of arrays; unit by unit, which is slow, if it branches as arrays cannot."""
+    try:
+        return function(*groups)
+    except (TypeError, ValueError):
+        shape, dtype = groups[0][0].shape, groups[0][0].dtype
+        places = np.ndindex(shape)
+        each = [function(*(tuple(array[place] for array in group) for group in groups)) for place in places]
+        return tuple(
+            tuple(np.array([value[k][j] for value in each], dtype).reshape(shape) for j in range(len(part)))
+            for k, part in enumerate(each[0])
+        )
+
+
 def _same(self: Any, other: Any) -> bool:
     return type(self) is type(other) and tuple(self) == tuple(other)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cells.base import on_arrays
 from . import memory, threads
 from .build import BACKWARD, FORWARD, TANGENT, Kernels, kernels
 from .matmul import packers
@@ -46,7 +47,7 @@ class Layer:
     @property
     def fields(self) -> Array:
         """The cell's hyper-parameters in the precision of the computation."""
-        return np.array([*self.cell, 0.0], self.states.dtype)  # never empty
+        return fields(self.cell, self.states.dtype)
 
     @property
     def inputs(self) -> int:
@@ -77,6 +78,11 @@ class Layer:
         size = self.states.shape[2]
         sent = (0, self.units) if self.kernels.record.emits else (self.offset, size)
         return (self.x_at, self.x_row, self.offset, size, *sent)
+
+
+def fields(cell: Any, dtype: Any) -> Array:
+    """A cell's hyper-parameters as the compiled functions take them."""
+    return np.array([*cell, 0.0], dtype)  # never empty
 
 
 def _flat(layer: Layer) -> tuple[Array, Array]:
@@ -301,11 +307,16 @@ def jacobian(layer: Layer, t: int) -> Array:
 
 def slopes(layer: Layer, t: int) -> tuple:
     """de/ds of every unit at time t: S arrays (B, N), or numbers where the unit sends h."""
-    units, record = layer.units, layer.kernels.record
+    units, own = layer.units, layer.states[t, :, layer.offset :]
+    return sent_slopes(layer, tuple(own[:, k * units : (k + 1) * units] for k in range(layer.kernels.record.states)))
+
+
+def sent_slopes(layer: Layer, states: tuple[Array, ...]) -> tuple:
+    """de/ds for given states of the units; 1, 0, ... where the unit sends h."""
+    record = layer.kernels.record
     if not record.emits:
         return (1.0,) + (0.0,) * (record.states - 1)
-    own = layer.states[t, :, layer.offset :]
-    return layer.cell.emit_slope(tuple(own[:, k * units : (k + 1) * units] for k in range(record.states)))
+    return on_arrays(lambda s: (layer.cell.emit_slope(s),), (states,))[0]
 
 
 def sent_tangent(layer: Layer, v: Array, t: int, copies: int) -> Array:
@@ -333,11 +344,11 @@ def derivative(layer: Layer, start: int, stop: int) -> tuple[Array, Array, Array
     d_r, d_s = np.empty((S, G, *shape), dtype), np.empty((S, S, *shape), dtype)
     for i in range(S):
         one_hot = tuple(np.full(shape, float(i == j), dtype) for j in range(S))
-        _, dr, ds = layer.cell.backward(one_hot, before, after, saved)
+        _, dr, ds = on_arrays(layer.cell.backward, (one_hot, before, after, saved))
         for target, values in ((d_r[i], dr), (d_s[i], ds)):
             for j, value in enumerate(values):
                 target[j] = value
     slope = np.zeros((S, *shape), dtype)
-    for j, value in enumerate(layer.cell.emit_slope(before) if record.emits else (1.0,)):
+    for j, value in enumerate(sent_slopes(layer, before)):
         slope[j] = value
     return d_r, d_s, slope
