@@ -1,0 +1,112 @@
+"""Numba's CUDA package: the only module that imports it, so that its coming change of name is one file.
+
+The package numba-cuda stands behind `numba.cuda`; with NUMBA_ENABLE_CUDASIM=1 its simulator does, in which kernels are
+plain Python and no type is ever inferred.
+"""
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import config, cuda, njit
+
+from ...jit import in_precision
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a sequence that fits one block is given one block on purpose
+
+
+# ------------------------------------------------------------------------------------------------------- code
+
+
+def primitive(python: Callable) -> Callable:
+    """Decorator of a typing function that emits LLVM's language; in the simulator `python` stands in for it."""
+
+    def decorate(typing: Callable) -> Any:
+        if SIMULATED:
+            return python
+        from numba.cuda.extending import intrinsic
+
+        return intrinsic(typing)
+
+    return decorate
+
+
+def kernel(function: Callable, name: str, threads: int, **names: Any) -> Any:
+    """A copy of a kernel that sees `names` as globals, for blocks of at most `threads` threads.
+
+    Compiled at its first launch in each process. It is not cached on disk: Numba refuses to keep a kernel that meets
+    across blocks, because a library is linked to it.
+    """
+    copy = _copy(function, name, names)
+    return cuda.jit(copy) if SIMULATED else cuda.jit(launch_bounds=(threads, 1))(copy)
+
+
+def part(function: Callable, name: str, **names: Any) -> Any:
+    """A part of a kernel, a copy that sees `names` as globals; inlined, so that its arrays stay in registers."""
+    copy = _copy(function, name, names)
+    return cuda.jit(device=True)(copy) if SIMULATED else cuda.jit(device=True, forceinline=True)(copy)
+
+
+def cell_function(function: Callable, real: type) -> Callable:
+    """A cell's function for use in kernels. Not inlined by Numba, which numba-cuda does not survive; LLVM does it."""
+    return function if SIMULATED else njit(in_precision(function, real))
+
+
+def _copy(function: Callable, name: str, names: dict[str, Any]) -> Any:
+    copy = types.FunctionType(function.__code__, {**function.__globals__, **names}, function.__name__)
+    copy.__qualname__, copy.__module__ = f"{function.__name__}-{name}", function.__module__
+    return copy
+
+
+def _meet_in_block() -> None:
+    cuda.syncthreads()
+
+
+def _meet_in_grid() -> None:
+    cuda.cg.this_grid().sync()
+
+
+meet_in_block: Any = cuda.jit(device=True)(_meet_in_block)  # all threads of the block
+meet_in_grid: Any = cuda.jit(device=True)(_meet_in_grid)  # of all blocks, which must then fit on the device together
+
+
+# --------------------------------------------------------------------------------------------- arrays and launches
+
+
+def empty(shape: Any, dtype: Any) -> Any:
+    """A C-contiguous array on the device, not filled."""
+    return cuda.device_array(shape, dtype)
+
+
+def to_device(array: np.ndarray) -> Any:
+    """A copy of a NumPy array on the device."""
+    return cuda.to_device(np.ascontiguousarray(array))
+
+
+def to_host(array: Any) -> np.ndarray:
+    """A copy of a device array in NumPy."""
+    return np.asarray(array.copy_to_host())
+
+
+def launch(kernel: Any, grid: tuple[int, int, int], threads: int, arguments: tuple) -> None:
+    """Start a kernel; every launch of the engine goes through here."""
+    kernel[grid, threads](*arguments)
+
+
+def blocks_at_once(kernel: Any, threads: int, arguments: tuple) -> int:
+    """The most blocks of a kernel that the device holds at the same time, which those that meet must not exceed."""
+    if SIMULATED:
+        return SIMULATED_BLOCKS
+    kernel.compile(tuple(map(_numba_type, arguments)))
+    return int(kernel.overloads[tuple(map(_numba_type, arguments))].max_cooperative_grid_blocks(threads))
+
+
+SIMULATED_BLOCKS = 6
+
+
+def _numba_type(value: Any) -> Any:
+    from numba import typeof
+
+    return getattr(value, "_numba_type_", None) or typeof(value)
