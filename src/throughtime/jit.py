@@ -144,7 +144,13 @@ def in_precision(function: Callable, real: type) -> Callable:
     if real is np.float64:
         return function
     name, code = function.__name__, function.__code__
-    code = code.replace(co_consts=tuple(real(value) if type(value) is float else value for value in code.co_consts))
+    code = code.replace(co_consts=tuple(_typed(value, real) for value in code.co_consts))
     copy = types.FunctionType(code, function.__globals__, name, function.__defaults__, function.__closure__)
     copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
     return copy
+
+
+def _typed(constant: Any, real: type) -> Any:
+    if type(constant) is tuple:
+        return tuple(_typed(value, real) for value in constant)
+    return real(constant) if type(constant) is float else constant

@@ -1,6 +1,5 @@
-"""From a cell, a size and a plan (rules.py) to compiled kernels; and packed weights."""
+"""From a cell, a size and a plan (rules.py) to a compiled kernel of loops.py, made at first use in a process."""
 
-import types
 from functools import cache
 from typing import Any
 
@@ -8,6 +7,50 @@ import numpy as np
 
 from ...cells.base import spec
 from . import device, loops
-from .rules import Plan
+from .rules import Plan, chunk, wide
 
-REALS = {np.dtype(np.float32): np.float32, np.dtype(np.float64): np.float64}
+
+@cache
+def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan) -> Any:
+    """`unroll`, `backprop` or `tangent` of a cell class for N units."""
+    functions, sizes = cell_functions(cls, dtype), constants(cls, dtype, name, units, plan)
+    label = f"{spec(cls).name}-{dtype.name}-{units}"
+    names: dict[str, Any] = functions | sizes
+    names["product"] = device.part(loops.rows_times_weights, label, **sizes)
+    names["sent_tangent"] = device.part(loops.sent_tangent, label, **functions, **sizes)
+    names["meet"] = device.meet_in_block if plan.alone else device.meet_in_grid
+    function = getattr(loops, name)
+    used = set(function.__code__.co_names)
+    return device.kernel(function, label, plan.threads, **{key: names[key] for key in used & set(names)})
+
+
+@cache
+def cell_functions(cls: Any, dtype: np.dtype) -> dict[str, Any]:
+    """The cell's functions for kernels, and what stands in where it sends h."""
+    record, real = spec(cls), dtype.type
+    slopes = (1.0,) + (0.0,) * (record.states - 1)
+    found = {"forward": cls.forward, "backward": cls.backward}
+    found["emit"] = cls.emit if record.emits else lambda cell, s: s[0]
+    found["emit_slope"] = cls.emit_slope if record.emits else lambda cell, s: slopes
+    return {name: device.cell_function(function, real) for name, function in found.items()}
+
+
+def constants(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan) -> dict[str, Any]:
+    """The upper-case names of loops.py."""
+    record = spec(cls)
+    gates, columns = shape(cls, name, units)
+    width, held = wide(columns, plan.lanes, dtype.itemsize), chunk(plan, columns, dtype.itemsize)
+    vec, out = 16 // dtype.itemsize, plan.units * gates
+    depth = width // plan.lanes if plan.resident else vec
+    cell = {"GATES": record.gates, "STATES": record.states, "SAVED": record.saved}
+    cell |= {"EMITS": record.emits, "SHARED": record.shared, "ALONE": plan.alone, "RESIDENT": plan.resident}
+    cut = {"LANES": plan.lanes, "GROUPS": plan.groups, "UNITS": plan.units, "ROWS": plan.rows, "OUT": out}
+    cut |= {"WIDE": width, "CHUNK": held, "DEPTH": depth, "VEC": vec, "THREADS": plan.threads}
+    cut |= {"WEIGHTS": out * depth, "SUMS": plan.rows * out, "SHARED_SIZE": (1 + plan.alone) * plan.rows * held}
+    return cell | cut
+
+
+def shape(cls: Any, name: str, units: int) -> tuple[int, int]:
+    """(sums of a unit, columns) of the product in each step of a kernel."""
+    gates = spec(cls).gates
+    return (1, gates * units) if name == "backprop" else (gates, units)

@@ -90,6 +90,21 @@ def to_host(array: Any) -> np.ndarray:
     return np.asarray(array.copy_to_host())
 
 
+def rows(array: Any) -> tuple[Any, int]:
+    """A flat array that begins at the first number of `array` (T, B, n), and the numbers from row to row.
+
+    For a C-contiguous array, or a view that leaves out columns of one.
+    """
+    count, row = array.dtype.itemsize, array.strides[1] // array.dtype.itemsize
+    size = (int(np.prod(array.shape[:2])) - 1) * row + array.shape[2] if array.size else 0
+    if SIMULATED:
+        flat = np.lib.stride_tricks.as_strided(array._ary, (size,), (count,))
+        return type(array)(flat), row
+    from numba.cuda.cudadrv.devicearray import DeviceNDArray
+
+    return DeviceNDArray((size,), (count,), array.dtype, stream=array.stream, gpu_data=array.gpu_data), row
+
+
 def launch(kernel: Any, grid: tuple[int, int, int], threads: int, arguments: tuple) -> None:
     """Start a kernel; every launch of the engine goes through here."""
     kernel[grid, threads](*arguments)

@@ -126,17 +126,15 @@ def unroll(cell, xs, weights, bias, states, sent, saved, lengths, shape):
         meet()
 
 
-def backprop(
-    cell, weights, states, saved, grad_output, grad_states, carry, dx, dr, lengths, shape
-):  # fmt: skip
+def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, dr, lengths, shape):
     """Backward through time from `stop` to `start`; carry is the gradient of the last states, then of the first.
 
     Rows m of carry, dx, dr, grad_output and grad_states belong to sequence m // copies. dx and dr (steps, M, G*N) are
     kept for the gradients of the weights and the input; only two steps of dr are, where `kept` is 0. to_states as on
     the CPU: 1 with what enters by grad_output, 2 without.
     """
-    start, stop, B, copies, per, N, s_at, s_row, g_at, g_row, o_at, o_row, reverse, first = shape[:14]
-    from_output, to_states, kept = shape[14:]
+    start, stop, B, copies, per, N, s_at, s_row, g_at, g_row, o_at, o_row = shape[:12]
+    reverse, from_output, to_states, kept, first = shape[12:]
     lane, group = cuda.threadIdx.x % LANES, cuda.blockIdx.x * GROUPS + cuda.threadIdx.x // LANES
     M, each = B * copies, per * copies
     parts = (each + ROWS - 1) // ROWS
@@ -210,7 +208,7 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, shape):
     vx (steps, M, G*N) is what the input's perturbation brings to the gates. sends (2, M, N) holds the perturbation of
     what the units send, out (steps, M, N) receives that of the output.
     """
-    start, stop, B, copies, per, N, s_at, s_row, first, from_input, to_output = shape
+    start, stop, B, copies, per, N, s_at, s_row, from_input, to_output, first = shape
     lane, group = cuda.threadIdx.x % LANES, cuda.blockIdx.x * GROUPS + cuda.threadIdx.x // LANES
     M, each = B * copies, per * copies
     parts = (each + ROWS - 1) // ROWS
