@@ -1,0 +1,166 @@
+"""A deterministic scheduler for kernels under Numba's CUDA simulator.
+
+Numba's own simulator runs block after block and knows neither warps nor a grid that meets: two blocks that share a
+result get wrong numbers, silently. Here all blocks live at once and every CUDA thread is a greenlet. A thread runs
+until it meets others; then another is chosen, so that the same seed gives the same run:
+
+    SEED = None    warps take turns in order
+    SEED = 3       warps in random order, with a favourite that runs ahead of the others as far as it can
+
+Threads that can never go on raise `Stuck`: a barrier that only part of a block reaches, or two barriers that wait for
+each other. So does a barrier whose threads come from different places of the kernel, which CUDA leaves undefined.
+simulator.py puts it to use, watched.py watches what the threads read and write between the barriers.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+
+import greenlet
+import numpy as np
+from numba.cuda.simulator.kernelapi import Dim3
+
+SEED: int | None = None
+BLOCKS_AT_ONCE = 16  # the most blocks of a grid that meets
+
+
+class Stuck(RuntimeError):
+    """The threads that are left wait for something that cannot happen."""
+
+
+class Group:
+    """Threads that meet: a warp (or the lanes of a mask), a block, the grid."""
+
+    def __init__(self, name):
+        self.name, self.members, self.waiting, self.epoch = name, [], [], 0
+
+
+class Warp(Group):
+    def __init__(self):
+        super().__init__("its warp")
+        self.masked = {}
+
+    def lanes(self, mask):
+        """The lanes of a mask; those beyond the end of the block do not exist and are not waited for."""
+        if mask not in self.masked:
+            chosen = [thread for thread in self.members if mask >> thread.lane & 1]
+            group = self if len(chosen) == len(self.members) else Group(f"lanes {mask:#x} of its warp")
+            group.members = chosen
+            self.masked[mask] = group
+        return self.masked[mask]
+
+
+class Thread(greenlet.greenlet):
+    def __init__(self, launch, body, block_index, thread_index, block, warp, number):
+        super().__init__(body)
+        self.launch, self.block, self.warp, self.number, self.lane = launch, block, warp, number, number % 32
+        self.blockIdx, self.threadIdx = Dim3(*block_index), Dim3(*thread_index)
+        self.at = self.awaits = None  # the place in the kernel and the group
+        self.sent = [None, None]  # values for other lanes: in turns, so that one meeting per exchange is enough
+        self.exchanges = 0
+        block.members.append(self)
+        warp.members.append(self)
+        launch.grid.members.append(self)
+
+    def meet(self, group, orders=True):
+        """Go on when all threads of the group have come to the same place; `orders` what they read and write."""
+        self.at, self.awaits = _place(), group
+        if self not in group.members:
+            raise Stuck(f"{self} is not among {group.name}")
+        group.waiting.append(self)
+        if len(group.waiting) == len(group.members):
+            _same_place(group.waiting)
+            group.epoch += orders
+            for thread in group.waiting:
+                thread.awaits = None
+                self.launch.ready.setdefault(thread.warp, []).append(thread)
+            group.waiting = []
+        self.parent.switch()
+
+    def let_others_go(self):
+        self.launch.ready.setdefault(self.warp, []).append(self)
+        self.parent.switch()
+
+    def __str__(self):
+        return f"thread {self.number} of block ({self.blockIdx.x}, {self.blockIdx.y}, {self.blockIdx.z})"
+
+
+def _place():
+    """Where the running thread is in its kernel: the whole chain of calls, innermost first."""
+    frame, chain = sys._getframe(2), []
+    while frame is not None:
+        if frame.f_code.co_filename != __file__:
+            chain.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return tuple(chain)
+
+
+def _line(place):
+    code, last = place[0]
+    line = list(code.co_positions())[last // 2][0]
+    return f"{code.co_filename.rsplit('/', 1)[-1]}:{line}"
+
+
+def _same_place(threads):
+    first = threads[0]
+    for other in threads:
+        if other.at != first.at:
+            raise Stuck(f"one barrier, two places: {first} at {_line(first.at)}, {other} at {_line(other.at)}")
+
+
+class Launch:
+    """One kernel on its grid, from start to end."""
+
+    def __init__(self, function, grid, block, arguments):
+        self.grid, self.ready, self.accesses = Group("the grid"), {}, {}
+        self.random = None if SEED is None else random.Random(SEED)
+
+        def body():
+            with np.errstate(all="ignore"):  # as on the device, where NaN and infinity raise nothing
+                function(*arguments)
+
+        for block_index in np.ndindex(*grid):
+            members, warps = Group("its block"), []
+            members.shared = {}
+            order = sorted(np.ndindex(*block), key=lambda p: p[::-1])  # x runs fastest
+            for number, thread_index in enumerate(order):
+                if number % 32 == 0:
+                    warps.append(Warp())
+                thread = Thread(self, body, block_index, thread_index, members, warps[-1], number)
+                self.ready.setdefault(thread.warp, []).append(thread)
+
+    def run(self):
+        favourite = None
+        try:
+            while self.ready:
+                warp = next(iter(self.ready))
+                if self.random:
+                    if self.random.random() < 0.05 or favourite is None:
+                        favourite = self.random.choice(self.grid.members).warp
+                    ahead = favourite in self.ready and self.random.random() < 0.8
+                    warp = favourite if ahead else self.random.choice(list(self.ready))
+                threads = self.ready.pop(warp)
+                if self.random:
+                    self.random.shuffle(threads)
+                for thread in threads:
+                    try:
+                        thread.switch()
+                    except Exception as error:
+                        error.add_note(f"in {thread}")
+                        raise
+            if any(not thread.dead for thread in self.grid.members):
+                raise Stuck(self.who_waits())
+        finally:
+            for thread in self.grid.members:  # what is left of a run that failed
+                thread.throw()
+
+    def who_waits(self):
+        """One line for all threads of a block in the same situation."""
+        found = {}
+        for thread in self.grid.members:
+            index = (thread.blockIdx.x, thread.blockIdx.y, thread.blockIdx.z)
+            what = "have returned" if thread.dead else f"wait for {thread.awaits.name} at {_line(thread.at)}"
+            found.setdefault((index, what), []).append(str(thread.number))
+        lines = [f"block {index}: threads {', '.join(who)} {what}" for (index, what), who in found.items()]
+        return "no thread can go on\n" + "\n".join(lines)

@@ -1,0 +1,100 @@
+"""Arrays as kernels see them under the scheduler: checked indices, poison, and a watch for races.
+
+Two threads that touch the same number, one of them writing, must meet in between: in the grid, in their block, or, in
+one warp, by syncwarp. That is checked at every access and does not depend on the schedule that happens to run.
+"""
+
+from __future__ import annotations
+
+import greenlet
+import numpy as np
+
+
+class Race(RuntimeError):
+    """Two threads touch a number without having met in between, and one of them writes it."""
+
+
+class Local:
+    """A thread's own array: full of NaN at first, and no index wraps around at negative numbers."""
+
+    def __init__(self, array, name):
+        self.array, self.name = array, name
+        poison(array)
+
+    def place(self, index):
+        """Checked indices: a negative one, which NumPy would take from the end, is a foreign address on the device."""
+        index = index if isinstance(index, tuple) else (index,)
+        for i, n in zip(index, self.array.shape, strict=True):
+            if not 0 <= i < n:
+                raise IndexError(f"index {i} of {self.name} of {n} numbers")
+        return index
+
+    def __getitem__(self, index):
+        return self.array[self.place(index)]
+
+    def __setitem__(self, index, value):
+        self.array[self.place(index)] = value
+
+    shape = property(lambda self: self.array.shape)
+    size = property(lambda self: self.array.size)
+    dtype = property(lambda self: self.array.dtype)
+    itemsize = property(lambda self: self.array.itemsize)
+
+    def __len__(self):
+        return len(self.array)
+
+
+def poison(array):
+    """Fill with what no result can hide: NaN, or the lowest whole number."""
+    array.fill(np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).min)
+
+
+class Tracked(Local):
+    """An array that threads share. Known by address, so that two names for the same memory are seen as one."""
+
+    def __init__(self, array, name, written_first=False):
+        self.array, self.name, self.written_first = array, name, written_first
+        self.base = array.__array_interface__["data"][0]
+
+    def address(self, index):
+        return self.base + sum(i * step for i, step in zip(index, self.array.strides, strict=True))
+
+    def __getitem__(self, index):
+        index, thread = self.place(index), greenlet.getcurrent()
+        at, accesses = self.address(index), thread.launch.accesses
+        if at not in accesses:
+            accesses[at] = [None, {}]
+        wrote, readers = accesses[at]
+        if wrote is None and self.written_first:
+            raise Race(f"{thread} reads number {index} of a {self.name} that nobody has written")
+        if wrote is not None:
+            self.check(wrote, thread, index, "reads what", "has written")
+        readers[thread] = stamp(thread)
+        return self.array[index]
+
+    def __setitem__(self, index, value):
+        index, thread = self.place(index), greenlet.getcurrent()
+        at, accesses = self.address(index), thread.launch.accesses
+        if at in accesses:
+            wrote, readers = accesses[at]
+            if wrote is not None:
+                self.check(wrote, thread, index, "writes what", "has written")
+            for read in readers.values():
+                self.check(read, thread, index, "writes what", "has read")
+        accesses[at] = [stamp(thread), {}]
+        self.array[index] = value
+
+    def check(self, earlier, thread, index, now, before):
+        other, warp, block, grid = earlier
+        ordered = (
+            other is thread
+            or grid < thread.launch.grid.epoch
+            or (other.block is thread.block and block < thread.block.epoch)
+            or (other.warp is thread.warp and warp < thread.warp.epoch)
+        )
+        if not ordered:
+            raise Race(f"{thread} {now} {other} {before}, and they have not met: number {index} of a {self.name}")
+
+
+def stamp(thread):
+    return thread, thread.warp.epoch, thread.block.epoch, thread.launch.grid.epoch
