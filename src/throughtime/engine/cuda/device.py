@@ -6,6 +6,7 @@ plain Python and no type is ever inferred.
 
 import types
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -108,6 +109,21 @@ def rows(array: Any) -> tuple[Any, int]:
 def launch(kernel: Any, grid: tuple[int, int, int], threads: int, arguments: tuple) -> None:
     """Start a kernel; every launch of the engine goes through here."""
     kernel[grid, threads](*arguments)
+
+
+@cache
+def plain(function: Callable) -> Any:
+    """A kernel without constants of its own, for blocks of EACH threads."""
+    return kernel(function, "plain", EACH)
+
+
+EACH = 256
+
+
+def for_each(function: Callable, count: int, arguments: tuple) -> None:
+    """Launch such a kernel with a thread for each of `count` numbers, and with those that fill up the last block."""
+    if count:
+        launch(plain(function), (-(-count // EACH), 1, 1), EACH, arguments)
 
 
 def blocks_at_once(kernel: Any, threads: int, arguments: tuple) -> int:

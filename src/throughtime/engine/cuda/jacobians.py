@@ -1,0 +1,99 @@
+"""The Jacobians of single steps, many in one launch."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ...cells.base import spec
+from . import build, device
+from .device import cuda
+from .registers import one_hot, read, write
+
+# Replaced in every compiled copy; here for readers and for tools.
+GATES = STATES = SAVED = TILE = D_R = D_S = THREADS = 1
+EMITS = False
+backward: Any = None
+emit_slope: Any = None
+
+
+def jacobian(cell, w_hh, states, saved, out, lengths, shape):
+    """out (steps, B, S*N, S*N): ds_t/ds_{t-1} for t = start+1, start+2, ...; TILE units of one of them in a block.
+
+    Row (i, n) is D_r[i, n] . W_hh[n, :] slope, plus D_s[i, n] in the unit's own columns, D_r and D_s from the cell's
+    `backward` with unit cotangents. The threads take neighbouring columns.
+    """
+    start, B, per, N, s_at, s_row = shape
+    d_r, d_s = cuda.shared.array(D_R, out.dtype), cuda.shared.array(D_S, out.dtype)
+    sums = cuda.local.array(STATES, out.dtype)
+    tiles, size = (N + TILE - 1) // TILE, STATES * N
+    unit0, matrix = cuda.blockIdx.x % tiles * TILE, cuda.blockIdx.x // tiles
+    b, t = matrix % B, start + matrix // B
+    count, net, alive = min(TILE, N - unit0), b // per, t < lengths[b]
+    n = cuda.threadIdx.x
+    if n < count and alive:
+        unit = unit0 + n
+        s = read(states, s_at + (t * B + b) * s_row + unit, N, STATES)
+        s_next = read(states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES)
+        keep = read(saved, (t * B + b) * SAVED * N + unit, N, SAVED)
+        for i in range(STATES):
+            _, r, own = backward(cell, one_hot(out, i, STATES), s, s_next, keep)
+            write(d_r, (n * STATES + i) * GATES, 1, r)
+            write(d_s, (n * STATES + i) * STATES, 1, own)
+    cuda.syncthreads()
+    for m in range(cuda.threadIdx.x, N, THREADS):
+        slope = read(states, s_at + (t * B + b) * s_row + m, N, STATES)
+        if EMITS:
+            slope = emit_slope(cell, slope)
+        for n in range(count):
+            unit = unit0 + n
+            for i in range(STATES):
+                sums[i] = 0
+            if alive:
+                for g in range(GATES):
+                    weight = w_hh[((net * GATES + g) * N + unit) * N + m]
+                    for i in range(STATES):
+                        sums[i] += d_r[(n * STATES + i) * GATES + g] * weight
+            for i in range(STATES):
+                row = (matrix * size + i * N + unit) * size + m
+                for j in range(STATES):
+                    value = out.dtype.type(0)
+                    if EMITS:
+                        value = sums[i] * slope[j]
+                    elif j == 0:
+                        value = sums[i]
+                    if unit == m and alive:
+                        value += d_s[(n * STATES + i) * STATES + j]
+                    if unit == m and not alive and i == j:
+                        value = out.dtype.type(1)
+                    out[row + j * N] = value
+
+
+COLUMNS = 128  # threads of a block
+UNITS = 16  # of a block: as many rows of a state's matrix share the slopes that a thread read
+
+
+@cache
+def kernel(cls: Any, dtype: np.dtype) -> Any:
+    """The kernel of a cell class."""
+    record = spec(cls)
+    names = build.cell_functions(cls, dtype)
+    sizes: dict[str, Any] = {"GATES": record.gates, "STATES": record.states, "SAVED": record.saved}
+    sizes |= {"EMITS": record.emits, "TILE": UNITS, "THREADS": COLUMNS}
+    sizes |= {"D_R": UNITS * record.states * record.gates, "D_S": UNITS * record.states**2}
+    used = {"backward": names["backward"], "emit_slope": names["emit_slope"]}
+    return device.kernel(jacobian, f"{record.name}-{dtype.name}", COLUMNS, **used, **sizes)
+
+
+def jacobians(layer: Any, start: int, stop: int) -> Any:
+    """ds_t/ds_{t-1} of the layer by itself for t = start+1 ... stop, (stop-start, B, S*N, S*N); forward in time."""
+    units, dtype = layer.units, layer.states.dtype
+    size = layer.record.states * units
+    out = device.empty((stop - start, layer.batch, size, size), dtype)
+    if out.size:
+        shape = (start, layer.batch, layer.per, units, layer.offset, layer.size)
+        w_hh, states = layer.parameters[1].reshape(-1), layer.states.reshape(-1)
+        arguments = (layer.fields, w_hh, states, layer.saved, out.reshape(-1), layer.lengths, shape)
+        blocks = (stop - start) * layer.batch * -(-units // UNITS)
+        device.launch(kernel(type(layer.cell), dtype), (blocks, 1, 1), COLUMNS, arguments)
+    return out

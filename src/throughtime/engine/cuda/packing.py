@@ -1,0 +1,100 @@
+"""Weights in the order in which the sequence kernels read them, and small work on whole arrays."""
+
+from typing import Any
+
+from . import device
+from .device import EACH, cuda
+from .rules import Plan, wide
+
+TILE = 32
+
+
+def pack_rows(w, out, shape):
+    """out[k, (block*UNITS + u) by gates, c] = w[k, g*N + unit, c] for c < N, else 0."""
+    gates, N, units, rows, width = shape
+    place = cuda.grid(1)
+    if place < out.size:
+        c, row, net = place % width, place // width % rows, place // width // rows
+        unit, gate = row // (gates * units) * units + row % units, row // units % gates
+        inside = c < N and unit < N
+        out[place] = w[((net * gates + gate) * N + unit) * N + c] if inside else w.dtype.type(0)
+
+
+def pack_columns(w, out, shape):
+    """out[k, unit, c] = w[k, c, unit] for c < G*N, else 0: a tile at a time, so that rows are read and written whole."""
+    columns, N, rows, width = shape
+    tile = cuda.shared.array((32, 33), w.dtype)  # the 33rd number puts a column into different banks
+    across, down = (width + TILE - 1) // TILE, (rows + TILE - 1) // TILE
+    block = cuda.blockIdx.x
+    c0, unit0, net = block % across * TILE, block // across % down * TILE, block // across // down
+    lane, first = cuda.threadIdx.x % TILE, cuda.threadIdx.x // TILE
+    for k in range(first, TILE, EACH // TILE):
+        c, unit = c0 + k, unit0 + lane
+        tile[k, lane] = w[(net * columns + c) * N + unit] if c < columns and unit < N else w.dtype.type(0)
+    cuda.syncthreads()
+    for k in range(first, TILE, EACH // TILE):
+        unit, c = unit0 + k, c0 + lane
+        if unit < rows and c < width:
+            out[(net * rows + unit) * width + c] = tile[lane, k]
+
+
+def add_arrays(a, b, out):
+    """out = a + b."""
+    place = cuda.grid(1)
+    if place < out.size:
+        out[place] = a[place] + b[place]
+
+
+def clear_padding(x, lengths, columns, batch):
+    """x[t, b] = 0 from t = lengths[b] on."""
+    place = cuda.grid(1)
+    if place < x.size and place // columns // batch >= lengths[place // columns % batch]:
+        x[place] = 0
+
+
+def move_columns(source, target, shape):
+    """target[r, t_at + c] = source[r, s_at + c] for c < count."""
+    rows, count, s_at, s_row, t_at, t_row = shape
+    place = cuda.grid(1)
+    if place < rows * count:
+        r, c = place // count, place % count
+        target[r * t_row + t_at + c] = source[r * s_row + s_at + c]
+
+
+def pack(w: Any, gates: int, plan: Plan, transposed: bool) -> Any:
+    """w_hh (K, G*N, N) as a kernel of loops.py reads it with this plan, flat (K, rows, columns), zeros where w ends.
+
+    As it is, for products with what units send: a row for each gate of each unit, the gates of `plan.units` units
+    together. Transposed, for products with the gradients of the gates: a row for each unit.
+    """
+    nets, columns, units = w.shape
+    rows = plan.blocks(units) * plan.groups * plan.units
+    width = wide(columns if transposed else units, plan.lanes, w.dtype.itemsize)
+    flat = w.reshape(-1)
+    if transposed:
+        out = device.empty(nets * rows * width, w.dtype)
+        blocks = nets * -(-rows // TILE) * -(-width // TILE)
+        arguments = (flat, out, (columns, units, rows, width))
+        device.launch(device.plain(pack_columns), (blocks, 1, 1), EACH, arguments)
+    else:
+        out = device.empty(nets * rows * gates * width, w.dtype)
+        device.for_each(pack_rows, out.size, (flat, out, (gates, units, plan.units, rows * gates, width)))
+    return out
+
+
+def add(a: Any, b: Any, out: Any) -> None:
+    """out = a + b, for C-contiguous arrays of one size; out may be one of them."""
+    device.for_each(add_arrays, out.size, (a.reshape(-1), b.reshape(-1), out.reshape(-1)))
+
+
+def zero_padding(x: Any, lengths: Any) -> None:
+    """x[t, b] = 0 from t = lengths[b] on, for C-contiguous x (T, B, n)."""
+    device.for_each(clear_padding, x.size, (x.reshape(-1), lengths, x.shape[2], x.shape[1]))
+
+
+def copy_columns(source: Any, first: int, target: Any, to: int, count: int) -> None:
+    """target[..., to : to + count] = source[..., first : first + count], for C-contiguous arrays with as many rows."""
+    s_row, t_row = source.shape[-1], target.shape[-1]
+    rows = source.size // s_row
+    shape = (rows, count, first, s_row, to, t_row)
+    device.for_each(move_columns, rows * count, (source.reshape(-1), target.reshape(-1), shape))

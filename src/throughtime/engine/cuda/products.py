@@ -1,0 +1,258 @@
+"""Matrix products over all steps at once: the input part, and the gradients of the weights and of the input.
+
+K networks of one shape lie in the batch one after another, `per` rows of M each. Row r of network k, r = t*per + i, is
+row t*M + k*per + i of an array over time and batch; so one kernel, and one launch of it, serves a whole ensemble.
+
+    out[k, m, n] = start[k, n] + sum_c left[k, m, c] right[k, n, c]
+
+A block works on a tile of TALL x BROAD sums, each thread on HEIGHT x BREADTH of them in registers. The operands come
+in slabs of DEEP terms through shared memory, two slabs by turns: one is copied while the other is used. Sums are taken
+in one fixed order. A sum over time and batch is long and its result is small: it is cut into slices, each with blocks
+of its own, which a second kernel adds in their order.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import device
+from .device import cuda
+from .tiles import arrived, begin, bring, outer, sent_off, spread
+
+# Replaced in every compiled copy; here for readers and for tools.
+TALL = BROAD = DEEP = HEIGHT = BREADTH = I_STEP = J_STEP = A_PITCH = B_PITCH = A_SLAB = B_SLAB = SUMS = VEC = 1
+A_SIZE = B_SIZE = SIDE = PITCH = THREADS = 1
+ALONG = OF_BATCH = OVER_BATCH = False
+fetch_left: Any = None
+fetch_right: Any = None
+
+
+def fetch(slab, at, matrix, first, row, per, batch, c0, c1, n0, n1):
+    """Begins to copy DEEP terms from c0 on, of SIDE rows of the product from n0 on; zeros from c1 and from n1 on.
+
+    ALONG: the terms lie along the rows of the matrix. Else the terms are its rows. Slabs hold term after term.
+    OF_BATCH: the rows of the matrix are those of an array over time and batch.
+    """
+    width, u0, u1, v0, v1 = (DEEP, n0, n1, c0, c1) if ALONG else (SIDE, c0, c1, n0, n1)
+    v = cuda.threadIdx.x % width
+    for i in range(SIDE * DEEP // THREADS):
+        u = cuda.threadIdx.x // width + i * (THREADS // width)
+        place = u0 + u
+        if OF_BATCH and per != batch:
+            place = place // per * batch + place % per
+        to = at + v * PITCH + u if ALONG else at + u * PITCH + v
+        bring(slab, to, matrix, first + place * row + v0 + v, u0 + u < u1 and v0 + v < v1)
+
+
+def product(left, right, start, out, shape):
+    """One tile of out[k], of one slice of its terms.
+
+    OVER_BATCH: the terms are rows of the batch, in both operands. Else the rows of the result and of `left` are.
+    Matrices have their first number at `at`, `net` numbers from network to network and `row` from row to row; s_net is
+    0 where sums start from 0. aligned: the rows of `out` all begin at a multiple of 16 bytes.
+    """
+    rows, columns, terms, slices, each, per, batch = shape[:7]
+    a_at, a_net, a_row, b_at, b_net, b_row, s_net, o_slice, o_net, o_row, aligned = shape[7:]
+    a, b = cuda.shared.array(A_SIZE, left.dtype), cuda.shared.array(B_SIZE, right.dtype)
+    sums = cuda.local.array(SUMS, left.dtype)
+    across, down = (columns + BROAD - 1) // BROAD, (rows + TALL - 1) // TALL
+    block = cuda.blockIdx.x
+    n0, m0 = block % across * BROAD, block // across % down * TALL
+    part, net = block // (across * down) % slices, block // (across * down) // slices
+    low = part * each
+    high = min(terms, low + each)
+    i, j = cuda.threadIdx.x // (BROAD // BREADTH) * VEC, cuda.threadIdx.x % (BROAD // BREADTH) * VEC
+    a_at += net * a_net
+    b_at += net * b_net
+    begin(sums, start, net * s_net + n0 + j, columns - n0 - j if s_net else 0, HEIGHT, BREADTH, J_STEP)
+    fetch_left(a, 0, left, a_at, a_row, per, batch, low, high, m0, rows)
+    fetch_right(b, 0, right, b_at, b_row, per, batch, low, high, n0, columns)
+    sent_off()
+    turn = 0
+    for c in range(low, high, DEEP):
+        if c + DEEP < high:
+            fetch_left(a, (1 - turn) * A_SLAB, left, a_at, a_row, per, batch, c + DEEP, high, m0, rows)
+            fetch_right(b, (1 - turn) * B_SLAB, right, b_at, b_row, per, batch, c + DEEP, high, n0, columns)
+        sent_off()
+        arrived(1)
+        cuda.syncthreads()
+        outer(sums, a, turn * A_SLAB + i, A_PITCH, I_STEP, b, turn * B_SLAB + j, B_PITCH, J_STEP, DEEP, HEIGHT, BREADTH)
+        cuda.syncthreads()
+        turn = 1 - turn
+    at = part * o_slice + net * o_net
+    if OVER_BATCH:
+        per, batch = 1, 1
+    spread(sums, out, at, o_row, per, batch, m0 + i, rows, n0 + j, columns, aligned, HEIGHT, BREADTH, I_STEP, J_STEP)
+
+
+def sum_rows(x, out, shape):
+    """out[s, k, n]: the sums of the columns of x over one slice of the rows of network k."""
+    columns, terms, slices, each, per, batch, nets = shape
+    place = cuda.grid(1)
+    if place < slices * nets * columns:
+        n, net, part = place % columns, place // columns % nets, place // columns // nets
+        low = part * each
+        i, row = low % per, low // per * batch + net * per + low % per
+        total = x.dtype.type(0)
+        for _ in range(low, min(terms, low + each)):
+            total += x[row * columns + n]
+            i += 1
+            row += 1
+            if i == per:
+                i = 0
+                row += batch - per
+        out[place] = total
+
+
+def add_slices(parts, out, slices):
+    """out = the sum of the slices in their order."""
+    place = cuda.grid(1)
+    if place < out.size:
+        total = parts[place]
+        for s in range(1, slices):
+            total += parts[s * out.size + place]
+        out[place] = total
+
+
+# --------------------------------------------------------------------------------------------------- cuts and launches
+
+
+class Cut(NamedTuple):
+    """A tile of tall x broad sums, height x breadth of them in each thread."""
+
+    tall: int
+    broad: int
+    height: int
+    breadth: int
+    effort: float  # per product and sum, of a multiprocessor; estimated from the loads from shared memory
+
+    @property
+    def threads(self) -> int:
+        return self.tall * self.broad // (self.height * self.breadth)
+
+
+LARGE = {4: Cut(128, 128, 8, 8, 1.0), 8: Cut(128, 64, 8, 4, 1.0)}  # 64 sums of 8 bytes do not fit the registers
+CUTS = {itemsize: (large, Cut(64, 64, 4, 4, 1.4), Cut(32, 32, 4, 4, 2.0)) for itemsize, large in LARGE.items()}
+MULTIPROCESSORS = 132  # of an H100
+FEWEST = 256  # terms of a slice, at least
+ALONG_BOTH, ALONG_LEFT, OVER = "x W^T", "x W", "x^T y"  # where the terms lie along the rows; OVER: they are the rows
+
+
+def division(itemsize: int, rows: int, columns: int, terms: int, nets: int, over: bool) -> tuple[Cut, int]:
+    """The cut with the least estimated time, and the number of slices."""
+    found = (_effort(cut, rows, columns, terms, nets, over) for cut in CUTS[itemsize])
+    return min(found, key=lambda each: each[0])[1:]
+
+
+def _effort(cut: Cut, rows: int, columns: int, terms: int, nets: int, over: bool) -> tuple[float, Cut, int]:
+    tiles = nets * -(-rows // cut.tall) * -(-columns // cut.broad)
+    slices = max(1, min(2 * MULTIPROCESSORS // tiles, terms // FEWEST)) if over and tiles else 1
+    time = max(1.0, tiles * slices / MULTIPROCESSORS) * cut.tall * cut.broad * cut.effort * terms / slices
+    return time, cut, slices
+
+
+def constants(dtype: np.dtype, form: str, cut: Cut) -> dict[str, int]:
+    """The upper-case names of the kernel."""
+    vec = 16 // dtype.itemsize
+    deep = 4 * vec  # two slabs of the largest tiles are 33 KiB
+    pitch = (cut.tall + vec, cut.broad + vec)  # rows of a slab begin in different banks
+    slab = (deep * pitch[0], deep * pitch[1])
+    found = {"TALL": cut.tall, "BROAD": cut.broad, "DEEP": deep, "HEIGHT": cut.height, "BREADTH": cut.breadth}
+    found |= {"I_STEP": cut.tall // cut.height * vec, "J_STEP": cut.broad // cut.breadth * vec, "VEC": vec}
+    found |= {"A_PITCH": pitch[0], "B_PITCH": pitch[1], "A_SLAB": slab[0], "B_SLAB": slab[1]}
+    found |= {"A_SIZE": 2 * slab[0], "B_SIZE": 2 * slab[1], "SUMS": cut.height * cut.breadth}
+    return found | {"THREADS": cut.threads, "OVER_BATCH": form == OVER}
+
+
+@cache
+def kernel(dtype: np.dtype, form: str, cut: Cut) -> Any:
+    """The product kernel of a form and a cut."""
+    names: dict[str, Any] = constants(dtype, form, cut)
+    label = f"{dtype.name}-{cut.tall}x{cut.broad}"
+    for side, along, of_batch in (("left", form != OVER, True), ("right", form == ALONG_BOTH, form == OVER)):
+        size, pitch = (cut.tall, names["A_PITCH"]) if side == "left" else (cut.broad, names["B_PITCH"])
+        own = {"SIDE": size, "PITCH": pitch, "ALONG": along, "OF_BATCH": of_batch}
+        names["fetch_" + side] = device.part(fetch, f"{side}-{label}", **names, **own)
+    return device.kernel(product, label, cut.threads, **names)
+
+
+def multiply(form: str, left: tuple, right: tuple, start: Any, out: Any, shape: tuple, cut: Cut | None = None) -> None:
+    """out = start + the products of `form`; left and right are (flat array, first place, from net to net, row to row).
+
+    shape: rows and columns of a network's result, terms, networks, `per`, M. out is flat: over time and batch or, for
+    OVER, (K, rows, columns). start is flat (K, columns), or None. cut: another one than `division` finds.
+    """
+    rows, columns, terms, nets, per, batch = shape
+    if nets * rows * columns == 0:
+        return
+    dtype, over = out.dtype, form == OVER
+    found, slices = division(dtype.itemsize, rows, columns, terms, nets, over)
+    cut = cut or found
+    each = -(-terms // slices)
+    size = nets * rows * columns
+    parts = device.empty(slices * size, dtype) if slices > 1 else out
+    blocks = nets * slices * -(-rows // cut.tall) * -(-columns // cut.broad)
+    aligned = int(columns * dtype.itemsize % 16 == 0)
+    where = (*left[1:], *right[1:], 0 if start is None else columns, size, rows * columns if over else per * columns)
+    arguments = (left[0], right[0], left[0] if start is None else start, parts)
+    sizes = (rows, columns, terms, slices, each, per, batch, *where, columns, aligned)
+    device.launch(kernel(dtype, form, cut), (blocks, 1, 1), cut.threads, (*arguments, sizes))
+    if slices > 1:
+        device.for_each(add_slices, size, (parts, out, slices))
+
+
+# ------------------------------------------------------------------------------------------------- what the layer asks
+
+
+def input_part(x: Any, x_row: int, w_ih: Any, b_ih: Any | None, steps: int, batch: int) -> Any:
+    """x W_ih^T + b_ih of every row, flat (steps, batch, G*N). x is flat, its rows of I numbers x_row apart.
+
+    w_ih (K, G*N, I), b_ih (K, G*N) or None; the batch holds batch/K rows of each network.
+    """
+    nets, columns, inputs = w_ih.shape
+    per = batch // nets
+    out = device.empty(steps * batch * columns, w_ih.dtype)
+    left, right = (x, 0, per * x_row, x_row), (w_ih.reshape(-1), 0, columns * inputs, inputs)
+    start = None if b_ih is None else b_ih.reshape(-1)
+    multiply(ALONG_BOTH, left, right, start, out, (steps * per, columns, inputs, nets, per, batch))
+    return out
+
+
+def input_gradients(layer: Any, dx: Any, steps: int, copies: int) -> Any:
+    """dx W_ih, (steps, B*copies, I), for dx flat (steps, B*copies, G*N)."""
+    w_ih = layer.parameters[0]
+    nets, terms, inputs = w_ih.shape
+    per, batch = layer.per * copies, layer.batch * copies
+    out = device.empty((steps, batch, inputs), w_ih.dtype)
+    left, right = (dx, 0, per * terms, terms), (w_ih.reshape(-1), 0, terms * inputs, inputs)
+    multiply(ALONG_LEFT, left, right, None, out.reshape(-1), (steps * per, inputs, terms, nets, per, batch))
+    return out
+
+
+def weight_gradients(layer: Any, dx: Any, dr: Any, start: int, stop: int) -> tuple[Any, Any, Any, Any]:
+    """The gradients of w_ih, w_hh, b_ih, b_hh: sums over the steps and each network's sequences.
+
+    dx and dr are flat (stop-start, B, G*N), with one row for each sequence, and one array where the cell's are.
+    """
+    nets, per, batch, rows = layer.networks, layer.per, layer.batch, layer.record.gates * layer.units
+    terms, first = (stop - start) * per, start * batch
+    sent_at, sent_row = layer.sends
+    before = (first + layer.reverse * batch) * sent_row + sent_at
+    g_ih = device.empty((nets, rows, layer.inputs), dx.dtype)
+    g_hh = device.empty((nets, rows, layer.units), dx.dtype)
+    for d, source, at, row, out in (
+        (dx, layer.x, first * layer.x_row, layer.x_row, g_ih), (dr, layer.sent, before, sent_row, g_hh)
+    ):  # fmt: skip
+        left, right = (d, 0, per * rows, rows), (source, at, per * row, row)
+        multiply(OVER, left, right, None, out.reshape(-1), (rows, out.shape[2], terms, nets, per, batch))
+    biases = [device.empty((nets, rows), dx.dtype) for _ in range(2)]
+    size, parts = nets * rows, None
+    slices = max(1, min(terms // 32, (1 << 18) // max(1, size)))
+    for d, out in zip((dx, dr), biases):
+        if parts is None or dr is not dx:
+            parts = device.empty(slices * size, dx.dtype)
+            shape = (rows, terms, slices, -(-terms // slices), max(1, per), batch, nets)
+            device.for_each(sum_rows, slices * size, (d, parts, shape))
+        device.for_each(add_slices, size, (parts, out.reshape(-1), slices))
+    return g_ih, g_hh, biases[0], biases[1]
