@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from ..cells.base import Spec, spec
-from .cuda import build, device, products, rules
+from .cuda import build, device, jacobians, packing, products, rules
 
 Array = Any  # of the device
 
@@ -119,7 +117,7 @@ def unroll(
         w_ih, w_hh, b_ih, b_hh = parameters
         xs = products.input_part(flat, row, w_ih, b_ih, steps, batch)
         plan = layer.plan("unroll")
-        weights = products.pack(w_hh, record.gates, plan, transposed=False)
+        weights = packing.pack(w_hh, record.gates, plan, transposed=False)
         shape = (steps, batch, layer.per, units, offset, layer.size, *layer.sends, int(reverse))
         layer.run("unroll", (xs, weights, b_hh.reshape(-1), own, sent, saved, lengths), shape, 1, plan)
     return layer
@@ -163,14 +161,14 @@ def backprop(
         o, o_row = (g, 0) if grad_states is None else (grad_states.reshape(-1), int(grad_states.shape[2]))
         to_states = 0 if grad_states is None else 1 + apart
         plan = layer.plan("backprop", copies)
-        weights = products.pack(layer.parameters[1], gates, plan, transposed=True)
+        weights = packing.pack(layer.parameters[1], gates, plan, transposed=True)
         shape = (start, stop, layer.batch, copies, layer.per, units, layer.offset, layer.size, 0, g_row, layer.offset)
         shape += (o_row, int(layer.reverse), int(grad_output is not None), to_states, int(kept))
         arrays = (weights, layer.states.reshape(-1), layer.saved, g, o, carry.reshape(-1), dx, dr, layer.lengths)
         layer.run("backprop", arrays, shape, copies, plan)
     elif grad_states is not None:
         for t in range(steps + 1):
-            products.copy_columns(carry, 0, grad_states[t], layer.offset, int(carry.shape[1]))
+            packing.copy_columns(carry, 0, grad_states[t], layer.offset, int(carry.shape[1]))
     grads = products.weight_gradients(layer, dx, dr, start, stop) if to_weights else None
     grad_x = products.input_gradients(layer, dx, steps, copies) if to_input else None
     return Back(grads, grad_x, carry)
@@ -192,7 +190,7 @@ def tangent(
             flat, row = device.rows(vx)
             xs = products.input_part(flat, row, layer.parameters[0], None, steps, M)
         plan = layer.plan("tangent", copies)
-        weights = products.pack(layer.parameters[1], layer.record.gates, plan, transposed=False)
+        weights = packing.pack(layer.parameters[1], layer.record.gates, plan, transposed=False)
         flags = (int(vx is not None), int(to_output))
         shape = (start, stop, layer.batch, copies, layer.per, units, layer.offset, layer.size, *flags)
         states = layer.states.reshape(-1)
@@ -203,6 +201,4 @@ def tangent(
 
 def jacobian(layer: Layer, t: int) -> Array:
     """ds_t/ds_{t-1} of the layer by itself, (B, S*N, S*N)."""
-    return products.jacobians(layer, t - 1, t)[0]
-
-
+    return jacobians.jacobians(layer, t - 1, t)[0]

@@ -21,7 +21,7 @@ def pack_rows(w, out, shape):
 
 
 def pack_columns(w, out, shape):
-    """out[k, unit, c] = w[k, c, unit] for c < G*N, else 0: a tile at a time, so that rows are read and written whole."""
+    """out[k, unit, c] = w[k, c, unit] for c < G*N, else 0; a tile at a time: rows are read and written whole."""
     columns, N, rows, width = shape
     tile = cuda.shared.array((32, 33), w.dtype)  # the 33rd number puts a column into different banks
     across, down = (width + TILE - 1) // TILE, (rows + TILE - 1) // TILE
@@ -94,7 +94,7 @@ def zero_padding(x: Any, lengths: Any) -> None:
 
 def copy_columns(source: Any, first: int, target: Any, to: int, count: int) -> None:
     """target[..., to : to + count] = source[..., first : first + count], for C-contiguous arrays with as many rows."""
-    s_row, t_row = source.shape[-1], target.shape[-1]
+    s_row, t_row = source.shape[source.ndim - 1], target.shape[target.ndim - 1]
     rows = source.size // s_row
     shape = (rows, count, first, s_row, to, t_row)
     device.for_each(move_columns, rows * count, (source.reshape(-1), target.reshape(-1), shape))
