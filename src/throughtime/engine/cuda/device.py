@@ -9,11 +9,13 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numba.cuda
 import numpy as np
-from numba import config, cuda, njit
+from numba import config, njit
 
 from ...jit import in_precision
 
+cuda: Any = numba.cuda  # its stubs know nothing of what a kernel sees
 SIMULATED = bool(config.ENABLE_CUDASIM)
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a sequence that fits one block is given one block on purpose
 

@@ -108,6 +108,33 @@ def add(_, sums, w, h, at, row, rows, out, depth, lanes):
     return signature, codegen
 
 
+def _outer(sums, a, b, rows, columns):
+    for i in range(rows):
+        for j in range(columns):
+            sums[i * columns + j] += a[i] * b[j]
+
+
+@primitive(_outer)
+def outer(_, sums, a, b, rows, columns):
+    """sums[i, j] += a[i] b[j]."""
+    if not _literal(rows, columns):
+        return None
+    M, N = rows.literal_value, columns.literal_value
+    signature = types.void(sums, a, b, rows, columns)
+
+    def codegen(context, b, sig, args):
+        total, left, right = (_data(context, b, sig, args, k) for k in range(3))
+        across = [b.load(b.gep(right, [ir.Constant(I32, j)])) for j in range(N)]
+        for i in range(M):
+            value = b.load(b.gep(left, [ir.Constant(I32, i)]))
+            for j in range(N):
+                place = b.gep(total, [ir.Constant(I32, i * N + j)])
+                b.store(b.fma(value, across[j], b.load(place)), place)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 def _read(array, at, step, count):
     return tuple(array[at + k * step] for k in range(count))
 

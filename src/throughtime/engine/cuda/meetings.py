@@ -1,0 +1,38 @@
+"""Sums and maxima over the threads of a block, always in the same order."""
+
+from .device import cuda
+
+LANES = THREADS = 1  # replaced in every compiled copy
+
+
+def added(value):
+    """The sum over the LANES neighbouring threads."""
+    other = 1
+    while other < LANES:
+        value += cuda.shfl_xor_sync(0xFFFFFFFF, value, other)
+        other *= 2
+    return value
+
+
+def greatest(value):
+    """The maximum over the LANES neighbouring threads."""
+    other = 1
+    while other < LANES:
+        value = max(value, cuda.shfl_xor_sync(0xFFFFFFFF, value, other))
+        other *= 2
+    return value
+
+
+def greatest_of_block(value, shared):
+    """The maximum over all threads of the block, for all of them."""
+    shared[cuda.threadIdx.x] = value
+    half = THREADS // 2
+    while half > 0:
+        cuda.syncthreads()
+        if cuda.threadIdx.x < half:
+            shared[cuda.threadIdx.x] = max(shared[cuda.threadIdx.x], shared[cuda.threadIdx.x + half])
+        half //= 2
+    cuda.syncthreads()
+    value = shared[0]
+    cuda.syncthreads()
+    return value

@@ -1,0 +1,160 @@
+"""One pass of block modified Gram-Schmidt with Cholesky-QR in its panels, on a frame as in frames.py.
+
+w holds the frame, column i contiguous from its place `mine + i * S` on. Shared memory: `square` a TILE x TILE
+matrix, its columns contiguous and PITCH apart, `right` DEPTH rows of another. A thread holds EACH x EACH numbers of a
+tile: rows from threadIdx.x // SIDE * EACH on, columns from threadIdx.x % SIDE * EACH on.
+"""
+
+import math
+from typing import Any
+
+from .device import cuda
+from .registers import fill, outer
+
+# Replaced in every compiled copy; here for readers and for tools.
+THREADS = SIDE = LANES = TILE = PITCH = DEPTH = 1
+ZERO = ONE = INFINITY = 0.0
+added: Any = None
+EACH = 4  # a thread holds EACH x EACH sums of a tile
+SUMS = EACH * EACH
+SOLVED = 8  # rows that a thread solves for in registers
+
+
+def multiply(sums, square, low, right):
+    """sums[i, j] += sum_k square[low + k, i] right[k, j] over k < DEPTH, both in shared memory."""
+    a = cuda.local.array(EACH, square.dtype)
+    b = cuda.local.array(EACH, square.dtype)
+    row, column = cuda.threadIdx.x // SIDE * EACH, cuda.threadIdx.x % SIDE * EACH
+    for k in range(DEPTH):
+        fill(a, square, (low + k) * PITCH + row, 0, 1, EACH, 1)
+        fill(b, right, k * PITCH + column, 0, 1, EACH, 1)
+        outer(sums, a, b, EACH, EACH)
+
+
+def columns_by_columns(sums, square, right, w, first, rows, second, columns, S):
+    """sums[i, j] = a_i . a_j for the columns i from the place `first` on and j from `second` on."""
+    for i in range(SUMS):
+        sums[i] = ZERO
+    for low in range(0, S, DEPTH):
+        for n in range(cuda.threadIdx.x, TILE * DEPTH, THREADS):
+            i, k = n // DEPTH, n % DEPTH
+            s = low + k
+            square[k * PITCH + i] = w[first + i * S + s] if i < rows and s < S else ZERO
+            right[k * PITCH + i] = w[second + i * S + s] if i < columns and s < S else ZERO
+        cuda.syncthreads()
+        multiply(sums, square, 0, right)
+        cuda.syncthreads()
+
+
+def subtract(sums, square, right, w, mine, count, other, S):
+    """Column i from `mine` on loses square[k, i] of column k from `other` on."""
+    row, column = cuda.threadIdx.x // SIDE * EACH, cuda.threadIdx.x % SIDE * EACH
+    for start in range(0, S, TILE):
+        for i in range(SUMS):
+            sums[i] = ZERO
+        for low in range(0, TILE, DEPTH):
+            for n in range(cuda.threadIdx.x, TILE * DEPTH, THREADS):
+                k, s = n // TILE, start + n % TILE
+                right[k * PITCH + n % TILE] = w[other + (low + k) * S + s] if s < S else ZERO
+            cuda.syncthreads()
+            multiply(sums, square, low, right)
+            cuda.syncthreads()
+        for i in range(EACH):
+            for j in range(EACH):
+                if row + i < count and start + column + j < S:
+                    w[mine + (row + i) * S + start + column + j] -= sums[i * EACH + j]
+
+
+def factorise(sums, square, exchange, inverse, w, squares, logs, first, count, floor):
+    """Cholesky: from the Gram matrix in `sums` to -L, without its diagonal, in square[j, i], and 1/L_jj.
+
+    Returns the sum over columns of the squared sine's distance from 1, infinity where a column is zero.
+    """
+    tx, ty = cuda.threadIdx.x % SIDE, cuda.threadIdx.x // SIDE
+    f = cuda.local.array(EACH, square.dtype)
+    g = cuda.local.array(EACH, square.dtype)
+    for i in range(EACH):
+        if tx == ty:
+            inverse[ty * EACH + i] = sums[i * EACH + i]  # the squares of the columns, until 1/L_jj takes their place
+    deviation = ZERO
+    for j in range(count):
+        place = j % 2 * TILE
+        for i in range(EACH):
+            for k in range(EACH):
+                if tx * EACH + k == j:
+                    exchange[place + ty * EACH + i] = sums[i * EACH + k]
+        cuda.syncthreads()
+        pivot, least = exchange[place + j], floor * inverse[j]
+        if not pivot > least:
+            pivot = least
+        if not pivot > ZERO:
+            pivot, deviation = ONE, INFINITY
+        deviation += max(ZERO, ONE - pivot / w[squares + first + j])
+        scale = ONE / math.sqrt(pivot)
+        for i in range(EACH):
+            row, column = ty * EACH + i, tx * EACH + i
+            f[i] = -exchange[place + row] * scale if row > j else ZERO
+            g[i] = exchange[place + column] * scale if column > j else ZERO
+            if tx == 0:
+                square[j * PITCH + row] = f[i]
+        outer(sums, f, g, EACH, EACH)
+        if cuda.threadIdx.x == 0:
+            exchange[2 * TILE + j] = scale
+            w[logs + first + j] += math.log(pivot) / (ONE + ONE)
+    cuda.syncthreads()
+    for j in range(cuda.threadIdx.x, count, THREADS):
+        inverse[j] = exchange[2 * TILE + j]
+    cuda.syncthreads()
+    return deviation
+
+
+def solve(square, inverse, w, mine, count, S):
+    """Columns from `mine` on, times the inverse of R: a thread solves for the same number of all columns."""
+    x = cuda.local.array(SOLVED, square.dtype)
+    a = cuda.local.array(SOLVED, square.dtype)
+    b = cuda.local.array(1, square.dtype)
+    for s in range(cuda.threadIdx.x, S, THREADS):
+        for low in range(0, count, SOLVED):
+            for i in range(SOLVED):
+                x[i] = w[mine + (low + i) * S + s] if low + i < count else ZERO
+            for k in range(low):
+                b[0] = w[mine + k * S + s]
+                fill(a, square, k * PITCH + low, 0, 1, SOLVED, 1)
+                outer(x, a, b, SOLVED, 1)
+            for i in range(SOLVED):
+                if low + i < count:
+                    b[0] = x[i] * inverse[low + i]
+                    x[i] = b[0]
+                    fill(a, square, (low + i) * PITCH + low, 0, 1, SOLVED, 1)
+                    outer(x, a, b, SOLVED, 1)
+                    w[mine + (low + i) * S + s] = b[0]
+
+
+def one_pass(sums, square, right, exchange, inverse, w, at, squares, logs, K, S, floor):
+    """Orthonormalise the columns in w from `at` on, and add to the logarithms; returns factorise's distance."""
+    row, column = cuda.threadIdx.x // SIDE * EACH, cuda.threadIdx.x % SIDE * EACH
+    for low in range(0, K, THREADS // LANES):
+        k, total = low + cuda.threadIdx.x // LANES, ZERO
+        if k < K:
+            for s in range(cuda.threadIdx.x % LANES, S, LANES):
+                total += w[at + k * S + s] * w[at + k * S + s]
+        total = added(total)
+        if k < K and cuda.threadIdx.x % LANES == 0:
+            w[squares + k] = total
+    cuda.syncthreads()
+    deviation = ZERO
+    for first in range(0, K, TILE):
+        mine, count = at + first * S, min(TILE, K - first)
+        for earlier in range(0, first, TILE):
+            other = at + earlier * S
+            columns_by_columns(sums, square, right, w, other, TILE, mine, count, S)
+            for i in range(EACH):
+                for j in range(EACH):
+                    square[(row + i) * PITCH + column + j] = sums[i * EACH + j]
+            subtract(sums, square, right, w, mine, count, other, S)
+            cuda.syncthreads()
+        columns_by_columns(sums, square, right, w, mine, count, mine, count, S)
+        deviation += factorise(sums, square, exchange, inverse, w, squares, logs, first, count, floor)
+        solve(square, inverse, w, mine, count, S)
+        cuda.syncthreads()
+    return deviation
