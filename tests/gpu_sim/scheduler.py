@@ -24,6 +24,7 @@ from numba.cuda.simulator.kernelapi import Dim3
 
 SEED: int | None = None
 OURS = tuple(str(Path(__file__).with_name(name)) for name in ("scheduler.py", "simulator.py"))
+TURNS = 2_000_000  # of warps in one launch
 BLOCKS_AT_ONCE = 16  # the most blocks of a grid that meets
 
 
@@ -35,7 +36,7 @@ class Group:
     """Threads that meet: a warp (or the lanes of a mask), a block, the grid."""
 
     def __init__(self, name):
-        self.name, self.members, self.waiting, self.epoch = name, [], [], 0
+        self.name, self.members, self.waiting = name, [], []
 
 
 class Warp(Group):
@@ -61,6 +62,9 @@ class Thread(greenlet.greenlet):
         self.at = self.awaits = None  # the place in the kernel and the group
         self.sent = [None, None]  # values for other lanes: in turns, so that one meeting per exchange is enough
         self.exchanges = 0
+        # Happened before (Lamport 1978; vector clocks, Mattern 1989): this thread is ordered after what thread k did up
+        # to k's own time seen[k].
+        self.index, self.time, self.seen = len(launch.grid.members), 1, launch.nothing_seen
         block.members.append(self)
         warp.members.append(self)
         launch.grid.members.append(self)
@@ -73,7 +77,8 @@ class Thread(greenlet.greenlet):
         group.waiting.append(self)
         if len(group.waiting) == len(group.members):
             _same_place(group.waiting)
-            group.epoch += orders
+            if orders:
+                _order(group.waiting)
             for thread in group.waiting:
                 thread.awaits = None
                 self.launch.ready.setdefault(thread.warp, []).append(thread)
@@ -81,6 +86,7 @@ class Thread(greenlet.greenlet):
         self.parent.switch()
 
     def let_others_go(self):
+        """Stop here for a while."""
         self.launch.ready.setdefault(self.warp, []).append(self)
         self.parent.switch()
 
@@ -111,11 +117,21 @@ def _same_place(threads):
             raise Stuck(f"one barrier, two places: {first} at {_line(first.at)}, {other} at {_line(other.at)}")
 
 
+def _order(threads):
+    """All that these threads did before comes before all that they do from now on."""
+    seen = np.maximum.reduce(list({id(thread.seen): thread.seen for thread in threads}.values()))
+    seen[[thread.index for thread in threads]] = [thread.time for thread in threads]
+    for thread in threads:
+        thread.seen, thread.time = seen, thread.time + 1
+
+
 class Launch:
     """One kernel on its grid, from start to end."""
 
     def __init__(self, function, grid, block, arguments):
-        self.grid, self.ready, self.accesses = Group("the grid"), {}, {}
+        self.grid, self.ready = Group("the grid"), {}
+        self.accesses, self.atomics = {}, {}
+        self.nothing_seen = np.zeros(int(np.prod(grid)) * int(np.prod(block)), np.int64)
         self.random = None if SEED is None else random.Random(SEED)
 
         def body():
@@ -133,9 +149,12 @@ class Launch:
                 self.ready.setdefault(thread.warp, []).append(thread)
 
     def run(self):
-        favourite = None
+        favourite, turns = None, 0
         try:
             while self.ready:
+                turns += 1
+                if turns > TURNS:
+                    raise Stuck(f"no end after {TURNS} turns: do threads wait in a loop for what never comes?")
                 warp = next(iter(self.ready))
                 if self.random:
                     if self.random.random() < 0.05 or favourite is None:

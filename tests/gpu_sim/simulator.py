@@ -1,7 +1,7 @@
 """Numba's CUDA simulator with our scheduler in it: `cuda` as a kernel sees it, and how a kernel is started.
 
 Beyond Numba's: blocks that meet, warps and shuffles, cache hints, memory that is watched (watched.py), and arrays that
-nobody has filled hold NaN. What is not here (atomics between blocks, dynamic shared memory) no kernel of ours uses.
+nobody has filled hold NaN. What is not here (most atomics, dynamic shared memory) no kernel of ours uses.
 """
 
 from __future__ import annotations
@@ -58,10 +58,22 @@ class Cooperative:
         return Grid()
 
 
+class Atomic:
+    """Numbers through which blocks meet: release and acquire, others run in between."""
+
+    def add(self, array, i, value):
+        greenlet.getcurrent().let_others_go()
+        i = array.atomic(i)
+        before = array.array[i]
+        with np.errstate(over="ignore"):  # unsigned numbers wrap around
+            array.array[i] += array.dtype.type(value)
+        return before
+
+
 class Module(FakeCUDAModule):
     """`cuda` as a kernel sees it."""
 
-    cg, shared, local = Cooperative(), Shared(), Locals()
+    cg, shared, local, atomic = Cooperative(), Shared(), Locals(), Atomic()
     threadIdx = property(lambda self: greenlet.getcurrent().threadIdx)
     blockIdx = property(lambda self: greenlet.getcurrent().blockIdx)
     laneid = property(lambda self: greenlet.getcurrent().lane)

@@ -102,6 +102,30 @@ def test_blocks_that_do_not_meet_are_caught(schedule):
         diffuse_in_blocks[3, 32](x, y, 4)
 
 
+@cuda.jit
+def hand_over(x, flag, atomically):
+    """Block 0 writes, block 1 waits for the flag and reads."""
+    if cuda.blockIdx.x == 0:
+        x[0] = 5
+        if atomically:
+            cuda.atomic.add(flag, 0, 1)
+        else:
+            flag[0] = 1
+    else:
+        while cuda.atomic.add(flag, 0, 0) == 0:
+            pass
+        x[1] = x[0]
+
+
+def test_blocks_meet_through_an_atomic_number(schedule):
+    x, flag = on_device(np.zeros(2), np.zeros(1))
+    hand_over[2, 1](x, flag, True)
+    np.testing.assert_array_equal(x.copy_to_host(), [5, 5])
+    x, flag = on_device(np.zeros(2), np.zeros(1))
+    with pytest.raises(Race):
+        hand_over[2, 1](x, flag, False)
+
+
 def test_too_many_blocks_cannot_meet():
     x, y = on_device(np.ones(64), np.zeros(64))
     with pytest.raises(Stuck, match="32 blocks meet"):

@@ -1,7 +1,7 @@
 """Arrays as kernels see them under the scheduler: checked indices, poison, and a watch for races.
 
-Two threads that touch the same number, one of them writing, must meet in between: in the grid, in their block, or, in
-one warp, by syncwarp. That is checked at every access and does not depend on the schedule that happens to run.
+Two threads that touch the same number, one of them writing, must meet in between: at a barrier, by syncwarp, or through
+an atomic number. That is checked at every access and does not depend on the schedule that happens to run.
 """
 
 from __future__ import annotations
@@ -85,16 +85,20 @@ class Tracked(Local):
         self.array[index] = value
 
     def check(self, earlier, thread, index, now, before):
-        other, warp, block, grid = earlier
-        ordered = (
-            other is thread
-            or grid < thread.launch.grid.epoch
-            or (other.block is thread.block and block < thread.block.epoch)
-            or (other.warp is thread.warp and warp < thread.warp.epoch)
-        )
-        if not ordered:
+        other, time = earlier
+        if other is not thread and thread.seen[other.index] < time:
             raise Race(f"{thread} {now} {other} {before}, and they have not met: number {index} of a {self.name}")
+
+    def atomic(self, index):
+        """Release what this thread did to those who touch the number later, and see what those before have released."""
+        index, thread = self.place(index), greenlet.getcurrent()
+        at, atomics = self.address(index), thread.launch.atomics
+        thread.seen = np.maximum(thread.seen, atomics.get(at, thread.seen))
+        thread.seen[thread.index] = thread.time
+        thread.time += 1
+        atomics[at] = thread.seen
+        return index
 
 
 def stamp(thread):
-    return thread, thread.warp.epoch, thread.block.epoch, thread.launch.grid.epoch
+    return thread, thread.time

@@ -68,6 +68,11 @@ class Layer:
         cls: Any = type(self.cell)
         return cls(*(self.states.dtype.type(value) for value in self.cell))
 
+    @cached_property
+    def meetings(self) -> Array:
+        """Where blocks meet: a number for each row of the grid. The layer's own, as launches may run side by side."""
+        return device.to_device(np.zeros(MEETINGS, np.uint32))
+
     def plan(self, name: str, copies: int = 1) -> rules.Plan:
         """The cut of a kernel of loops.py for this layer."""
         gates, columns = build.shape(type(self.cell), name, self.units)
@@ -86,14 +91,15 @@ class Layer:
         blocks, groups = plan.blocks(self.units), self.networks * -(-self.per * copies // plan.rows)
         together = MOST_BLOCKS
         if not plan.alone:
-            example = (self.fields, *arrays, (*shape, 0))
-            together = device.blocks_at_once(kernel, plan.threads, example) // blocks
+            example = (self.fields, *arrays, self.meetings, (*shape, 0))
+            together = min(MEETINGS, device.blocks_at_once(kernel, plan.threads, example) // blocks)
         for first in range(0, groups, max(1, together)):
             grid = (blocks, min(together, groups - first), 1)
-            device.launch(kernel, grid, plan.threads, (self.fields, *arrays, (*shape, first)))
+            device.launch(kernel, grid, plan.threads, (self.fields, *arrays, self.meetings, (*shape, first)))
 
 
 MOST_BLOCKS = 65535  # in the second dimension of a grid
+MEETINGS = 1024  # rows of a grid whose blocks meet, at most
 
 
 def unroll(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
-from . import device, loops
+from . import device, loops, meeting
 from .rules import Plan, chunk, wide
 
 
@@ -18,7 +18,7 @@ def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan) -> Any:
     names: dict[str, Any] = functions | sizes
     names["product"] = device.part(loops.rows_times_weights, label, **sizes)
     names["sent_tangent"] = device.part(loops.sent_tangent, label, **functions, **sizes)
-    names["meet"] = device.meet_in_block if plan.alone else device.meet_in_grid
+    names["meet"] = meeting.meet_in_block if plan.alone else meeting.meet_in_row
     function = getattr(loops, name)
     used = set(function.__code__.co_names)
     return device.kernel(function, label, plan.threads, **{key: names[key] for key in used & set(names)})
@@ -28,7 +28,7 @@ def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan) -> Any:
 def cell_functions(cls: Any, dtype: np.dtype) -> dict[str, Any]:
     """The cell's functions for kernels, and what stands in where it sends h."""
     record, real = spec(cls), dtype.type
-    slopes = (1.0,) + (0.0,) * (record.states - 1)
+    slopes = (real(1),) + (real(0),) * (record.states - 1)
     found = {"forward": cls.forward, "backward": cls.backward}
     found["emit"] = cls.emit if record.emits else lambda cell, s: s[0]
     found["emit_slope"] = cls.emit_slope if record.emits else lambda cell, s: slopes

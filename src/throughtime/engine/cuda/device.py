@@ -63,18 +63,6 @@ def _copy(function: Callable, name: str, names: dict[str, Any]) -> Any:
     return copy
 
 
-def _meet_in_block() -> None:
-    cuda.syncthreads()
-
-
-def _meet_in_grid() -> None:
-    cuda.cg.this_grid().sync()
-
-
-meet_in_block: Any = cuda.jit(device=True)(_meet_in_block)  # all threads of the block
-meet_in_grid: Any = cuda.jit(device=True)(_meet_in_grid)  # of all blocks, which must then fit on the device together
-
-
 # --------------------------------------------------------------------------------------------- arrays and launches
 
 

@@ -12,7 +12,7 @@ A block holds GROUPS * UNITS units of ROWS rows of one network. Lane m*UNITS + u
 knows its state and evaluates the cell. All lanes take part in the product that comes before.
 
 ALONE: the block holds all N units, its rows meet in shared memory, the block meets once per step. Else the units are
-divided among blocks, which hand over what they send through global memory and meet once per step across the grid.
+divided among blocks, which hand over what they send through global memory and meet once per step (meeting.py).
 RESIDENT: a thread's weights stay in its registers. Else they come from the cache at every step.
 
 The upper-case names and the functions are globals of each compiled copy (device.kernel, build.py).
@@ -71,7 +71,7 @@ def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row
                     mine[g] = sums[m * OUT + g * UNITS + u]
 
 
-def unroll(cell, xs, weights, bias, states, sent, saved, lengths, shape):
+def unroll(cell, xs, weights, bias, states, sent, saved, lengths, meetings, shape):
     """Forward through time: fills states and saved (and sent, where a unit sends something else than h).
 
     xs (T, B, G*N) is the input part of every step, weights and bias are packed (build.py).
@@ -102,7 +102,7 @@ def unroll(cell, xs, weights, bias, states, sent, saved, lengths, shape):
             sent[e_at + (begin * B + b) * e_row + unit] = e
         if ALONE:
             h[lane // UNITS * WIDE + unit] = e
-    meet()
+    meet(meetings)
     for k in range(T):
         t = T - 1 - k if reverse else k
         now, then = (t + 1, t) if reverse else (t, t + 1)
@@ -123,10 +123,10 @@ def unroll(cell, xs, weights, bias, states, sent, saved, lengths, shape):
                 sent[e_at + (then * B + b) * e_row + unit] = e
             if ALONE:
                 h[(k + 1) % 2 * ROWS * WIDE + lane // UNITS * WIDE + unit] = e
-        meet()
+        meet(meetings)
 
 
-def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, dr, lengths, shape):
+def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, dr, lengths, meetings, shape):
     """Backward through time from `stop` to `start`; carry is the gradient of the last states, then of the first.
 
     Rows m of carry, dx, dr, grad_output and grad_states belong to sequence m // copies. dx and dr (steps, M, G*N) are
@@ -189,7 +189,7 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
                     dr[d_at + g * N] = 0
                     if not SHARED and kept:
                         dx[d_at + g * N] = 0
-        meet()
+        meet(meetings)
         product(back, sums, w, weights, place, h, here, dr, (slot * M + m0) * GATES * N, GATES * N, rows, GATES * N)
         if active and t < length:
             slope = emit_slope(cell, s)
@@ -202,7 +202,7 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
             write(grad_states, o_at + (first_time * M + m) * o_row + unit, N, read(ds, 0, 1, STATES))
 
 
-def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, shape):
+def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, meetings, shape):
     """Forward through time: perturbations v (M, S*N), `copies` of each sequence, from states[start] to states[stop].
 
     vx (steps, M, G*N) is what the input's perturbation brings to the gates. sends (2, M, N) holds the perturbation of
@@ -237,7 +237,7 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, shape):
         sends[m * N + unit] = e
         if ALONE:
             h[lane // UNITS * WIDE + unit] = e
-    meet()
+    meet(meetings)
     for k in range(stop - start):
         t = start + k
         here = k % 2 * ROWS * WIDE
@@ -265,7 +265,7 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, shape):
                 out[(k * M + m) * N + unit] = e if t < length else v.dtype.type(0)
             if ALONE:
                 h[(k + 1) % 2 * ROWS * WIDE + lane // UNITS * WIDE + unit] = e
-        meet()
+        meet(meetings)
     if active:
         write(v, m * STATES * N + unit, N, read(old, 0, 1, STATES))
 

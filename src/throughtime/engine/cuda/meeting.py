@@ -1,0 +1,82 @@
+"""Where threads meet: those of a block, or all blocks of a row of the grid.
+
+The barrier across blocks is our own. Numba's `this_grid().sync()` calls a function that is not inlined, and what lives
+across a call has to fit half of the registers: weights beyond some 70 numbers were spilled at every step (compiled for
+sm_90a: LSTM, N = 1024, 255 registers and 620 bytes spilled with the call, 232 and 0 without). It also makes rows of
+blocks wait for each other that have nothing to do with each other.
+
+meetings[y] counts the arrivals of row y. One arrival adds 2^31 - (blocks - 1), the others 1: when all have come, the
+highest bit has changed and the low bits are 0 again, ready for the next time, whatever the next grid is.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from .device import cuda, part, primitive
+
+I32 = ir.IntType(32)
+HIGHEST = 1 << 31
+
+
+@cuda.jit(device=True)
+def _arrive(meetings, row, count):
+    return cuda.atomic.add(meetings, row, count)
+
+
+@primitive(_arrive)
+def arrive(_, meetings, row, count):
+    """Add to meetings[row]; what the block did before is seen by all who look later. Returns the number before."""
+    signature = types.uint32(meetings, row, count)
+
+    def codegen(context, b, sig, args):
+        context.active_code_library.use_cooperative = True  # all blocks have to be on the device at the same time
+        count = b.trunc(args[2], I32) if args[2].type.width > 32 else args[2]
+        return _assembly(b, "atom.add.release.gpu.global.u32 $0, [$1], $2;", _place(context, b, sig, args), count)
+
+    return signature, codegen
+
+
+@cuda.jit(device=True)
+def _look(meetings, row):
+    return cuda.atomic.add(meetings, row, 0)
+
+
+@primitive(_look)
+def look(_, meetings, row):
+    """meetings[row], and all that those did before who have added to it."""
+    signature = types.uint32(meetings, row)
+
+    def codegen(context, b, sig, args):
+        return _assembly(b, "ld.acquire.gpu.global.u32 $0, [$1];", _place(context, b, sig, args))
+
+    return signature, codegen
+
+
+def _place(context: Any, b: Any, sig: Any, args: Any) -> Any:
+    return b.gep(context.make_array(sig.args[0])(context, b, args[0]).data, [args[1]])
+
+
+def _assembly(b: Any, line: str, *arguments: Any) -> Any:
+    kind = ir.FunctionType(I32, [argument.type for argument in arguments])
+    constraints = ",".join(["=r", "l", "r"][: len(arguments) + 1]) + ",~{memory}"
+    return b.call(ir.InlineAsm(kind, line, constraints, side_effect=True), arguments)
+
+
+def _meet_in_block(meetings):
+    cuda.syncthreads()
+
+
+def _meet_in_row(meetings):
+    cuda.syncthreads()
+    if cuda.threadIdx.x == 0:
+        count = HIGHEST + 1 - cuda.gridDim.x if cuda.blockIdx.x == 0 else 1
+        before = arrive(meetings, cuda.blockIdx.y, count)
+        while (before ^ look(meetings, cuda.blockIdx.y)) & HIGHEST == 0:
+            pass
+    cuda.syncthreads()
+
+
+meet_in_block: Any = part(_meet_in_block, "threads")
+meet_in_row: Any = part(_meet_in_row, "blocks")  # which must fit on the device together
