@@ -16,14 +16,17 @@ LEAK = 0.3  # of the leaky cells in the tests: away from the default, so that a 
 
 @tt.cell(gates=2, states=2)
 class Adapting(NamedTuple):
-    """A user's cell: a gated unit v with slow adaptation a, which sends tanh(v)·(1 + a/5)."""
+    """A user's cell: a gated unit v with slow adaptation a, which sends tanh(v)·(1 + a/5).
+
+    1.0, not 1: a whole number beside float32 makes float64 in compiled code, which the tests of the GPU forbid.
+    """
 
     speed: float = 0.2
 
     def forward(cell, x, r, s):
         gate, pull = x[0] + r[0], x[1] + r[1] - s[1]
         z = sigmoid(gate)
-        v = (1 - z) * s[0] + z * tanh(pull)
+        v = (1.0 - z) * s[0] + z * tanh(pull)
         return (v, s[1] + cell.speed * (v - s[1])), (gate, pull)
 
     def backward(cell, ds, s, s_next, saved):
@@ -31,13 +34,13 @@ class Adapting(NamedTuple):
         z = sigmoid(gate)
         dv = ds[0] + cell.speed * ds[1]
         d = (dv * (tanh(pull) - s[0]) * sigmoid_slope(gate), dv * z * tanh_slope(pull))
-        return d, d, (dv * (1 - z), ds[1] * (1 - cell.speed) - d[1])
+        return d, d, (dv * (1.0 - z), ds[1] * (1.0 - cell.speed) - d[1])
 
     def emit(cell, s):
-        return tanh(s[0]) * (1 + s[1] / 5)
+        return tanh(s[0]) * (1.0 + s[1] / 5.0)
 
     def emit_slope(cell, s):
-        return tanh_slope(s[0]) * (1 + s[1] / 5), tanh(s[0]) / 5
+        return tanh_slope(s[0]) * (1.0 + s[1] / 5.0), tanh(s[0]) / 5.0
 
 
 def adapting(w, u, s, leak):

@@ -1,0 +1,122 @@
+"""The table of what every kernel of the GPU takes: `python tests/gpu_compile/table.py --write` writes it anew.
+
+A line is a kernel of the engine for one cell, precision and size. A change of a kernel shows in the table's diff.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # networks.py
+
+import offline
+from networks import Adapting
+
+from throughtime.cells import CELLS, spec
+
+PATH = Path(__file__).with_name("table.txt")
+COLUMNS = ("kernel", "cell", "dtype", "N", "B", "blocks", "threads", "registers", "stack", "spill", "shared")
+COLUMNS += ("doubles", "meets")
+SLACK = 8  # registers: they are given out in eights, and a new patch release of NVIDIA's assembler moves some
+
+
+class Case(NamedTuple):
+    cell: str
+    dtype: str
+    units: int
+    batch: int
+
+
+# Sizes that one block holds, that a grid holds in its registers, and that are fetched at every step.
+CASES = (
+    *(Case("lstm", "float32", n, batch) for n, batch in ((64, 4), (512, 16), (1024, 4))),
+    *(Case("lstm", "float64", n, 4) for n in (64, 256, 1024)),
+    *(Case("tanh", "float32", n, 4) for n in (128, 512, 2048)),
+    Case("gru", "float32", 64, 64),
+    Case("gru", "float64", 256, 4),
+    Case("rate", "float32", 128, 4),
+    Case("adapting", "float32", 64, 4),
+    Case("adapting", "float64", 256, 4),
+)
+
+
+class Line(NamedTuple):
+    """A line of the table, and what the tests ask of it."""
+
+    name: tuple[str, ...]  # kernel, cell, dtype, N, B
+    grid: tuple[int, int, int]
+    threads: int
+    resources: offline.Resources
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        found = self.resources
+        doubles = found.doubles if "float32" in self.name else "-"
+        meets = "grid" if found.cooperative else "block"
+        numbers = (self.grid[0], self.threads, found.registers, found.stack, found.spill, sum(found.shared), doubles)
+        return (*self.name, *map(str, numbers), meets)
+
+
+def run(case: Case) -> list[offline.Launched]:
+    """What the engine launches for a network forward, backward and with perturbations."""
+    from throughtime.engine import gpu
+
+    cls, dtype, T, inputs = CELLS.get(case.cell, Adapting), np.dtype(case.dtype), 2, 3
+    gates, size, n = spec(cls).gates, spec(cls).states * case.units, case.units
+    parameters = tuple(
+        np.empty((1, *shape), dtype) for shape in ((gates * n, inputs), (gates * n, n), (gates * n,), (gates * n,))
+    )
+    with offline.recorded() as launches:
+        x, states = np.empty((T, case.batch, inputs), dtype), np.empty((T + 1, case.batch, size), dtype)
+        cell = cls(*(0.5 for _ in cls._fields))
+        layer = gpu.unroll(cell, parameters, x, states, 0, np.full(case.batch, T), False)
+        gpu.backprop(layer, np.empty((case.batch, size), dtype), np.empty((T, case.batch, n), dtype))
+        gpu.tangent(layer, np.empty((case.batch, size), dtype), start=0, stop=T, copies=1)
+        gpu.jacobian(layer, 1)
+    return launches
+
+
+def lines() -> list[Line]:
+    """The whole table. A kernel that does not know the cell's size is compiled once."""
+    offline.install()
+    found, seen = [], set()
+    for case in CASES:
+        for launch in run(case):
+            if launch.kernel not in seen:
+                seen.add(launch.kernel)
+                name = (launch.kernel.py_func.__name__, case.cell, case.dtype, str(case.units), str(case.batch))
+                taken = offline.resources(launch.kernel, launch.arguments)
+                found.append(Line(name, launch.grid, launch.threads, taken))
+    return found
+
+
+def text(lines: list[tuple[str, ...]]) -> str:
+    """Columns one under the other."""
+    rows = [COLUMNS, *lines]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
+    return "".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() + "\n" for row in rows
+    )
+
+
+def read() -> list[tuple[str, ...]]:
+    """The committed table."""
+    return [tuple(line.split()) for line in PATH.read_text().splitlines()[1:]]
+
+
+def same(ours: tuple[str, ...], committed: tuple[str, ...]) -> bool:
+    """Equal but for a few registers."""
+    k = COLUMNS.index("registers")
+    rest = ours[:k] + ours[k + 1 :] == committed[:k] + committed[k + 1 :]
+    return rest and abs(int(ours[k]) - int(committed[k])) <= SLACK
+
+
+if __name__ == "__main__":
+    table = text([line.cells for line in lines()])
+    print(table, end="")
+    if sys.argv[1:] == ["--write"]:
+        PATH.write_text(table)
