@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
-from . import device, loops, meeting
+from . import barrier, device, loops
 from .rules import Plan, chunk, wide
 
 
@@ -18,7 +18,7 @@ def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan) -> Any:
     names: dict[str, Any] = functions | sizes
     names["product"] = device.part(loops.rows_times_weights, label, **sizes)
     names["sent_tangent"] = device.part(loops.sent_tangent, label, **functions, **sizes)
-    names["meet"] = meeting.meet_in_block if plan.alone else meeting.meet_in_row
+    names["meet"] = barrier.meet_in_block if plan.alone else barrier.meet_in_row
     function = getattr(loops, name)
     used = set(function.__code__.co_names)
     return device.kernel(function, label, plan.threads, **{key: names[key] for key in used & set(names)})

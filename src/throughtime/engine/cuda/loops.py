@@ -12,7 +12,7 @@ A block holds GROUPS * UNITS units of ROWS rows of one network. Lane m*UNITS + u
 knows its state and evaluates the cell. All lanes take part in the product that comes before.
 
 ALONE: the block holds all N units, its rows meet in shared memory, the block meets once per step. Else the units are
-divided among blocks, which hand over what they send through global memory and meet once per step (meeting.py).
+divided among blocks, which hand over what they send through global memory and meet once per step (barrier.py).
 RESIDENT: a thread's weights stay in its registers. Else they come from the cache at every step.
 
 The upper-case names and the functions are globals of each compiled copy (device.kernel, build.py).

@@ -8,7 +8,7 @@ from numba import cuda
 from scheduler import Stuck
 from watched import Race
 
-from throughtime.engine.cuda.meeting import HIGHEST, meet_in_block, meet_in_row
+from throughtime.engine.cuda.barrier import HIGHEST, meet_in_block, meet_in_row
 
 
 @cuda.jit
