@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from ..cells.base import Spec, spec
 from .cuda import build, device, jacobians, packing, products, rules
 
