@@ -36,14 +36,16 @@ def primitive(python: Callable) -> Callable:
     return decorate
 
 
-def kernel(function: Callable, name: str, threads: int, **names: Any) -> Any:
+def kernel(function: Callable, name: str, threads: int, blocks: int = 1, **names: Any) -> Any:
     """A copy of a kernel that sees `names` as globals, for blocks of at most `threads` threads.
+
+    Registers are given out so that `blocks` of them fit on a multiprocessor.
 
     Compiled at its first launch in each process. It is not cached on disk: Numba refuses to keep a kernel that meets
     across blocks, because a library is linked to it.
     """
     copy = _copy(function, name, names)
-    return cuda.jit(copy) if SIMULATED else cuda.jit(launch_bounds=(threads, 1))(copy)
+    return cuda.jit(copy) if SIMULATED else cuda.jit(launch_bounds=(threads, blocks))(copy)
 
 
 def part(function: Callable, name: str, **names: Any) -> Any:

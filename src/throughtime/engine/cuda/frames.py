@@ -7,7 +7,7 @@ A pass over the frame takes panels of TILE columns, left to right: each is freed
 Gram-Schmidt), then made orthonormal by Cholesky-QR. A pivot below rounding is raised to FLOOR of its column's square,
 so that no pass fails by bad conditioning: A = QR holds with a Q that the next pass repairs, and the logarithms of R's
 diagonals add up. The passes end with one whose input was orthogonal to DEVIATION already: one for nearly orthogonal
-columns, two as a rule, three or four where float32 meets a condition number of 1e6.
+columns, two for square matrices of random numbers, three for condition numbers up to 1/eps (K = 64, NumPy).
 
 What is left, a frame that seems to have lost rank, is scaled row by row and decomposed by Householder's reflections,
 A = D Q' R'. Only a lost rank leaves a diagonal of the size of rounding in R', a saturated unit does not
@@ -25,7 +25,7 @@ import numpy as np
 from . import device, meetings, passes, reflections
 from .device import cuda
 from .passes import EACH, SUMS
-from .registers import vec
+from .registers import thread, vec
 
 # Replaced in every compiled copy; here for readers and for tools.
 THREADS = LANES = TILE = SQUARE = RIGHT = EXCHANGE = 1
@@ -41,7 +41,7 @@ PASSES = 5
 
 def decompose(frames, work, order, log_r, K, S):
     """The kernel: frame blockIdx.x becomes its Q, row blockIdx.x of log_r the logarithms of the diagonal of R."""
-    b, tid = cuda.blockIdx.x, cuda.threadIdx.x
+    b, tid = cuda.blockIdx.x, thread()
     at, here, log_at, place = b * K * S, b * (K * S + 2 * K + S), b * K, b * S
     squares = here + K * S
     logs, sizes = squares + K, squares + 2 * K
@@ -67,6 +67,7 @@ def decompose(frames, work, order, log_r, K, S):
         log_r[log_at + i] = math.log(scale) if usable else NAN
     done, reflected = not usable, False
     while not done:
+        tid = thread()
         for i in range(tid, K, THREADS):
             work[logs + i] = ZERO
         cuda.syncthreads()
@@ -77,6 +78,7 @@ def decompose(frames, work, order, log_r, K, S):
                 good = deviation <= DEVIATION
                 again = not good and deviation < INFINITY
                 if not reflected and (good or n > 0):
+                    tid = thread()
                     most, least = -INFINITY, -INFINITY
                     for i in range(tid, K, THREADS):
                         most, least = max(most, work[logs + i]), max(least, -work[logs + i])
@@ -84,6 +86,7 @@ def decompose(frames, work, order, log_r, K, S):
                     if most + greatest_of_block(least, square) >= -least_log:
                         good, again = False, False
         if good:
+            tid = thread()
             for n in range(tid, K * S, THREADS):
                 frames[at + n] = work[here + n]
             for i in range(tid, K, THREADS):
@@ -92,6 +95,7 @@ def decompose(frames, work, order, log_r, K, S):
         else:
             cuda.syncthreads()
             reflect(frames, at, work, squares, logs, sizes, order, place, log_r, log_at, not reflected, K, S, rank)
+            tid = thread()
             for n in range(tid, K * S, THREADS):
                 work[here + n] = frames[at + n]
             done, reflected = reflected, True
@@ -99,7 +103,8 @@ def decompose(frames, work, order, log_r, K, S):
 
 def measure(v, lengths, rows, size):
     """The kernel: LANES threads to each row."""
-    m, lane = cuda.blockIdx.x * (THREADS // LANES) + cuda.threadIdx.x // LANES, cuda.threadIdx.x % LANES
+    tid = thread()
+    m, lane = cuda.blockIdx.x * (THREADS // LANES) + tid // LANES, tid % LANES
     largest, total, lost = ZERO, ZERO, ZERO
     if m < rows:
         for s in range(lane, size, LANES):
@@ -121,7 +126,8 @@ def measure(v, lengths, rows, size):
 
 PARTS = (
     *(meetings.added, meetings.greatest, meetings.greatest_of_block),
-    *(passes.multiply, passes.columns_by_columns, passes.subtract, passes.factorise, passes.solve, passes.one_pass),
+    *(passes.square_lengths, passes.multiply, passes.columns_by_columns, passes.store, passes.subtract),
+    *(passes.factorise, passes.solve, passes.one_pass),
     *(reflections.mirror, reflections.reflect),
 )  # each after those that it calls
 
@@ -144,7 +150,9 @@ def compiled(kernel: Any, dtype: Any, side: int) -> Any:
     names, name = constants(dtype, side), f"{np.dtype(dtype)}-{side}"
     for function in PARTS:
         names[function.__name__] = device.part(function, name, **names)
-    return device.kernel(kernel, name, side * side, **names)
+    # Two blocks on a multiprocessor hide each other's barriers; float64 would not fit their 128 registers by a few.
+    blocks = 2 if side == 16 and np.dtype(dtype) == np.float32 else 1
+    return device.kernel(kernel, name, side * side, blocks, **names)
 
 
 def side_for(columns: int) -> int:

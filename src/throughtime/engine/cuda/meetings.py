@@ -1,6 +1,7 @@
 """Sums and maxima over the threads of a block, always in the same order."""
 
 from .device import cuda
+from .registers import thread
 
 LANES = THREADS = 1  # replaced in every compiled copy
 
@@ -25,12 +26,13 @@ def greatest(value):
 
 def greatest_of_block(value, shared):
     """The maximum over all threads of the block, for all of them."""
-    shared[cuda.threadIdx.x] = value
+    tid = thread()
+    shared[tid] = value
     half = THREADS // 2
     while half > 0:
         cuda.syncthreads()
-        if cuda.threadIdx.x < half:
-            shared[cuda.threadIdx.x] = max(shared[cuda.threadIdx.x], shared[cuda.threadIdx.x + half])
+        if tid < half:
+            shared[tid] = max(shared[tid], shared[tid + half])
         half //= 2
     cuda.syncthreads()
     value = shared[0]

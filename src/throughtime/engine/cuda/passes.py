@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from .device import cuda
-from .registers import fill, outer
+from .registers import fill, outer, thread
 
 # Replaced in every compiled copy; here for readers and for tools.
 THREADS = SIDE = LANES = TILE = PITCH = DEPTH = 1
@@ -24,7 +24,8 @@ def multiply(sums, square, low, right):
     """sums[i, j] += sum_k square[low + k, i] right[k, j] over k < DEPTH, both in shared memory."""
     a = cuda.local.array(EACH, square.dtype)
     b = cuda.local.array(EACH, square.dtype)
-    row, column = cuda.threadIdx.x // SIDE * EACH, cuda.threadIdx.x % SIDE * EACH
+    tid = thread()
+    row, column = tid // SIDE * EACH, tid % SIDE * EACH
     for k in range(DEPTH):
         fill(a, square, (low + k) * PITCH + row, 0, 1, EACH, 1)
         fill(b, right, k * PITCH + column, 0, 1, EACH, 1)
@@ -33,11 +34,12 @@ def multiply(sums, square, low, right):
 
 def columns_by_columns(sums, square, right, w, first, rows, second, columns, S):
     """sums[i, j] = a_i . a_j for the columns i from the place `first` on and j from `second` on."""
+    tid = thread()
     for i in range(SUMS):
         sums[i] = ZERO
     for low in range(0, S, DEPTH):
-        for n in range(cuda.threadIdx.x, TILE * DEPTH, THREADS):
-            i, k = n // DEPTH, n % DEPTH
+        for n in range(tid, TILE * DEPTH, THREADS):
+            i, k = n // 8 % TILE, n // (8 * TILE) * 8 + n % 8  # whole sectors of 32 bytes, and no bank twice
             s = low + k
             square[k * PITCH + i] = w[first + i * S + s] if i < rows and s < S else ZERO
             right[k * PITCH + i] = w[second + i * S + s] if i < columns and s < S else ZERO
@@ -46,23 +48,34 @@ def columns_by_columns(sums, square, right, w, first, rows, second, columns, S):
         cuda.syncthreads()
 
 
+def store(sums, square):
+    """square[i, j] = sums[i, j]."""
+    tid = thread()
+    row, column = tid // SIDE * EACH, tid % SIDE * EACH
+    for i in range(EACH):
+        for j in range(EACH):
+            square[(row + i) * PITCH + column + j] = sums[i * EACH + j]
+
+
 def subtract(sums, square, right, w, mine, count, other, S):
     """Column i from `mine` on loses square[k, i] of column k from `other` on."""
-    row, column = cuda.threadIdx.x // SIDE * EACH, cuda.threadIdx.x % SIDE * EACH
     for start in range(0, S, TILE):
+        tid = thread()
         for i in range(SUMS):
             sums[i] = ZERO
         for low in range(0, TILE, DEPTH):
-            for n in range(cuda.threadIdx.x, TILE * DEPTH, THREADS):
+            for n in range(tid, TILE * DEPTH, THREADS):
                 k, s = n // TILE, start + n % TILE
                 right[k * PITCH + n % TILE] = w[other + (low + k) * S + s] if s < S else ZERO
             cuda.syncthreads()
             multiply(sums, square, low, right)
             cuda.syncthreads()
+        tid = thread()
+        row, column = tid // SIDE * EACH, start + tid % SIDE * EACH
         for i in range(EACH):
             for j in range(EACH):
-                if row + i < count and start + column + j < S:
-                    w[mine + (row + i) * S + start + column + j] -= sums[i * EACH + j]
+                if row + i < count and column + j < S:
+                    w[mine + (row + i) * S + column + j] -= sums[i * EACH + j]
 
 
 def factorise(sums, square, exchange, inverse, w, squares, logs, first, count, floor):
@@ -70,7 +83,8 @@ def factorise(sums, square, exchange, inverse, w, squares, logs, first, count, f
 
     Returns the sum over columns of the squared sine's distance from 1, infinity where a column is zero.
     """
-    tx, ty = cuda.threadIdx.x % SIDE, cuda.threadIdx.x // SIDE
+    tid = thread()
+    tx, ty = tid % SIDE, tid // SIDE
     f = cuda.local.array(EACH, square.dtype)
     g = cuda.local.array(EACH, square.dtype)
     for i in range(EACH):
@@ -98,11 +112,11 @@ def factorise(sums, square, exchange, inverse, w, squares, logs, first, count, f
             if tx == 0:
                 square[j * PITCH + row] = f[i]
         outer(sums, f, g, EACH, EACH)
-        if cuda.threadIdx.x == 0:
+        if tid == 0:
             exchange[2 * TILE + j] = scale
             w[logs + first + j] += math.log(pivot) / (ONE + ONE)
     cuda.syncthreads()
-    for j in range(cuda.threadIdx.x, count, THREADS):
+    for j in range(tid, count, THREADS):
         inverse[j] = exchange[2 * TILE + j]
     cuda.syncthreads()
     return deviation
@@ -113,7 +127,8 @@ def solve(square, inverse, w, mine, count, S):
     x = cuda.local.array(SOLVED, square.dtype)
     a = cuda.local.array(SOLVED, square.dtype)
     b = cuda.local.array(1, square.dtype)
-    for s in range(cuda.threadIdx.x, S, THREADS):
+    tid = thread()
+    for s in range(tid, S, THREADS):
         for low in range(0, count, SOLVED):
             for i in range(SOLVED):
                 x[i] = w[mine + (low + i) * S + s] if low + i < count else ZERO
@@ -130,17 +145,22 @@ def solve(square, inverse, w, mine, count, S):
                     w[mine + (low + i) * S + s] = b[0]
 
 
-def one_pass(sums, square, right, exchange, inverse, w, at, squares, logs, K, S, floor):
-    """Orthonormalise the columns in w from `at` on, and add to the logarithms; returns factorise's distance."""
-    row, column = cuda.threadIdx.x // SIDE * EACH, cuda.threadIdx.x % SIDE * EACH
+def square_lengths(w, at, squares, K, S):
+    """w[squares + k] = |a_k|**2, of column k from the place `at` on."""
+    tid = thread()
     for low in range(0, K, THREADS // LANES):
-        k, total = low + cuda.threadIdx.x // LANES, ZERO
+        k, total = low + tid // LANES, ZERO
         if k < K:
-            for s in range(cuda.threadIdx.x % LANES, S, LANES):
+            for s in range(tid % LANES, S, LANES):
                 total += w[at + k * S + s] * w[at + k * S + s]
         total = added(total)
-        if k < K and cuda.threadIdx.x % LANES == 0:
+        if k < K and tid % LANES == 0:
             w[squares + k] = total
+
+
+def one_pass(sums, square, right, exchange, inverse, w, at, squares, logs, K, S, floor):
+    """Orthonormalise the columns in w from `at` on, and add to the logarithms; returns factorise's distance."""
+    square_lengths(w, at, squares, K, S)
     cuda.syncthreads()
     deviation = ZERO
     for first in range(0, K, TILE):
@@ -148,9 +168,7 @@ def one_pass(sums, square, right, exchange, inverse, w, at, squares, logs, K, S,
         for earlier in range(0, first, TILE):
             other = at + earlier * S
             columns_by_columns(sums, square, right, w, other, TILE, mine, count, S)
-            for i in range(EACH):
-                for j in range(EACH):
-                    square[(row + i) * PITCH + column + j] = sums[i * EACH + j]
+            store(sums, square)
             subtract(sums, square, right, w, mine, count, other, S)
             cuda.syncthreads()
         columns_by_columns(sums, square, right, w, mine, count, mine, count, S)

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from .device import cuda
+from .registers import thread
 
 # Replaced in every compiled copy; here for readers and for tools.
 THREADS = LANES = 1
@@ -17,7 +18,8 @@ def reflect(frames, at, w, squares, taus, sizes, order, place, log_r, log_at, sc
 
     Diagonals are stored in w[squares], then as logarithms added to log_r: -inf where `scaled` finds a lost rank.
     """
-    tid, lane = cuda.threadIdx.x, cuda.threadIdx.x % LANES
+    tid = thread()
+    lane = tid % LANES
     for s in range(tid, S, THREADS):
         size = ZERO
         for k in range(K):
@@ -92,7 +94,8 @@ def mirror(frames, at, order, place, i, tau, inner, K, S):
 
     `inner`: row i of these columns is there already; else it is still 0.
     """
-    lane, group = cuda.threadIdx.x % LANES, cuda.threadIdx.x // LANES
+    tid = thread()
+    lane, group = tid % LANES, tid // LANES
     for low in range(i + 1, K, THREADS // LANES):
         other, total = at + (low + group) * S, ZERO
         if low + group < K:

@@ -16,7 +16,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .device import primitive
+from .device import cuda, primitive
 
 I32 = ir.IntType(32)
 
@@ -198,3 +198,22 @@ def one_hot(_, array, i, count):
 def _places(b: Any, at: Any, step: Any, count: int) -> list:
     step = b.sext(step, at.type) if step.type.width < at.type.width else step
     return [b.add(at, b.mul(step, ir.Constant(step.type, k))) for k in range(count)]
+
+
+def _thread():
+    return cuda.threadIdx.x
+
+
+@primitive(cuda.jit(device=True)(_thread))
+def thread(_):
+    """threadIdx.x, read anew wherever it stands.
+
+    A kernel of many parts in a loop would else begin with the addresses of all its parts, which do not change in the
+    loop, and keep them in registers: 254 of them where 128 are enough.
+    """
+
+    def codegen(context, b, sig, args):
+        index = ir.InlineAsm(ir.FunctionType(I32, []), "mov.u32 $0, %tid.x;", "=r", side_effect=True)
+        return b.call(index, [])
+
+    return types.uint32(), codegen
