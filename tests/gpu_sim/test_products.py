@@ -33,7 +33,7 @@ def over_batch(rows, steps):
 @DTYPE
 @pytest.mark.parametrize(
     ("nets", "per", "steps", "gates_times_units", "inputs"),
-    [(1, 3, 4, 5, 2), (1, 1, 37, 36, 17), (3, 2, 2, 8, 33), (2, 5, 8, 33, 1)],
+    [(1, 3, 4, 5, 2), (1, 1, 37, 36, 17), (3, 2, 2, 8, 33)],
 )
 def test_input_part(dtype, nets, per, steps, gates_times_units, inputs):
     x = whole_numbers(0, steps, nets * per, inputs, dtype=dtype)
@@ -108,20 +108,44 @@ def test_weight_gradients(dtype, reverse, emits, nets, per, start, stop, shared)
 @DTYPE
 @pytest.mark.parametrize("form", [products.ALONG_BOTH, products.ALONG_LEFT, products.OVER])
 @pytest.mark.parametrize("cut", range(3))
-def test_every_tile(dtype, form, cut):
-    """Just more than one tile in each direction, and terms that end within a slab."""
+@pytest.mark.parametrize("vectors", [True, False])
+def test_every_tile(dtype, form, cut, vectors, monkeypatch):
+    """With copies of 16 bytes and of single numbers, of tiles that are not full and terms that end within a slab."""
+    copies = []
+    made = products.kernel
+    monkeypatch.setattr(products, "kernel", lambda *key: copies.append(key[-1]) or made(*key))
     cut = products.CUTS[np.dtype(dtype).itemsize][cut]
-    rows, columns, terms = cut.tall + (1 if cut.tall == SMALLEST else -3), 3 + cut.broad % 64, 21
+    rows, columns, terms = (cut.tall - 4, cut.broad // 2 + 4, 20) if vectors else (cut.tall - 3, cut.broad // 2 + 1, 19)
+    if cut.tall == SMALLEST:
+        columns += SMALLEST
     left = whole_numbers(0, *((terms, rows) if form == products.OVER else (rows, terms)), dtype=dtype)
     right = whole_numbers(1, *((columns, terms) if form == products.ALONG_BOTH else (terms, columns)), dtype=dtype)
     out = device.empty(rows * columns, dtype)
     start = whole_numbers(2, columns, dtype=dtype)
     operands = [(to_device(a.reshape(-1)), 0, 0, a.shape[1]) for a in (left, right)]
     per = terms if form == products.OVER else rows
-    shape = (rows, columns, terms, 1, per, per)
-    products.multiply(form, *operands, to_device(start), out, shape, cut)
+    products.multiply(form, *operands, to_device(start), out, (rows, columns, terms, 1, per, per), cut)
     expected = (left.T if form == products.OVER else left) @ (right.T if form == products.ALONG_BOTH else right)
     np.testing.assert_array_equal(to_host(out).reshape(rows, columns), expected + start)
+    assert copies == [16 // out.dtype.itemsize if vectors else 1]
+
+
+@DTYPE
+def test_vectors_of_an_ensemble(dtype):
+    """Copies of 16 bytes with several networks, the input in columns of a wider array, at a place that allows it."""
+    nets, per, steps, inputs, units = 2, 2, 3, 8, 4
+    states = whole_numbers(0, steps, nets * per, inputs + 8, dtype=dtype)
+    w = whole_numbers(1, nets, units, inputs, dtype=dtype)
+    x = states[:, :, 4 : 4 + inputs]
+    flat, row = device.rows(to_device(states)[:, :, 4 : 4 + inputs])
+    out = to_host(products.input_part(flat, row, to_device(w), None, steps, nets * per))
+    np.testing.assert_array_equal(out, over_batch(by_network(x, nets) @ w.transpose(0, 2, 1), steps).reshape(-1))
+    d, out = whole_numbers(2, steps, nets * per, units, dtype=dtype), device.empty(nets * units * inputs, dtype)
+    left, right = (to_device(d.reshape(-1)), 0, per * units, units), (flat, 0, per * row, row)
+    shape = (units, inputs, steps * per, nets, per, nets * per)
+    products.multiply(products.OVER, left, right, None, out, shape)
+    expected = by_network(d, nets).transpose(0, 2, 1) @ by_network(x, nets)
+    np.testing.assert_array_equal(to_host(out), expected.reshape(-1))
 
 
 @DTYPE

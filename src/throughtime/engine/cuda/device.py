@@ -98,6 +98,12 @@ def rows(array: Any) -> tuple[Any, int]:
     return DeviceNDArray((size,), (count,), array.dtype, stream=array.stream, gpu_data=array.gpu_data), row
 
 
+def at_vector(array: Any) -> bool:
+    """Whether an array begins at a multiple of 16 bytes, as all do that are not views."""
+    pointer = array._ary.ctypes.data if SIMULATED else array.device_ctypes_pointer.value
+    return (pointer or 0) % 16 == 0
+
+
 def launch(kernel: Any, grid: tuple[int, int, int], threads: int, arguments: tuple) -> None:
     """Start a kernel; every launch of the engine goes through here."""
     kernel[grid, threads](*arguments)

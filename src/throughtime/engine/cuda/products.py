@@ -21,9 +21,10 @@ from .device import cuda
 from .tiles import arrived, begin, bring, outer, sent_off, spread
 
 # Replaced in every compiled copy; here for readers and for tools.
-TALL = BROAD = DEEP = HEIGHT = BREADTH = I_STEP = J_STEP = A_PITCH = B_PITCH = A_SLAB = B_SLAB = SUMS = VEC = 1
-A_SIZE = B_SIZE = SIDE = PITCH = THREADS = 1
-ALONG = OF_BATCH = OVER_BATCH = False
+TALL = BROAD = DEEP = HEIGHT = BREADTH = SUMS = I_STEP = J_STEP = TOGETHER = THREADS = 1
+A_ALONG = A_FIRST = A_NEXT = A_PITCH = A_SLAB = A_SIZE = B_ALONG = B_FIRST = B_NEXT = B_PITCH = B_SLAB = B_SIZE = 1
+ALONG = SIDE = PITCH = 1
+OF_BATCH = OVER_BATCH = False
 fetch_left: Any = None
 fetch_right: Any = None
 
@@ -31,18 +32,19 @@ fetch_right: Any = None
 def fetch(slab, at, matrix, first, row, per, batch, c0, c1, n0, n1):
     """Begins to copy DEEP terms from c0 on, of SIDE rows of the product from n0 on; zeros from c1 and from n1 on.
 
-    ALONG: the terms lie along the rows of the matrix. Else the terms are its rows. Slabs hold term after term.
-    OF_BATCH: the rows of the matrix are those of an array over time and batch.
+    ALONG: the terms lie along the rows of the matrix. Else the terms are its rows. OF_BATCH: the rows of the matrix
+    are those of an array over time and batch. TOGETHER: the numbers of one copy.
     """
-    width, u0, u1, v0, v1 = (DEEP, n0, n1, c0, c1) if ALONG else (SIDE, c0, c1, n0, n1)
-    v = cuda.threadIdx.x % width
-    for i in range(SIDE * DEEP // THREADS):
-        u = cuda.threadIdx.x // width + i * (THREADS // width)
+    length, u0, u1, v0, v1 = (DEEP, n0, n1, c0, c1) if ALONG else (SIDE, c0, c1, n0, n1)
+    lanes = length // TOGETHER
+    v = cuda.threadIdx.x % lanes * TOGETHER
+    for i in range(SIDE * DEEP // TOGETHER // THREADS):
+        u = cuda.threadIdx.x // lanes + i * (THREADS // lanes)
         place = u0 + u
         if OF_BATCH and per != batch:
             place = place // per * batch + place % per
-        to = at + v * PITCH + u if ALONG else at + u * PITCH + v
-        bring(slab, to, matrix, first + place * row + v0 + v, u0 + u < u1 and v0 + v < v1)
+        left = v1 - v0 - v if u0 + u < u1 else 0
+        bring(slab, at + u * PITCH + v, matrix, first + place * row + v0 + v, left, TOGETHER)
 
 
 def product(left, right, start, out, shape):
@@ -62,10 +64,11 @@ def product(left, right, start, out, shape):
     part, net = block // (across * down) % slices, block // (across * down) // slices
     low = part * each
     high = min(terms, low + each)
-    i, j = cuda.threadIdx.x // (BROAD // BREADTH) * VEC, cuda.threadIdx.x % (BROAD // BREADTH) * VEC
+    i, j = cuda.threadIdx.x // J_STEP, cuda.threadIdx.x % J_STEP
+    m, n = m0 + i * A_FIRST, n0 + j * B_FIRST
     a_at += net * a_net
     b_at += net * b_net
-    begin(sums, start, net * s_net + n0 + j, columns - n0 - j if s_net else 0, HEIGHT, BREADTH, J_STEP)
+    begin(sums, start, net * s_net + n, columns - n if s_net else 0, HEIGHT, BREADTH, J_STEP, B_ALONG)
     fetch_left(a, 0, left, a_at, a_row, per, batch, low, high, m0, rows)
     fetch_right(b, 0, right, b_at, b_row, per, batch, low, high, n0, columns)
     sent_off()
@@ -77,13 +80,15 @@ def product(left, right, start, out, shape):
         sent_off()
         arrived(1)
         cuda.syncthreads()
-        outer(sums, a, turn * A_SLAB + i, A_PITCH, I_STEP, b, turn * B_SLAB + j, B_PITCH, J_STEP, DEEP, HEIGHT, BREADTH)
+        a_from, b_from = turn * A_SLAB + i * A_NEXT, turn * B_SLAB + j * B_NEXT
+        outer(sums, a, a_from, A_PITCH, I_STEP, A_ALONG, b, b_from, B_PITCH, J_STEP, B_ALONG, DEEP, HEIGHT, BREADTH)
         cuda.syncthreads()
         turn = 1 - turn
     at = part * o_slice + net * o_net
     if OVER_BATCH:
         per, batch = 1, 1
-    spread(sums, out, at, o_row, per, batch, m0 + i, rows, n0 + j, columns, aligned, HEIGHT, BREADTH, I_STEP, J_STEP)
+    where = (at, o_row, per, batch, m, rows, n, columns, aligned)
+    spread(sums, out, where, HEIGHT, BREADTH, I_STEP, A_ALONG, J_STEP, B_ALONG)
 
 
 def sum_rows(x, out, shape):
@@ -152,28 +157,31 @@ def _effort(cut: Cut, rows: int, columns: int, terms: int, nets: int, over: bool
     return time, cut, slices
 
 
-def constants(dtype: np.dtype, form: str, cut: Cut) -> dict[str, int]:
+def constants(dtype: np.dtype, form: str, cut: Cut, together: int) -> dict[str, int]:
     """The upper-case names of the kernel."""
     vec = 16 // dtype.itemsize
-    deep = 4 * vec  # two slabs of the largest tiles are 33 KiB
-    pitch = (cut.tall + vec, cut.broad + vec)  # rows of a slab begin in different banks
-    slab = (deep * pitch[0], deep * pitch[1])
+    deep = 4 * vec  # two slabs of the largest tiles are 40 KiB
     found = {"TALL": cut.tall, "BROAD": cut.broad, "DEEP": deep, "HEIGHT": cut.height, "BREADTH": cut.breadth}
-    found |= {"I_STEP": cut.tall // cut.height * vec, "J_STEP": cut.broad // cut.breadth * vec, "VEC": vec}
-    found |= {"A_PITCH": pitch[0], "B_PITCH": pitch[1], "A_SLAB": slab[0], "B_SLAB": slab[1]}
-    found |= {"A_SIZE": 2 * slab[0], "B_SIZE": 2 * slab[1], "SUMS": cut.height * cut.breadth}
-    return found | {"THREADS": cut.threads, "OVER_BATCH": form == OVER}
+    found |= {"SUMS": cut.height * cut.breadth, "I_STEP": cut.tall // cut.height, "J_STEP": cut.broad // cut.breadth}
+    for name, along, side in (("A", form != OVER, cut.tall), ("B", form == ALONG_BOTH, cut.broad)):
+        pitch, lines = (deep + vec, side) if along else (side + vec, deep)
+        found |= {name + "_ALONG": int(along), name + "_FIRST": 1 if along else vec, name + "_PITCH": pitch}
+        found |= {
+            name + "_NEXT": pitch if along else vec,
+            name + "_SLAB": pitch * lines,
+            name + "_SIZE": 2 * pitch * lines,
+        }
+    return found | {"THREADS": cut.threads, "TOGETHER": together, "OVER_BATCH": form == OVER}
 
 
 @cache
-def kernel(dtype: np.dtype, form: str, cut: Cut) -> Any:
-    """The product kernel of a form and a cut."""
-    names: dict[str, Any] = constants(dtype, form, cut)
-    label = f"{dtype.name}-{cut.tall}x{cut.broad}"
-    for side, along, of_batch in (("left", form != OVER, True), ("right", form == ALONG_BOTH, form == OVER)):
-        size, pitch = (cut.tall, names["A_PITCH"]) if side == "left" else (cut.broad, names["B_PITCH"])
-        own = {"SIDE": size, "PITCH": pitch, "ALONG": along, "OF_BATCH": of_batch}
-        names["fetch_" + side] = device.part(fetch, f"{side}-{label}", **names, **own)
+def kernel(dtype: np.dtype, form: str, cut: Cut, together: int) -> Any:
+    """The product kernel of a form and a cut, which copies so many numbers at once."""
+    names: dict[str, Any] = constants(dtype, form, cut, together)
+    label = f"{dtype.name}-{cut.tall}x{cut.broad}-{together}"
+    for name, side, operand, of_batch in (("left", cut.tall, "A", True), ("right", cut.broad, "B", form == OVER)):
+        own = {"SIDE": side, "PITCH": names[operand + "_PITCH"], "ALONG": names[operand + "_ALONG"]}
+        names["fetch_" + name] = device.part(fetch, f"{name}-{label}", **names, **own, OF_BATCH=of_batch)
     return device.kernel(product, label, cut.threads, **names)
 
 
@@ -189,15 +197,18 @@ def multiply(form: str, left: tuple, right: tuple, start: Any, out: Any, shape: 
     dtype, over = out.dtype, form == OVER
     found, slices = division(dtype.itemsize, rows, columns, terms, nets, over)
     cut = cut or found
-    each = -(-terms // slices)
+    vec = 16 // dtype.itemsize
+    each = -(-terms // slices // (4 * vec)) * 4 * vec  # whole slabs, so that slices begin at whole vectors
     size = nets * rows * columns
+    whole = all(number % vec == 0 for operand in (left, right) for number in operand[1:])
+    together = vec if whole and device.at_vector(left[0]) and device.at_vector(right[0]) else 1
     parts = device.empty(slices * size, dtype) if slices > 1 else out
     blocks = nets * slices * -(-rows // cut.tall) * -(-columns // cut.broad)
     aligned = int(columns * dtype.itemsize % 16 == 0)
     where = (*left[1:], *right[1:], 0 if start is None else columns, size, rows * columns if over else per * columns)
     arguments = (left[0], right[0], left[0] if start is None else start, parts)
     sizes = (rows, columns, terms, slices, each, per, batch, *where, columns, aligned)
-    device.launch(kernel(dtype, form, cut), (blocks, 1, 1), cut.threads, (*arguments, sizes))
+    device.launch(kernel(dtype, form, cut, together), (blocks, 1, 1), cut.threads, (*arguments, sizes))
     if slices > 1:
         device.for_each(add_slices, size, (parts, out, slices))
 

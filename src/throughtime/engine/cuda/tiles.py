@@ -1,52 +1,56 @@
 """What a tiled product needs and Numba cannot be asked for, in LLVM's language: sums in registers, copies ahead of use.
 
-Threads of a block stand in a grid over a tile of the result. Each keeps I x J sums, sums[i*J + j], in registers: its
-i-th row of the tile is i // vec * step + i % vec from its own first row on, with `step` the rows that all threads take
-with one vector each, so that neighbours read neighbouring vectors; columns likewise.
+Threads of a block stand in a grid over a tile of the result. Each keeps I x J sums, sums[i*J + j], in registers; its
+i-th row of the tile is place(i) from its own first row on, columns likewise:
+
+    along == 0   a slab holds term after term, as long as the tile: a thread takes 16 bytes of neighbouring rows, then
+                 skips those of all others, i // vec * vec * step + i % vec, where step threads share the rows
+    along == 1   a slab holds row after row, of `depth` terms: a thread takes 16 bytes of terms, of every step-th row
+
+In both, what the threads of a warp read at once lies in different banks.
 """
 
 from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from .device import primitive
 from .registers import I32, _data, _literal, _load, _plus, vec
 
-
-def _place(i: int, width: int, step: int) -> int:
-    return i // width * step + i % width
+I64 = ir.IntType(64)
 
 
-def _begin(sums, start, at, left, rows, columns, step):
-    width = vec(start.itemsize)
+def _place(i: int, width: int, step: int, along: int) -> int:
+    return i * step if along else i // width * width * step + i % width
+
+
+def _begin(sums, start, at, left, rows, columns, step, along):
     for j in range(columns):
-        n = _place(j, width, step)
+        n = _place(j, vec(start.itemsize), step, along)
         value = start[at + n] if n < left else start.dtype.type(0)
         for i in range(rows):
             sums[i * columns + j] = value
 
 
 @primitive(_begin)
-def begin(_, sums, start, at, left, rows, columns, step):
-    """sums[i, j] = start[at + place of j], or 0 from place `left` on."""
-    if not _literal(rows, columns, step):
+def begin(_, sums, start, at, left, rows, columns, step, along):
+    """sums[i, j] = start[at + place(j)], or 0 from place `left` on."""
+    if not _literal(rows, columns, step, along):
         return None
-    I, J, S = (number.literal_value for number in (rows, columns, step))
-    width, signature = vec(start.dtype.bitwidth // 8), types.void(sums, start, at, left, rows, columns, step)
+    I, J, S, A = (number.literal_value for number in (rows, columns, step, along))
+    width, signature = vec(start.dtype.bitwidth // 8), types.void(sums, start, at, left, rows, columns, step, along)
 
     def codegen(context, b, sig, args):
         (total, base), at, left = (_data(context, b, sig, args, k) for k in range(2)), args[2], args[3]
+        zero = ir.Constant(base.type.pointee, 0.0)
         for j in range(J):
-            n = ir.Constant(left.type, _place(j, width, S))
-            with b.if_else(b.icmp_signed("<", n, left)) as (inside, outside):
-                with inside:
-                    found, source = b.load(b.gep(base, [_plus(b, at, _place(j, width, S))])), b.block
-                with outside:
-                    zero, other = ir.Constant(found.type, 0.0), b.block
-            value = b.phi(found.type)
-            value.add_incoming(found, source)
-            value.add_incoming(zero, other)
+            place = _place(j, width, S, A)
+            value = cgutils.alloca_once_value(b, zero)
+            with b.if_then(b.icmp_signed("<", ir.Constant(left.type, place), left)):
+                b.store(b.load(b.gep(base, [_plus(b, at, place)])), value)
+            value = b.load(value)
             for i in range(I):
                 b.store(value, b.gep(total, [ir.Constant(I32, i * J + j)]))
         return context.get_dummy_value()
@@ -54,36 +58,45 @@ def begin(_, sums, start, at, left, rows, columns, step):
     return signature, codegen
 
 
-def _outer(sums, a, a_at, a_row, a_step, b, b_at, b_row, b_step, depth, rows, columns):
+def _outer(sums, a, a_at, a_pitch, a_step, a_along, b, b_at, b_pitch, b_step, b_along, depth, rows, columns):
     width = vec(a.itemsize)
     for k in range(depth):
+        x, y = (
+            [
+                slab[at + (place * pitch + k if along else k * pitch + place)]
+                for place in (_place(i, width, step, along) for i in range(count))
+            ]
+            for slab, at, pitch, step, along, count in (
+                (a, a_at, a_pitch, a_step, a_along, rows),
+                (b, b_at, b_pitch, b_step, b_along, columns),
+            )
+        )
         for i in range(rows):
-            value = a[a_at + k * a_row + _place(i, width, a_step)]
             for j in range(columns):
-                sums[i * columns + j] += value * b[b_at + k * b_row + _place(j, width, b_step)]
+                sums[i * columns + j] += x[i] * y[j]
 
 
 @primitive(_outer)
-def outer(_, sums, a, a_at, a_row, a_step, b, b_at, b_row, b_step, depth, rows, columns):
-    """sums[i, j] += sum_k a[k, place of i] b[k, place of j], row k of a at a_at + k*a_row; 16 bytes at a time."""
-    if not _literal(a_row, a_step, b_row, b_step, depth, rows, columns):
+def outer(_, sums, a, a_at, a_pitch, a_step, a_along, b, b_at, b_pitch, b_step, b_along, depth, rows, columns):
+    """sums[i, j] += sum_k a[k, place(i)] b[k, place(j)], 16 bytes at a time; `pitch` from line to line of a slab."""
+    constants = (a_pitch, a_step, a_along, b_pitch, b_step, b_along, depth, rows, columns)
+    if not _literal(*constants):
         return None
-    constants = (a_row, a_step, b_row, b_step, depth, rows, columns)
-    a_gap, a_next, b_gap, b_next, D, I, J = (number.literal_value for number in constants)
+    *shapes, D, I, J = (number.literal_value for number in constants)
     width = vec(a.dtype.bitwidth // 8)
-    signature = types.void(sums, a, a_at, a_row, a_step, b, b_at, b_row, b_step, depth, rows, columns)
+    signature = types.void(
+        sums, a, a_at, a_pitch, a_step, a_along, b, b_at, b_pitch, b_step, b_along, depth, rows, columns
+    )
 
     def codegen(context, build, sig, args):
-        total, left, right = (_data(context, build, sig, args, k) for k in (0, 1, 5))
+        total, left, right = (_data(context, build, sig, args, k) for k in (0, 1, 6))
         places = [build.gep(total, [ir.Constant(I32, k)]) for k in range(I * J)]
         found = [build.load(place) for place in places]
-        for k in range(D):
-            x, y = [], []
-            for i in range(0, I, width):
-                x += _load(build, left, _plus(build, args[2], k * a_gap + i // width * a_next), width)
-            for j in range(0, J, width):
-                y += _load(build, right, _plus(build, args[6], k * b_gap + j // width * b_next), width)
-            found = [build.fma(x[n // J], y[n % J], value) for n, value in enumerate(found)]
+        for k in range(0, D, width):
+            x = _terms(build, left, args[2], k, width, I, *shapes[:3])
+            y = _terms(build, right, args[7], k, width, J, *shapes[3:])
+            for t in range(width):
+                found = [build.fma(x(n // J, t), y(n % J, t), value) for n, value in enumerate(found)]
         for place, value in zip(places, found):
             build.store(value, place)
         return context.get_dummy_value()
@@ -91,85 +104,111 @@ def outer(_, sums, a, a_at, a_row, a_step, b, b_at, b_row, b_step, depth, rows, 
     return signature, codegen
 
 
-def _spread(sums, out, at, row, per, batch, m, rows, n, columns, aligned, height, breadth, i_step, j_step):
+def _terms(b: Any, slab: Any, at: Any, k: int, width: int, count: int, pitch: int, step: int, along: int) -> Any:
+    """Loads terms k ... k + width - 1 of `count` rows; gives row i's t-th by (i, t)."""
+    if along:
+        lines = [_load(b, slab, _plus(b, at, i * step * pitch + k), width) for i in range(count)]
+        return lambda i, t: lines[i][t]
+    lines = []
+    for t in range(width):
+        whole = [_load(b, slab, _plus(b, at, (k + t) * pitch + i * step), width) for i in range(0, count, width)]
+        lines.append([value for vector in whole for value in vector])
+    return lambda i, t: lines[t][i]
+
+
+def _spread(sums, out, where, height, breadth, i_step, i_along, j_step, j_along):
+    at, row, per, batch, m, rows, n, columns, _ = where
     width = vec(out.itemsize)
     for i in range(height):
-        line = m + _place(i, width, i_step)
+        line = m + _place(i, width, i_step, i_along)
         for j in range(breadth):
-            column = n + _place(j, width, j_step)
+            column = n + _place(j, width, j_step, j_along)
             if line < rows and column < columns:
                 out[at + (line // per * batch + line % per) * row + column] = sums[i * breadth + j]
 
 
 @primitive(_spread)
-def spread(_, sums, out, at, row, per, batch, m, rows, n, columns, aligned, height, breadth, i_step, j_step):
-    """out[at + (r // per * batch + r % per) * row + c] = sums[i, j], r = m + place of i < rows, c = n + place of j.
+def spread(_, sums, out, where, height, breadth, i_step, i_along, j_step, j_along):
+    """out[at + (r // per * batch + r % per) * row + c] = sums[i, j] for r = m + place(i) < rows, c = n + place(j).
 
-    Columns c < columns. aligned: every fourth number (second, of 8 bytes) of a row of `out` begins 16 bytes.
+    where: at, row, per, batch, m, rows, n, columns (c stays below), aligned (rows begin at multiples of 16 bytes).
     """
-    if not _literal(height, breadth, i_step, j_step):
+    constants = (height, breadth, i_step, i_along, j_step, j_along)
+    if not _literal(*constants):
         return None
-    I, J, i_next, j_next = (number.literal_value for number in (height, breadth, i_step, j_step))
+    I, J, i_next, i_kind, j_next, j_kind = (number.literal_value for number in constants)
     width = vec(out.dtype.bitwidth // 8)
-    numbers = (at, row, per, batch, m, rows, n, columns, aligned)
-    signature = types.void(sums, out, *numbers, height, breadth, i_step, j_step)
+    signature = types.void(sums, out, where, *constants)
 
     def codegen(context, b, sig, args):
         total, base = _data(context, b, sig, args, 0), _data(context, b, sig, args, 1)
         at, row, per, batch, m, rows, n, columns, aligned = (
-            context.cast(b, value, kind, types.int64) for value, kind in zip(args[2:11], numbers)
+            context.cast(b, value, kind, types.int64) for value, kind in zip(cgutils.unpack_tuple(b, args[2]), where)
         )
         vectors = ir.PointerType(ir.VectorType(base.type.pointee, width), addrspace=base.type.addrspace)
-        with b.if_then(b.icmp_signed("<", n, columns)):
-            for i in range(I):
-                line = _plus(b, m, _place(i, width, i_next))
-                with b.if_then(b.icmp_signed("<", line, rows)):
-                    there = b.add(b.mul(b.udiv(line, per), batch), b.urem(line, per))
-                    first = b.add(b.add(at, b.mul(there, row)), n)
-                    for j in range(0, J, width):
-                        values = [b.load(b.gep(total, [ir.Constant(I32, i * J + j + k)])) for k in range(width)]
-                        place, left = j // width * j_next, b.sub(columns, n)
-                        whole = b.icmp_signed("<=", ir.Constant(left.type, place + width), left)
-                        whole = b.and_(whole, b.icmp_signed("!=", aligned, ir.Constant(aligned.type, 0)))
-                        with b.if_else(whole) as (together, apart):
-                            with together:
-                                value = ir.Constant(vectors.pointee, ir.Undefined)
-                                for k in range(width):
-                                    value = b.insert_element(value, values[k], ir.Constant(I32, k))
-                                b.store(value, b.bitcast(b.gep(base, [_plus(b, first, place)]), vectors), align=16)
-                            with apart:
-                                for k in range(width):
-                                    inside = b.icmp_signed("<", ir.Constant(left.type, place + k), left)
-                                    with b.if_then(inside):
-                                        b.store(values[k], b.gep(base, [_plus(b, first, place + k)]))
+        left = b.sub(columns, n)
+
+        def apart(first, j, values):
+            for k, value in enumerate(values):
+                place = _place(j + k, width, j_next, j_kind)
+                with b.if_then(b.icmp_signed("<", ir.Constant(left.type, place), left)):
+                    b.store(value, b.gep(base, [_plus(b, first, place)]))
+
+        for i in range(I):
+            line = _plus(b, m, _place(i, width, i_next, i_kind))
+            with b.if_then(b.icmp_signed("<", line, rows)):
+                there = b.add(b.mul(b.udiv(line, per), batch), b.urem(line, per))
+                first = b.add(b.add(at, b.mul(there, row)), n)
+                for j in range(0, J, width):
+                    values = [b.load(b.gep(total, [ir.Constant(I32, i * J + j + k)])) for k in range(width)]
+                    if j_kind:
+                        apart(first, j, values)
+                        continue
+                    place = _place(j, width, j_next, j_kind)
+                    whole = b.icmp_signed("<=", ir.Constant(left.type, place + width), left)
+                    whole = b.and_(whole, b.icmp_signed("!=", aligned, ir.Constant(aligned.type, 0)))
+                    with b.if_else(whole) as (together, one_by_one):
+                        with together:
+                            value = ir.Constant(vectors.pointee, ir.Undefined)
+                            for k in range(width):
+                                value = b.insert_element(value, values[k], ir.Constant(I32, k))
+                            b.store(value, b.bitcast(b.gep(base, [_plus(b, first, place)]), vectors), align=16)
+                        with one_by_one:
+                            apart(first, j, values)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _bring(target, t, source, s, inside):
-    target[t] = source[s] if inside else target.dtype.type(0)
+def _bring(target, t, source, s, left, count):
+    assert t % count == s % count == 0, "a copy of 16 bytes is not aligned"
+    for k in range(count):
+        target[t + k] = source[s + k] if k < left else target.dtype.type(0)
 
 
 @primitive(_bring)
-def bring(_, target, t, source, s, inside):
-    """target[t] = source[s] or, if not inside, 0: begun now, there after `arrived`. target lies in shared memory."""
-    bytes_ = source.dtype.bitwidth // 8
-    signature = types.void(target, t, source, s, inside)
+def bring(_, target, t, source, s, left, count):
+    """target[t + k] = source[s + k] for k < count, 0 for k >= left: begun now, there after `arrived`.
+
+    target lies in shared memory; count numbers are 4, 8 or 16 bytes, and begin at a multiple of that.
+    """
+    if not _literal(count):
+        return None
+    item, number = source.dtype.bitwidth // 8, count.literal_value
+    signature = types.void(target, t, source, s, left, count)
 
     def codegen(context, b, sig, args):
-        to, base = _data(context, b, sig, args, 0), _data(context, b, sig, args, 2)
+        to, base, left = _data(context, b, sig, args, 0), _data(context, b, sig, args, 2), args[4]
         shared = b.addrspacecast(b.gep(to, [args[1]]), ir.PointerType(to.type.pointee, addrspace=3))
-        here = b.ptrtoint(shared, I32)
-        inside = context.cast(b, args[4], sig.args[4], types.boolean)
-        there = b.select(inside, b.gep(base, [args[3]]), base)
-        count = b.select(inside, ir.Constant(I32, bytes_), ir.Constant(I32, 0))
-        kind = ir.FunctionType(ir.VoidType(), [I32, ir.IntType(64), I32])
-        text = f"cp.async.ca.shared.global [$0], [$1], {bytes_}, $2;"
-        b.call(
-            ir.InlineAsm(kind, text, "r,l,r,~{memory}", side_effect=True),
-            [here, b.ptrtoint(there, ir.IntType(64)), count],
-        )
+        zero, most = ir.Constant(left.type, 0), ir.Constant(left.type, number)
+        left = b.select(b.icmp_signed("<", left, most), left, most)
+        some = b.icmp_signed(">", left, zero)
+        size = b.mul(b.trunc(b.select(some, left, zero), I32), ir.Constant(I32, item))
+        there = b.ptrtoint(b.select(some, b.gep(base, [args[3]]), base), I64)
+        way = "cg" if item * number == 16 else "ca"
+        text = f"cp.async.{way}.shared.global [$0], [$1], {item * number}, $2;"
+        kind = ir.FunctionType(ir.VoidType(), [I32, I64, I32])
+        b.call(ir.InlineAsm(kind, text, "r,l,r,~{memory}", side_effect=True), [b.ptrtoint(shared, I32), there, size])
         return context.get_dummy_value()
 
     return signature, codegen
