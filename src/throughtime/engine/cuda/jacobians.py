@@ -87,6 +87,7 @@ def kernel(cls: Any, dtype: np.dtype) -> Any:
 
 def jacobians(layer: Any, start: int, stop: int) -> Any:
     """ds_t/ds_{t-1} of the layer by itself for t = start+1 ... stop, (stop-start, B, S*N, S*N); forward in time."""
+    cls: Any = type(layer.cell)
     units, dtype = layer.units, layer.states.dtype
     size = layer.record.states * units
     out = device.empty((stop - start, layer.batch, size, size), dtype)
@@ -95,5 +96,5 @@ def jacobians(layer: Any, start: int, stop: int) -> Any:
         w_hh, states = layer.parameters[1].reshape(-1), layer.states.reshape(-1)
         arguments = (layer.fields, w_hh, states, layer.saved, out.reshape(-1), layer.lengths, shape)
         blocks = (stop - start) * layer.batch * -(-units // UNITS)
-        device.launch(kernel(type(layer.cell), dtype), (blocks, 1, 1), COLUMNS, arguments)
+        device.launch(kernel(cls, dtype), (blocks, 1, 1), COLUMNS, arguments)
     return out

@@ -60,6 +60,7 @@ def begin(_, sums, start, at, left, rows, columns, step, along):
 
 def _outer(sums, a, a_at, a_pitch, a_step, a_along, b, b_at, b_pitch, b_step, b_along, depth, rows, columns):
     width = vec(a.itemsize)
+    found = [sums[n] for n in range(rows * columns)]
     for k in range(depth):
         x, y = (
             [
@@ -71,9 +72,9 @@ def _outer(sums, a, a_at, a_pitch, a_step, a_along, b, b_at, b_pitch, b_step, b_
                 (b, b_at, b_pitch, b_step, b_along, columns),
             )
         )
-        for i in range(rows):
-            for j in range(columns):
-                sums[i * columns + j] += x[i] * y[j]
+        found = [value + x[n // columns] * y[n % columns] for n, value in enumerate(found)]
+    for n, value in enumerate(found):
+        sums[n] = value
 
 
 @primitive(_outer)

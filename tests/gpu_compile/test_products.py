@@ -1,0 +1,42 @@
+"""Every tile of the products compiles for the H100 without a stack; the table shows only those that its sizes take."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import offline
+import pytest
+
+from throughtime.engine.cuda import products
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiler():
+    offline.install()
+
+
+@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
+@pytest.mark.parametrize("form", [products.ALONG_BOTH, products.ALONG_LEFT, products.OVER])
+@pytest.mark.parametrize("cut", range(3))
+def test_products_stay_in_registers(dtype, form, cut):
+    cut, array = products.CUTS[dtype.itemsize][cut], np.empty(1, dtype)
+    for together in (1, 16 // dtype.itemsize):
+        kernel = products.kernel(dtype, form, cut, together)
+        found = offline.resources(kernel, (array, array, array, array, (1,) * 18))
+        assert found.stack == found.spill == 0, found
+        assert -(-found.registers // 8) * 8 * cut.threads <= 65536, found
+        assert sum(found.shared) <= 48 * 1024, found
+        assert all(size % 16 == 0 for size in found.shared), found
+        assert dtype == np.float64 or found.doubles == 0, found
+
+
+def test_slabs_share_no_bank():
+    """What eight neighbouring threads, a quarter of a warp, read at once lies in eight different groups of banks."""
+    for itemsize, form in itertools.product((4, 8), (products.ALONG_BOTH, products.ALONG_LEFT, products.OVER)):
+        for cut in products.CUTS[itemsize]:
+            names = products.constants(np.dtype(f"f{itemsize}"), form, cut, 1)
+            steps = {"A": names["I_STEP"], "B": names["J_STEP"]}
+            assert steps["A"] * steps["B"] == cut.threads
+            starts = np.arange(8) * names["B_NEXT"] * itemsize
+            assert len(set(starts // 16 % 8)) == 8
