@@ -80,6 +80,20 @@ def run(case: Case) -> list[offline.Launched]:
     return launches
 
 
+FRAMES = ((8, 64, "float32"), (8, 64, "float64"), (64, 64, "float32"), (64, 64, "float64"))  # columns, size, dtype
+
+
+def run_frames(columns: int, size: int, dtype: str) -> list[offline.Launched]:
+    """QR of frames and the lengths of their columns."""
+    from throughtime.engine.cuda import frames
+
+    with offline.recorded() as launches:
+        v = np.empty((columns, size), dtype)
+        frames.orthonormalise(v, columns)
+        frames.norms(v)
+    return launches
+
+
 def lines() -> list[Line]:
     """The whole table. A kernel that does not know the cell's size is compiled once."""
     offline.install()
@@ -89,6 +103,13 @@ def lines() -> list[Line]:
             if launch.kernel not in seen:
                 seen.add(launch.kernel)
                 name = (launch.kernel.py_func.__name__, case.cell, case.dtype, str(case.units), str(case.batch))
+                taken = offline.resources(launch.kernel, launch.arguments)
+                found.append(Line(name, launch.grid, launch.threads, taken))
+    for columns, size, dtype in FRAMES:
+        for launch in run_frames(columns, size, dtype):
+            if launch.kernel not in seen:
+                seen.add(launch.kernel)
+                name = (launch.kernel.py_func.__name__, "-", dtype, str(size), str(columns))
                 taken = offline.resources(launch.kernel, launch.arguments)
                 found.append(Line(name, launch.grid, launch.threads, taken))
     return found
