@@ -18,12 +18,15 @@ class Local:
     """A thread's own array: full of NaN at first, and no index wraps around at negative numbers."""
 
     def __init__(self, array, name):
-        self.array, self.name = array, name
+        self.array, self.name, self.numbers = array, name, array.size if array.ndim == 1 else 0
         poison(array)
 
     def place(self, index):
         """Checked indices: a negative one, which NumPy would take from the end, is a foreign address on the device."""
-        index = index if isinstance(index, tuple) else (index,)
+        if type(index) is not tuple:
+            if 0 <= index < self.numbers:
+                return index
+            index = (index,)
         for i, n in zip(index, self.array.shape, strict=True):
             if not 0 <= i < n:
                 raise IndexError(f"index {i} of {self.name} of {n} numbers")
@@ -54,9 +57,12 @@ class Tracked(Local):
 
     def __init__(self, array, name, written_first=False):
         self.array, self.name, self.written_first = array, name, written_first
+        self.numbers = array.size if array.ndim == 1 else 0
         self.base = array.__array_interface__["data"][0]
 
     def address(self, index):
+        if type(index) is not tuple:
+            return self.base + index * self.array.strides[0]
         return self.base + sum(i * step for i, step in zip(index, self.array.strides, strict=True))
 
     def __getitem__(self, index):

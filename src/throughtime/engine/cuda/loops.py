@@ -54,7 +54,7 @@ def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row
             if RESIDENT:
                 add(sums, w, h, lane * VEC, CHUNK, ROWS, OUT, DEPTH, LANES)
             else:
-                for k in range(lane * VEC, CHUNK, LANES * DEPTH):
+                for k in range(lane * VEC, min(CHUNK, WIDE - low), LANES * DEPTH):
                     fill(w, weights, place + low + k, WIDE, OUT, DEPTH, LANES)
                     add(sums, w, h, k, CHUNK, ROWS, OUT, DEPTH, LANES)
                 cuda.syncthreads()
