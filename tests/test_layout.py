@@ -74,6 +74,8 @@ def test_the_reader_of_imports_reads(tmp_path, monkeypatch):
         ("throughtime.plots", False, False),
         ("throughtime.cells.base.cell", True, False),
     ]
+    path.write_text("from numba import cuda, njit\nimport numba.cuda.extending\n")
+    assert [name for name, _, _ in imports(path)] == ["numba.cuda", "numba.njit", "numba.cuda.extending"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -104,6 +106,13 @@ def test_libraries_stay_behind_their_doors(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_one_file_knows_numbas_cuda_package(path):
+    """Its name is about to change: then engine/cuda/device.py changes, and nothing else."""
+    found = {name for name, _, _ in imports(path) if f"{name}.".startswith(("numba.cuda.", "numba_cuda.", "cuda."))}
+    assert not found or module(path) == ("engine", "cuda", "device"), f"{path.name} imports {sorted(found)}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_stay_short_and_say_what_they_are(path):
     text = path.read_text()
     assert text.count("\n") <= 400
@@ -115,6 +124,8 @@ import gc, sys
 import throughtime
 heavy = {"matplotlib", "torch", "tqdm", "pytest", "scipy.stats", "scipy.optimize", "scipy.integrate"} & set(sys.modules)
 assert not heavy, f"import throughtime imports {sorted(heavy)}"
+cuda = [name for name in sys.modules if name.startswith(("numba.cuda", "numba_cuda", "cuda."))]
+assert not cuda, f"import throughtime imports {cuda}: the GPU is for those who ask for it"
 from numba.core.dispatcher import Dispatcher
 ours = [d for d in gc.get_objects() if isinstance(d, Dispatcher) and d.py_func.__module__.startswith("throughtime")]
 compiled = [d.py_func.__qualname__ for d in ours if d.overloads]
