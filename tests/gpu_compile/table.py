@@ -5,6 +5,7 @@ A line is a kernel of the engine for one cell, precision and size. A change of a
 
 from __future__ import annotations
 
+import difflib
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -95,24 +96,23 @@ def run_frames(columns: int, size: int, dtype: str) -> list[offline.Launched]:
 
 
 def lines() -> list[Line]:
-    """The whole table. A kernel that does not know the cell's size is compiled once."""
+    """The whole table. What several sizes share is compiled once."""
     offline.install()
-    found, seen = [], set()
-    for case in CASES:
-        for launch in run(case):
-            if launch.kernel not in seen:
-                seen.add(launch.kernel)
-                name = (launch.kernel.py_func.__name__, case.cell, case.dtype, str(case.units), str(case.batch))
+    found: dict[tuple, Line] = {}
+    seen = set()
+    cases = [(case, run(case)) for case in CASES]
+    cases += [(Case("-", dtype, size, columns), run_frames(columns, size, dtype)) for columns, size, dtype in FRAMES]
+    for case, launches in cases:
+        for launch in launches:
+            key = launch.kernel, tuple(map(launch.kernel.typeof_pyval, launch.arguments))
+            if key not in seen:
+                seen.add(key)
+                kernel, rest = launch.kernel.py_func.__name__, (case.cell, case.dtype, str(case.units), str(case.batch))
+                count = sum(name[0].split(".")[0] == kernel and name[1:] == rest for name in found)
+                name = (f"{kernel}.{count + 1}" if count else kernel, *rest)
                 taken = offline.resources(launch.kernel, launch.arguments)
-                found.append(Line(name, launch.grid, launch.threads, taken))
-    for columns, size, dtype in FRAMES:
-        for launch in run_frames(columns, size, dtype):
-            if launch.kernel not in seen:
-                seen.add(launch.kernel)
-                name = (launch.kernel.py_func.__name__, "-", dtype, str(size), str(columns))
-                taken = offline.resources(launch.kernel, launch.arguments)
-                found.append(Line(name, launch.grid, launch.threads, taken))
-    return found
+                found[name] = Line(name, launch.grid, launch.threads, taken)
+    return list(found.values())
 
 
 def text(lines: list[tuple[str, ...]]) -> str:
@@ -134,6 +134,14 @@ def same(ours: tuple[str, ...], committed: tuple[str, ...]) -> bool:
     k = COLUMNS.index("registers")
     rest = ours[:k] + ours[k + 1 :] == committed[:k] + committed[k + 1 :]
     return rest and abs(int(ours[k]) - int(committed[k])) <= SLACK
+
+
+def difference(ours: list[tuple[str, ...]], committed: list[tuple[str, ...]]) -> str:
+    """What differs, line by line; nothing where the tables are the same but for a few registers."""
+    known = {row[:5]: row for row in committed}
+    shown = [known[row[:5]] if row[:5] in known and same(row, known[row[:5]]) else row for row in ours]
+    texts = (text(rows).splitlines() for rows in (committed, shown))
+    return "\n".join(difflib.unified_diff(*texts, "committed", "compiled now", lineterm="", n=0))
 
 
 if __name__ == "__main__":
