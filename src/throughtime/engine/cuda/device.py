@@ -83,19 +83,30 @@ def to_host(array: Any) -> np.ndarray:
     return np.asarray(array.copy_to_host())
 
 
-def rows(array: Any) -> tuple[Any, int]:
-    """A flat array that begins at the first number of `array` (T, B, n), and the numbers from row to row.
+def flat(array: Any) -> Any:
+    """The numbers from the first of `array` to its last as a flat array; what a view leaves out lies in between."""
+    size, item = int(np.prod(array.shape)), array.dtype.itemsize
+    reach = 1 + sum((n - 1) * stride // item for n, stride in zip(array.shape, array.strides, strict=True))
+    return _view(array, (reach if size else 0,), (item,))
 
-    For a C-contiguous array, or a view that leaves out columns of one.
-    """
-    count, row = array.dtype.itemsize, array.strides[1] // array.dtype.itemsize
-    size = (int(np.prod(array.shape[:2])) - 1) * row + array.shape[2] if array.size else 0
+
+def rows(array: Any) -> tuple[Any, int]:
+    """The numbers of `array` (T, B, n) as in `flat`, and how many from row to row (t, b) to the next."""
+    return flat(array), int(array.strides[1]) // array.dtype.itemsize
+
+
+def transposed(array: Any, axes: tuple[int, ...]) -> Any:
+    """A view with the axes in another order."""
+    shape, strides = tuple(array.shape), tuple(array.strides)
+    return _view(array, tuple(shape[axis] for axis in axes), tuple(strides[axis] for axis in axes))
+
+
+def _view(array: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     if SIMULATED:
-        flat = np.lib.stride_tricks.as_strided(array._ary, (size,), (count,))
-        return type(array)(flat), row
+        return type(array)(np.lib.stride_tricks.as_strided(array._ary, shape, strides))
     from numba.cuda.cudadrv.devicearray import DeviceNDArray
 
-    return DeviceNDArray((size,), (count,), array.dtype, stream=array.stream, gpu_data=array.gpu_data), row
+    return DeviceNDArray(shape, strides, array.dtype, stream=array.stream, gpu_data=array.gpu_data)
 
 
 def at_vector(array: Any) -> bool:

@@ -1,0 +1,120 @@
+"""A network whose parameters lie on the GPU, made by `network.to("cuda")`; or several of one shape, run as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import parameters
+from .network import Network
+
+if TYPE_CHECKING:
+    from .device_run import DeviceRun
+
+
+class DeviceNetwork:
+    """A copy of a network on the GPU; what it is and does is what `Network` is and does, with device arrays.
+
+    Made by `network.to("cuda")`, and back by `.to("cpu")`. Its attributes are those of the network, and
+
+        parameters  dict name -> Numba device array, which CuPy (`cupy.asarray`) and PyTorch (`torch.as_tensor(a,
+                    device="cuda")`) take without a copy; change them in place, and the next unroll uses what it finds
+        networks    K. Of an ensemble, `ensemble.to("cuda")`, every parameter has a leading axis K, and the batch of a
+                    run holds the K networks' sequences one network after another.
+
+    >>> import throughtime as tt
+    >>> net = tt.Network("gru", 3, 16, dtype="float32", seed=0).to("cuda")      # doctest: +SKIP
+    >>> net.unroll(x).backprop(g).parameters["weight_hh_l0"]                    # doctest: +SKIP
+    """
+
+    device = "cuda"
+
+    def __init__(self, members: Sequence[Network], *, stacked: bool) -> None:
+        from .engine.cuda import device
+
+        device.require()
+        first = members[0]
+        self._host, self.networks, self.stacked = first, len(members), stacked
+        self.cell, self.shapes = first.cell, first.shapes
+        for network in members:
+            parameters.in_place(network.parameters, network.shapes, network.dtype)
+        self.parameters = {name: device.to_device(self._joined(members, name)) for name in first.shapes}
+
+    def _joined(self, members: Sequence[Network], name: str) -> np.ndarray:
+        arrays = [network.parameters[name] for network in members]
+        return np.stack(arrays) if self.stacked else np.asarray(arrays[0])
+
+    def __getattr__(self, name: str) -> Any:  # input_size, hidden_size, dtype, ...
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._host, name)
+
+    def layer(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
+        """Copies of W_ih, W_hh, b_ih, b_hh of layer k, each with the leading axis K; zeros where there are no biases."""
+        from .engine.cuda import arrays
+
+        suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
+        found = []
+        for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            name = kind + suffix
+            if name in self.shapes:
+                held = self._checked(name)
+                found.append(arrays.compact(held).reshape((self.networks, *self.shapes[name])))
+            else:
+                rows = self.shapes["weight_hh" + suffix][0]
+                found.append(arrays.zeros((self.networks, rows), self.dtype))
+        return found[0], found[1], found[2], found[3]
+
+    def _checked(self, name: str) -> Any:
+        from .engine.cuda import device
+
+        shape = (self.networks, *self.shapes[name]) if self.stacked else self.shapes[name]
+        held = self.parameters.get(name)
+        here = f'`network.parameters["{name}"]`'
+        if not device.on_device(held):
+            raise TypeError(f"{here} is {type(held).__name__}; a network on the GPU needs a device array of shape {shape}.")
+        found = device.wrap(held)
+        if tuple(found.shape) != shape or found.dtype != self.dtype:
+            raise ValueError(f"{here} is {found.dtype} {tuple(found.shape)}; expected {self.dtype} {shape}.")
+        return found
+
+    def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> DeviceRun:
+        """As `Network.unroll`. x is a NumPy array, which is copied to the device, or anything there: an object with
+        `__cuda_array_interface__` (CuPy, PyTorch, Numba) or DLPack, of the network's dtype, which is not copied if it
+        is C-contiguous, and must not change while the run is in use. Work is queued on the stream that x names, or on
+        the default one."""
+        from .device_run import DeviceRun
+
+        return DeviceRun(self, x, state, lengths)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the parameters in NumPy."""
+        from .engine.cuda import device
+
+        return {name: device.to_host(device.wrap(value)) for name, value in self.parameters.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Copy parameters from a mapping, as `Network.load_state_dict`; of an ensemble each with its leading axis."""
+        from .engine.cuda import device
+
+        shapes = {name: self._checked(name).shape for name in self.shapes}
+        new = parameters.fitting(state_dict, {n: tuple(s) for n, s in shapes.items()}, self.dtype, "The state dict")
+        self.parameters = {name: device.to_device(value) for name, value in new.items()}
+
+    def to(self, where: str) -> Any:
+        """`"cpu"`: a `Network` with copies of the parameters (of an ensemble a list of them); `"cuda"`: itself."""
+        if where == "cuda":
+            return self
+        if where != "cpu":
+            raise ValueError(f'`device` is {where!r}; expected "cpu" or "cuda".')
+        host, made = self.state_dict(), []
+        for i in range(self.networks):
+            own = {name: value[i] if self.stacked else value for name, value in host.items()}
+            made.append(self._host._with(own))
+        return made if self.stacked else made[0]
+
+    def __repr__(self) -> str:
+        count = f"{self.networks} of " if self.stacked else ""
+        return f"{count}{self._host!r} on the GPU"

@@ -1,0 +1,267 @@
+"""A run on the GPU: `Unrolled` with device arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import checks
+from .engine import gpu
+from .engine.cuda import arrays, device
+from .unrolled import Gradients, Unrolled
+
+Array = Any
+
+
+class DeviceRun(Unrolled):
+    """What `Unrolled` is, on the GPU: its arrays are Numba device arrays, as are the results of its methods.
+
+    Arguments may be NumPy arrays or device arrays. CuPy and PyTorch take the results without a copy; `numpy.asarray`
+    and `.copy_to_host()` copy them. For K networks the batch holds K times as many sequences as `x`, network after
+    network, or `x` has them all.
+    """
+
+    def __init__(self, network: Any, x: Any, state: Any = None, lengths: Any = None) -> None:
+        self.network = network
+        self.stream = device.stream_of(x)
+        with device.on(self.stream):
+            self._unroll(x, state, lengths)
+
+    def _unroll(self, x: Any, state: Any, lengths: Any) -> None:
+        network = self.network
+        self.input, self._had_batch = _sequence(x, network)
+        T, B, _ = self.input.shape
+        given = checks.lengths(lengths, T, B)
+        self.lengths = given
+        ends = device.to_device(np.full(B, T, np.int64) if given is None else given)
+        if given is not None:
+            self.input = arrays.pad(arrays.compact(self.input), ends)
+        initial = _state(state, network, B, self._had_batch)
+        states = device.empty((T + 1, B, network.state_size), network.dtype)
+        self._layers: list[list[Any]] = []
+        reaching = self.input
+        for k in range(network.num_layers):
+            directions, sent = [], []
+            for d in range(network.num_directions):
+                columns = self._columns(k, d)
+                arrays.move(states[T if d else 0, :, columns], initial[:, columns])
+                layer = gpu.unroll(
+                    network.cell, network.layer(k, bool(d)), reaching, states, columns.start, ends, bool(d)
+                )
+                directions.append(layer)
+                sent.append(layer.output())
+            self._layers.append(directions)
+            reaching = arrays.joined(sent)
+        if given is not None:
+            reaching = arrays.pad(arrays.compact(reaching), ends)
+        self.states, self.output = states, self._outside(reaching)
+
+    def backprop(self, grad_output: Any = None, grad_final_state: Any = None, window: int | None = None) -> Gradients:
+        """As `Unrolled.backprop`; `window` is refused here."""
+        if window is not None:
+            raise ValueError('`window` works on the CPU: run network.to("cpu").unroll(x).backprop(…, window=window).')
+        if grad_output is None and grad_final_state is None:
+            raise ValueError(
+                "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, "
+                "`grad_final_state`, or both."
+            )
+        with device.on(self.stream):
+            B = self.input.shape[1]
+            g = _output_gradient(grad_output, self)
+            return self._backprop(g, _state(grad_final_state, self.network, B, self._had_batch, "grad_final_state"))
+
+    def _backprop(self, g: Array | None, carry: Array) -> Gradients:
+        states = device.empty(tuple(self.states.shape), self.network.dtype)
+        parameters: dict[str, Array] = {}
+        initial = device.empty(tuple(carry.shape), self.network.dtype)
+        for k in reversed(range(self.network.num_layers)):
+            reached: Array | None = None
+            for d, layer in enumerate(self._layers[k]):
+                columns, n = self._columns(k, d), self.network.hidden_size
+                part = g if g is None else g[:, :, d * n : (d + 1) * n]
+                below_top = k + 1 < self.network.num_layers
+                back = gpu.backprop(
+                    layer, arrays.compact(carry[:, columns]), part, grad_states=states, apart=below_top
+                )
+                arrays.move(initial[:, columns], back.carry)
+                self._name(parameters, k, d, back.parameters)
+                reached = back.x if reached is None else arrays.add(reached, back.x)
+            g = reached
+        in_order = {name: parameters[name] for name in self.network.shapes}
+        return Gradients(in_order, self._outside(g), self._as_state(initial), states)
+
+    def jvp(self, v: Any, start: int, stop: int) -> Array:
+        """As `Unrolled.jvp`."""
+        with device.on(self.stream):
+            rows, copies, back = self._perturbation("v", v, start, stop)
+            piece = self._piece(rows)
+            for a in range(start, stop, piece):
+                b, reaching = min(a + piece, stop), None
+                for k, (layer,) in enumerate(self._layers):
+                    columns, below_top = self._columns(k, 0), k + 1 < len(self._layers)
+                    own = arrays.compact(rows[:, columns])
+                    own, reaching = gpu.tangent(
+                        layer, own, reaching, start=a, stop=b, copies=copies, to_output=below_top
+                    )
+                    arrays.move(rows[:, columns], own)
+            return back(rows)
+
+    def vjp(self, u: Any, start: int, stop: int) -> Array:
+        """As `Unrolled.vjp`."""
+        with device.on(self.stream):
+            rows, copies, back = self._perturbation("u", u, start, stop)
+            piece = self._piece(rows)
+            for b in range(stop, start, -piece):
+                a, reaching = max(b - piece, start), None
+                for k in reversed(range(len(self._layers))):
+                    layer, columns = self._layers[k][0], self._columns(k, 0)
+                    own = arrays.compact(rows[:, columns])
+                    step = gpu.backprop(
+                        layer, own, reaching, start=a, stop=b, copies=copies, to_weights=False, to_input=k > 0
+                    )
+                    arrays.move(rows[:, columns], step.carry)
+                    reaching = step.x
+            return back(rows)
+
+    def jacobian(self, t: int) -> Array:
+        """As `Unrolled.jacobian`."""
+        self._one_way("A Jacobian")
+        if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= self.steps:
+            raise ValueError(f"`t` is {t!r}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}.")
+        if len(self._layers) == 1:
+            with device.on(self.stream):
+                return gpu.jacobian(self._layers[0][0], int(t))
+        B, S = self.states.shape[1:]
+        return self.jvp(np.broadcast_to(np.eye(S, dtype=self.network.dtype), (B, S, S)), int(t) - 1, int(t))
+
+    def output_cotangent(self, t: int, g: Any) -> Array:
+        """As `Unrolled.output_cotangent`."""
+        self._one_way("The cotangent of one state")
+        B, S = self.states.shape[1:]
+        zero = np.zeros((1, B, self.network.hidden_size), self.network.dtype)
+        zero[0] = np.asarray(g)
+        with device.on(self.stream):
+            layer, states = self._layers[-1][0], device.empty((2, B, S), self.network.dtype)
+            nothing = arrays.zeros((B, self._own), self.network.dtype)
+            gpu.backprop(
+                layer, nothing, device.to_device(zero), start=t - 1, stop=t, grad_states=states, to_weights=False,
+                to_input=False,
+            )  # fmt: skip
+            out = arrays.zeros((B, S), self.network.dtype)
+            columns = self._columns(len(self._layers) - 1, 0)
+            arrays.move(out[:, columns], states[1][:, columns])
+            return out
+
+    # ------------------------------------------------------------------------------------------ places and shapes
+
+    @property
+    def final_state(self) -> Array | tuple[Array, ...]:
+        """As `Unrolled.final_state`."""
+        with device.on(self.stream):
+            out = device.empty(tuple(self.states.shape[1:]), self.network.dtype)
+            for k, d in self._blocks():
+                columns = self._columns(k, d)
+                arrays.move(out[:, columns], self.states[0 if d else self.steps, :, columns])
+            return self._as_state(out)
+
+    def _outside(self, own: Array) -> Array:
+        if not self._had_batch and own.shape[1] == 1:
+            return arrays.compact(own).reshape((int(own.shape[0]), int(own.shape[2])))
+        return arrays.compact(own, (1, 0, 2)) if self.network.batch_first else own
+
+    def _as_state(self, flat: Array) -> Array | tuple[Array, ...]:
+        """(B, S) as h, or (h, c), in PyTorch's shapes."""
+        n, (B, S) = self.network.hidden_size, flat.shape
+        blocks, parts = len(self._blocks()), []
+        shaped = flat.reshape((int(B), blocks, S // blocks))
+        for j in range(self._own // n):
+            part = arrays.compact(shaped[:, :, j * n : (j + 1) * n], (1, 0, 2))
+            parts.append(part if self._had_batch or B > 1 else part.reshape((blocks, n)))
+        return parts[0] if len(parts) == 1 else tuple(parts)
+
+    def _name(self, parameters: dict[str, Array], k: int, d: int, grads: Any) -> None:
+        for kind, grad in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), grads, strict=True):
+            name = f"{kind}_l{k}{'_reverse' if d else ''}"
+            if name in self.network.shapes:
+                shape = self.network.shapes[name]
+                parameters[name] = grad.reshape((self.network.networks, *shape) if self.network.stacked else shape)
+
+    def _perturbation(self, name: str, value: Any, start: int, stop: int) -> tuple[Array, int, Any]:
+        self._one_way("A product with Jacobians")
+        self._window(start, stop)
+        B, S = (int(n) for n in self.states.shape[1:])
+        if device.on_device(value):
+            given = device.wrap(value)
+            had_copies = len(given.shape) == 3
+            if tuple(given.shape[:2]) != (B, S) or given.dtype != self.network.dtype:
+                raise ValueError(
+                    f"`{name}` is {given.dtype} {tuple(given.shape)}; expected {self.network.dtype} {(B, S)} or "
+                    f"({B}, {S}, K)."
+                )
+            given = given if had_copies else given.reshape((B, S, 1))
+        else:
+            host, had_copies = checks.perturbation(name, value, B, S, self.network.dtype)
+            given = device.to_device(host)
+        K = int(given.shape[2])
+        rows = arrays.compact(given, (0, 2, 1)).reshape((B * K, S))
+
+        def back(rows: Array) -> Array:
+            out = rows.reshape((B, K, S))
+            return arrays.compact(out, (0, 2, 1)) if had_copies else out.reshape((B, S))
+
+        return rows, K, back
+
+
+def _sequence(x: Any, network: Any) -> tuple[Array, bool]:
+    """The input on the device, (T, B, I), and whether it came with a batch axis; a device array is not copied."""
+    if not device.on_device(x):
+        host, had_batch = checks.sequence(x, network)
+        return device.to_device(_for_all(host, network, axis=1)), had_batch
+    found = device.wrap(x)
+    if len(found.shape) not in (2, 3) or found.shape[-1] != network.input_size:
+        raise ValueError(checks.wrong_sequence(tuple(found.shape), network))
+    if found.dtype != network.dtype:
+        raise TypeError(
+            f"`x` is a device array of {found.dtype}; this network computes in {network.dtype}: convert it first, or "
+            "pass a NumPy array."
+        )
+    had_batch = len(found.shape) == 3
+    if had_batch and network.batch_first:
+        return arrays.compact(found, (1, 0, 2)), True
+    if not device.contiguous(found):
+        found = arrays.compact(found)
+    return (found if had_batch else found.reshape((int(found.shape[0]), 1, int(found.shape[1])))), had_batch
+
+
+def _for_all(host: np.ndarray, network: Any, axis: int) -> np.ndarray:
+    """The same sequences once for every network of an ensemble."""
+    return np.ascontiguousarray(np.concatenate([host] * network.networks, axis=axis)) if network.stacked else host
+
+
+def _state(given: Any, network: Any, batch: int, had_batch: bool, name: str = "state") -> Array:
+    """A state as `checks.state` takes it, its parts in NumPy or on the device, as a device array (B, S)."""
+    parts = given if isinstance(given, (tuple, list)) else (given,)
+    if any(device.on_device(part) for part in parts):
+        given = tuple(device.to_host(device.wrap(part)) if device.on_device(part) else part for part in parts)
+        given = given if len(given) > 1 else given[0]
+    return device.to_device(checks.state(given, network, batch, had_batch, name=name))
+
+
+def _output_gradient(given: Any, run: DeviceRun) -> Array | None:
+    """dL/doutput (T, B, N*D) on the device."""
+    if given is None:
+        return None
+    if not device.on_device(given):
+        host = checks.output_gradient(given, run)
+        return None if host is None else device.to_device(host)
+    found = device.wrap(given)
+    if tuple(found.shape) != tuple(run.output.shape) or found.dtype != run.network.dtype:
+        raise ValueError(
+            f"`grad_output` is {found.dtype} {tuple(found.shape)}; expected {run.network.dtype} "
+            f"{tuple(run.output.shape)}, as `run.output`."
+        )
+    if len(found.shape) == 2:
+        found = arrays.compact(found)
+        return found.reshape((int(found.shape[0]), 1, int(found.shape[1])))
+    return arrays.compact(found, (1, 0, 2)) if run.network.batch_first else arrays.compact(found)
