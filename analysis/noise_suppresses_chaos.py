@@ -14,8 +14,8 @@ import numpy as np
 
 import throughtime as tt
 
-SIZES = {"units": 300, "networks": 3, "steps": 500, "gains": 7, "large_units": 1000, "large_steps": 600}
-FULL = SIZES | {"units": 1000, "steps": 1500, "gains": 13, "large_steps": 1500}
+SIZES = {"units": 300, "networks": 3, "steps": 500, "gains": 7, "large_units": 1000, "large_steps": 1500}
+FULL = SIZES | {"units": 1000, "steps": 1500, "gains": 13}
 NOISES = (0.25, 0.5, 1.0)
 CRITICAL = 1.549674
 SEED = 1
@@ -49,7 +49,7 @@ def distance(units, gain, noise, steps=60):
     return np.log(np.linalg.norm(states[:, 0] - states[:, 1], axis=1) / np.sqrt(units))
 
 
-def measure(units=300, networks=3, steps=500, gains=7, large_units=1000, large_steps=600):
+def measure(units=300, networks=3, steps=500, gains=7, large_units=1000, large_steps=1500):
     theory = tt.analysis.mean_field
     g = np.linspace(0.8, 3.0, gains)
     checks, data = [], {"gain": g, "noise": NOISES, "units": units}

@@ -218,9 +218,7 @@ def _qr(jacobian: Array, q: Array) -> tuple[Array, Array]:
     return q * sign, r * sign[:, None]
 
 
-def _note(
-    q: Array, c: Array, t: int, kept: Array, vectors: Array, angles: Array, shares: Array, split: int
-) -> None:
+def _note(q: Array, c: Array, t: int, kept: Array, vectors: Array, angles: Array, shares: Array, split: int) -> None:
     """What is wanted of the vectors V = Q C at time t."""
     found = q @ c
     shares += 1.0 / (found**4).sum(axis=0)
