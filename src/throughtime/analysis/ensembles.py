@@ -98,10 +98,12 @@ class EnsembleResult(Result):
         lines += [f"  axis {name} ({len(values)}): {short_list(values)}" for name, values in self.axes.items()]
         if self.fields:
             lines.append(f"  fields: {', '.join(self.fields)}")
-        numbers = (
-            [self[name] for name in self.fields[:1]] if self.fields else [self[()]] if _numeric(self.results[0]) else []
-        )
-        lines += [f"  first: {short(numbers[0])}"] if numbers else []
+        numbers = self.results[0]
+        if self.fields:
+            numbers = getattr(numbers, self.fields[0])
+            lines.append(f"  {self.fields[0]} of the first: {short(numbers)}")
+        elif _numeric(numbers):
+            lines.append(f"  first: {short(self[()])}")
         return "\n".join(lines)
 
 
