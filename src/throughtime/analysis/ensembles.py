@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ class EnsembleResult(Result):
         lines = [f"Results of {len(self.results)} networks, each {type(self.results[0]).__name__}"]
         lines += [f"  axis {name} ({len(values)}): {short_list(values)}" for name, values in self.axes.items()]
         if self.fields:
-            lines.append(f"  fields: {', '.join(self.fields)}")
+            lines += wrap(f"fields: {', '.join(self.fields)}", 110, initial_indent="  ", subsequent_indent="    ")
         numbers = self.results[0]
         if self.fields:
             numbers = getattr(numbers, self.fields[0])
