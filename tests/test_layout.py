@@ -21,7 +21,7 @@ BESIDE = {**dict.fromkeys(NETWORK, "network"), "kernels": "unrolled", "ensemble"
 # Against the stream, so that a call sits where the user looks for it: Network.unroll, Unrolled.backprop(window=…) and
 # the method that draws a result. Inside functions only.
 UPWARD = {("network", "unrolled"), ("unrolled", "truncated"), ("analysis", "plots"), ("ensemble", "analysis")}
-BELOW = ("jit", "scalar", "engine")
+BELOW = ("jit", "engine")
 ONLY_IN = {"numba": BELOW, "llvmlite": BELOW, "matplotlib": ("plots",), "torch": ()}
 
 

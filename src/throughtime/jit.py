@@ -20,7 +20,9 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir  # noqa: F401  for scalar.py, as are Numba's types: the two libraries come in by this door
 from numba import cfunc, extending, njit
+from numba import types as number_types  # noqa: F401
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,  # threads take their parts of a sequence at the same time

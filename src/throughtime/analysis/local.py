@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.base import on_arrays, spec
+from ..cells.base import spec, unit_derivatives
 from ..engine import cpu, memory
 from .arrays import Array
 
@@ -32,14 +32,11 @@ class Local:
         own = run.states[:, :, self.columns].reshape(T + 1, B, self.parts, self.units).transpose(2, 0, 1, 3)
         s, s_next = (tuple(part.reshape(T * B, self.units) for part in side) for side in (own[:, :-1], own[:, 1:]))
         alive = np.repeat(np.arange(T), B) < np.tile(layer.lengths, T)
-        one, zero = np.ones_like(s[0]), np.zeros_like(s[0])
         self.to_x: Terms = []
         self.to_r: Terms = []
         self.to_s: Terms = []
         with np.errstate(all="ignore"):  # padding saved nothing: whatever its memory holds
-            for i in range(self.parts):
-                ds = tuple(one if i == j else zero for j in range(self.parts))
-                found = on_arrays(layer.cell.backward, (ds, s, s_next, saved))
+            for i, found in enumerate(unit_derivatives(layer.cell, s, s_next, saved)):
                 for terms, factors in zip((self.to_x, self.to_r, self.to_s), found, strict=True):
                     living = enumerate(_living(factor, alive) for factor in factors)
                     terms += [(i, j, factor) for j, factor in living if factor is not None]
