@@ -94,6 +94,7 @@ def measure(units=300, networks=3, steps=500, gains=7, large_units=1000, large_s
     checks.append(
         study.check("g=1.2: rate at which two copies meet", rate, law, 0.06, why="λ_1; 30 steps, one network")
     )
+    data["copies"] = {"rate": law, "apart": apart}
     return {
         "checks": checks,
         "seeds": {"weights": list(range(SEED, SEED + networks)), "noise, frame": SEED},
@@ -141,6 +142,9 @@ def draw(result):
     middle.set_title("edge of chaos")
     for j, (gain, values) in enumerate(data["distance"].items()):
         right.plot(values, label=f"$g={gain}$", **plots.style(j + 1))
+    steps = np.arange(len(meet := data["distance"]["1.2"]))
+    right.plot(steps, meet[10] + data["copies"]["rate"] * (steps - 10), color="0.1", linewidth=0.8, label="mean field")
+    right.plot(steps, np.full(steps.size, data["copies"]["apart"]), color="0.1", linewidth=0.8)
     right.set(xlabel="time (steps)", ylabel="ln distance per unit")
     right.set_title(r"two copies, $\sigma=0.5$")
     right.legend()
