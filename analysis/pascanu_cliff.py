@@ -151,8 +151,6 @@ def draw(result):
     axes[2].axhline(6773, color="0.6", linewidth=0.8)
     look = {"textcoords": "offset points", "fontsize": 7, "ha": "right", "color": "0.4"}
     axes[2].annotate("6773", (1.0, 6773), xytext=(0, 2), **look)
-        "6773", (1.0, 6773), xytext=(0, 2), textcoords="offset points", fontsize=7, ha="right", color="0.4"
-    )
     axes[2].set_xlabel(r"distance $|b-b_\mathrm{wall}|$")
     axes[2].set_ylabel(r"$|\nabla E|$")
     axes[2].set_title("the wall at $w=5$")
