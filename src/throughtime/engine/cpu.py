@@ -19,6 +19,7 @@ Array = np.ndarray
 # and per step, as meeting once per step takes some 0.3 microseconds.
 SMALL = 200_000
 STEP = 30_000
+LARGE = 1 << 22  # bytes of matrices under which a second thread that writes them costs more than it saves
 RESIDENT = 1 << 20  # bytes of weights that a core keeps near while it walks through time
 
 
@@ -44,7 +45,7 @@ class Layer:
     def kernels(self) -> Kernels:
         return kernels(self.cell, self.states.dtype)
 
-    @property
+    @cached_property
     def fields(self) -> Array:
         """The cell's hyper-parameters in the precision of the computation."""
         return fields(self.cell, self.states.dtype)
@@ -292,17 +293,33 @@ def tangent(
     return v, out if to_output else None
 
 
-def jacobian(layer: Layer, t: int) -> Array:
-    """ds_t/ds_{t-1} of the layer by itself, (B, S*N, S*N)."""
+def jacobian(layer: Layer, start: int, stop: int) -> Array:
+    """ds_{t+1}/ds_t of the layer by itself for t = start ... stop-1, (stop-start, B, S*N, S*N)."""
     kernel, units = layer.kernels, layer.units
-    size = kernel.record.states * units
-    out = memory.empty((layer.batch, size, size), layer.states.dtype)
-    if layer.batch:
+    size, rows = kernel.record.states * units, (stop - start) * layer.batch
+    out = memory.empty((stop - start, layer.batch, size, size), layer.states.dtype)
+    if out.size:
         states, _ = _flat(layer)
-        shape, part = (t, layer.batch, units, layer.offset, layer.states.shape[2]), (0, layer.batch, 0, units, 0, 1, 0)
+        shape = (start, layer.batch, units, layer.offset, layer.states.shape[2])
         known = (layer.fields, kernel.pointwise(*TANGENT), layer.parameters[1].reshape(-1), states, layer.saved)
-        kernel.jacobian(*known, out.reshape(-1), layer.lengths, shape, part, threads.new_meeting())
+        parts, whole = _divide_matrices(rows, units, kernel.shape.block, out.nbytes)
+        threads.run(kernel.jacobian, (*known, out.reshape(-1), layer.lengths, shape), parts, whole)
     return out
+
+
+def _divide_matrices(rows: int, units: int, block: int, size: int) -> tuple[list[tuple], tuple]:
+    """The parts of a team that writes matrices: some whole ones each, or their rows where there are few."""
+    whole = (0, rows, 0, units, 0, 1, 0)
+    blocks = -(-units // block)
+    team = min(threads.get_num_threads(), max(rows, blocks))
+    if team == 1 or size < LARGE:
+        return [whole], whole
+    if rows >= 2 * team:
+        cuts = [rows * k // team for k in range(team + 1)]
+        return [(cuts[k], cuts[k + 1], 0, units, k, team, 0) for k in range(team)], whole
+    team = min(team, blocks)
+    cuts = [min(units, blocks * k // team * block) for k in range(team + 1)]
+    return [(0, rows, cuts[k], cuts[k + 1], k, team, 0) for k in range(team)], whole
 
 
 def slopes(layer: Layer, t: int) -> tuple:

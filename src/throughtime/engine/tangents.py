@@ -1,16 +1,18 @@
-"""The loops with perturbations: tangents forward through time, and the Jacobian of one step. Names as in loops.py."""
+"""The loops with perturbations: tangents forward through time, and the Jacobians of steps. Names as in loops.py."""
 
 from typing import Any
 
 import numpy as np
 
-from .primitives import call, clear, copy, meet, move, wide
+from .primitives import call, clear, combine, copy, meet, move, wide
 
 # Replaced in every compiled copy; here for readers and for tools.
 BLOCK = WIDTH = GATES = STATES = KEPT = SIZE = 1
 EMITS = False
 X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = 0
 product: Any = None
+
+TOGETHER = 16  # matrices that a block of units serves before the next block takes its turn
 
 
 def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, lengths, shape, part, meeting):
@@ -66,48 +68,53 @@ def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, length
 
 
 def jacobian(fields, pointwise, w_hh, states, saved, out, lengths, shape, part, meeting):
-    """out (B, S*N, S*N) = ds_t/ds_{t-1} of one layer.
+    """out (M, S*N, S*N) = ds_{t+1}/ds_t of one layer, row m = (t - start)*B + b for the times from start on.
 
-    Row (i, n) is D_r[i, n] . W_hh[n, :] slope, plus D_s[i, n] in the unit's own columns. w_hh is (G*N, N), not packed:
-    every row is read once, along with the row of the result.
+    Row (i, n) of a matrix is D_r[i, n] . W_hh[n, :] slope, plus D_s[i, n] in the unit's own columns. w_hh is (G*N, N),
+    not packed: the rows of a block of units stay near while they serve some matrices, and every row of the result is
+    written once, as it is far larger than all that it is made of.
     """
     wide()
     tangent_block, slope_block = pointwise[2], pointwise[3]
-    t, B, N, s_at, s_row = shape
+    start, B, N, s_at, s_row = shape
     row0, row1, unit0, unit1, _, _, _ = part
-    P, size = (N + BLOCK - 1) // BLOCK, STATES * N
-    before = np.ones(size, states.dtype)  # what the units sent, by their states
-    sum_ = np.empty(N, states.dtype)
+    P, size, first, last = (N + BLOCK - 1) // BLOCK, STATES * N, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
+    before = np.empty(TOGETHER * size if EMITS else 0, states.dtype)  # what the units sent, by their states
     work = np.zeros(END, states.dtype)
-    for b in range(row0, row1):
+    for group in range(row0, row1, TOGETHER):
+        rows = range(group, min(group + TOGETHER, row1))
         if EMITS:
-            for unit in range(0, N, BLOCK):
-                count = min(BLOCK, N - unit)
-                move(work, S1, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                call(slope_block, fields, work)
-                move(before, unit, N, work, SLOPE, BLOCK, STATES, count, BLOCK)
-        for p in range(unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK):
+            for m in rows:
+                for unit in range(0, N, BLOCK):
+                    count = min(BLOCK, N - unit)
+                    move(work, S1, BLOCK, states, s_at + (start * B + m) * s_row + unit, N, STATES, count, BLOCK)
+                    call(slope_block, fields, work)
+                    move(before, (m - group) * size + unit, N, work, SLOPE, BLOCK, STATES, count, BLOCK)
+        for p in range(first, last):
             unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
-            alive = t <= lengths[b]
-            if alive:
-                move(work, S0, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                move(work, S1, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                move(work, KEEP, 0, saved, (((t - 1) * P + p) * B + b) * KEPT, 0, 1, KEPT, KEPT)
-                call(tangent_block, fields, work)
-            for i in range(STATES):
-                for n in range(count):
-                    row, c = (b * size + i * N + unit + n) * size, C + i * SIZE + n
-                    clear(out, row, size)
+            for m in rows:
+                t, b = start + m // B, m % B
+                alive = t < lengths[b]
+                if alive:
+                    move(work, S0, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                    move(work, S1, BLOCK, states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                    copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
+                    call(tangent_block, fields, work)
+                for n in range(unit, unit + count):
+                    at = (m * size + n) * size
                     if not alive:
-                        out[row + i * N + unit + n] = 1
+                        for i in range(STATES):
+                            clear(out, at + i * N * size, size)
+                            out[at + i * N * size + i * N + n] = 1
                         continue
-                    clear(sum_, 0, N)
-                    for g in range(GATES):
-                        factor, w = work[c + (GATES + g) * BLOCK], (g * N + unit + n) * N
-                        for m in range(N):
-                            sum_[m] += factor * w_hh[w + m]
-                    for j in range(STATES if EMITS else 1):
-                        for m in range(N):
-                            out[row + j * N + m] = sum_[m] * before[j * N + m] if EMITS else sum_[m]
-                    for j in range(STATES):
-                        out[row + j * N + unit + n] += work[c + (2 * GATES + j) * BLOCK]
+                    c = C + n - unit
+                    d = c + GATES * BLOCK
+                    combine(out, at, N * size, work, d, SIZE, BLOCK, w_hh, n * N, N * N, N, size, GATES, STATES)
+                    for i in range(STATES):
+                        row = at + i * N * size
+                        if EMITS:
+                            for j in range(STATES - 1, -1, -1):
+                                for k in range(N):
+                                    out[row + j * N + k] = out[row + k] * before[(m - group) * size + j * N + k]
+                        for j in range(STATES):
+                            out[row + j * N + n] += work[c + i * SIZE + (2 * GATES + j) * BLOCK]
