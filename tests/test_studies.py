@@ -43,7 +43,10 @@ SMALL = {
     },
     "long_products": {"units": 60, "depths": [1, 2, 5], "windows": 6, "long": 12, "long_steps": 300},
     "covariant_vectors": {"units": 12, "steps": 600, "henon": 2000},
-    "speed_analysis": {"units": [20], "steps": 30, "lstm_units": 6, "loss_steps": 12, "loss_units": 8, "runs": 1},
+    "speed_analysis": {
+        "units": [20], "steps": 30, "lstm_units": 6, "loss_steps": 12, "loss_units": 8, "runs": 1,
+        "growth_units": 12, "times": [20, 40], "loss_times": [6, 12], "columns": [1, 3], "networks": [1, 2],
+    },
     "speed_cpu": {"units": [8], "batches": [1], "runs": 1, "seconds": 0.01, "steps": 5, "cells": ["tanh"]},
 }  # fmt: skip
 NAMES = sorted(path.stem for path in run_all.studies())
