@@ -8,7 +8,7 @@ import pytest
 from networks import CELLS, problem, same_bits
 
 import throughtime as tt
-from throughtime.engine import cpu, memory
+from throughtime.engine import jacobians, memory
 
 CELL = pytest.mark.parametrize("cell", CELLS)
 
@@ -54,7 +54,7 @@ def test_jacobians_of_many_steps_are_those_of_each(threads, monkeypatch, cell, u
     p = problem(cell, 6, 4, 2, units, dtype=dtype, lengths=[6, 3, 1, 0])
     run, size = p.unroll(), p.plain.state_size
     monkeypatch.setattr(memory, "SMALLEST", 0)
-    monkeypatch.setattr(cpu, "LARGE", 0)
+    monkeypatch.setattr(jacobians, "LARGE", 0)
     memory.empty((6, 4, size, size), dtype).fill(np.nan)  # what an unwritten number would show
     threads(1)
     found = run.jacobians()
@@ -69,9 +69,19 @@ def test_jacobians_of_many_steps_are_those_of_each(threads, monkeypatch, cell, u
         np.testing.assert_array_equal(run.jacobian(3), found[2])
 
 
-def test_jacobians_of_stacked_layers():
-    run = problem("lstm", 5, 3, 2, 4, layers=2, lengths=[5, 3, 0]).unroll()
-    np.testing.assert_array_equal(run.jacobians(1, 4), [run.jacobian(t) for t in (2, 3, 4)])
+@pytest.mark.parametrize("cell", ["tanh", "rate", "lstm"])
+def test_jacobians_of_stacked_layers(threads, monkeypatch, cell):
+    p = problem(cell, 6, 3, 2, 11, layers=3, lengths=[6, 3, 0])
+    run, size = p.unroll(), p.plain.state_size
+    memory.empty((6, 3, size, size), "float64").fill(np.nan)
+    found, eye = run.jacobians(), np.broadcast_to(np.eye(size), (3, size, size))
+    for t in range(6):
+        np.testing.assert_allclose(found[t], run.jvp(eye, t, t + 1), rtol=1e-13, atol=1e-13)
+    monkeypatch.setattr(jacobians, "LARGE", 0)
+    monkeypatch.setattr(jacobians, "AT_ONCE", 1)
+    threads(2)
+    np.testing.assert_array_equal(run.jacobians(), found)
+    np.testing.assert_array_equal(run.jacobian(4), found[3])
 
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["uni", "bi"])

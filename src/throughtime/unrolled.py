@@ -12,7 +12,7 @@ import numpy as np
 
 from . import checks
 from .cells.base import spec
-from .engine import cpu, memory
+from .engine import cpu, jacobians, memory
 from .network import Network
 
 Array = np.ndarray
@@ -243,14 +243,7 @@ class Unrolled:
         self._one_way("A Jacobian")
         stop = self.steps if stop is None else stop
         self._window(start, stop)
-        if len(self._layers) == 1:
-            return cpu.jacobian(self._layers[0][0], int(start), int(stop))
-        B, S = self.states.shape[1:]
-        out = memory.empty((stop - start, B, S, S), self.network.dtype)
-        eye = np.broadcast_to(np.eye(S, dtype=self.network.dtype), (B, S, S))
-        for t in range(start, stop):
-            out[t - start] = self.jvp(eye, t, t + 1)
-        return out
+        return jacobians.jacobian([layer for (layer,) in self._layers], int(start), int(stop))
 
     def output_cotangent(self, t: int, g: Any) -> Array:
         """(B, S): what the gradient g (B, N) of the output after input t-1 brings into states[t], for t = 1 ... T."""

@@ -19,7 +19,6 @@ Array = np.ndarray
 # and per step, as meeting once per step takes some 0.3 microseconds.
 SMALL = 200_000
 STEP = 30_000
-LARGE = 1 << 22  # bytes of matrices under which a second thread that writes them costs more than it saves
 RESIDENT = 1 << 20  # bytes of weights that a core keeps near while it walks through time
 
 
@@ -86,7 +85,7 @@ def fields(cell: Any, dtype: Any) -> Array:
     return np.array([*cell, 0.0], dtype)  # never empty
 
 
-def _flat(layer: Layer) -> tuple[Array, Array]:
+def flat_states(layer: Layer) -> tuple[Array, Array]:
     """states and sent as flat arrays, without a copy."""
     states = layer.states.reshape(-1)
     return states, layer.sent.reshape(-1) if layer.kernels.record.emits else states
@@ -121,7 +120,7 @@ def unroll(
     layer = Layer(cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved)
     if steps and batch:
         weights = pack_forward(kernel, layer.parameters)
-        own_states, own_sent = _flat(layer)
+        own_states, own_sent = flat_states(layer)
         shape = (steps, batch, inputs, units, *layer.places, int(reverse))
         parts, whole = _divide(layer, batch, steps)
         pointwise = kernel.pointwise(*FORWARD)
@@ -255,7 +254,7 @@ def backprop(
         to_states = 0 if grad_states is None else 1 + apart
         shape = (start, stop, layer.batch, copies, inputs, units, *layer.places, g_at, g_row, layer.offset, o_row)
         shape += (int(layer.reverse), chunk, int(grad_output is not None), to_states, int(to_input), int(to_weights))
-        states, sent = _flat(layer)
+        states, sent = flat_states(layer)
         parts, whole = _divide(layer, M, steps)
         pointwise, weights = kernel.pointwise(*BACKWARD), layer.packed_backward
         flat_x, flat_grads, flat_carry = grad_x.reshape(-1), tuple(p.reshape(-1) for p in grads), carry.reshape(-1)
@@ -282,7 +281,7 @@ def tangent(
         sends = memory.empty((2, M, units), dtype)
         sends[0] = sent_tangent(layer, v, start, copies)
         w_ih, _, w_hh, _ = layer.packed_forward
-        states, _ = _flat(layer)
+        states, _ = flat_states(layer)
         x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
         flags = (int(vx is not None), int(to_output))
         shape = (start, stop, layer.batch, copies, layer.inputs, units, layer.offset, layer.states.shape[2], *flags)
@@ -291,35 +290,6 @@ def tangent(
         arguments = (*known, v.reshape(-1), sends.reshape(-1), x, out.reshape(-1), layer.lengths, shape)
         threads.run(kernel.tangent, arguments, parts, whole)
     return v, out if to_output else None
-
-
-def jacobian(layer: Layer, start: int, stop: int) -> Array:
-    """ds_{t+1}/ds_t of the layer by itself for t = start ... stop-1, (stop-start, B, S*N, S*N)."""
-    kernel, units = layer.kernels, layer.units
-    size, rows = kernel.record.states * units, (stop - start) * layer.batch
-    out = memory.empty((stop - start, layer.batch, size, size), layer.states.dtype)
-    if out.size:
-        states, _ = _flat(layer)
-        shape = (start, layer.batch, units, layer.offset, layer.states.shape[2])
-        known = (layer.fields, kernel.pointwise(*TANGENT), layer.parameters[1].reshape(-1), states, layer.saved)
-        parts, whole = _divide_matrices(rows, units, kernel.shape.block, out.nbytes)
-        threads.run(kernel.jacobian, (*known, out.reshape(-1), layer.lengths, shape), parts, whole)
-    return out
-
-
-def _divide_matrices(rows: int, units: int, block: int, size: int) -> tuple[list[tuple], tuple]:
-    """The parts of a team that writes matrices: some whole ones each, or their rows where there are few."""
-    whole = (0, rows, 0, units, 0, 1, 0)
-    blocks = -(-units // block)
-    team = min(threads.get_num_threads(), max(rows, blocks))
-    if team == 1 or size < LARGE:
-        return [whole], whole
-    if rows >= 2 * team:
-        cuts = [rows * k // team for k in range(team + 1)]
-        return [(cuts[k], cuts[k + 1], 0, units, k, team, 0) for k in range(team)], whole
-    team = min(team, blocks)
-    cuts = [min(units, blocks * k // team * block) for k in range(team + 1)]
-    return [(0, rows, cuts[k], cuts[k + 1], k, team, 0) for k in range(team)], whole
 
 
 def slopes(layer: Layer, t: int) -> tuple:

@@ -67,29 +67,33 @@ def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, length
             round_ = meet(meeting, threads, round_)
 
 
-def jacobian(fields, pointwise, w_hh, states, saved, out, lengths, shape, part, meeting):
-    """out (M, S*N, S*N) = ds_{t+1}/ds_t of one layer, row m = (t - start)*B + b for the times from start on.
+def jacobian(fields, pointwise, w, states, saved, out, lengths, shape, part, meeting):
+    """A block of ds_{t+1}/ds_t in the matrices out (M, size, size), row m = (t - start)*B + b for times from start on.
 
-    Row (i, n) of a matrix is D_r[i, n] . W_hh[n, :] slope, plus D_s[i, n] in the unit's own columns. w_hh is (G*N, N),
-    not packed: the rows of a block of units stay near while they serve some matrices, and every row of the result is
-    written once, as it is far larger than all that it is made of.
+    Row (i, n) of the block, which begins at `corner` of every matrix, is D[i, n] . w[n, :], with D_r and w = W_hh for
+    the layer's own states, times the slope of what they send, plus D_s[i, n] in the unit's own columns; and with D_x
+    and w_m = W_ih (what it receives, by the states before) for those of the layers below, `between` them. w is (G*N,
+    columns), not packed, `w_gap` further on for the next matrix. The rows of a block of units stay near while they
+    serve some matrices, and every row of the result is written once, as it is far larger than all that it is made of:
+    columns up to `width` are set to 0.
     """
     wide()
     tangent_block, slope_block = pointwise[2], pointwise[3]
-    start, B, N, s_at, s_row = shape
+    start, B, N, s_at, s_row, size, corner, columns, width, w_gap, between = shape
     row0, row1, unit0, unit1, _, _, _ = part
-    P, size, first, last = (N + BLOCK - 1) // BLOCK, STATES * N, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
-    before = np.empty(TOGETHER * size if EMITS else 0, states.dtype)  # what the units sent, by their states
+    P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
+    sends = EMITS and not between
+    before = np.empty(TOGETHER * STATES * N if sends else 0, states.dtype)  # the slopes of what the units sent
     work = np.zeros(END, states.dtype)
     for group in range(row0, row1, TOGETHER):
         rows = range(group, min(group + TOGETHER, row1))
-        if EMITS:
+        if sends:
             for m in rows:
                 for unit in range(0, N, BLOCK):
                     count = min(BLOCK, N - unit)
                     move(work, S1, BLOCK, states, s_at + (start * B + m) * s_row + unit, N, STATES, count, BLOCK)
                     call(slope_block, fields, work)
-                    move(before, (m - group) * size + unit, N, work, SLOPE, BLOCK, STATES, count, BLOCK)
+                    move(before, (m - group) * STATES * N + unit, N, work, SLOPE, BLOCK, STATES, count, BLOCK)
         for p in range(first, last):
             unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
             for m in rows:
@@ -101,20 +105,24 @@ def jacobian(fields, pointwise, w_hh, states, saved, out, lengths, shape, part, 
                     copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
                     call(tangent_block, fields, work)
                 for n in range(unit, unit + count):
-                    at = (m * size + n) * size
+                    at, c = (m * size + n) * size + corner, C + n - unit
                     if not alive:
                         for i in range(STATES):
-                            clear(out, at + i * N * size, size)
-                            out[at + i * N * size + i * N + n] = 1
+                            clear(out, at + i * N * size, width)
+                            if not between:
+                                out[at + i * N * size + i * N + n] = 1
                         continue
-                    c = C + n - unit
-                    d = c + GATES * BLOCK
-                    combine(out, at, N * size, work, d, SIZE, BLOCK, w_hh, n * N, N * N, N, size, GATES, STATES)
+                    d, line = c + (0 if between else GATES * BLOCK), m * w_gap + n * columns
+                    combine(
+                        out, at, N * size, work, d, SIZE, BLOCK, w, line, N * columns, columns, width, GATES, STATES
+                    )
+                    if between:
+                        continue
                     for i in range(STATES):
                         row = at + i * N * size
                         if EMITS:
                             for j in range(STATES - 1, -1, -1):
                                 for k in range(N):
-                                    out[row + j * N + k] = out[row + k] * before[(m - group) * size + j * N + k]
+                                    out[row + j * N + k] = out[row + k] * before[((m - group) * STATES + j) * N + k]
                         for j in range(STATES):
                             out[row + j * N + n] += work[c + i * SIZE + (2 * GATES + j) * BLOCK]
