@@ -57,6 +57,14 @@ def specialise(function: Callable, name: str, **names: Any) -> Any:
         return njit(**OPTIONS)(copy)  # compiled anew in every process
 
 
+def merged(function: Callable, **names: Any) -> Any:
+    """The same for a function that is called in one place: its code goes there and costs no compilation of its own.
+
+    Compiled code is optimised again in every function that calls it, directly or not.
+    """
+    return inlined(_copy(function, "merged", names))
+
+
 def address_of(function: Callable, name: str, signature: Any, **names: Any) -> int:
     """The address of a compiled copy, made as in `specialise`, which compiled code calls as C calls a function."""
     copy = _copy(function, name, names)
