@@ -137,8 +137,8 @@ def growth(units, times, loss_times, columns, networks, runs):
     data["leading"] = {"k": ks, "seconds": seconds, "exponent": exponent(ks, seconds), "full": full, "N": 2 * units}
 
     families = [tt.Ensemble([chaotic(units, seed) for seed in range(count)]) for count in networks]
-    calls = [lambda f=f, n=n: over(n, f) for n in (1, 2) for f in families]
-    one, two = best(calls, runs).reshape(2, -1)
+    calls = [lambda f=f, n=n: over(n, f) for f in families for n in (1, 2)]  # side by side: others may come and go
+    one, two = best(calls, 2 * runs).reshape(-1, 2).T
     exponents = {"one thread": exponent(networks, one), "two threads": exponent(networks, two)}
     data["networks"] = {"networks": networks, "one thread": one, "two threads": two, "exponents": exponents}
     data["networks"] |= {"speed_up": one / two, "N": units, "processors": len(os.sched_getaffinity(0))}
