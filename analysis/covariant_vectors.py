@@ -73,6 +73,8 @@ def draw(result):
     look = {"marker": "o", "linestyle": "none", "markersize": 3, "color": plots.COLOURS[1]}
     axes[1].plot((np.arange(n) + 0.5) / n, np.array(item["participation"]) / n, **look)
     axes[1].axvline(item["unstable"] / n, color="0.6", linewidth=0.8)
+    axes[1].axhline(1 / 3, color="0.1", linewidth=0.8, linestyle="--", label="random direction: 1/3")
+    axes[1].legend(loc="lower right")
     axes[1].set(xlabel="fraction of vectors, from the top", ylabel="participation ratio $/N$", ylim=(0, None))
     axes[1].set_title("units that take part; line: $\\lambda = 0$")
     study.letters(axes)

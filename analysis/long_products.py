@@ -4,8 +4,10 @@ With J = D W, κ = E d⁴/(E d²)², and W free of D, the variance of the square
 
     Gaussian W: κ L        orthogonal W: (κ − 1) L        after L steps (linear units: κ = 1)
 
-so a linear orthogonal network is isometric at any depth. Logarithms of the singular values go on beyond the range of
-numbers: after many steps they are those of the Lyapunov exponents, ln σ_i ≈ λ_i L.
+so a linear orthogonal network is isometric at any depth, and the largest σ² of Gaussian factors is (L+1)^(L+1)/L^L. For
+independent Gaussian factors of size N the two moments are known exactly (see `independent_law`); a network repeats its
+W, which adds about 3 L/N of the variance. Logarithms of the singular values go on beyond the range of numbers: after
+many steps they are those of the Lyapunov exponents, ln σ_i ≈ λ_i L.
 Source: Pennington, Schoenholz & Ganguli, NeurIPS 2017 and AISTATS 2018; Newman, Commun. Math. Phys. 103, 1986.
 """
 
@@ -14,7 +16,7 @@ import numpy as np
 
 import throughtime as tt
 
-SIZES = {"units": 150, "depths": [1, 2, 5, 10], "windows": 5, "long": 60, "long_steps": 1500}
+SIZES = {"units": 300, "depths": [1, 2, 5, 10], "windows": 6, "long": 60, "long_steps": 1500}
 FULL = SIZES | {"units": 600, "windows": 20, "long": 100, "long_steps": 10000}
 SEED, GAIN = 1, 1.5
 
@@ -25,32 +27,63 @@ def network(cell, weights, units, seed):
     return tt.Network(cell, 1, units, bias=False, init=start, seed=seed)
 
 
-def spread(cell, weights, units, depth, windows):
-    """Variance of σ² over its squared mean, averaged over windows of several networks."""
+def squares(cell, weights, units, depths, seed):
+    """σ² of the products over the first `depths` steps on the attractor of one network."""
+    net = network(cell, weights, units, seed)
+    start = np.random.default_rng(seed).uniform(-1, 1, (1, units))
+    run = net.unroll(np.zeros((60 + max(depths), 1)), state=start)
+    logs = [tt.analysis.product_singular_values(run, 60, 60 + depth).log_singular_values[0] for depth in depths]
+    return np.exp(2 * np.array(logs))
+
+
+def spread(cell, weights, units, depths, windows):
+    """Variance of σ² over its squared mean, (n, 2): the mean over networks, and its error."""
+    found = np.array([squares(cell, weights, units, depths, seed) for seed in range(SEED, SEED + windows)])
+    variance = (found**2).mean(axis=2) / found.mean(axis=2) ** 2 - 1
+    return np.stack([variance.mean(axis=0), variance.std(axis=0, ddof=1) / np.sqrt(windows)], axis=1)
+
+
+def independent(units, depths, windows):
+    """⟨σ²⟩, ⟨σ⁴⟩ and the largest σ² of products of independent Gaussian factors: means and errors, (n, 3) each."""
     found = []
     for seed in range(SEED, SEED + windows):
-        rng = np.random.default_rng(seed)
-        net = network(cell, weights, units, seed)
-        run = net.unroll(np.zeros((60 + depth, 1)), state=rng.uniform(-1, 1, (1, units)))
-        logs = tt.analysis.product_singular_values(run, 60, 60 + depth).log_singular_values[0]
-        square = np.exp(2 * logs)
-        found.append(np.mean(square**2) / np.mean(square) ** 2 - 1)
-    return np.mean(found), np.std(found, ddof=1) / np.sqrt(windows)
+        factors = np.random.default_rng(seed).standard_normal((max(depths), units, units)) / np.sqrt(units)
+        logs = [tt.analysis.product_from_jacobians(factors[:depth]).log_singular_values for depth in depths]
+        found.append([(np.exp(2 * x).mean(), np.exp(4 * x).mean(), np.exp(2 * x[0])) for x in logs])
+    return np.mean(found, axis=0), np.std(found, axis=0, ddof=1) / np.sqrt(windows)
 
 
-def measure(units=150, depths=(1, 2, 5, 10), windows=5, long=60, long_steps=1500):
+def independent_law(units, depth):
+    """E⟨σ⁴⟩ for L independent Gaussian factors: with M = P Pᵀ, a = E tr M²/N and b = E (tr M/N)² one more factor gives
+    b + a (1 + 1/N) and b + 2a/N². For N → ∞ it is L + 1."""
+    a = b = 1.0
+    for _ in range(depth):
+        a, b = b + a * (1 + 1 / units), b + 2 * a / units**2
+    return a
+
+
+def measure(units=300, depths=(1, 2, 5, 10), windows=6, long=60, long_steps=1500):
     checks, data = [], {"depths": list(depths)}
     kappa = tt.analysis.mean_field.tanh(GAIN).kappa
+    (mean, error), scatter = independent(units, depths, 4 * windows), units ** (-2 / 3)
+    data["independent, Gaussian"] = {"variance": mean[:, 1] / mean[:, 0] ** 2 - 1, "largest": mean[:, 2], "slope": 1.0}
+    for i, depth in enumerate(depths):
+        label = f"independent factors, L={depth}"
+        why = "1; 4 SE of the mean over windows"
+        checks.append(study.check(f"{label}: mean σ²", mean[i, 0], 1, 4 * error[i, 0], why=why))
+        law, why = independent_law(units, depth), "exact for finite N, L + 1 for N → ∞; 4 SE"
+        checks.append(study.check(f"{label}: mean σ⁴", mean[i, 1], law, 4 * error[i, 1], why=why))
+        edge, why = (depth + 1) ** (depth + 1) / depth**depth, "(L+1)^(L+1)/L^L; 4 N^(−2/3) for the edge, 4 SE"
+        tolerance = edge * 4 * scatter + 4 * error[i, 2]
+        checks.append(study.check(f"{label}: largest σ²", mean[i, 2], edge, tolerance, why=why))
     cases = [(cell, weights) for cell in ("linear", "tanh") for weights in ("Gaussian", "orthogonal")]
     for cell, weights in study.progress(cases, "products"):
         slope = (1.0 if cell == "linear" else kappa) - (weights == "orthogonal")
-        found = [spread(cell, weights, units, depth, windows) for depth in depths]
-        data[f"{cell}, {weights}"] = {"variance": [v for v, _ in found], "error": [e for _, e in found], "slope": slope}
+        found = spread(cell, weights, units, depths, windows)
+        data[f"{cell}, {weights}"] = {"variance": found[:, 0], "error": found[:, 1], "slope": slope}
         for depth, (value, error) in zip(depths, found, strict=True):
-            if cell == "tanh" and depth > 2:
-                continue  # one finite network repeats its W and its slopes: the law is that of independent factors
-            tolerance = 4 * error + slope * depth * (0.06 if cell == "linear" else 0.25) * max(depth, 1) ** 0.5 + 1e-12
-            why = "independent factors of N → ∞; 4 SE and 6 % √L (tanh 25 %: q differs from net to net) for finite N"
+            tolerance = 4 * error + slope * depth * 3 * depth / units + 1e-12
+            why = "independent factors of N → ∞; 4 SE, and 3 L/N of it for the W that is repeated"
             checks.append(study.check(f"{cell}, {weights}: L={depth}", value, slope * depth, tolerance, why=why))
     net = network("tanh", "Gaussian", long, SEED)
     start = np.random.default_rng(SEED).uniform(-1, 1, (1, long))

@@ -14,8 +14,8 @@ import numpy as np
 
 import throughtime as tt
 
-SIZES = {"units": 300, "networks": 3, "steps": 500, "gains": 7, "large_units": 1000, "large_steps": 600}
-FULL = SIZES | {"units": 1000, "steps": 1500, "gains": 13, "large_steps": 1500}
+SIZES = {"units": 300, "networks": 3, "steps": 500, "gains": 7, "large_units": 1000, "large_steps": 1500}
+FULL = SIZES | {"units": 1000, "steps": 1500, "gains": 13}
 NOISES = (0.25, 0.5, 1.0)
 CRITICAL = 1.549674
 SEED = 1
@@ -49,7 +49,7 @@ def distance(units, gain, noise, steps=60):
     return np.log(np.linalg.norm(states[:, 0] - states[:, 1], axis=1) / np.sqrt(units))
 
 
-def measure(units=300, networks=3, steps=500, gains=7, large_units=1000, large_steps=600):
+def measure(units=300, networks=3, steps=500, gains=7, large_units=1000, large_steps=1500):
     theory = tt.analysis.mean_field
     g = np.linspace(0.8, 3.0, gains)
     checks, data = [], {"gain": g, "noise": NOISES, "units": units}
@@ -94,6 +94,7 @@ def measure(units=300, networks=3, steps=500, gains=7, large_units=1000, large_s
     checks.append(
         study.check("g=1.2: rate at which two copies meet", rate, law, 0.06, why="λ_1; 30 steps, one network")
     )
+    data["copies"] = {"rate": law, "apart": apart}
     return {
         "checks": checks,
         "seeds": {"weights": list(range(SEED, SEED + networks)), "noise, frame": SEED},
@@ -141,6 +142,9 @@ def draw(result):
     middle.set_title("edge of chaos")
     for j, (gain, values) in enumerate(data["distance"].items()):
         right.plot(values, label=f"$g={gain}$", **plots.style(j + 1))
+    steps = np.arange(len(meet := data["distance"]["1.2"]))
+    right.plot(steps, meet[10] + data["copies"]["rate"] * (steps - 10), color="0.1", linewidth=0.8, label="mean field")
+    right.plot(steps, np.full(steps.size, data["copies"]["apart"]), color="0.1", linewidth=0.8)
     right.set(xlabel="time (steps)", ylabel="ln distance per unit")
     right.set_title(r"two copies, $\sigma=0.5$")
     right.legend()

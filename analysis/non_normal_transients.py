@@ -15,7 +15,7 @@ import numpy as np
 
 import throughtime as tt
 
-SIZES = {"steps": 60, "units": 400, "powers": 6, "jacobian_units": 60, "points": 60}
+SIZES = {"steps": 60, "units": 1000, "powers": 6, "jacobian_units": 60, "points": 60}
 FULL = {"steps": 60, "units": 1000, "powers": 10, "jacobian_units": 200, "points": 120}
 SEED = 0
 JORDAN = np.array([[0.9, 1.0], [0.0, 0.9]])
@@ -89,7 +89,7 @@ def jacobian(units):
     return net.unroll(rng.standard_normal((50, 1)))
 
 
-def measure(steps=60, units=400, powers=6, jacobian_units=60, points=60):
+def measure(steps=60, units=1000, powers=6, jacobian_units=60, points=60):
     report = tt.analysis.non_normality(JORDAN, steps)
     power = np.exp(report.log_norm)
     k = np.arange(1, steps + 1)

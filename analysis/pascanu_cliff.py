@@ -113,10 +113,11 @@ def measure(points=61, cut=401, descent=400):
     jumps = free_norms.max() > 100 and np.linalg.norm(free[-1] - free[0]) > 1.0
     expect("unclipped descent is thrown off the plane", jumps, 1, 0, "its gradient passes 100, its end is 1 away")
     field = plane(np.linspace(3.5, 6.5, points), np.linspace(-3.6, -1.4, points))
+    near = plane(np.linspace(4.65, 5.1, points), np.linspace(-2.75, -2.25, points))
     line = plane([5.0], b_wall + np.sign(s := np.linspace(-1, 1, 201)) * 10.0 ** (6.0 * np.abs(s) - 6.0))
     data = {
-        "w": field.first, "b": field.second, "log10_loss": np.log10(field.loss),
-        "log10_gradient_norm": np.log10(field.gradient_norm),
+        "w": field.first, "b": field.second, "log10_gradient_norm": np.log10(field.gradient_norm),
+        "near_w": near.first, "near_b": near.second, "near_log10_loss": np.log10(near.loss),
         "cut_distance": line.second - b_wall, "cut_gradient_norm": line.gradient_norm[0],
         "unclipped": free, "unclipped_norms": free_norms, "clipped": held, "clipped_norms": held_norms,
     }  # fmt: skip
@@ -125,30 +126,31 @@ def measure(points=61, cut=401, descent=400):
 
 def draw(result):
     data = {name: np.array(value) for name, value in result["data"].items()}
-    fig, axes = study.figure(1, 3, height=2.5, width_ratios=[1.25, 1.25, 1])
-    w, b = data["w"], data["b"]
-    maps = ("log10_loss", "loss $E$, two descents"), ("log10_gradient_norm", r"steepness $|\nabla E|$")
-    for ax, (name, title) in zip(axes, maps, strict=False):
-        image = ax.pcolormesh(w, b, data[name].T, cmap="Blues", shading="nearest", rasterized=True)
-        bar = fig.colorbar(image, ax=ax, pad=0.02)
-        bar.set_label(r"$\log_{10}E$" if "loss" in name else r"$\log_{10}|\nabla E|$")
-        ax.set_xlabel("$w$")
-        ax.set_ylabel("$b$")
-        ax.set_title(title)
-        ax.set_xlim(w[0], w[-1])
-        ax.set_ylim(b[0], b[-1])
-    beyond = np.array([4.25525, w[-1]])
-    axes[1].plot(beyond, 0.5 - HALF * beyond, color="#D55E00", linewidth=1, linestyle="--")
-    axes[1].annotate("$b=.5-.62246\\,w$", (4.4, -2.15), color="#D55E00", fontsize=7)
-    for name, number in (("unclipped", 3), ("clipped", 2)):
-        path, marker = data[name], tt.plots.MARKERS[number]
-        axes[0].plot(*path.T, color=tt.plots.COLOURS[number], linewidth=1.1, marker=marker, markersize=2.5, label=name)
-    axes[0].plot(*START, "k*", markersize=7)
-    axes[0].legend(loc="lower left", frameon=True, framealpha=0.9, handlelength=1.4)
+    fig, axes = study.figure(1, 3, height=2.5, width_ratios=[1.35, 1.25, 1])
+    colours = tt.plots.COLOURS
+    for ax, prefix, name, title, label in (
+        (axes[0], "near_", "log10_loss", "loss $E$, two descents", r"$\log_{10}E$"),
+        (axes[1], "", "log10_gradient_norm", r"steepness $|\nabla E|$", r"$\log_{10}|\nabla E|$"),
+    ):
+        w, b = data[prefix + "w"], data[prefix + "b"]
+        image = ax.pcolormesh(w, b, data[prefix + name].T, cmap="Blues", shading="nearest", rasterized=True)
+        fig.colorbar(image, ax=ax, pad=0.02, label=label)
+        ax.set(xlabel="$w$", ylabel="$b$", title=title, xlim=(w[0], w[-1]), ylim=(b[0], b[-1]))
+        wall = np.array([max(4.25525, w[0]), w[-1]])
+        ax.plot(wall, 0.5 - HALF * wall, color=colours[0], linewidth=0.8, linestyle="--")
+    axes[1].annotate("$b=.5-.62246\\,w$", (4.5, -2.2), fontsize=7)
+    for name, colour, line, width in (("clipped", "white", "-", 2.0), ("unclipped", colours[3], "--", 1.2)):
+        axes[0].plot(*data[name].T, line, color=colour, linewidth=width, label=name)
+    axes[0].plot(*data["clipped"][-1], "o", color="white", markersize=4)
+    axes[0].plot(*START, "*", color=colours[2], markersize=8, zorder=5)
+    axes[0].annotate("start", START, xytext=(5, -3), textcoords="offset points", fontsize=7, color="white")
+    axes[0].legend(loc="lower left", labelcolor="white", handlelength=1.8)
     distance, steep = data["cut_distance"], data["cut_gradient_norm"]
     for side, label, number in ((distance < 0, "below", 1), (distance > 0, "above", 3)):
         axes[2].loglog(np.abs(distance[side]), steep[side], label=label, **tt.plots.style(number))
     axes[2].axhline(6773, color="0.6", linewidth=0.8)
+    look = {"textcoords": "offset points", "fontsize": 7, "ha": "right", "color": "0.4"}
+    axes[2].annotate("6773", (1.0, 6773), xytext=(0, 2), **look)
     axes[2].set_xlabel(r"distance $|b-b_\mathrm{wall}|$")
     axes[2].set_ylabel(r"$|\nabla E|$")
     axes[2].set_title("the wall at $w=5$")

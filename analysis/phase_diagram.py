@@ -92,24 +92,22 @@ def draw(result):
     fig, (left, right) = study.figure(1, 2, height=2.9)
     exponent = np.array(data["exponent"])
     top = 1.5 * exponent.max()
-    mesh = left.pcolormesh(beta, g, exponent, cmap="RdBu_r", vmin=-top, vmax=top, shading="gouraud")
+    mesh = left.pcolormesh(beta, g, exponent, cmap="RdBu_r", vmin=-top, vmax=top, shading="nearest")
     fig.colorbar(mesh, ax=left, label=r"$\lambda_1$ (nats per step)", extend="min")
     left.contour(beta, g, exponent, [0.0], colors="0.3", linestyles=":")
-    mesh = right.pcolormesh(beta, g, np.log10(np.maximum(data["horizon"], 1.0)), cmap="cividis", shading="gouraud")
-    fig.colorbar(mesh, ax=right, label=r"$\log_{10}$ horizon (steps)")
+    horizon = np.maximum(data["horizon"], 1.0)
+    mesh = right.pcolormesh(beta, g, np.log10(horizon), cmap="Blues", shading="nearest", vmax=np.log10(data["longest"]))
+    bar = fig.colorbar(mesh, ax=right, label=f"horizon (steps; the runs have {data['longest']})")
+    shown = [n for n in (5, 10, 20, 50, 100, 200, 500) if horizon.min() <= n <= data["longest"]]
+    bar.set_ticks(np.log10(shown), labels=[str(n) for n in shown])
+    edge = data["edge"]
     for ax in (left, right):
-        ax.plot(
-            data["edge"]["bias"],
-            data["edge"]["gain"],
-            color=plots.COLOURS[0] if ax is left else "white",
-            label=r"mean field, $\chi=1$",
-        )
+        ax.plot(edge["bias"], edge["gain"], color="white", linewidth=2.6)  # so that the line stands out from any colour
+        ax.plot(edge["bias"], edge["gain"], color=plots.COLOURS[0], label=r"mean field, $\chi=1$")
         ax.set(xlabel=r"bias $\beta$", ylabel="gain $g$", ylim=(g[0], g[-1]), xlim=(beta[0], beta[-1]))
+        ax.legend(loc="upper right")
     left.plot([], [], color="0.3", linestyle=":", label=r"measured, $\lambda_1=0$")
     left.legend(loc="upper right")
-    legend = right.legend(loc="upper right")
-    for text in legend.get_texts():
-        text.set_color("white")
     left.set_title(f"largest exponent, $N={data['units']}$")
     right.set_title(f"steps back until ‖gradient‖ changes {FACTOR:g}-fold")
     study.letters((left, right))

@@ -181,6 +181,37 @@ def test_nan_is_named():
         tt.check_cell(changed(forward=forward))
 
 
+def branching(slope):
+    """A cell that branches, in its step and in what it sends; its slope on the left is right for 0.5."""
+
+    @tt.cell()
+    class Branching(NamedTuple):
+        def forward(cell, x, r, s):
+            u = x[0] + r[0]
+            return (u if u > 0.0 else 0.5 * u,), (u,)
+
+        def backward(cell, ds, s, s_next, saved):
+            d = (ds[0] if saved[0] > 0.0 else slope * ds[0],)
+            return d, d, (0.0,)
+
+        def emit(cell, s):
+            return s[0] if s[0] < 1.0 else 2.0 * s[0] - 1.0
+
+        def emit_slope(cell, s):
+            return (1.0 if s[0] < 1.0 else 2.0,)
+
+    return Branching()
+
+
+def test_a_cell_that_branches_is_checked_unit_by_unit():
+    """An `if` on scalars is what compiled code takes and an array does not: NumPy's sentence about it helps nobody."""
+    assert "is right" in tt.check_cell(branching(0.5))
+    with pytest.raises(ValueError, match=r"with respect to x\[0\] should be 0\.5"):
+        tt.check_cell(branching(0.4))
+    population = tt.analysis.mean_field.population(branching(0.5), 0.5, noise=1.0, units=200, steps=30)
+    assert 0.0 < population.chi < 1.0
+
+
 def test_a_cell_with_a_kink_passes():
     @tt.cell()
     class Kinked(NamedTuple):

@@ -72,13 +72,29 @@ def test_pieces_do_not_show():
     assert a.vectors.shape == (8, 5, 5)
 
 
+@pytest.mark.parametrize("cell", ["tanh", "lstm"])
+def test_a_batch_is_its_sequences(cell):
+    """Each as if alone, with B in front; one that is not finite is NaN and harms no other."""
+    net = tt.Network(cell, 2, 5, init=tt.init.gaussian(gain=2.0), seed=1)
+    x = np.random.default_rng(0).standard_normal((90, 3, 2))
+    x[30, 1] = np.nan
+    found = covariant_vectors(net, x, k=3, warmup=10, transient=10, seed=0)
+    assert found.vectors.shape == (3, found.times.size, net.state_size, 3)
+    assert found.angles.shape == (3, 61)
+    for b in (0, 2):
+        alone = covariant_vectors(net, x[:, b], k=3, warmup=10, transient=10, seed=0)
+        for name in ("exponents", "standard_error", "local_rates", "angles", "participation", "vectors", "split"):
+            np.testing.assert_array_equal(getattr(found, name)[b], getattr(alone, name))
+    assert np.isnan(found.exponents[1]).all()
+    assert np.isnan(found.vectors[1]).all()
+    assert "3 sequences" in repr(found)
+
+
 def test_refusals():
     net, x = tt.Network("tanh", 2, 4, seed=0), np.zeros((60, 2))
     for options, words in (({"k": 5}, "k=5"), ({"transient": 30}, "transient=30"), ({"times": [99]}, "times=")):
         with pytest.raises(ValueError, match=words):
             covariant_vectors(net, x, **options)
-    with pytest.raises(ValueError, match="one trajectory"):
-        covariant_vectors(net, np.zeros((60, 3, 2)))
     with pytest.raises(ValueError, match="singular"):
         covariant_from_jacobians(np.zeros((60, 2, 2)))
     with pytest.raises(ValueError, match="bidirectional"):

@@ -6,6 +6,8 @@ import threading
 
 import numpy as np
 import pytest
+from analyses import OF_NETWORK, OF_RUN, I, N, apply
+from analyses import X as ANY
 from matplotlib import pyplot
 
 import throughtime as tt
@@ -55,6 +57,41 @@ def test_every_analysis_of_a_run_takes_the_run_of_an_ensemble():
     assert spectra["singular_values"].shape[:2] == (3, 2)
     gradients = runs.map(lambda run: run.backprop(np.ones((60, 24))))
     assert gradients["states"].shape == (3, 2, 61, 1, 24)
+
+
+@pytest.mark.parametrize("name", [*OF_NETWORK, *OF_RUN])
+def test_every_analysis_takes_an_ensemble(name):
+    """The same bits as network by network; the result prints, and gives what arrays there are."""
+    nets = [tt.Network("tanh", I, N, seed=seed) for seed in range(3)]
+    found = apply(name, tt.Ensemble(nets), ANY)
+    assert found.axes == {"network": [0, 1, 2]}
+    assert "Results of 3 networks" in repr(found)
+    for net, one in zip(nets, found.results, strict=True):
+        alone = apply(name, net, ANY)
+        assert type(one) is type(alone)
+        if isinstance(alone, tuple):  # clip_per_step: gradients by name, and a fraction
+            np.testing.assert_equal(one, alone)
+        else:
+            mine, theirs = (r.arrays() if hasattr(r, "arrays") else {"value": r} for r in (one, alone))
+            np.testing.assert_equal(mine, theirs)
+    if isinstance(found.results[0], tuple):
+        with pytest.raises(ValueError, match="no numbers"):
+            found.arrays()
+    else:
+        assert found.arrays()["axis_network"].tolist() == [0, 1, 2]
+
+
+def test_results_of_different_shapes_are_kept_one_by_one():
+    """Networks have one fixed point or several: arrays that do not stack are left out, and nothing is lost."""
+    nets = [tt.Network("tanh", 1, 4, bias=False, init=tt.init.gaussian(gain), seed=3) for gain in (0.5, 3.0)]
+    found = tt.analysis.fixed_points(tt.Ensemble(nets), starts=64)
+    counts = [len(one.points) for one in found.results]
+    assert counts[0] == 1 < counts[1]
+    assert "Results of 2 networks" in repr(found)
+    assert "points" not in found.arrays()
+    assert found.arrays()["lost"].shape == (2,)
+    with pytest.raises(ValueError, match=r"different shapes.*one by one from \.results"):
+        found["points"]
 
 
 def test_named_first_argument():

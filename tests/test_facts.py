@@ -68,6 +68,21 @@ def test_a_spectral_radius_is_no_bound():
     assert norm[20] == pytest.approx(2.707163351, abs=5e-10)
 
 
+def test_gain_to_the_power_t_holds_for_few_steps_only():
+    """W Gaussian of gain g: ‖(Wᵀ)^t δ‖ is g^t while t ≪ √N; in the long run it is ρ^t, and g^t again for g W/ρ."""
+    gain, size = 0.9, 400
+    w = gain / np.sqrt(size) * np.random.default_rng(5).standard_normal((size, size))
+    radius = np.abs(np.linalg.eigvals(w)).max()
+    lag = np.arange(0, 2001, 20)  # whole turns and parts of the leading pair's rotation: the slope averages over them
+    for scale, late in ((1.0, np.log(radius)), (gain / radius, np.log(gain))):
+        run = network("linear", scale * w).unroll(np.zeros((2000, 1, 1)))
+        decay = tt.analysis.gradient_norms(run, grad_final_state=np.ones((1, 1, size)) / np.sqrt(size))
+        log_norm = decay.log_norm[::-1, 0]
+        assert np.polyfit(lag[50:], log_norm[lag[50:]], 1)[0] == pytest.approx(late, abs=1e-3)
+        assert abs(log_norm[10] - 10 * np.log(scale * gain)) < 4 * 10 / np.sqrt(2 * size)  # std √(1/2N) in each step
+    assert abs(np.log(radius) - np.log(gain)) > 5e-3  # so that the two laws can be told apart
+
+
 def test_scalar_recursion():
     """x_t = x₀ w^t: dx_t/dw = t x₀ w^(t-1), dx_t/dx₀ = w^t."""
     run = network("linear", [[1.1]]).unroll(np.zeros((50, 1, 1)), state=np.full((1, 1, 1), 0.5))
@@ -140,6 +155,16 @@ def test_lstm_without_recurrent_weights_multiplies_its_forget_gates():
     np.testing.assert_allclose(np.diag(jacobian)[5:], kept, rtol=12 * 20 * EPS)
     np.testing.assert_array_equal(jacobian[5:, 5:] - np.diag(np.diag(jacobian)[5:]), 0)
     np.testing.assert_array_equal(jacobian[:, :5], 0)  # h is read by nobody
+
+
+def test_regulariser_of_a_scaled_orthogonal_matrix():
+    """Pascanu's Ω = ⟨(‖u J‖²/‖u‖² − 1)²⟩, u = dE/dx_{k+1} (their eq. 10), is (1 − a²)² for linear W = a·orthogonal."""
+    for a in (0.5, 0.9, 1.0, 1.2):
+        run = network("linear", a * orthogonal(16)).unroll(np.zeros((30, 1, 1)))
+        u = run.backprop(grad_final_state=np.random.default_rng(0).standard_normal((1, 1, 16))).states[1:]
+        back = np.array([run.vjp(u[t], t, t + 1) for t in range(30)])
+        omega = (((back**2).sum(axis=2) / (u**2).sum(axis=2) - 1) ** 2).mean()
+        assert omega == pytest.approx((1 - a**2) ** 2, abs=100 * EPS)
 
 
 @pytest.mark.parametrize(("bias", "memory"), [(0, 1.443), (1, 3.192), (2, 7.879), (5, 148.9)])

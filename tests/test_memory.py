@@ -91,6 +91,10 @@ def test_memory_of_about_the_size_is_used_again():
     assert place(memory.empty(2 * SIZE, np.float64)) != first
 
 
+def test_blocks_begin_with_a_cache_line():
+    assert all(place(memory.empty(SIZE + 1000 * k, np.float32)) % memory.LINE == 0 for k in range(5))
+
+
 def test_what_is_used_again_is_what_was_asked_for():
     memory.empty(SIZE, np.float64).fill(7.0)
     zeros = memory.zeros((4, SIZE // 4), np.float64)

@@ -28,7 +28,7 @@ SMALL = {
     "jacobian_spectra": {"units": 120, "steps": 2, "sweep": [0.5, 2.0]},
     "lyapunov_spectrum": {
         "units": 60, "networks": 2, "steps": 300,
-        "large_units": 150, "large_steps": 1000, "lstm_units": 12, "lstm_steps": 400,
+        "large_units": 150, "large_steps": 1000, "onset_units": 600, "lstm_units": 12, "lstm_steps": 400,
     },
     "text_gradients": {"units": 64, "lag": 80, "sequences": 4, "steps": 800},
     "non_normal_transients": {"steps": 40, "units": 200, "powers": 3, "jacobian_units": 20, "points": 20},
@@ -38,10 +38,15 @@ SMALL = {
         "units": 150, "networks": 2, "steps": 200, "gains": 3, "large_units": 200, "large_steps": 300,
     },
     "gates_and_memory": {"units": 64, "networks": 2, "lag": 80, "biases": [0.0, 2.0], "samples": 400},
-    "lyapunov_extensive": {"units": [30, 60], "networks": 3, "sweep_units": 60, "steps": 200, "gains": [3.0]},
-    "long_products": {"units": 60, "depths": [1, 2, 5], "windows": 4, "long": 12, "long_steps": 300},
+    "lyapunov_extensive": {
+        "units": [60, 120], "networks": 4, "steps": 300, "sweep_units": 120, "sweep_steps": 500, "gains": [3.0],
+    },
+    "long_products": {"units": 60, "depths": [1, 2, 5], "windows": 6, "long": 12, "long_steps": 300},
     "covariant_vectors": {"units": 12, "steps": 600, "henon": 2000},
-    "speed_analysis": {"units": [20], "steps": 30, "lstm_units": 6, "loss_steps": 12, "loss_units": 8, "runs": 1},
+    "speed_analysis": {
+        "units": [20], "steps": 30, "lstm_units": 6, "loss_steps": 12, "loss_units": 8, "runs": 1,
+        "growth_units": 12, "times": [20, 40], "loss_times": [6, 12], "columns": [1, 3], "networks": [1, 2],
+    },
     "speed_cpu": {"units": [8], "batches": [1], "runs": 1, "seconds": 0.01, "steps": 5, "cells": ["tanh"]},
 }  # fmt: skip
 NAMES = sorted(path.stem for path in run_all.studies())

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.linalg import lapack
 
 import throughtime as tt
 from throughtime.analysis import lyapunov_spectrum
 from throughtime.analysis.frames import measure, random_frame
 from throughtime.analysis.step_jacobian import Dense
-from throughtime.analysis.tangents import NetworkTangent
+from throughtime.analysis.tangents import MatrixTangent, NetworkTangent
+from throughtime.analysis.triangular import TriangularFrame
+from throughtime.engine.frame import Frame, Jacobians, Workspace, padded
+from throughtime.engine.triangular import DENSE, OWN, SLOPE
 
 
 def network(cell, n=24, gain=1.6, **options):
@@ -84,3 +88,128 @@ def test_saturated_units_are_not_singular():
 def test_refuses_another_precision():
     with pytest.raises(ValueError, match="precision='float16'"):
         lyapunov_spectrum(network("tanh"), steps=60, precision="float16")
+
+
+def jacobians(rng, kind, steps, size, dtype):
+    """Jacobians for the engine, and the same as plain matrices."""
+    if kind == "dense":
+        plain = rng.standard_normal((steps, size, size)).astype(dtype)
+        one = np.ones(1, dtype)
+        return Jacobians(plain.reshape(-1), size, one, one, one, DENSE, 0, steps, size * size), plain
+    line = padded(size)
+    w, (d, slope, own) = np.zeros((size, line), dtype), np.zeros((3, steps, line), dtype)
+    w[:, :size] = rng.standard_normal((size, size)) / np.sqrt(size)
+    for part in (d, slope, own):
+        part[:, :size] = rng.uniform(0.5, 1.5, (steps, size))
+    plain = d[:, :size, None] * w[:, :size].T * slope[:, None, :size] + own[:, :, None][:, :size] * np.eye(size)
+    return Jacobians(w.reshape(-1), line, d.ravel(), slope.ravel(), own.ravel(), SLOPE | OWN, 0, steps, line), plain
+
+
+def recovered(frame):
+    """P'L and U of a frame."""
+    lower, upper = frame.factors()
+    unsorted = np.empty_like(lower)
+    unsorted[frame.order] = lower
+    return unsorted, upper
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("kind", ["dense", "diagonal"])
+@pytest.mark.parametrize(("size", "columns"), [(1, 1), (5, 5), (17, 9), (33, 33), (70, 45), (150, 150), (261, 140)])
+def test_a_step_is_a_product_and_lu_with_row_pivoting(dtype, kind, size, columns):
+    """J P'L = ± (P''L') U, |L| ≤ 1, and the pivots are LAPACK's."""
+    rng, eps = np.random.default_rng(size), float(np.finfo(dtype).eps)
+    frame = Frame(rng.standard_normal((size, columns)), Workspace(size, columns, dtype))
+    before, _ = recovered(frame)
+    given, plain = jacobians(rng, kind, 1, size, dtype)
+    taken, pivots = frame.advance(given, 1, True, 0.0)
+    after, upper = recovered(frame)
+    product = plain[0].astype(np.float64) @ before
+    sign = np.sign((after @ upper)[0, 0] * product[0, 0])
+    assert taken == 1
+    assert np.abs(after).max() <= 1.0
+    assert np.abs(sign * after @ upper - product).max() <= 10 * size * eps * np.abs(product).max()
+    np.testing.assert_array_equal(pivots[0], np.abs(np.diagonal(upper)))
+    assert np.array_equal(np.sort(frame.order), np.arange(size))
+    if dtype == np.float64:  # in float32 two candidates may be equal to rounding
+        _, order, _ = lapack.dgetrf(product)
+        expected = np.arange(size)
+        for row, pivot in enumerate(order):
+            expected[[row, pivot]] = expected[[pivot, row]]
+        assert np.array_equal(frame.order[:columns], expected[:columns])
+
+
+@pytest.mark.parametrize("kind", ["dense", "diagonal"])
+def test_many_steps_at_once_are_single_steps(kind):
+    """Also where a call ends within an interval."""
+    size, columns, space = 40, 37, Workspace(40, 37, np.float64)
+    given, _ = jacobians(np.random.default_rng(0), kind, 7, size, np.float64)
+    start = np.random.default_rng(1).standard_normal((size, columns))
+    together, apart = Frame(start, space), Frame(start, space)
+    taken, pivots = together.advance(given, 3, True, 0.0)
+    found = [apart.advance(given._replace(first=t, steps=1), 3, t == 6, 0.0)[1] for t in range(7)]
+    assert taken == 7
+    assert [len(rows) for rows in found] == [0, 0, 1, 0, 0, 1, 1]
+    np.testing.assert_array_equal(pivots, np.concatenate(found))
+    np.testing.assert_array_equal(together.factors()[0], apart.factors()[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("size", "columns"), [(130, 130), (210, 150)])
+def test_the_same_bits_for_any_number_of_threads(dtype, size, columns):
+    given, _ = jacobians(np.random.default_rng(0), "diagonal", 5, size, dtype)
+    start, found = np.random.default_rng(1).standard_normal((size, columns)), []
+    threads = tt.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            tt.set_num_threads(count)
+            frame = Frame(start, Workspace(size, columns, dtype))
+            assert frame.space.team == count
+            found.append((frame.advance(given, 2, True, 0.0)[1], frame.factors()[0], frame.order))
+    finally:
+        tt.set_num_threads(threads)
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_tiny_and_vanishing_pivots():
+    """Pivots whose reciprocals overflow, and columns of zeros."""
+    rng = np.random.default_rng(0)
+    start = rng.standard_normal((20, 20)) * np.where(np.arange(20) < 10, 1e-310, 1.0)
+    frame = Frame(start, Workspace(20, 20, np.float64))
+    lower, upper = frame.factors()
+    assert np.isfinite(lower).all()
+    np.testing.assert_allclose(np.abs(lower @ upper), np.abs(start[frame.order]), rtol=0, atol=1e-13)
+    start[:, 3] = 0.0
+    frame = Frame(start, Workspace(20, 20, np.float64))
+    assert np.isfinite(frame.factors()[0]).all()
+    assert np.diagonal(frame.factors()[1])[3] == 0.0
+
+
+@pytest.mark.parametrize("spoilt", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (7, 29), (29, 7)])
+def test_what_is_not_finite_gives_nan_from_there_on(spoilt, place):
+    matrices = np.random.default_rng(0).standard_normal((20, 30, 30))
+    matrices[11][place] = spoilt
+    frame = TriangularFrame(random_frame(1, 30, 30, 0, np.float64), np.float64)
+    source = MatrixTangent(iter(matrices), 30)
+    assert np.isfinite(frame.block(source, 10, 2, False)[1]).all()
+    for _ in range(2):
+        assert np.isnan(frame.block(source, 5, 2, False)[1]).all()
+
+
+@pytest.mark.parametrize("when", [0, 150, 299])
+def test_rank_lost_on_the_way(when):
+    """A given product goes on by QR decompositions from the block in which a matrix is singular."""
+    rng = np.random.default_rng(0)
+    matrices = rng.standard_normal((300, 24, 24))
+    matrices[when, :, 3] = matrices[when, :, 4]
+    exponents = tt.analysis.lyapunov_from_jacobians(iter(matrices), seed=0, interval=1).exponents
+    frame = random_frame(1, 24, 24, 0, np.float64)[0]
+    logs = np.zeros(24)
+    for matrix in matrices:
+        frame, r = np.linalg.qr(matrix @ frame)
+        logs += np.log(np.abs(np.diagonal(r)))
+    assert exponents[-1] == -np.inf
+    np.testing.assert_allclose(exponents[:-1], np.sort(logs[:-1] / 300)[::-1], atol=1e-10)

@@ -8,6 +8,7 @@ import pytest
 from networks import CELLS, problem, same_bits
 
 import throughtime as tt
+from throughtime.engine import jacobians, memory
 
 CELL = pytest.mark.parametrize("cell", CELLS)
 
@@ -44,6 +45,43 @@ def test_jacobian_shapes():
     v = np.random.default_rng(0).standard_normal((3, 16, 2))
     np.testing.assert_array_equal(run.jvp(v, 3, 3), v)  # no step, no change
     np.testing.assert_array_equal(run.vjp(v, 3, 3), v)
+
+
+@pytest.mark.parametrize(("units", "dtype"), [(5, "float64"), (37, "float64"), (41, "float32")])
+@CELL
+def test_jacobians_of_many_steps_are_those_of_each(threads, monkeypatch, cell, units, dtype):
+    """Units that fill no vector and some that fill a few; every number is written, and the same by any team."""
+    p = problem(cell, 6, 4, 2, units, dtype=dtype, lengths=[6, 3, 1, 0])
+    run, size = p.unroll(), p.plain.state_size
+    monkeypatch.setattr(memory, "SMALLEST", 0)
+    monkeypatch.setattr(jacobians, "LARGE", 0)
+    memory.empty((6, 4, size, size), dtype).fill(np.nan)  # what an unwritten number would show
+    threads(1)
+    found = run.jacobians()
+    assert found.shape == (6, 4, size, size)
+    eye, tolerance = np.broadcast_to(np.eye(size, dtype=dtype), (4, size, size)), 100 * np.finfo(dtype).eps
+    for t in range(6):
+        np.testing.assert_allclose(found[t], run.jvp(eye, t, t + 1), rtol=tolerance, atol=tolerance)
+    for count in (1, 2, 3, 5):
+        threads(count)
+        for start, stop in ((0, None), (2, 5), (3, 4), (4, 4)):
+            np.testing.assert_array_equal(run.jacobians(start, stop), found[start:stop])
+        np.testing.assert_array_equal(run.jacobian(3), found[2])
+
+
+@pytest.mark.parametrize("cell", ["tanh", "rate", "lstm"])
+def test_jacobians_of_stacked_layers(threads, monkeypatch, cell):
+    p = problem(cell, 6, 3, 2, 11, layers=3, lengths=[6, 3, 0])
+    run, size = p.unroll(), p.plain.state_size
+    memory.empty((6, 3, size, size), "float64").fill(np.nan)
+    found, eye = run.jacobians(), np.broadcast_to(np.eye(size), (3, size, size))
+    for t in range(6):
+        np.testing.assert_allclose(found[t], run.jvp(eye, t, t + 1), rtol=1e-13, atol=1e-13)
+    monkeypatch.setattr(jacobians, "LARGE", 0)
+    monkeypatch.setattr(jacobians, "AT_ONCE", 1)
+    threads(2)
+    np.testing.assert_array_equal(run.jacobians(), found)
+    np.testing.assert_array_equal(run.jacobian(4), found[3])
 
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["uni", "bi"])
@@ -154,6 +192,7 @@ def test_nothing_in_nothing_out(cell, steps, batch, bidirectional):
         v = np.ones((batch, size, 2))
         np.testing.assert_array_equal(run.jvp(v, 0, 0), v)
         assert run.vjp(v, 0, steps).shape == v.shape
+        assert run.jacobians().shape == (steps, batch, size, size)
 
 
 def test_no_loss_is_an_error_and_a_loss_without_slope_no_gradient():
@@ -182,6 +221,7 @@ def test_a_bidirectional_network_has_no_jacobian():
     run = problem("tanh", 5, 3, 2, 4, bidirectional=True).unroll()
     for call in (
         lambda: run.jacobian(1),
+        run.jacobians,
         lambda: run.jvp(np.zeros((3, 8)), 0, 5),
         lambda: run.vjp(np.zeros((3, 8)), 0, 5),
     ):
@@ -214,3 +254,5 @@ def test_tangents_run_between_0_and_T(start, stop):
     for call in (run.jvp, run.vjp):
         with pytest.raises((ValueError, IndexError), match=f"{start}|{stop}"):
             call(np.zeros((3, 4)), start, stop)
+    with pytest.raises(ValueError, match=f"{start}|{stop}"):
+        run.jacobians(start, stop)

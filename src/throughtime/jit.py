@@ -20,7 +20,9 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir  # noqa: F401  for scalar.py, as are Numba's types: the two libraries come in by this door
 from numba import cfunc, extending, njit
+from numba import types as number_types  # noqa: F401
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,  # threads take their parts of a sequence at the same time
@@ -53,6 +55,14 @@ def specialise(function: Callable, name: str, **names: Any) -> Any:
         return njit(cache=True, **OPTIONS)(copy)
     except RuntimeError:  # no folder to write to, neither beside the package nor in the user's cache
         return njit(**OPTIONS)(copy)  # compiled anew in every process
+
+
+def merged(function: Callable, **names: Any) -> Any:
+    """The same for a function that is called in one place: its code goes there and costs no compilation of its own.
+
+    Compiled code is optimised again in every function that calls it, directly or not.
+    """
+    return inlined(_copy(function, "merged", names))
 
 
 def address_of(function: Callable, name: str, signature: Any, **names: Any) -> int:

@@ -20,10 +20,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 
-from .jit import intrinsic, overload
+from .jit import intrinsic, ir, overload
+from .jit import number_types as types
 
 # "numpy": the check for division by zero would keep a loop scalar. forceinline: a call left standing would too.
 # fastmath must be refused aloud: an overload that is silent about it inherits its caller's flags, and with `reassoc`

@@ -12,7 +12,7 @@ import numpy as np
 
 from . import checks
 from .cells.base import spec
-from .engine import cpu, memory
+from .engine import cpu, jacobians, memory
 from .network import Network
 
 Array = np.ndarray
@@ -224,10 +224,26 @@ class Unrolled:
         self._one_way("A Jacobian")
         if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= self.steps:
             raise ValueError(f"`t` is {t!r}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}.")
-        if len(self._layers) == 1:
-            return cpu.jacobian(self._layers[0][0], int(t))
-        B, S = self.states.shape[1:]
-        return self.jvp(np.broadcast_to(np.eye(S, dtype=self.network.dtype), (B, S, S)), int(t) - 1, int(t))
+        return self.jacobians(int(t) - 1, int(t))[0]
+
+    def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
+        """(stop-start, B, S, S): the Jacobians of all steps from states[start] to states[stop], by default T, at once.
+
+            jacobians(start, stop)[i] = ds_{start+i+1}/ds_{start+i} = jacobian(start + i + 1)
+
+        All are held in memory together: (stop-start) B S^2 numbers. ValueError if not 0 <= start <= stop <= T or if
+        the network is bidirectional.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 2, 3, seed=0).unroll(np.ones((20, 2)))
+        >>> of_all = run.jacobians()
+        >>> of_all.shape, bool(np.array_equal(of_all[6], run.jacobian(7)))
+        ((20, 1, 3, 3), True)
+        """
+        self._one_way("A Jacobian")
+        stop = self.steps if stop is None else stop
+        self._window(start, stop)
+        return jacobians.jacobian([layer for (layer,) in self._layers], int(start), int(stop))
 
     def output_cotangent(self, t: int, g: Any) -> Array:
         """(B, S): what the gradient g (B, N) of the output after input t-1 brings into states[t], for t = 1 ... T."""
@@ -284,17 +300,20 @@ class Unrolled:
                 "is not a function of states[t-1]. Build the network with `bidirectional=False`, or use `run.backprop`."
             )
 
-    def _perturbation(self, name: str, value: Any, start: int, stop: int) -> tuple[Array, int, Any]:
-        """The perturbations as rows (B*K, S), K, and the way back to the shape in which they came."""
-        self._one_way("A product with Jacobians")
+    def _window(self, start: int, stop: int) -> None:
         for label, t in (("start", start), ("stop", stop)):
             if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 0 <= t <= self.steps:
                 raise ValueError(f"`{label}` is {t!r}; times of states go from 0 to T = {self.steps}.")
         if start > stop:
             raise ValueError(
-                f"`start` is {start} and `stop` is {stop}; perturbations go from states[start] to states[stop], "
+                f"`start` is {start} and `stop` is {stop}; a window goes from states[start] to states[stop], "
                 "start <= stop."
             )
+
+    def _perturbation(self, name: str, value: Any, start: int, stop: int) -> tuple[Array, int, Any]:
+        """The perturbations as rows (B*K, S), K, and the way back to the shape in which they came."""
+        self._one_way("A product with Jacobians")
+        self._window(start, stop)
         B, S = self.states.shape[1:]
         given, had_copies = checks.perturbation(name, value, B, S, self.network.dtype)
         K = given.shape[2]

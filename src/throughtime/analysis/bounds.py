@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import arguments
+from .. import arguments, finite
 from ..cells.base import spec
 from .arrays import Array, Result, short
 from .slopes import SlopeBounds, slope_bounds
@@ -118,8 +118,7 @@ def pascanu_bound(
     if not np.isfinite(state_bound):
         raise ValueError("`state_bound` must be finite: the largest modulus of any entry of the initial state")
     record, w_hh = spec(net.cell), net.layer(0)[1].astype(np.float64)
-    if not all(np.isfinite(value).all() for value in net.parameters.values()):
-        raise ValueError("the parameters of the network hold NaN or inf, and nothing bounds those")
+    finite.trajectory(net, None, None, "A bound on gradients")
     found = slope_bounds(net, float(input_bound), float(state_bound)) if slopes is None else SlopeBounds(*slopes)
     P, G, N = record.states, record.gates, net.hidden_size
     gamma, carried, sent = (

@@ -144,7 +144,7 @@ def clipping_effect(run: Any, grad_output: Any, thresholds: Any, *, parameters: 
     limits = np.atleast_1d(np.asarray(thresholds, dtype=np.float64))
     if limits.ndim != 1 or not limits.size:
         raise ValueError(f"`thresholds` has shape {np.shape(thresholds)}; expected a list of positive numbers.")
-    for limit in limits:
+    for limit in limits.tolist():
         _limit("thresholds", limit)
     checked(run, grad_output, "Clipping")
     names = chosen(run, tuple(run.network.parameters) if parameters is None else parameters)

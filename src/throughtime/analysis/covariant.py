@@ -8,25 +8,34 @@ the way back: memory for 2√n frames, twice the work.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from scipy.linalg import solve_triangular, subspace_angles
 
+from .. import finite
 from .arrays import Array, Result, short
 from .frames import progress_bar
 from .lyapunov import trajectory
 from .statistics import batch_means_error
 from .tangents import checked_matrices
 
+
+class NotFinite(ValueError):
+    """A trajectory that left the numbers on its way."""
+
+
 Segment = Callable[[int, int], Iterator[Array]]  # the Jacobians J_{a+1} ... J_b
 
 
 @dataclass(frozen=True, repr=False)
 class CovariantVectors(Result):
-    """Covariant Lyapunov vectors along a trajectory. Time 0 is the first that counts, n the last."""
+    """Covariant Lyapunov vectors along a trajectory. Time 0 is the first that counts, n the last.
+
+    Shapes are for one sequence; a batch of B > 1 sequences has B in front of every one but that of `times`.
+    """
 
     exponents: Array  # (k,) mean growth of each vector, nats per step
     standard_error: Array  # (k,) by batch means
@@ -35,7 +44,7 @@ class CovariantVectors(Result):
     participation: Array  # (k,) mean over time of (Σv²)²/Σv⁴: 1 for one unit, S for all alike
     times: Array  # (m,) times of the vectors kept
     vectors: Array  # (m, S, k) columns of length one
-    split: int  # how many directions count as unstable
+    split: Any  # how many directions count as unstable: a number, or (B,)
     transient: int  # steps before and after, in which the vectors turn
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
@@ -43,19 +52,22 @@ class CovariantVectors(Result):
         return self._draw("covariant_angles", ax, options)
 
     def __repr__(self) -> str:
-        known = self.angles[np.isfinite(self.angles)]
+        several = self.exponents.ndim > 1
+        batch = f"; {len(self.exponents)} sequences, the first shown" if several else ""
+        first = (lambda values: values[0]) if several else (lambda values: values)
+        known = first(self.angles)[np.isfinite(first(self.angles))]
         angles = "none: one side is empty"
         if known.size:
             angles = f"{known.min():.3g} smallest, {np.median(known):.3g} median"
         return "\n".join(
             [
-                f"Covariant Lyapunov vectors: {self.exponents.size} of a state of {self.vectors.shape[1]}, "
-                f"{len(self.local_rates)} steps, {self.transient} before and after",
-                f"  exponents        {short(self.exponents)} nats per step",
-                f"  standard error   {short(self.standard_error, digits=2)}",
-                f"  unstable         {self.split} direction(s)",
+                f"Covariant Lyapunov vectors: {self.exponents.shape[-1]} of a state of {self.vectors.shape[-2]}, "
+                f"{self.local_rates.shape[-2]} steps, {self.transient} before and after{batch}",
+                f"  exponents        {short(first(self.exponents))} nats per step",
+                f"  standard error   {short(first(self.standard_error), digits=2)}",
+                f"  unstable         {first(self.split)} direction(s)",
                 f"  angle to stable  {angles} (radians)",
-                f"  participation    {short(self.participation)} units",
+                f"  participation    {short(first(self.participation))} units",
                 f"  kept             vectors at {self.times.size} times",
             ]
         )
@@ -75,18 +87,19 @@ def covariant_vectors(
     state: Any = None,
     progress: bool = False,
 ) -> CovariantVectors:
-    """Covariant Lyapunov vectors of a network along one trajectory, on its full state.
+    """Covariant Lyapunov vectors of a network along its trajectories, on its full state.
 
         J_t v_i(t−1) = e^(r_i(t)) v_i(t),   ‖v_i‖ = 1,   λ_i = ⟨r_i⟩
 
-    net, x, warmup, seed, state : as for `lyapunov_spectrum`, but one sequence. k : leading vectors, all by default.
+    net, x, warmup, seed, state : as for `lyapunov_spectrum`. k : leading vectors, all by default.
     steps : all the steps of the frame, default 1000 for x=None, else all that remain; of these `transient` (default a
     fifth) at the start align Q, as many at the end align C, and n = steps − 2·transient count.
     times : at which to keep vectors, 0 … n; default eight spread over the run. split : directions that count as
     unstable for the angles; default the positive exponents.
-    Returns `CovariantVectors`: .exponents, .local_rates, .angles (radians), .participation, .vectors. Vectors of nearly
-    equal exponents are ill-determined: they align at the rate of the difference. ValueError with a sentence for
-    batches, bidirectional networks, runs that are too short and singular Jacobians.
+    Returns `CovariantVectors`: .exponents, .local_rates, .angles (radians), .participation, .vectors, with B in front
+    for B > 1 sequences, which are taken one after the other; NaN for one that is not finite. Vectors of nearly equal
+    exponents are ill-determined: they align at the rate of the difference. ValueError with a sentence for
+    bidirectional networks, runs that are too short, singular Jacobians, NaN in the parameters or in every sequence.
 
     Source: Ginelli et al., Phys. Rev. Lett. 99, 130601, 2007.
 
@@ -98,23 +111,53 @@ def covariant_vectors(
     (array([ 0.405465, -0.693147]), 0.25)
     """
     tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "covariant Lyapunov vectors")
-    if tangent.batch != 1:
-        raise ValueError(
-            f"`x` holds {tangent.batch} sequences, but covariant vectors are found along one trajectory: pass x[:, b]"
-        )
+    finite.trajectory(net, tangent.inputs, tangent.state, "Covariant Lyapunov vectors")
     tangent.skip(warmup)
-    at: dict[int, Any] = {0: tangent.state}
+    found: list[Any] = []
+    for b in range(tangent.batch):
+        inputs = None if tangent.inputs is None else tangent.inputs[warmup : warmup + steps, b : b + 1]
+        segment = _segments(net, inputs, _sequence(tangent.state, b))
+        try:
+            found.append(_ginelli(segment, tangent.state_size, steps, k, transient, times, split, seed, progress))
+        except NotFinite as error:
+            found.append(error)
+    return found[0] if len(found) == 1 and not isinstance(found[0], NotFinite) else _stacked(found)
+
+
+def _sequence(state: Any, b: int) -> Any:
+    """Sequence b alone of a state as net.unroll takes it."""
+    if isinstance(state, tuple):
+        return tuple(part[:, b : b + 1] for part in state)
+    return None if state is None else state[:, b : b + 1]
+
+
+def _segments(net: Any, inputs: Array | None, state: Any) -> Segment:
+    """The Jacobians of one sequence, piece by piece: each is run from the state that the one before it reached."""
+    at = {0: state}
 
     def segment(a: int, b: int) -> Iterator[Array]:
-        piece = np.zeros((b - a, 1, net.input_size), net.dtype)
-        if tangent.inputs is not None:
-            piece = tangent.inputs[warmup + a : warmup + b]
+        piece = np.zeros((b - a, 1, net.input_size), net.dtype) if inputs is None else inputs[a:b]
         run = net.unroll(piece.swapaxes(0, 1) if net.batch_first else piece, state=at[a])
         at[b] = run.final_state
         for t in range(1, b - a + 1):
             yield run.jacobian(t)[0].astype(np.float64, copy=False)
 
-    return _ginelli(segment, tangent.state_size, steps, k, transient, times, split, seed, progress)
+    return segment
+
+
+def _stacked(found: list[Any]) -> CovariantVectors:
+    """The results of several sequences as one, NaN where one is not finite; its error if none is."""
+    good = [item for item in found if not isinstance(item, NotFinite)]
+    if not good:
+        raise found[0]
+    values: dict[str, Any] = {"times": good[0].times, "transient": good[0].transient}
+    for field in fields(CovariantVectors):
+        if field.name not in values:
+            shape, dtype = np.shape(getattr(good[0], field.name)), np.asarray(getattr(good[0], field.name)).dtype
+            none = np.full(shape, np.nan) if dtype.kind == "f" else np.zeros(shape, dtype)
+            parts = [none if isinstance(item, NotFinite) else getattr(item, field.name) for item in found]
+            values[field.name] = np.array(parts)
+    return CovariantVectors(**values)
 
 
 def covariant_from_jacobians(
@@ -130,8 +173,8 @@ def covariant_from_jacobians(
     """Covariant Lyapunov vectors of a product of given matrices … J_2 J_1, held in memory.
 
     jacobians : (T, S, S), J_1 first. The other arguments and the result: as `covariant_vectors`; vectors at time t
-    stand between matrix transient + t and the next. ValueError for matrices that are not square, change shape or are
-    singular.
+    stand between matrix transient + t and the next. ValueError for matrices not square, of changing shape, singular or
+    with NaN.
 
     >>> cat_map = np.tile([[2.0, 1.0], [1.0, 1.0]], (100, 1, 1))
     >>> found = covariant_from_jacobians(cat_map, seed=0)
@@ -142,6 +185,7 @@ def covariant_from_jacobians(
     matrices = list(checked_matrices(jacobians))
     if not matrices:
         raise ValueError("`jacobians` is empty: pass at least one (S, S) matrix")
+    finite.matrices("jacobians", matrices, "Their covariant vectors")
 
     def segment(a: int, b: int) -> Iterator[Array]:
         return iter(matrices[a:b])
@@ -209,7 +253,10 @@ def _qr(jacobian: Array, q: Array) -> tuple[Array, Array]:
     """QR decomposition of J Q with a positive diagonal."""
     moved = jacobian @ q
     if not np.isfinite(moved).all():
-        raise ValueError("NaN or inf in the states or Jacobians: covariant vectors need a finite run")
+        raise NotFinite(
+            "the states or Jacobians grew beyond the range of numbers, and covariant vectors need a finite run: take "
+            "fewer steps, or smaller weights"
+        )
     q, r = np.linalg.qr(moved)
     diagonal = np.diagonal(r)
     if np.abs(diagonal).min() <= 1e-280:
@@ -218,9 +265,7 @@ def _qr(jacobian: Array, q: Array) -> tuple[Array, Array]:
     return q * sign, r * sign[:, None]
 
 
-def _note(
-    q: Array, c: Array, t: int, kept: Array, vectors: Array, angles: Array, shares: Array, split: int
-) -> None:
+def _note(q: Array, c: Array, t: int, kept: Array, vectors: Array, angles: Array, shares: Array, split: int) -> None:
     """What is wanted of the vectors V = Q C at time t."""
     found = q @ c
     shares += 1.0 / (found**4).sum(axis=0)

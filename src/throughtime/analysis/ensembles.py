@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -97,11 +98,13 @@ class EnsembleResult(Result):
         lines = [f"Results of {len(self.results)} networks, each {type(self.results[0]).__name__}"]
         lines += [f"  axis {name} ({len(values)}): {short_list(values)}" for name, values in self.axes.items()]
         if self.fields:
-            lines.append(f"  fields: {', '.join(self.fields)}")
-        numbers = (
-            [self[name] for name in self.fields[:1]] if self.fields else [self[()]] if _numeric(self.results[0]) else []
-        )
-        lines += [f"  first: {short(numbers[0])}"] if numbers else []
+            lines += wrap(f"fields: {', '.join(self.fields)}", 110, initial_indent="  ", subsequent_indent="    ")
+        numbers = self.results[0]
+        if self.fields:
+            numbers = getattr(numbers, self.fields[0])
+            lines.append(f"  {self.fields[0]} of the first: {short(numbers)}")
+        elif _numeric(numbers):
+            lines.append(f"  first: {short(self[()])}")
         return "\n".join(lines)
 
 

@@ -12,10 +12,11 @@ from .arrays import Array
 from .exponents import LyapunovSpectrum
 from .orthonormalise import orthonormalise
 from .statistics import batch_means_error
-from .triangular import TriangularFrame
+from .triangular import LostRank, TriangularFrame, longest_interval
 
 LONGEST_BLOCK = 32  # steps from one volume of a triangular frame to the next (a twentieth of the work at 25)
 BLOCKS = 1024  # blocks are merged in pairs beyond twice this number: the history of a long run stays small
+LONGEST_INTERVAL = 20
 PILOT = 24  # steps that measure the spread of the exponents before the interval is chosen
 # interval · (λ_1 − λ_K) up to which results stay clean, by bytes per number: errors begin at 23.5 and 11.7 (measured)
 SAFE_ZONE = {8: 20.0, 4: 7.0}
@@ -28,6 +29,10 @@ class Tangent(Protocol):
     batch: int
     state_size: int
     dtype: np.dtype[Any]
+
+    def copy(self) -> Any:
+        """The same steps from here on, followed independently."""
+        ...
 
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         """Carry a (B, S, K) frame over up to `steps` steps: the frame, the steps taken, the sum of ln|det J| (B,)."""
@@ -74,18 +79,23 @@ def safe_zone(dtype: np.dtype[Any]) -> float:
 def choose_interval(tangent: Tangent, frame: Array, limit: int, precision: Any = None) -> int:
     """Steps between orthonormalisations: half of what the spread of a short pilot run allows, at most `limit`.
 
-    Half, because the spread varies along the trajectory; the whole run is judged again afterwards by its own spread. A
-    triangular frame of this `precision` takes three quarters: a wide spectrum averages over many rates.
+    Half, because the spread varies along the trajectory; the whole run is judged again afterwards by its own spread.
+    float32 with a `precision`, of a triangular frame, takes three quarters of its narrow zone. The pilot reads a copy
+    of the tangent.
     """
+    source: Any = tangent.copy()
     if precision is not None:
+        limit = min(limit, longest_interval(tangent.state_size, precision))
+        if limit == 1:
+            return 1
         triangular = TriangularFrame(frame, precision)
-        source: Any = tangent
         triangular.block(source, PILOT // 4, 1, False)
         taken, logs, _ = triangular.block(source, PILOT // 4, 1, False)
-        return _allowed(logs / taken, np.dtype(precision), 0.75, limit) if taken else 1
+        share = 0.75 if precision == np.float32 else 0.5
+        return _allowed(logs / taken, np.dtype(precision), share, limit) if taken else 1
     growth = []
     for _ in range(PILOT):
-        frame, taken, _ = tangent.advance(frame, 1, False)
+        frame, taken, _ = source.advance(frame, 1, False)
         if not taken:
             break
         frame, logs = orthonormalise(frame)
@@ -110,7 +120,7 @@ def measure(
     tangent: Tangent,
     frame: Array,
     *,
-    interval: int,
+    interval: int | None,
     discard: int,
     steps: int | None,
     warmup: int,
@@ -120,21 +130,29 @@ def measure(
     sum_rule: bool = True,
 ) -> LyapunovSpectrum:
     """Carry the frame for `steps` steps (None: to the end), count growth after the first `discard`, and judge the
-    result. With a `precision` the frame is triangular."""
+    result. With a `precision` the frame is triangular, until it loses rank. interval None: a pilot run chooses it."""
     full = sum_rule and frame.shape[2] == tangent.state_size
     source: Any = tangent
-    triangular = None if precision is None else TriangularFrame(frame, precision)
+    triangular, every = _triangular(source, frame, interval, steps, precision)
     block = 1 if steps is None else max(1, min(max(steps // 40, 8), LONGEST_BLOCK, steps // 12))
     growth, log_det, done = Growth(), np.zeros(tangent.batch), 0
     bar = progress_bar(steps) if progress else None
     while steps is None or done < steps:
         goal = discard if done < discard else steps
-        wanted = interval if triangular is None else -(-block // interval) * interval
+        wanted = every if triangular is None else -(-block // every) * every
         wanted = wanted if goal is None else min(wanted, goal - done)
         if triangular is not None:
-            taken, logs, det = triangular.block(source, wanted, interval, full and done >= discard)
+            start = source.copy()
+            try:
+                taken, logs, det = triangular.block(source, wanted, every, full and done >= discard)
+            except (
+                LostRank
+            ):  # exponents of -inf: from the block's start on a QR decomposition tells them from small ones
+                source, frame = start, triangular.orthonormal()
+                triangular, every = _triangular(source, frame, interval, steps, None)
+                continue
         else:
-            frame, taken, det = tangent.advance(frame, wanted, full and done >= discard)
+            frame, taken, det = source.advance(frame, wanted, full and done >= discard)
         if taken:
             if triangular is None:
                 frame, logs = orthonormalise(frame, exact=taken < wanted or done + taken in (discard, steps))
@@ -155,7 +173,21 @@ def measure(
             "pass a longer sequence or a smaller `discard`"
         )
     dtype = tangent.dtype if precision is None else np.dtype(precision)
-    return _result(tangent, growth, log_det if full else None, interval, discard, warmup, single, dtype)
+    return _result(tangent, growth, log_det if full else None, every, discard, warmup, single, dtype)
+
+
+def _triangular(
+    tangent: Any, frame: Array, interval: int | None, steps: int | None, precision: Any
+) -> tuple[TriangularFrame | None, int]:
+    """A triangular frame if there is a precision, and steps between two decompositions."""
+    limit = LONGEST_INTERVAL if steps is None else min(LONGEST_INTERVAL, max(1, steps // 100))
+    if precision is not None:
+        try:
+            every = interval or choose_interval(tangent, frame, LONGEST_INTERVAL, precision)
+            return TriangularFrame(frame, precision), every
+        except LostRank:
+            return None, choose_interval(tangent, frame, limit)
+    return None, interval or choose_interval(tangent, frame, limit)
 
 
 def progress_bar(total: int | None, what: str = "Lyapunov spectrum") -> Any:
@@ -210,7 +242,13 @@ def _result(
 
 
 def _verdict(
-    exponents: Array, error: Array, rates: Array, durations: Array, residual: Array, tangent: Tangent, interval: int,
+    exponents: Array,
+    error: Array,
+    rates: Array,
+    durations: Array,
+    residual: Array,
+    tangent: Tangent,
+    interval: int,
     dtype: np.dtype[Any],
 ) -> tuple[bool, str]:
     """Whether the exponents can be believed to their standard errors, and why (see `lyapunov_spectrum`)."""

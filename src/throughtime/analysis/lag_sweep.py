@@ -3,7 +3,7 @@
 At lag k the loss of time t has reached s_{t−k}. All of them then take one step back at once: the steps t−k of all t
 share W_hh and differ only in their local derivatives, which every lag uses again and which are therefore evaluated
 once. One lag is then two products of matrices with (T−k)·B rows, one with W_hh and one for the weights' gradient; they
-belong to BLAS (200 lags, 128 units, one thread: 60 ms, and 110 by the engine's loops, which evaluate each slope anew).
+belong to BLAS (200 lags, 128 units, one thread: 40 ms, and 110 by the engine's loops, which evaluate each slope anew).
 
 Dimensions: T steps, B sequences, S state size, N units, G gates.
 """
@@ -60,7 +60,7 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
     """
     T, (B, S) = run.steps, run.states.shape[1:]
     layers = [Local(run, k, names) for k in range(run.network.num_layers)]
-    rows = np.zeros((T * B, S), g.dtype)
+    rows, other = memory.zeros((T * B, S), g.dtype), memory.empty((T * B, S), g.dtype)
     rows[:, layers[-1].columns] = layers[-1].sent_back(g.reshape(T * B, -1))
     logs = np.zeros(T * B)
     far = FAR[rows.dtype.name]
@@ -74,19 +74,19 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
             logs = np.where(leaving, log_norm, logs)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             own = np.exp(logs)[:, None].astype(rows.dtype) if logs.any() else None
-            before, parts = _back(layers, rows, own)
+            parts = _back(layers, rows, own, other)
         yield log_norm.reshape(-1, B), parts
-        rows, logs = before[B:], logs[B:]  # those of the first time have arrived at the initial state
+        rows, other, logs = other[B:], rows[B:], logs[B:]  # those of the first time have arrived at the initial state
 
 
-def _back(layers: list[Local], rows: Array, scale: Array | None) -> tuple[Array, dict[str, Array]]:
-    """One step back for all rows (M, S), of the times 0 … M/B − 1, and the gradients of that step, rows weighted."""
-    before, above = memory.empty(rows.shape, rows.dtype), None
+def _back(layers: list[Local], rows: Array, scale: Array | None, before: Array) -> dict[str, Array]:
+    """One step back for all rows (M, S), of the times 0 … M/B − 1, to `before`, and the gradients of that step."""
+    above = None
     parts: dict[str, Array] = {}
     for layer in reversed(layers):
-        before[:, layer.columns], above, found = layer.back(rows[:, layer.columns], above, scale)
+        above, found = layer.back(rows[:, layer.columns], above, scale, before[:, layer.columns])
         parts |= found
-    return before, parts
+    return parts
 
 
 def chosen(run: Any, parameters: Any) -> tuple[str, ...]:

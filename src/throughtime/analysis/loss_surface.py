@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import finite
 from .arrays import Array, Result, short
 
 
@@ -71,7 +72,8 @@ def loss_surface(
     entry that is 0 in θ its offset is its value.
 
     Returns a `LossSurface`: .loss (n, m), .gradient (n, m, 2), .gradient_norm (n, m). n·m networks are run there and
-    back. inf and NaN of the loss are reported as they come. ValueError or TypeError for what does not fit.
+    back. inf and NaN of the loss are reported as they come. ValueError or TypeError for what does not fit, and
+    for NaN in the parameters or in every sequence.
 
     Source: Pascanu, Mikolov & Bengio, ICML 2013, figure 6; Li et al., NeurIPS 2018 (random planes).
 
@@ -94,6 +96,8 @@ def loss_surface(
         for name in one.keys() | two.keys():
             moved.parameters[name][...] = origin[name] + a[i] * one.get(name, 0.0) + b[j] * two.get(name, 0.0)
         run = moved.unroll(x, state=state, lengths=lengths)
+        if i == j == 0:
+            finite.given(run, "A loss surface")
         height[i, j], gradients = _loss(loss, run)
         for axis, direction in enumerate((one, two)):
             slope[i, j, axis] = sum(float((gradients[name] * d).sum()) for name, d in direction.items())

@@ -13,12 +13,9 @@ import numpy as np
 
 from .. import checks
 from .exponents import LyapunovSpectrum
-from .frames import PILOT, choose_interval, measure, random_frame
+from .frames import measure, random_frame
 from .orthonormalise import SMALL
 from .tangents import MatrixTangent, NetworkTangent, checked_matrices, random_state, with_batch_axis
-from .triangular import LostRank
-
-LONGEST_INTERVAL = 20
 
 
 def lyapunov_spectrum(
@@ -52,7 +49,7 @@ def lyapunov_spectrum(
     default steps // 10.
     interval : steps between orthonormalisations, or "auto": a pilot of 24 steps measures the spread λ_1 − λ_k and
     interval · spread
-        stays below 10 (float32: 3.5; 15 and 5.2 where k > S/2); clean up to 20 (7). The one used is `.interval`.
+        stays below 10 (float32: 3.5, and 5.2 where k > S/2); clean up to 20 (7). The one used is `.interval`.
     seed : of the frame and, for x=None, of the initial state (uniform in [−1, 1]); state : initial state as for
     `net.unroll`.
     precision : "float64" or "float32", of the frame's arithmetic. Default: that of the network for k ≤ S/2, float64
@@ -87,14 +84,7 @@ def lyapunov_spectrum(
     chosen = None if interval == "auto" else _interval(interval)
     options: dict[str, Any] = {"discard": discard, "steps": steps, "warmup": warmup}
     options |= {"single": batch == 1, "progress": progress}
-    start = tangent.copy()
-    try:
-        limit = LONGEST_INTERVAL if triangular else min(LONGEST_INTERVAL, max(1, steps // 100))
-        every = chosen or choose_interval(tangent.copy(), frame, limit, triangular)
-        return measure(tangent, frame, interval=every, precision=triangular, sum_rule=sum_rule, **options)
-    except LostRank:  # exponents of -inf: begin again with a QR decomposition that tells them from small ones
-        every = chosen or choose_interval(start.copy(), frame, min(LONGEST_INTERVAL, max(1, steps // 100)))
-        return measure(start, frame, interval=every, sum_rule=sum_rule, **options)
+    return measure(tangent, frame, interval=chosen, precision=triangular, sum_rule=sum_rule, **options)
 
 
 def _precision(given: Any, own: Any, k: int, size: int) -> Any:
@@ -184,17 +174,12 @@ def lyapunov_from_jacobians(
     discard = (0 if steps is None else steps // 10) if discard is None else discard
     discard = _count("discard", discard, 0) if steps is None else discarded(discard, steps)
     matrices = islice(chain([first], matrices), warmup, None)
-    pilot = list(islice(matrices, PILOT))
-    frame = random_frame(1, len(first), k, seed, np.float64)
-    if interval == "auto":
-        limit = LONGEST_INTERVAL if steps is None else min(LONGEST_INTERVAL, max(1, steps // 100))
-        chosen = choose_interval(MatrixTangent(iter(pilot), len(first)), frame, limit)
-    else:
-        chosen = _interval(interval)
-    tangent = MatrixTangent(chain(pilot, matrices), len(first))
-    return measure(
-        tangent, frame, interval=chosen, discard=discard, steps=steps, warmup=warmup, single=True, progress=progress
-    )
+    size = len(first)
+    frame = random_frame(1, size, k, seed, np.float64)
+    chosen = None if interval == "auto" else _interval(interval)
+    options: dict[str, Any] = {"discard": discard, "steps": steps, "warmup": warmup, "progress": progress}
+    precision = _precision(None, np.float64, k, size)
+    return measure(MatrixTangent(matrices, size), frame, interval=chosen, precision=precision, single=True, **options)
 
 
 def _columns(k: int | None, size: int) -> int:

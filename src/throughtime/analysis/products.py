@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack
 
+from .. import finite
 from .arrays import Array, Result, short
 from .orthonormalise import logarithms
 from .tangents import checked_matrices
@@ -78,9 +79,9 @@ def product_singular_values(run: Any, start: int, stop: int, k: int | None = Non
     run : from `net.unroll`; one direction. start, stop : 0 ≤ start ≤ stop ≤ T; P is the identity where they are equal.
     k : the leading ones only, matrix-free (products with J and Jᵀ) where 2k < S: passes back and forth over k + 8
     directions until ln σ changes by less than 1e-9. All by default, two passes over the dense Jacobians.
-    Returns `ProductSingularValues`: .log_singular_values (B, k) in nats, −inf for exact zeros, NaN for NaN in the run;
-    .log_condition (B,), the natural logarithm of the condition number; .rates, nats per step.
-    ValueError for windows out of range, k > S and bidirectional networks.
+    Returns `ProductSingularValues`: .log_singular_values (B, k) in nats, −inf for exact zeros, NaN for a sequence
+    with NaN in the window; .log_condition (B,), the natural logarithm of the condition number; .rates, nats per step.
+    ValueError for windows out of range, k > S, bidirectional networks, NaN in every sequence.
 
     Source: Stewart, SIAM J. Matrix Anal. Appl. 18, 1997 (graded products); Drmač & Veselić, ibid. 29, 2008 (Jacobi).
 
@@ -101,6 +102,7 @@ def product_singular_values(run: Any, start: int, stop: int, k: int | None = Non
             raise ValueError(f"`{name}` is {value!r}, but the run has states 0 to {steps}: pass one of these times")
     if start > stop:
         raise ValueError(f"start={start} and stop={stop}: the product leads forwards, so pass start ≤ stop")
+    finite.run(run, "A product of Jacobians", start, stop)
     batch, size = run.states.shape[1:]
     k = _leading(k, size)
     if 2 * (k + 8) < size:
@@ -128,7 +130,7 @@ def product_from_jacobians(jacobians: Iterable[Any], k: int | None = None) -> Pr
 
     jacobians : (n, S, S), or any iterable of (S, S) matrices, J_1 first; they are held in memory. k : leading ones, all
     by default. Returns `ProductSingularValues` with .log_singular_values (k,), nats. ValueError for matrices that are
-    not square or change shape, k > S, an empty sequence. Source and method: see `product_singular_values`.
+    not square, change shape or hold NaN, k > S, an empty sequence. Source and method: see `product_singular_values`.
 
     >>> product_from_jacobians(np.tile([[1.0, 1.0], [0.0, 1.0]], (100, 1, 1))).log_singular_values.round(6)
     array([ 4.60527, -4.60527])
@@ -136,6 +138,7 @@ def product_from_jacobians(jacobians: Iterable[Any], k: int | None = None) -> Pr
     matrices = list(checked_matrices(jacobians))
     if not matrices:
         raise ValueError("`jacobians` is empty: pass at least one (S, S) matrix")
+    finite.matrices("jacobians", matrices, "Their product")
     size = len(matrices[0])
     k = _leading(k, size)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import get_lapack_funcs, schur
 
-from .. import arguments
+from .. import arguments, finite
 from .arrays import Array, Result
 
 DENSE = 24  # sizes up to which one SVD is faster than some ten triangular solves called from Python
@@ -30,6 +30,7 @@ def matrix_of(source: Any, t: int | None, sequence: int) -> Array:
         batch = source.states.shape[1]
         sequence = arguments.step("sequence", sequence, -batch, batch - 1)
         matrix, name = source.jacobian(t)[sequence], f"the Jacobian of step {t}"
+        finite.run(source, f"The Jacobian of step {t}", t - 1, t, sequence)
     else:
         if t is not None:
             raise ValueError(f"t={t!r} chooses a step of a run, but a matrix was given: pass the run, or leave `t` out")
@@ -42,7 +43,7 @@ def matrix_of(source: Any, t: int | None, sequence: int) -> Array:
             'matrix of a one-gate network is net.parameters["weight_hh_l0"], a gated one has run.jacobian(t)[0]'
         )
     if not np.isfinite(matrix).all():
-        raise ValueError(f"{name} holds NaN or inf: look for the first step at which run.states is not finite")
+        raise ValueError(f"{name} holds NaN or inf, and such a matrix has no eigenvalues and no powers")
     return matrix.astype(np.complex128 if matrix.dtype.kind == "c" else np.float64)
 
 

@@ -1,45 +1,40 @@
-"""The Jacobian of one step in the form in which it is cheap: dense, or a diagonal times the weights plus a diagonal.
+"""The Jacobians of some steps in the form in which they are cheap: dense, or a diagonal times the weights plus another.
 
-Dimensions: B sequences, S state size, N units, K tangent vectors. Frames are Fortran-ordered (S, K), for BLAS.
+Dimensions: T steps, B sequences, S state size, N units.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.linalg import blas
 
+from ..engine.frame import Jacobians, padded
+from ..engine.triangular import DENSE, OWN, SLOPE
 from .arrays import Array
-
-
-def gemm(a: Array, b: Array, **options: Any) -> Array:
-    """BLAS's product in the precision of b; always SciPy's, because NumPy brings a second pool of threads."""
-    return np.asarray((blas.dgemm if b.dtype == np.float64 else blas.sgemm)(1.0, a, b, **options))
 
 
 @dataclass
 class Dense:
-    """J (B, S, S) itself. `units` is N where the columns beyond the first N are diagonal (the c of an LSTM), else S."""
+    """J (B, S, S) of one step. `units` is N where the columns beyond the first N are diagonal (an LSTM's c), else S."""
 
     jacobian: Array
     units: int
+    steps: int = 1
 
-    def columns(self, b: int, order: Array, dtype: Any) -> Array:
-        """J[:, order], Fortran-ordered."""
-        return np.take(self.jacobian[b].T, order, axis=0).astype(dtype, copy=False).T
+    def jacobians(self, b: int, dtype: Any) -> Jacobians:
+        """J of sequence b for the engine."""
+        size, unused = self.jacobian.shape[1], np.ones(1, dtype)
+        matrix = np.ascontiguousarray(self.jacobian[b], dtype=dtype).reshape(-1)
+        return Jacobians(matrix, size, unused, unused, unused, DENSE, 0, 1, size * size)
 
-    def times(self, b: int, frame: Array) -> Array:
-        """J frame."""
-        return gemm(self.jacobian[b].T.astype(frame.dtype, copy=False), frame, trans_a=1)
-
-    def dense(self) -> Array:
+    def dense(self, step: int) -> Array:
         """J (B, S, S) in float64."""
         return self.jacobian.astype(np.float64, copy=False)
 
     def log_det(self) -> Array:
         """ln|det J| (B,), from LU; of an LSTM by Schur's complement of the diagonal blocks, an eighth of the work."""
-        jacobian, n = self.dense(), self.units
+        jacobian, n = self.dense(0), self.units
         with np.errstate(all="ignore"):
             if jacobian.shape[1] == 2 * n:
                 forget = np.diagonal(jacobian[:, n:, n:], axis1=1, axis2=2)
@@ -54,69 +49,70 @@ class Weights:
     """W_hh of a layer of one gate and one state, in the forms that its Jacobians are made of."""
 
     def __init__(self, matrix: Array) -> None:
-        self.double = np.ascontiguousarray(matrix.T, dtype=np.float64)
+        self.matrix = matrix.astype(np.float64)
+        self._flat: dict[Any, Array] = {}
 
-    @cached_property
-    def single(self) -> Array:
-        """W^T in float32."""
-        return self.double.astype(np.float32)
-
-    def transposed(self, dtype: Any) -> Array:
-        """W^T, C-ordered."""
-        return self.double if dtype == np.float64 else self.single
+    def flat(self, dtype: Any) -> Array:
+        """W^T for the engine, its rows padded with zeros."""
+        dtype = np.dtype(dtype)
+        if dtype not in self._flat:
+            size = len(self.matrix)
+            rows = np.zeros((size, padded(size)), dtype)
+            rows[:, :size] = self.matrix.T
+            self._flat[dtype] = rows.reshape(-1)
+        return self._flat[dtype]
 
     @cached_property
     def log_det(self) -> float:
         """ln|det W|."""
         with np.errstate(all="ignore"):
-            return float(np.linalg.slogdet(self.double)[1])
+            return float(np.linalg.slogdet(self.matrix)[1])
 
 
 @dataclass
 class Diagonal:
-    """J = diag(d) W diag(slope) + diag(own), each (B, S): vanilla, leaky and rate units."""
+    """J = diag(d) W diag(slope) + diag(own) of T steps, each (T, B, S): vanilla, leaky and rate units."""
 
     weights: Weights
     d: Array
     slope: Array | None  # None: ones
     own: Array | None  # None: zeros
+    steps: int = field(init=False)
 
-    def columns(self, b: int, order: Array, dtype: Any) -> Array:
-        """J[:, order], Fortran-ordered."""
-        rows = np.take(self.weights.transposed(dtype), order, axis=0)
-        rows *= self.d[b].astype(dtype, copy=False)
+    def __post_init__(self) -> None:
+        self.steps = len(self.d)
+
+    def jacobians(self, b: int, dtype: Any) -> Jacobians:
+        """J of sequence b for the engine."""
+        line, unused = padded(self.d.shape[2]), np.ones(1, dtype)
+
+        def flat(values: Array | None) -> Array:
+            if values is None:
+                return unused
+            rows = np.zeros((self.steps, line), dtype)
+            rows[:, : values.shape[2]] = values[:, b]
+            return rows.reshape(-1)
+
+        flags = (self.slope is not None) * SLOPE + (self.own is not None) * OWN
+        parts = flat(self.d), flat(self.slope), flat(self.own)
+        return Jacobians(self.weights.flat(dtype), line, *parts, flags, 0, self.steps, line)
+
+    def dense(self, step: int) -> Array:
+        """J (B, S, S) of one of the steps in float64."""
+        full = self.d[step, :, :, None] * self.weights.matrix
         if self.slope is not None:
-            rows *= self.slope[b, order].astype(dtype, copy=False)[:, None]
-        if self.own is not None:
-            rows[np.arange(order.size), order] += self.own[b, order].astype(dtype, copy=False)
-        return rows.T
-
-    def times(self, b: int, frame: Array) -> Array:
-        """J frame."""
-        inner = frame if self.slope is None else frame * self.slope[b].astype(frame.dtype, copy=False)[:, None]
-        out = gemm(self.weights.transposed(frame.dtype).T, np.asfortranarray(inner), trans_a=0)
-        rows = out.T
-        rows *= self.d[b].astype(frame.dtype, copy=False)
-        if self.own is not None:
-            rows += frame.T * self.own[b].astype(frame.dtype, copy=False)
-        return out
-
-    def dense(self) -> Array:
-        """J (B, S, S) in float64."""
-        full = self.d[:, :, None] * self.weights.double.T
-        if self.slope is not None:
-            full = full * self.slope[:, None]
+            full = full * self.slope[step, :, None]
         if self.own is not None:
             place = np.arange(full.shape[1])
-            full[:, place, place] += self.own
+            full[:, place, place] += self.own[step]
         return np.asarray(full)
 
     def log_det(self) -> Array:
-        """ln|det J| (B,): that of W once and the sum of the logarithms of the slopes, where nothing is added."""
+        """ln|det J| (B,) of all steps: that of W once and the sum of the logarithms of the slopes, if that is all."""
         with np.errstate(all="ignore"):
             if self.own is not None:
-                return np.asarray(np.linalg.slogdet(self.dense())[1])
-            total = self.weights.log_det + np.log(np.abs(self.d.astype(np.float64))).sum(axis=1)
+                return np.asarray(sum(np.linalg.slogdet(self.dense(step))[1] for step in range(self.steps)))
+            total = self.steps * self.weights.log_det + np.log(np.abs(self.d.astype(np.float64))).sum(axis=(0, 2))
             if self.slope is not None:
-                total = total + np.log(np.abs(self.slope.astype(np.float64))).sum(axis=1)
+                total = total + np.log(np.abs(self.slope.astype(np.float64))).sum(axis=(0, 2))
             return np.asarray(total)

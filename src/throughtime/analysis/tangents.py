@@ -4,7 +4,7 @@ Dimensions: T steps, B sequences, I inputs, S state size, K tangent vectors.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import islice, tee
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from .step_jacobian import Dense, Diagonal, Weights
 
 Local = Dense | Diagonal
 
+AT_ONCE = 64  # steps whose local derivatives are worked out together
 CHUNK_BYTES = 32 * 2**20  # states of one unrolled piece; the saved activations are a few times that
 
 
@@ -31,6 +32,8 @@ class NetworkTangent:
         self.run: Any = None
         self.weights: Weights | None = None
         self.inside, self.length = 0, 0  # steps of the current piece: already used, and in all
+        self.known: tuple[int, int] = (0, 0)  # steps of it whose local derivatives stand in
+        self.slopes: tuple[Any, ...] = ()
 
     def copy(self) -> "NetworkTangent":
         """The same trajectory from the same point, to be followed independently."""
@@ -55,7 +58,8 @@ class NetworkTangent:
             if with_det or 2 * frame.shape[2] > self.state_size:  # a wide frame: form each Jacobian, multiply by BLAS
                 for local in self._locals(self.inside, self.inside + part):
                     with np.errstate(all="ignore"):
-                        frame = local.dense() @ frame  # in float64, of float32 too: no rank lost to it
+                        for step in range(local.steps):
+                            frame = local.dense(step) @ frame  # in float64, of float32 too: no rank lost to it
                     if with_det:
                         log_det = log_det + local.log_det()
             else:
@@ -93,11 +97,16 @@ class NetworkTangent:
             return
         if self.weights is None:
             self.weights = Weights(self.net.layer(0)[1])
-        for low in range(start, stop, 64):
-            d_r, d_s, slope = cpu.derivative(self.run._layers[0][0], low, min(low + 64, stop))
-            own = d_s[0, 0] if d_s.any() else None
-            for n, d in enumerate(d_r[0, 0]):
-                yield Diagonal(self.weights, d, slope[0, n] if record.emits else None, None if own is None else own[n])
+        while start < stop:
+            if not self.known[0] <= start < self.known[1]:
+                low, high = start, min(start + AT_ONCE, self.length)
+                d_r, d_s, slope = cpu.derivative(self.run._layers[0][0], low, high)
+                own = d_s[0, 0] if d_s.any() else None
+                self.known, self.slopes = (low, high), (d_r[0, 0], slope[0] if record.emits else None, own)
+            low, end = self.known[0], min(stop, self.known[1])
+            parts: list[Any] = [None if part is None else part[start - low : end - low] for part in self.slopes]
+            yield Diagonal(self.weights, *parts)
+            start = end
 
     def _unroll(self, steps: int) -> None:
         if self.inputs is None:
@@ -107,7 +116,7 @@ class NetworkTangent:
         self.run = self.net.unroll(piece.swapaxes(0, 1) if self.net.batch_first else piece, state=self.state)
         self.state = self.run.final_state
         self.position += steps
-        self.inside, self.length = 0, steps
+        self.inside, self.length, self.known = 0, steps, (0, 0)
 
 
 class MatrixTangent:
@@ -118,6 +127,11 @@ class MatrixTangent:
 
     def __init__(self, matrices: Iterator[Array], size: int) -> None:
         self.matrices, self.state_size = matrices, size
+
+    def copy(self) -> "MatrixTangent":
+        """The same matrices from here on, read independently; those that only one of the two has read are kept."""
+        self.matrices, twin = tee(self.matrices)
+        return MatrixTangent(twin, self.state_size)
 
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         taken, log_det = 0, np.zeros(1)

@@ -7,8 +7,9 @@ Exponents depend on the subspaces that the first 1, 2, ... columns span, and LU 
     J P'L = (P''L') U,    ln R_ii over a block = sum ln|U_ii| + ln R_ii(L at its end) - ln R_ii(L at its start)
 
 with R(L) the factor of L's own QR: exact, and needed only at the ends of a block. Half of L is zeros, so the next
-product costs half (xTRMM), and LU a quarter of a QR with its Q. N = 200, one thread: 0.13 + 0.26 ms for what takes
-0.23 + 1.04 ms as a product and `np.linalg.qr`; N = 1000: 14 + 18 ms for 28 + 85.
+product costs half, and LU a quarter of a QR with its Q. Both are kernels of the engine, one call for many steps:
+N = 200, one thread: 0.13 + 0.11 ms for what takes 0.23 + 1.04 ms as a product and `np.linalg.qr`; N = 1000: 15 + 11 ms
+for 28 + 85.
 """
 
 from collections.abc import Iterator
@@ -17,13 +18,13 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.linalg import blas, lapack
 
+from ..engine.frame import Frame, Workspace
 from .arrays import Array
 from .orthonormalise import lost_rank
-from .step_jacobian import gemm
 
 
 class Source(Protocol):
-    """What gives the Jacobians of a frame, step by step."""
+    """What gives the Jacobians of a frame, some steps at a time."""
 
     def locals(self, steps: int) -> Iterator[Any]:
         """The Jacobians of up to `steps` further steps."""
@@ -34,6 +35,17 @@ class LostRank(Exception):
     """A frame has lost rank: exponents of -inf, which want a QR decomposition that sees them."""
 
 
+def longest_interval(size: int, dtype: Any) -> int:
+    """Steps up to which one LU for all of them pays: small ones are slow beside the products, which then cost double.
+
+    Microseconds of P'L's product, of a whole one and of LU: 7, 8 and 10 at N = 50, 24, 34 and 25 at N = 100, 135, 222
+    and 110 at N = 200; in float32 the products take half, LU two thirds. And rounding grows with the interval: of 200
+    Gaussian units the sum of the exponents is right to 6e-13 at 1 step, to 7e-10 at 3.
+    """
+    small = size if np.dtype(dtype) == np.float64 else size / 2
+    return 4 if small <= 64 else 2 if small <= 128 else 1
+
+
 class TriangularFrame:
     """The frames of B sequences; made from orthonormal ones (B, S, K), all of one precision."""
 
@@ -41,89 +53,80 @@ class TriangularFrame:
         self.dtype = np.dtype(dtype)
         self.eps = float(np.finfo(self.dtype).eps)
         self.shape = frames.shape
-        self.lower: list[Array] = []  # L below the diagonal (what stands on and above it is U's)
-        self.order: list[Array] = []  # row i of L is row order[i] of the frame
-        for frame in frames:
-            lower, order, _ = self._factor(np.array(frame, dtype=self.dtype, order="F"))
-            self.lower.append(lower)
-            self.order.append(order)
-        self.volume = self._volumes()
+        space = Workspace(self.shape[1], self.shape[2], self.dtype)
+        self.frames = [Frame(frame, space) for frame in frames]
+        self.lost = [not np.isfinite(frame).all() for frame in frames]  # to NaN
+        # Pivots of the size of rounding are suspicious. In float32 that is no news (16 nats): there only an exact zero.
+        self.limit = 0.0 if self.dtype == np.float32 else 8.0 * self.shape[2] * self.eps
+        self.corners, self.volume = self._volumes()
 
     def block(self, source: Source, steps: int, interval: int, with_det: bool) -> tuple[int, Array, Array]:
         """Carry the frames over up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum of ln|det J|."""
         batch, _, columns = self.shape
         logs, log_det, taken = np.zeros((batch, columns)), np.zeros(batch), 0
-        pending: list[Array | None] = [None] * batch  # a full frame between two factorisations
-        steps_since = 0
         for local in source.locals(steps):
-            taken += 1
-            steps_since += 1
+            taken += local.steps
             if with_det:
                 log_det = log_det + local.log_det()
             for b in range(batch):
-                before = pending[b]
-                frame = self._first(local, b) if before is None else local.times(b, before)
-                if steps_since == interval or taken == steps:
-                    pending[b] = None
-                    self.lower[b], self.order[b], gained = self._factor(frame)
-                    logs[b] += gained
-                else:
-                    pending[b] = frame
-            if steps_since == interval:
-                steps_since = 0
-        for b in range(batch):  # the source ended within an interval
-            last = pending[b]
-            if last is not None:
-                self.lower[b], self.order[b], gained = self._factor(last)
-                logs[b] += gained
-        volume = self._volumes()
+                logs[b] += self._carry(b, local.jacobians(b, self.dtype), interval, taken == steps)
+        for b, frame in enumerate(self.frames):  # the source ended within an interval
+            if frame.whole and not self.lost[b]:
+                logs[b] += self._judged(b, frame.decompose())
+        corners, volume = self._volumes()
         logs += volume - self.volume
-        self.volume = volume
+        self.corners, self.volume = corners, volume
         return taken, logs, log_det
 
-    def _first(self, local: Any, b: int) -> Array:
-        """J P'L by the triangle's own product; what a tall L has below its triangle by the usual one."""
-        columns, order, lower = self.shape[2], self.order[b], self.lower[b]
-        multiply = blas.dtrmm if self.dtype == np.float64 else blas.strmm
-        top = local.columns(b, order[:columns], self.dtype)
-        square = lower if lower.shape[0] == columns else np.asfortranarray(lower[:columns])
-        frame = multiply(1.0, square, top, side=1, lower=1, diag=1, overwrite_b=1)
-        if order.size > columns:
-            rest = local.columns(b, order[columns:], self.dtype)
-            frame = gemm(rest, np.asfortranarray(lower[columns:]), beta=1.0, c=frame, overwrite_c=1)
-        return np.asarray(frame)
+    def orthonormal(self) -> Array:
+        """Orthonormal frames (B, S, K) of the same subspaces, as they were before the last block."""
+        frames = np.full(self.shape, np.nan)
+        for b, (lower, order) in enumerate(self.corners):
+            if not self.lost[b]:
+                frames[b, order] = np.linalg.qr(lower)[0]
+        return frames
 
-    def _factor(self, frame: Array) -> tuple[Array, Array, Array]:
-        """L with U above it, the order of its rows, ln|U_ii|. NaN gives NaN, dependent columns raise LostRank."""
-        lu, pivots, _ = (lapack.dgetrf if self.dtype == np.float64 else lapack.sgetrf)(frame, overwrite_a=1)
-        order = lapack.dlaswp(np.arange(float(len(lu)))[:, None], pivots, overwrite_a=1)[:, 0].astype(np.intp)
-        diagonal = np.abs(np.diagonal(lu)).astype(np.float64)
-        if not np.isfinite(diagonal).all():
-            lu[...] = np.nan
-            return lu, order, np.full(diagonal.size, np.nan)
-        if self._suspicious(diagonal) and lost_rank(self._whole(lu) @ np.triu(lu[: diagonal.size]), self.eps):
-            raise LostRank
-        return lu, order, np.log(diagonal)
+    def _carry(self, b: int, jacobians: Any, interval: int, end: bool) -> Array:
+        """ln|U_ii| summed over the decompositions of some steps (K,)."""
+        logs, left = np.zeros(self.shape[2]), jacobians.steps
+        while left and not self.lost[b]:
+            taken, diagonals = self.frames[b].advance(jacobians, interval, end, self.limit)
+            logs += self._judged(b, diagonals)
+            left -= taken
+            jacobians = jacobians._replace(first=jacobians.first + taken, steps=left)
+        return np.full_like(logs, np.nan) if self.lost[b] else logs
 
-    def _suspicious(self, diagonal: Array) -> bool:
-        """Pivots of the size of rounding. In float32 that is no news (16 nats): there only an exact zero counts."""
-        if self.dtype == np.float32:
-            return bool(diagonal.min() == 0.0)
-        return bool(diagonal.min() <= 8.0 * diagonal.size * self.eps * diagonal.max())
+    def _judged(self, b: int, diagonals: Array) -> Array:
+        """Sum of ln|U_ii| over decompositions (n, K). NaN gives NaN, dependent columns raise LostRank."""
+        if not len(diagonals):
+            return np.zeros(self.shape[2])
+        last = diagonals[-1].astype(np.float64)
+        if np.isfinite(last).all() and last.min() <= self.limit * last.max():
+            lower, upper = self.frames[b].factors()
+            if not np.isfinite(lower).all() or not np.isfinite(upper).all():
+                last[...] = np.nan
+            elif lost_rank(lower @ upper, self.eps):
+                raise LostRank
+        if not np.isfinite(last).all():
+            self.lost[b] = True
+            return np.full(self.shape[2], np.nan)
+        return np.asarray(np.log(diagonals.astype(np.float64, copy=False)).sum(axis=0))
 
-    def _whole(self, lu: Array) -> Array:
-        """L (S, K), with its ones and zeros."""
-        lower = np.tril(lu, -1).astype(np.float64, copy=False)
-        np.fill_diagonal(lower, 1.0)
-        return lower
+    def _volumes(self) -> tuple[list[tuple[Array, Array]], Array]:
+        """L and the order of its rows of each frame, and ln R_ii of L's QR decomposition (B, K).
 
-    def _volumes(self) -> Array:
-        """ln R_ii of the QR decomposition of each L, (B, K), by Cholesky: |L_ij| <= 1 and L is well conditioned."""
-        found = np.full((self.shape[0], self.shape[2]), np.nan)
-        for b, lu in enumerate(self.lower):
-            lower = self._whole(lu)
-            if np.isfinite(lower).all():
-                r, info = lapack.dpotrf(blas.dsyrk(1.0, lower.T, trans=0), lower=0, clean=0, overwrite_a=1)
+        By Cholesky of L'L, because |L_ij| <= 1 and L is well conditioned; L'L of a triangle is a third of a product.
+        """
+        corners, found = [], np.full((self.shape[0], self.shape[2]), np.nan)
+        columns = self.shape[2]
+        for b, frame in enumerate(self.frames):
+            lower, _ = frame.factors()
+            corners.append((lower, frame.order.copy()))
+            if not self.lost[b]:
+                gram, _ = lapack.dlauum(lower[:columns].T, lower=0)
+                if len(lower) > columns:
+                    gram = blas.dsyrk(1.0, lower[columns:].T, beta=1.0, c=gram, overwrite_c=1)
+                r, info = lapack.dpotrf(gram, lower=0, clean=0, overwrite_a=1)
                 diagonal = np.diagonal(r) if info == 0 else np.diagonal(np.linalg.qr(lower)[1])
                 found[b] = np.log(np.abs(diagonal))
-        return found
+        return corners, found

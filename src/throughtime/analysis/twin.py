@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import finite
 from .arrays import Array, Result, short
 from .frames import progress_bar
 from .lyapunov import discarded, trajectory
@@ -67,8 +68,10 @@ def perturbed_twin(
     Both trajectories run through `net.unroll` side by side; no Jacobian is used. Arguments as for `lyapunov_spectrum`.
     interval : steps from one return to the next; the distance must stay small in it, and large beside rounding.
     distance : ε, in the Euclidean norm of the full state; default 1e-7 (float32: 1e-3).
-    Returns `TwinGrowth`: .exponent, a float or (B,); .standard_error by batch means. −inf where the twins meet.
-    ValueError with a sentence for bidirectional networks, too short runs, a distance that is not positive.
+    Returns `TwinGrowth`: .exponent, a float or (B,); .standard_error by batch means. −inf where the twins meet, NaN for
+    a sequence that holds NaN or grows beyond its numbers.
+    ValueError with a sentence for bidirectional networks, too short runs, a distance that is not positive, NaN in the
+    parameters or in every sequence.
 
     Source: Benettin, Galgani & Strelcyn, Phys. Rev. A 14, 1976.
 
@@ -79,6 +82,7 @@ def perturbed_twin(
     -0.69315
     """
     tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "exponent of a twin")
+    finite.trajectory(net, tangent.inputs, tangent.state, "The growth of a twin")
     discard = discarded(discard, steps)
     whole = isinstance(interval, (int, np.integer)) and not isinstance(interval, bool)
     if not whole or not 1 <= interval <= steps - discard:

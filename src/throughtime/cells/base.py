@@ -18,7 +18,7 @@ says so:
     emit_slope(cell, s)  -> S numbers, de/ds
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ class Spec:
     shared: bool  # `backward` returns one and the same tuple as dx and dr, which is then kept once
 
 
+Values = tuple[np.ndarray, ...]
 _registered: dict[str, Spec] = {}
 
 
@@ -102,7 +103,7 @@ def registered() -> dict[str, type]:
     return {name: record.cls for name, record in _registered.items()}
 
 
-def on_arrays(function: Any, groups: tuple[tuple[np.ndarray, ...], ...]) -> tuple:
+def on_arrays(function: Any, groups: tuple[Values, ...]) -> tuple:
     """A cell's function on tuples of arrays; unit by unit, which is slow, if it branches as arrays cannot."""
     try:
         return function(*groups)
@@ -114,6 +115,16 @@ def on_arrays(function: Any, groups: tuple[tuple[np.ndarray, ...], ...]) -> tupl
             tuple(np.array([value[k][j] for value in each], dtype).reshape(shape) for j in range(len(part)))
             for k, part in enumerate(each[0])
         )
+
+
+def unit_derivatives(cell: Any, s: Values, s_next: Values, saved: Values) -> Iterator[tuple]:
+    """The derivatives of each next state of every unit by x, r and s, from `backward` and unit cotangents.
+
+    Three tuples of arrays, or of numbers where the cell returns such, for each state.
+    """
+    one, zero = np.ones_like(s[0]), np.zeros_like(s[0])
+    for i in range(len(s)):
+        yield on_arrays(cell.backward, (tuple(one if j == i else zero for j in range(len(s))), s, s_next, saved))
 
 
 def _same(self: Any, other: Any) -> bool:

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import Spec, spec
+from .base import Spec, Values, on_arrays, spec, unit_derivatives
 
-Values = tuple[np.ndarray, ...]
 STEPS = (1e-2, 5e-3, 2.5e-3)  # halved twice: the error of a central difference falls four times each, slope 2
 
 
@@ -50,13 +49,9 @@ def _split(record: Spec, point: Values) -> tuple[Values, Values, Values]:
 def _rows(cell: Any, record: Spec, point: Values) -> list[Values]:
     """The derivative of each next state by every number it depends on, from `backward` fed with unit cotangents."""
     s = _split(record, point)[2]
-    s_next, saved = cell.forward(*_split(record, point))
-    one, zero = np.ones_like(point[0]), np.zeros_like(point[0])
-    rows = []
-    for i in range(record.states):
-        dx, dr, ds = cell.backward(tuple(one if j == i else zero for j in range(record.states)), s, s_next, saved)
-        rows.append(tuple(np.broadcast_to(value, one.shape) for value in (*dx, *dr, *ds)))
-    return rows
+    s_next, saved = on_arrays(cell.forward, _split(record, point))
+    each = unit_derivatives(cell, s, s_next, saved)
+    return [tuple(np.broadcast_to(value, s[0].shape) for part in parts for value in part) for parts in each]
 
 
 def _check_derivatives(cell: Any, record: Spec, point: Values) -> None:
@@ -69,14 +64,14 @@ def _check_derivatives(cell: Any, record: Spec, point: Values) -> None:
     for k, label in enumerate(labels):
         for i in range(record.states):
             _check_one(
-                lambda e, k=k, i=i: cell.forward(*_split(record, _moved(point, k, e)))[0][i],
+                lambda e, k=k, i=i: on_arrays(cell.forward, _split(record, _moved(point, k, e)))[0][i],
                 rows[i][k],
                 f"the derivative of s_next[{i}] with respect to {label}",
                 f"{record.name}.backward",
             )
     u = tuple(np.cos(3.0 * j + point[0]) for j in range(record.states))  # any cotangent will do
-    s_next, saved = cell.forward(*_split(record, point))
-    dx, dr, ds = cell.backward(u, _split(record, point)[2], s_next, saved)
+    s_next, saved = on_arrays(cell.forward, _split(record, point))
+    dx, dr, ds = on_arrays(cell.backward, (u, _split(record, point)[2], s_next, saved))
     for value, k, label in zip((*dx, *dr, *ds), range(len(labels)), labels, strict=True):
         expected = sum(u[i] * rows[i][k] for i in range(record.states))
         scale = np.abs(expected).max() + 1e-12
@@ -88,10 +83,10 @@ def _check_derivatives(cell: Any, record: Spec, point: Values) -> None:
 
 
 def _check_emit(cell: Any, record: Spec, s: Values) -> None:
-    slopes = cell.emit_slope(s)
+    (slopes,) = on_arrays(lambda s: (cell.emit_slope(s),), (s,))
     for j in range(record.states):
         _check_one(
-            lambda e, j=j: cell.emit(_moved(s, j, e)),
+            lambda e, j=j: on_arrays(lambda s: ((cell.emit(s),),), (_moved(s, j, e),))[0][0],
             np.broadcast_to(slopes[j], s[0].shape),
             f"the slope of what the unit sends with respect to s[{j}]",
             f"{record.name}.emit_slope",

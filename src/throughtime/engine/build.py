@@ -92,6 +92,7 @@ class Kernels:
         emit, slope = (cls.emit, cls.emit_slope) if record.emits else (_h, _slope_of_h(record.states))
         self._functions = {"forward": cls.forward, "backward": cls.backward, "emit": emit, "emit_slope": slope}
         self._made: dict[str, int] = {}
+        self._tables: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     unroll = cached_property(lambda self: loop(self.shape, "unroll"))
     backprop = cached_property(lambda self: loop(self.shape, "backprop"))
@@ -100,8 +101,10 @@ class Kernels:
 
     def pointwise(self, *wanted: str) -> tuple[int, ...]:
         """The addresses of the pointwise functions in the order that the loops expect, 0 for those not wanted."""
-        needless = () if self.record.emits else ("emit_block", "slope_block")
-        return tuple(self._address(name) if name in wanted and name not in needless else 0 for name in POINTWISE)
+        if wanted not in self._tables:
+            needed = set(wanted) - (set() if self.record.emits else {"emit_block", "slope_block"})
+            self._tables[wanted] = tuple(self._address(name) if name in needed else 0 for name in POINTWISE)
+        return self._tables[wanted]
 
     def _address(self, name: str) -> int:
         if name not in self._made:

@@ -44,7 +44,7 @@ class Layer:
     def kernels(self) -> Kernels:
         return kernels(self.cell, self.states.dtype)
 
-    @property
+    @cached_property
     def fields(self) -> Array:
         """The cell's hyper-parameters in the precision of the computation."""
         return fields(self.cell, self.states.dtype)
@@ -85,7 +85,7 @@ def fields(cell: Any, dtype: Any) -> Array:
     return np.array([*cell, 0.0], dtype)  # never empty
 
 
-def _flat(layer: Layer) -> tuple[Array, Array]:
+def flat_states(layer: Layer) -> tuple[Array, Array]:
     """states and sent as flat arrays, without a copy."""
     states = layer.states.reshape(-1)
     return states, layer.sent.reshape(-1) if layer.kernels.record.emits else states
@@ -120,7 +120,7 @@ def unroll(
     layer = Layer(cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved)
     if steps and batch:
         weights = pack_forward(kernel, layer.parameters)
-        own_states, own_sent = _flat(layer)
+        own_states, own_sent = flat_states(layer)
         shape = (steps, batch, inputs, units, *layer.places, int(reverse))
         parts, whole = _divide(layer, batch, steps)
         pointwise = kernel.pointwise(*FORWARD)
@@ -254,7 +254,7 @@ def backprop(
         to_states = 0 if grad_states is None else 1 + apart
         shape = (start, stop, layer.batch, copies, inputs, units, *layer.places, g_at, g_row, layer.offset, o_row)
         shape += (int(layer.reverse), chunk, int(grad_output is not None), to_states, int(to_input), int(to_weights))
-        states, sent = _flat(layer)
+        states, sent = flat_states(layer)
         parts, whole = _divide(layer, M, steps)
         pointwise, weights = kernel.pointwise(*BACKWARD), layer.packed_backward
         flat_x, flat_grads, flat_carry = grad_x.reshape(-1), tuple(p.reshape(-1) for p in grads), carry.reshape(-1)
@@ -281,7 +281,7 @@ def tangent(
         sends = memory.empty((2, M, units), dtype)
         sends[0] = sent_tangent(layer, v, start, copies)
         w_ih, _, w_hh, _ = layer.packed_forward
-        states, _ = _flat(layer)
+        states, _ = flat_states(layer)
         x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
         flags = (int(vx is not None), int(to_output))
         shape = (start, stop, layer.batch, copies, layer.inputs, units, layer.offset, layer.states.shape[2], *flags)
@@ -290,19 +290,6 @@ def tangent(
         arguments = (*known, v.reshape(-1), sends.reshape(-1), x, out.reshape(-1), layer.lengths, shape)
         threads.run(kernel.tangent, arguments, parts, whole)
     return v, out if to_output else None
-
-
-def jacobian(layer: Layer, t: int) -> Array:
-    """ds_t/ds_{t-1} of the layer by itself, (B, S*N, S*N)."""
-    kernel, units = layer.kernels, layer.units
-    size = kernel.record.states * units
-    out = memory.empty((layer.batch, size, size), layer.states.dtype)
-    if layer.batch:
-        states, _ = _flat(layer)
-        shape, part = (t, layer.batch, units, layer.offset, layer.states.shape[2]), (0, layer.batch, 0, units, 0, 1, 0)
-        known = (layer.fields, kernel.pointwise(*TANGENT), layer.parameters[1].reshape(-1), states, layer.saved)
-        kernel.jacobian(*known, out.reshape(-1), layer.lengths, shape, part, threads.new_meeting())
-    return out
 
 
 def slopes(layer: Layer, t: int) -> tuple:

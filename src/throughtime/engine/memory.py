@@ -7,15 +7,20 @@ therefore kept, up to KEPT_BYTES in all, and given to the next array of about th
 
 import math
 from collections import deque
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 SMALLEST = 1 << 16  # bytes; below, the C library does the same
 KEPT_BYTES = 1 << 28
+LINE = (
+    64  # bytes: blocks begin with a cache line; one that begins 16 further on, as NumPy's do, takes half as long again
+)
 
 # A deque because its methods are atomic: blocks come back from any thread, and from the garbage collector.
 _free: deque[np.ndarray] = deque()
+_bytes = attrgetter("nbytes")
 
 
 class _Lease:
@@ -30,7 +35,7 @@ class _Lease:
 
     def __del__(self) -> None:
         _free.append(self.block)
-        while sum(block.nbytes for block in tuple(_free)) > KEPT_BYTES:
+        while sum(map(_bytes, tuple(_free))) > KEPT_BYTES:
             try:
                 _free.popleft()
             except IndexError:  # another thread was quicker
@@ -74,4 +79,7 @@ def _block(size: int) -> np.ndarray:
         if size <= block.nbytes <= size + size // 8 + 4096:
             return block
         _free.append(block)
-    return np.empty(-(-size // 4096) * 4096, np.uint8)
+    room = -(-size // 4096) * 4096
+    block = np.empty(room + LINE, np.uint8)
+    first = -block.__array_interface__["data"][0] % LINE
+    return block[first : first + room]

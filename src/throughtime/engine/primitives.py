@@ -16,6 +16,8 @@ _can_yield = hasattr(ctypes.CDLL(None), "sched_yield")
 _yield_processor = types.ExternalFunction("sched_yield", types.int32())
 SPINS = 100  # polls, some 5 microseconds, before a waiting thread offers its processor to others: they may share one
 
+AHEAD = 1 << 11  # bytes
+
 
 def _address(context, builder, kind, value, at):
     """The place `at` of an array, or of a bare pointer."""
@@ -152,6 +154,79 @@ def clear(_, target, to, count):
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
+def combine(_, target, to, row, factors, at, at_row, at_term, source, first, term, count, size, terms, rows):
+    """target[to + i*row + m] = sum_g factors[at + i*at_row + g*at_term] source[first + g*term + m], 0 for m >= count.
+
+    For m < size and literal numbers of `terms` g, summed in order, and of `rows` i, which share what is read of the
+    source. The target overlaps neither of the others, which LLVM cannot see. A store asks for the place AHEAD of it:
+    memory that other work has pushed out of the caches is written in 0.15 instead of 0.22 ms per 2 MB.
+    """
+    if not (isinstance(terms, types.IntegerLiteral) and isinstance(rows, types.IntegerLiteral)):
+        return None
+    n = types.intp
+    signature = types.void(target, n, n, factors, n, n, n, source, n, n, n, n, terms, rows)
+    G, I, item = terms.literal_value, rows.literal_value, np.dtype(target.dtype.name).itemsize
+
+    def codegen(context, b, sig, args):
+        i32, i64, kind = ir.IntType(32), ir.IntType(64), context.get_value_type(sig.args[0].dtype)
+        targets, values, sources = (_address(context, b, sig.args[k], args[k], args[k + 1]) for k in (0, 3, 7))
+        _, _, row, _, _, at_row, at_term, _, _, term, count, size, _, _ = args
+
+        def place(base, *steps):
+            return b.gep(base, [_total(b, [b.mul(stride, _int(k)) for stride, k in steps])])
+
+        factor = [[b.load(place(values, (at_row, i), (at_term, g))) for g in range(G)] for i in range(I)]
+        ends = [place(targets, (row, i)) for i in range(I)]
+        fetch_type = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), i32, i32, i32])
+        fetch = cgutils.get_or_insert_function(b.module, fetch_type, "llvm.prefetch.p0i8")
+        to_write = [ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)]  # soon again, of the data's cache
+
+        def columns(begin, end, lane, known):
+            """The columns from begin to end, `lane` at once."""
+            vector = ir.VectorType(kind, lane)
+            fma_type = ir.FunctionType(vector, [vector] * 3)
+            fma = cgutils.get_or_insert_function(b.module, fma_type, f"llvm.fma.v{lane}f{8 * item}")
+            undefined, to_all = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(i32, lane), None)
+
+            def spread(x):
+                return b.shuffle_vector(b.insert_element(undefined, x, ir.Constant(i32, 0)), undefined, to_all)
+
+            weights = [[spread(x) for x in line] for line in factor] if known else []
+            with cgutils.for_range_slice(b, begin, end, _int(lane), i64) as (m, _):
+                totals = [ir.Constant(vector, None)] * I
+                if known:
+                    lines = [b.gep(place(sources, (term, g)), [m]) for g in range(G)]
+                    read = [b.load(b.bitcast(line, vector.as_pointer()), align=item) for line in lines]
+                    totals = [b.fmul(weights[i][0], read[0]) for i in range(I)]
+                    for g in range(1, G):
+                        totals = [b.call(fma, [weights[i][g], read[g], totals[i]]) for i in range(I)]
+                for i in range(I):
+                    here = b.gep(ends[i], [m])
+                    b.store(totals[i], b.bitcast(here, vector.as_pointer()), align=item)
+                    if lane > 1:
+                        soon = b.gep(here, [_int(AHEAD // item)])
+                        b.call(fetch, [b.bitcast(soon, ir.IntType(8).as_pointer()), *to_write])
+
+        lanes = _int(VECTOR_BYTES // item)
+        whole = b.sub(count, b.urem(count, lanes))
+        rest = b.sub(size, b.urem(b.sub(size, count), lanes))
+        columns(_int(0), whole, VECTOR_BYTES // item, True)
+        columns(whole, count, 1, True)
+        columns(count, rest, VECTOR_BYTES // item, False)
+        columns(rest, size, 1, False)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _total(b, terms):
+    total = terms[0]
+    for term in terms[1:]:
+        total = b.add(total, term)
+    return total
 
 
 @intrinsic

@@ -1,16 +1,18 @@
-"""The loops with perturbations: tangents forward through time, and the Jacobian of one step. Names as in loops.py."""
+"""The loops with perturbations: tangents forward through time, and the Jacobians of steps. Names as in loops.py."""
 
 from typing import Any
 
 import numpy as np
 
-from .primitives import call, clear, copy, meet, move, wide
+from .primitives import call, clear, combine, copy, meet, move, wide
 
 # Replaced in every compiled copy; here for readers and for tools.
 BLOCK = WIDTH = GATES = STATES = KEPT = SIZE = 1
 EMITS = False
 X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = 0
 product: Any = None
+
+TOGETHER = 16  # matrices that a block of units serves before the next block takes its turn
 
 
 def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, lengths, shape, part, meeting):
@@ -65,49 +67,62 @@ def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, length
             round_ = meet(meeting, threads, round_)
 
 
-def jacobian(fields, pointwise, w_hh, states, saved, out, lengths, shape, part, meeting):
-    """out (B, S*N, S*N) = ds_t/ds_{t-1} of one layer.
+def jacobian(fields, pointwise, w, states, saved, out, lengths, shape, part, meeting):
+    """A block of ds_{t+1}/ds_t in the matrices out (M, size, size), row m = (t - start)*B + b for times from start on.
 
-    Row (i, n) is D_r[i, n] . W_hh[n, :] slope, plus D_s[i, n] in the unit's own columns. w_hh is (G*N, N), not packed:
-    every row is read once, along with the row of the result.
+    Row (i, n) of the block, which begins at `corner` of every matrix, is D[i, n] . w[n, :], with D_r and w = W_hh for
+    the layer's own states, times the slope of what they send, plus D_s[i, n] in the unit's own columns; and with D_x
+    and w_m = W_ih (what it receives, by the states before) for those of the layers below, `between` them. w is (G*N,
+    columns), not packed, `w_gap` further on for the next matrix. The rows of a block of units stay near while they
+    serve some matrices, and every row of the result is written once, as it is far larger than all that it is made of:
+    columns up to `width` are set to 0.
     """
     wide()
     tangent_block, slope_block = pointwise[2], pointwise[3]
-    t, B, N, s_at, s_row = shape
+    start, B, N, s_at, s_row, size, corner, columns, width, w_gap, between = shape
     row0, row1, unit0, unit1, _, _, _ = part
-    P, size = (N + BLOCK - 1) // BLOCK, STATES * N
-    before = np.ones(size, states.dtype)  # what the units sent, by their states
-    sum_ = np.empty(N, states.dtype)
+    P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
+    sends = EMITS and not between
+    before = np.empty(TOGETHER * STATES * N if sends else 0, states.dtype)  # the slopes of what the units sent
     work = np.zeros(END, states.dtype)
-    for b in range(row0, row1):
-        if EMITS:
-            for unit in range(0, N, BLOCK):
-                count = min(BLOCK, N - unit)
-                move(work, S1, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                call(slope_block, fields, work)
-                move(before, unit, N, work, SLOPE, BLOCK, STATES, count, BLOCK)
-        for p in range(unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK):
+    for group in range(row0, row1, TOGETHER):
+        rows = range(group, min(group + TOGETHER, row1))
+        if sends:
+            for m in rows:
+                for unit in range(0, N, BLOCK):
+                    count = min(BLOCK, N - unit)
+                    move(work, S1, BLOCK, states, s_at + (start * B + m) * s_row + unit, N, STATES, count, BLOCK)
+                    call(slope_block, fields, work)
+                    move(before, (m - group) * STATES * N + unit, N, work, SLOPE, BLOCK, STATES, count, BLOCK)
+        for p in range(first, last):
             unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
-            alive = t <= lengths[b]
-            if alive:
-                move(work, S0, BLOCK, states, s_at + ((t - 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                move(work, S1, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                move(work, KEEP, 0, saved, (((t - 1) * P + p) * B + b) * KEPT, 0, 1, KEPT, KEPT)
-                call(tangent_block, fields, work)
-            for i in range(STATES):
-                for n in range(count):
-                    row, c = (b * size + i * N + unit + n) * size, C + i * SIZE + n
-                    clear(out, row, size)
+            for m in rows:
+                t, b = start + m // B, m % B
+                alive = t < lengths[b]
+                if alive:
+                    move(work, S0, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                    move(work, S1, BLOCK, states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                    copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
+                    call(tangent_block, fields, work)
+                for n in range(unit, unit + count):
+                    at, c = (m * size + n) * size + corner, C + n - unit
                     if not alive:
-                        out[row + i * N + unit + n] = 1
+                        for i in range(STATES):
+                            clear(out, at + i * N * size, width)
+                            if not between:
+                                out[at + i * N * size + i * N + n] = 1
                         continue
-                    clear(sum_, 0, N)
-                    for g in range(GATES):
-                        factor, w = work[c + (GATES + g) * BLOCK], (g * N + unit + n) * N
-                        for m in range(N):
-                            sum_[m] += factor * w_hh[w + m]
-                    for j in range(STATES if EMITS else 1):
-                        for m in range(N):
-                            out[row + j * N + m] = sum_[m] * before[j * N + m] if EMITS else sum_[m]
-                    for j in range(STATES):
-                        out[row + j * N + unit + n] += work[c + (2 * GATES + j) * BLOCK]
+                    d, line = c + (0 if between else GATES * BLOCK), m * w_gap + n * columns
+                    combine(
+                        out, at, N * size, work, d, SIZE, BLOCK, w, line, N * columns, columns, width, GATES, STATES
+                    )
+                    if between:
+                        continue
+                    for i in range(STATES):
+                        row = at + i * N * size
+                        if EMITS:
+                            for j in range(STATES - 1, -1, -1):
+                                for k in range(N):
+                                    out[row + j * N + k] = out[row + k] * before[((m - group) * STATES + j) * N + k]
+                        for j in range(STATES):
+                            out[row + j * N + n] += work[c + i * SIZE + (2 * GATES + j) * BLOCK]

@@ -59,13 +59,32 @@ def tile(_, rows, vectors, panels, a, panel, depth, start, c):
     """
     if not all(isinstance(number, types.IntegerLiteral) for number in (rows, vectors, panels)):
         return None
-    array = a[0]
-    R, V, L = rows.literal_value, vectors.literal_value, lanes(np.dtype(array.dtype.name))
-    columns = [divmod(v, V) for v in range(V * panels.literal_value)]
-    operand = types.Tuple((array, types.intp, types.intp, types.intp))
+    operand = types.Tuple((a[0], types.intp, types.intp, types.intp))
     signature = types.void(rows, vectors, panels, operand, operand, types.intp, operand, operand)
+    return signature, _products(rows.literal_value, vectors.literal_value, panels.literal_value, 0)
+
+
+@intrinsic(prefer_literal=True)
+def deep_tile(_, rows, vectors, width, a, panel, depth, start, c):
+    """A tile whose A lies in strips of `width` columns, one after another at the distance `step` of a:
+
+    A[r, k] at  at + r*row + (k // width)*step + k % width. The width is a literal.
+    """
+    if not all(isinstance(number, types.IntegerLiteral) for number in (rows, vectors, width)):
+        return None
+    operand = types.Tuple((a[0], types.intp, types.intp, types.intp))
+    signature = types.void(rows, vectors, width, operand, operand, types.intp, operand, operand)
+    return signature, _products(rows.literal_value, vectors.literal_value, 1, width.literal_value)
+
+
+def _products(R, V, panels, width):
+    """What emits a tile; width: of the strips in which A lies, 0 where one step leads from each column to the next."""
+    columns = [divmod(v, V) for v in range(V * panels)]
 
     def codegen(context, b, sig, args):
+        array = sig.args[3][0]
+        L = lanes(np.dtype(array.dtype.name))
+
         def place(k):
             """The address at which operand k begins, and its two strides."""
             value, at, first, second = (b.extract_value(args[k], i) for i in range(4))
@@ -103,6 +122,9 @@ def tile(_, rows, vectors, panels, a, panel, depth, start, c):
         k.add_incoming(number(0), before)
         sums = [[b.phi(vector) for _ in columns] for _ in range(R)]
         line, column = at(panel_base, b.mul(k, panel_step)), at(a_base, b.mul(k, a_step))
+        if width:
+            inside, strip = b.and_(k, number(width - 1)), b.lshr(k, number(width.bit_length() - 1))
+            column = at(a_base, b.mul(strip, a_step), inside)
         w = [load(at(line, offset)) for offset in line_offset]
         new = []
         for r in range(R):
@@ -128,7 +150,7 @@ def tile(_, rows, vectors, panels, a, panel, depth, start, c):
                 b.store(results[r * len(columns) + n], b.bitcast(out, vector.as_pointer()), align=size)
         return context.get_dummy_value()
 
-    return signature, codegen
+    return codegen
 
 
 def _sum(b, terms):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .style import MARKERS, axes_, style
+from .style import MARKERS, axes_, nothing, style
 
 
 def gradient_norms(
@@ -22,7 +22,7 @@ def gradient_norms(
     sequences : which of the batch to draw (all by default). rate : a slope in nats per step, such as a Lyapunov
     exponent, drawn over it as a straight line. relative : measure from the norm at lag 0. index : picks colour and
     line style when several results share the axes.
-    Returns {"curves": lines, "rate": line or None}.
+    Returns {"curves": lines, "rate": line or None}, and "note", a text, where there is no gradient to draw.
     """
     ax = axes_(ax)
     batch = decay.log_norm.shape[1]
@@ -59,7 +59,10 @@ def gradient_norms(
         if relative
         else r"$\ln\,\Vert dL/ds_{t-k}\Vert$ (nats)"
     )
-    return {"curves": curves, "rate": line}
+    found = {"curves": curves, "rate": line}
+    if not any(np.isfinite(curve.get_ydata()).any() for curve in curves):
+        found["note"] = nothing(ax, "no gradient, or none\nthat is finite")
+    return found
 
 
 def gradient_by_lag(

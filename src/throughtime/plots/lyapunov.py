@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .style import COLOURS, MARKERS, STYLES, axes_, style
+from .style import COLOURS, MARKERS, STYLES, axes_, nothing, style
 
 
 def lyapunov_spectrum(
@@ -115,14 +115,15 @@ def perturbed_twin(twin: Any, ax: Any = None, *, sequence: int = 0, label: str |
 def covariant_angles(vectors: Any, ax: Any = None, *, bins: int = 40, label: str | None = None, index: int = 0) -> Any:
     """Histogram (density 1) of the smallest angle between unstable and stable directions, from a `CovariantVectors`.
 
-    Returns {"bars": container}.
+    Returns {"bars": container}, or {"note": text} where there is no angle.
     """
     ax = axes_(ax)
     angles = np.asarray(getattr(vectors, "angles", vectors))
-    colour = COLOURS[(index + 1) % len(COLOURS)]
-    _, _, bars = ax.hist(
-        angles[np.isfinite(angles)], bins=bins, density=True, color=colour, alpha=0.45, edgecolor=colour, label=label
-    )
+    angles = angles[np.isfinite(angles)]
     ax.set_xlabel("angle between unstable and stable directions (radians)")
     ax.set_ylabel("probability density")
-    return {"bars": bars}
+    if not angles.size:
+        return {"note": nothing(ax, "no angle: all directions\nare on one side")}
+    colour = COLOURS[(index + 1) % len(COLOURS)]
+    look = {"color": colour, "alpha": 0.45, "edgecolor": colour}
+    return {"bars": ax.hist(angles, bins=bins, density=True, label=label, **look)[2]}

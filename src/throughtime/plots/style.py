@@ -23,6 +23,11 @@ def axes_(ax: Any) -> Any:
     return pyplot.subplots(layout="constrained")[1] if ax is None else ax
 
 
+def nothing(ax: Any, why: str) -> Any:
+    """Say on the page why there is nothing to draw; the text."""
+    return ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", color="0.4")
+
+
 def places_on_axis(values: Any) -> tuple[Any, Any]:
     """Where the values of an axis stand, and their names if they are no numbers."""
     array = np.asarray(values)

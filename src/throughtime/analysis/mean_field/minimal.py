@@ -13,7 +13,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from ..arrays import Array, Result
+from ..arrays import Array
+from .growth import Growth
 from .quadrature import crossing, deviation, gaussian_rule
 
 
@@ -47,7 +48,7 @@ def minimal_rnn_critical_gain(input_gain: float = 1.0, power: float = 1.0, bias:
 
 
 @dataclass(frozen=True, repr=False)
-class MinimalRnnMeanField(Result):
+class MinimalRnnMeanField(Growth):
     """The mean field of a minimal RNN; made by `minimal_rnn`."""
 
     gain: float
@@ -77,16 +78,6 @@ class MinimalRnnMeanField(Result):
         """χ = E u² + σ_w² (Q + R) E σ'(e)²: growth of a mean square perturbation per step, ⟨σ²⟩ of the Jacobian."""
         u, closed, weights = self._gate(self.q)
         return float(weights @ u**2 + self.gain**2 * (self.q + self.power) * (weights @ (u * closed) ** 2))
-
-    @property
-    def lyapunov(self) -> float:
-        """λ_1 = ½ ln χ, nats per step."""
-        return float(0.5 * np.log(self.chi))
-
-    @property
-    def timescale(self) -> float:
-        """−1/ln χ, steps over which the mean square of a gradient falls by a factor e; inf for χ ≥ 1."""
-        return float(-1.0 / np.log(self.chi)) if self.chi < 1.0 else float("inf")
 
     def arrays(self) -> dict[str, Array]:
         """Parameters and predictions as arrays."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ... import arguments
-from ...cells.base import spec
+from ...cells.base import on_arrays, spec, unit_derivatives
 from ..arrays import Array, Result, short
 from ..statistics import batch_means_error
 from .quadrature import deviation
@@ -82,7 +82,7 @@ def population(
         e, slope = _emitted(cell, s)
         r, w = fields.of(e), fields.of((slope * v).sum(axis=0))
         x = offsets + drives[:, None] * rng.standard_normal((gates, units))
-        s_next, saved = cell.forward(tuple(x), tuple(r), s)
+        s_next, saved = on_arrays(cell.forward, (tuple(x), tuple(r), s))
         own, through = _local(cell, s, s_next, saved)
         v = (own * v).sum(axis=1) + (through * w).sum(axis=1)
         size = np.sqrt((v**2).mean())
@@ -218,19 +218,15 @@ class _Fields:
 def _emitted(cell: Any, s: tuple) -> tuple[Array, Array]:
     """What the units send (M,), and its slope in each state (S, M)."""
     if spec(cell).emits:
-        slope = np.stack([np.broadcast_to(part, s[0].shape) for part in cell.emit_slope(s)])
-        return np.asarray(cell.emit(s)), slope
+        (e,), slopes = on_arrays(lambda s: ((cell.emit(s),), cell.emit_slope(s)), (s,))
+        return np.asarray(e), np.stack([np.broadcast_to(part, s[0].shape) for part in slopes])
     return s[0], np.stack([np.full(s[0].shape, float(j == 0)) for j in range(len(s))])
 
 
 def _local(cell: Any, s: tuple, s_next: tuple, saved: tuple) -> tuple[Array, Array]:
-    """∂s'_i/∂s_j (S, S, M) and ∂s'_i/∂r_k (S, G, M) of every unit, from `backward` and the unit cotangents."""
-    shape, own, through = s[0].shape, [], []
-    for i in range(len(s)):
-        ds = tuple(np.full(shape, float(i == j)) for j in range(len(s)))
-        _, dr, ds_prev = cell.backward(ds, s, s_next, saved)
-        through.append([np.broadcast_to(part, shape) for part in dr])
-        own.append([np.broadcast_to(part, shape) for part in ds_prev])
+    """∂s'_i/∂s_j (S, S, M) and ∂s'_i/∂r_k (S, G, M) of every unit."""
+    found = list(unit_derivatives(cell, s, s_next, saved))
+    own, through = ([[np.broadcast_to(v, s[0].shape) for v in parts[k]] for parts in found] for k in (2, 1))
     return np.array(own), np.array(through)
 
 

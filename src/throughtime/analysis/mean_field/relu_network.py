@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, Result
+from ..arrays import Array
+from .growth import IndependentSlopes
 from .quadrature import deviation
 
 CRITICAL_GAIN = float(np.sqrt(2.0))
@@ -34,7 +35,7 @@ def relu(gain: float, noise: float = 0.0, bias: float = 0.0) -> "ReluMeanField":
 
 
 @dataclass(frozen=True, repr=False)
-class ReluMeanField(Result):
+class ReluMeanField(IndependentSlopes):
     """The mean field of a relu network; made by `relu`."""
 
     gain: float
@@ -55,22 +56,6 @@ class ReluMeanField(Result):
     def chi(self) -> float:
         """χ = g²/2: the factor by which the mean square of a perturbation grows per step."""
         return 0.5 * self.gain**2
-
-    @property
-    def lyapunov(self) -> float:
-        """λ_1 = ½ ln χ, nats per step."""
-        with np.errstate(divide="ignore"):
-            return float(0.5 * np.log(self.chi))
-
-    @property
-    def correlation_length(self) -> float:
-        """ξ = 1/|ln χ| steps; inf at g = √2."""
-        rate = abs(2.0 * self.lyapunov)
-        return 1.0 / rate if rate > 1e-15 else float("inf")
-
-    def finite_size(self, n: int) -> float:
-        """λ_1 of n units whose slopes are drawn anew at every step (noise), ½ ln χ − 5/(4n), nats per step."""
-        return self.lyapunov - (3.0 * self.kappa - 1.0) / (4.0 * n)
 
     def spectrum(self, x: Any) -> Any:
         """λ at the fraction x of exponents from the top, ½ ln(g²(½ − x)), nats per step; −inf for x ≥ ½, the silent

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from ..arrays import Array, Result
+from ..arrays import Array
+from .growth import IndependentSlopes
 from .quadrature import NODES, WEIGHTS, crossing, deviation, gaussian_rule
 
 
@@ -57,7 +58,7 @@ def critical_gain(noise: float = 0.0, bias: float = 0.0) -> float:
 
 
 @dataclass(frozen=True, repr=False)
-class TanhMeanField(Result):
+class TanhMeanField(IndependentSlopes):
     """The mean field of a tanh network; made by `tanh`. Per-unit quantities are divided by N."""
 
     gain: float
@@ -80,19 +81,6 @@ class TanhMeanField(Result):
     def chi(self) -> float:
         """χ = g² E d²: the factor by which the mean square of a perturbation, or of a gradient, grows per step."""
         return self.gain**2 * self._mean_slope(2)
-
-    @property
-    def lyapunov(self) -> float:
-        """λ_1 = ½ ln χ of an infinite network, nats per step."""
-        with np.errstate(divide="ignore"):
-            return float(0.5 * np.log(self.chi))
-
-    @property
-    def correlation_length(self) -> float:
-        """ξ = 1 / |ln χ|: steps over which the mean square of a perturbation changes by a factor e; inf at the edge
-        of chaos."""
-        rate = abs(2.0 * self.lyapunov)
-        return 1.0 / rate if rate > 0.0 else float("inf")
 
     @cached_property
     def overlap(self) -> float:
@@ -134,14 +122,6 @@ class TanhMeanField(Result):
     def kappa(self) -> float:
         """κ = E d⁴ / (E d²)²: how unequal the slopes are; ⟨σ⁴⟩/⟨σ²⟩² of the Jacobian's singular values is 1 + κ."""
         return self._mean_slope(4) / self._mean_slope(2) ** 2
-
-    def finite_size(self, n: int) -> float:
-        """λ_1 of a network of n units, ½ ln χ − (3κ−1)/(4n), nats per step."""
-        return self.lyapunov - (3.0 * self.kappa - 1.0) / (4.0 * n)
-
-    def step_std(self, n: int) -> float:
-        """Standard deviation of the growth in one step of a network of n units, ½ √((3κ−1)/n), nats."""
-        return float(0.5 * np.sqrt((3.0 * self.kappa - 1.0) / n))
 
     def spectrum(self, x: Any) -> Any:
         """The whole spectrum in closed form: λ at the fraction x of exponents counted from the top, nats per step.

@@ -1,0 +1,58 @@
+"""Every public analysis of a network or of a run, called in the simplest way; several test files go through these
+lists. A new analysis joins one of them, or tests/test_refusals.py fails.
+"""
+
+import numpy as np
+
+import throughtime as tt
+
+analysis = tt.analysis
+T, B, I, N = 30, 3, 2, 4
+X = np.random.default_rng(0).standard_normal((T, B, I))
+
+
+def network(**options):
+    return tt.Network("tanh", I, N, seed=0, **options)
+
+
+def ones(run):
+    """dL/doutput of L = output.sum(), of a run or of the run of an ensemble."""
+    return np.ones(run.output.shape[-3:])
+
+
+def total(run):
+    return run.output.sum(), ones(run)
+
+
+# name -> the analysis of a network under the input x (T, B, I)
+OF_NETWORK = {
+    "lyapunov_spectrum": lambda net, x: analysis.lyapunov_spectrum(net, x, k=2, seed=0),
+    "perturbed_twin": lambda net, x: analysis.perturbed_twin(net, x, seed=0),
+    "covariant_vectors": lambda net, x: analysis.covariant_vectors(net, x, k=2, seed=0),
+    "fixed_points": lambda net, x: analysis.fixed_points(net, x[20, 1], starts=4),
+    "pascanu_bound": lambda net, x: analysis.pascanu_bound(net),
+    "loss_surface": lambda net, x: analysis.loss_surface(
+        net, x, total, ("weight_hh_l0", (0, 0)), ("weight_hh_l0", (0, 1)), [0.0, 0.1], [0.0]
+    ),
+}
+OF_RUN = {
+    "gradient_norms": lambda run: analysis.gradient_norms(run, ones(run)),
+    "gradient_products": lambda run: analysis.gradient_products(run),
+    "jacobian_spectrum": lambda run: analysis.jacobian_spectrum(run, [5, 25]),
+    "product_singular_values": lambda run: analysis.product_singular_values(run, 2, 25),
+    "gradient_by_lag": lambda run: analysis.gradient_by_lag(run, ones(run)),
+    "truncation_bias": lambda run: analysis.truncation_bias(run, ones(run), [2]),
+    "clip_per_step": lambda run: analysis.clip_per_step(run, ones(run), 1.0),
+    "clipping_effect": lambda run: analysis.clipping_effect(run, ones(run), [1.0]),
+    "non_normality": lambda run: analysis.non_normality(run, 3, t=25, sequence=1),
+    "spectral_radius": lambda run: analysis.spectral_radius(run, t=25, sequence=1),
+    "henrici_departure": lambda run: analysis.henrici_departure(run, t=25, sequence=1),
+    "transient_growth": lambda run: analysis.transient_growth(run, 3, t=25, sequence=1),
+    "kreiss_constant": lambda run: analysis.kreiss_constant(run, t=25, sequence=1),
+    "pseudospectrum": lambda run: analysis.pseudospectrum(run, t=25, sequence=1, points=4),
+}
+
+
+def apply(name, net, x):
+    """The analysis of a network, or of an ensemble, under the input x (T, B, I)."""
+    return OF_NETWORK[name](net, x) if name in OF_NETWORK else OF_RUN[name](net.unroll(x))
