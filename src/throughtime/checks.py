@@ -97,7 +97,7 @@ def sequence(x: Any, network: Sizes) -> tuple[Array, bool]:
     """The input as an own array (T, B, I) of the network's dtype, and whether it came with a batch axis."""
     found = numbers("x", x)
     if found.ndim not in (2, 3) or found.shape[-1] != network.input_size:
-        raise ValueError(_wrong_sequence(found.shape, network))
+        raise ValueError(wrong_sequence(found.shape, network))
     had_batch = found.ndim == 3
     if not had_batch:
         found = found[:, None, :]
@@ -195,7 +195,7 @@ def _unreadable(name: str, value: Any, error: Exception) -> Exception:
     return TypeError(f"`{name}` is a {kind} that NumPy cannot read ({error}); pass a NumPy array on the CPU.")
 
 
-def _wrong_sequence(shape: tuple[int, ...], network: Sizes) -> str:
+def wrong_sequence(shape: tuple[int, ...], network: Sizes) -> str:
     wanted, inputs = network.input_size, f"input_size={network.input_size}"
     names: tuple[str, ...] = ("batch", "time", "inputs") if network.batch_first else ("time", "batch", "inputs")
     other = (

@@ -112,8 +112,13 @@ class DeviceNetwork:
         host, made = self.state_dict(), []
         for i in range(self.networks):
             own = {name: value[i] if self.stacked else value for name, value in host.items()}
-            made.append(self._host._with(own))
+            made.append(self._host_network(own))
         return made if self.stacked else made[0]
+
+    def _host_network(self, own: dict[str, np.ndarray]) -> Network:
+        names = ("num_layers", "bidirectional", "bias", "batch_first", "dtype")
+        options = {name: getattr(self._host, name) for name in names}
+        return Network(self.cell, self._host.input_size, self._host.hidden_size, init=lambda *_: own, **options)
 
     def __repr__(self) -> str:
         count = f"{self.networks} of " if self.stacked else ""

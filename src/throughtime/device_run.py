@@ -8,7 +8,7 @@ import numpy as np
 
 from . import checks
 from .engine import gpu
-from .engine.cuda import arrays, device
+from .engine.cuda import arrays, device, jacobians
 from .unrolled import Gradients, Unrolled
 
 Array = Any
@@ -124,16 +124,20 @@ class DeviceRun(Unrolled):
                     reaching = step.x
             return back(rows)
 
-    def jacobian(self, t: int) -> Array:
-        """As `Unrolled.jacobian`."""
+    def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
+        """As `Unrolled.jacobians`."""
         self._one_way("A Jacobian")
-        if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= self.steps:
-            raise ValueError(f"`t` is {t!r}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}.")
-        if len(self._layers) == 1:
-            with device.on(self.stream):
-                return gpu.jacobian(self._layers[0][0], int(t))
-        B, S = self.states.shape[1:]
-        return self.jvp(np.broadcast_to(np.eye(S, dtype=self.network.dtype), (B, S, S)), int(t) - 1, int(t))
+        stop = self.steps if stop is None else stop
+        self._window(start, stop)
+        with device.on(self.stream):
+            if len(self._layers) == 1:
+                return jacobians.jacobians(self._layers[0][0], int(start), int(stop))
+            B, S = (int(n) for n in self.states.shape[1:])
+            unit = device.to_device(np.ascontiguousarray(np.broadcast_to(np.eye(S, dtype=self.network.dtype), (B, S, S))))
+            out = device.empty((stop - start, B, S, S), self.network.dtype)
+            for t in range(start, stop):
+                arrays.move(out[t - start], self.jvp(unit, t, t + 1))
+            return out
 
     def output_cotangent(self, t: int, g: Any) -> Array:
         """As `Unrolled.output_cotangent`."""
@@ -219,19 +223,20 @@ def _sequence(x: Any, network: Any) -> tuple[Array, bool]:
         host, had_batch = checks.sequence(x, network)
         return device.to_device(_for_all(host, network, axis=1)), had_batch
     found = device.wrap(x)
-    if len(found.shape) not in (2, 3) or found.shape[-1] != network.input_size:
-        raise ValueError(checks.wrong_sequence(tuple(found.shape), network))
+    shape = tuple(found.shape)
+    if len(shape) not in (2, 3) or shape[-1] != network.input_size:
+        raise ValueError(checks.wrong_sequence(shape, network))
     if found.dtype != network.dtype:
         raise TypeError(
             f"`x` is a device array of {found.dtype}; this network computes in {network.dtype}: convert it first, or "
             "pass a NumPy array."
         )
-    had_batch = len(found.shape) == 3
+    had_batch = len(shape) == 3
     if had_batch and network.batch_first:
         return arrays.compact(found, (1, 0, 2)), True
     if not device.contiguous(found):
         found = arrays.compact(found)
-    return (found if had_batch else found.reshape((int(found.shape[0]), 1, int(found.shape[1])))), had_batch
+    return (found if had_batch else found.reshape((shape[0], 1, shape[1]))), had_batch
 
 
 def _for_all(host: np.ndarray, network: Any, axis: int) -> np.ndarray:

@@ -135,6 +135,19 @@ class Ensemble:
         """
         return EnsembleRun(self, (x, state, lengths))
 
+    def to(self, device: str) -> Any:
+        """"cuda": all networks as one `DeviceNetwork`, every parameter with a leading axis, run in one launch.
+
+        Of its results the axis of the batch holds the networks in the order of `points`.
+        """
+        if device == "cpu":
+            return self
+        if device != "cuda":
+            raise ValueError(f'`device` is {device!r}; expected "cpu" or "cuda".')
+        from .device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
+
+        return DeviceNetwork(list(self), stacked=True)
+
     def map(self, function: Callable, *args: Any, **options: Any) -> Any:
         """`function(network, *args, **options)` for every network -> `EnsembleResult`.
 

@@ -121,6 +121,24 @@ class Network:
             b_ih, b_hh = (np.zeros(len(w_hh), self.dtype) for _ in range(2))
         return checks.compact(w_ih), checks.compact(w_hh), checks.compact(b_ih), checks.compact(b_hh)
 
+    def to(self, device: str) -> Any:
+        """The network on a device: "cpu", this one, or "cuda", a `DeviceNetwork` with copies of the parameters.
+
+        RuntimeError with what is missing where there is no GPU, or no Numba CUDA package.
+
+        >>> import throughtime as tt
+        >>> net = tt.Network("tanh", 3, 4)
+        >>> net.to("cpu") is net
+        True
+        """
+        if device == "cpu":
+            return self
+        if device != "cuda":
+            raise ValueError(f'`device` is {device!r}; expected "cpu" or "cuda".')
+        from .device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
+
+        return DeviceNetwork([self], stacked=False)
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the parameters by PyTorch's names. PyTorch takes them as torch.from_numpy of each.
 

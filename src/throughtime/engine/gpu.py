@@ -87,6 +87,12 @@ class Layer:
             )
         return found
 
+    def output(self) -> Array:
+        """What the layer sends after each step, (T, B, N), a view."""
+        e, row = self.sends
+        whole = self.sent.reshape((self.steps + 1, self.batch, row))
+        return (whole[:-1] if self.reverse else whole[1:])[:, :, e : e + self.units]
+
     def run(self, name: str, arrays: tuple, shape: tuple, copies: int, plan: rules.Plan) -> None:
         """Launch a kernel of loops.py, on as many rows at a time as the device holds where blocks meet."""
         kernel = build.kernel(type(self.cell), self.states.dtype, name, self.units, plan)
@@ -95,7 +101,12 @@ class Layer:
         if not plan.alone:
             example = (self.fields, *arrays, self.meetings, (*shape, 0))
             together = min(MEETINGS, device.blocks_at_once(kernel, plan.threads, example) // blocks)
-        for first in range(0, groups, max(1, together)):
+            if not together:
+                raise ValueError(
+                    f"hidden_size={self.units} needs {blocks} blocks at once, more than this GPU holds; take fewer "
+                    'units, or the CPU: net.to("cpu")'
+                )
+        for first in range(0, groups, together):
             grid = (blocks, min(together, groups - first), 1)
             device.launch(kernel, grid, plan.threads, (self.fields, *arrays, self.meetings, (*shape, first)))
 

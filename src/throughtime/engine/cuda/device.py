@@ -4,8 +4,11 @@ The package numba-cuda stands behind `numba.cuda`; with NUMBA_ENABLE_CUDASIM=1 i
 plain Python and no type is ever inferred.
 """
 
+import contextlib
+import importlib.util
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -68,19 +71,111 @@ def _copy(function: Callable, name: str, names: dict[str, Any]) -> Any:
 # --------------------------------------------------------------------------------------------- arrays and launches
 
 
+def available() -> bool:
+    """Whether there is a device, or the simulator in place of one."""
+    return SIMULATED or (_installed() and bool(cuda.is_available()))
+
+
+def require() -> None:
+    """RuntimeError with a sentence that says what is missing, unless a device can be used."""
+    if not SIMULATED and not _installed():
+        raise RuntimeError(
+            'The GPU engine needs Numba\'s CUDA package, which is not installed: pip install "throughtime[cuda]".'
+        )
+    if not available():
+        raise RuntimeError(
+            "No CUDA device can be used: either this machine has no NVIDIA GPU, or its driver is missing or older than "
+            'CUDA 13 (see `nvidia-smi`); with a GPU and driver 580 or later, pip install "throughtime[cuda]" is enough.'
+        )
+
+
+def _installed() -> bool:
+    return importlib.util.find_spec("numba_cuda") is not None
+
+
+_stream: ContextVar[Any] = ContextVar("stream", default=0)
+
+
+def stream_of(x: Any) -> Any:
+    """The stream that an object of another library names in its CUDA array interface; the default one otherwise."""
+    named = None if SIMULATED else (getattr(x, "__cuda_array_interface__", None) or {}).get("stream")
+    return cuda.external_stream(named) if named and named > 2 else 0  # 1 and 2 are the default streams
+
+
+@contextlib.contextmanager
+def on(stream: Any) -> Iterator[None]:
+    """Launches and copies inside are queued on this stream."""
+    token = _stream.set(stream)
+    try:
+        yield
+    finally:
+        _stream.reset(token)
+
+
 def empty(shape: Any, dtype: Any) -> Any:
     """A C-contiguous array on the device, not filled."""
-    return cuda.device_array(shape, dtype)
+    return cuda.device_array(shape, dtype, stream=_stream.get())
 
 
 def to_device(array: np.ndarray) -> Any:
     """A copy of a NumPy array on the device."""
-    return cuda.to_device(np.ascontiguousarray(array))
+    return cuda.to_device(np.ascontiguousarray(array), stream=_stream.get())
 
 
 def to_host(array: Any) -> np.ndarray:
-    """A copy of a device array in NumPy."""
-    return np.asarray(array.copy_to_host())
+    """A copy of a device array in NumPy, once all that was queued before is done."""
+    if SIMULATED:
+        return np.array(array.copy_to_host())
+    stream = _stream.get()
+    found = array.copy_to_host(stream=stream)
+    if stream:
+        stream.synchronize()
+    return np.asarray(found)
+
+
+def on_device(x: Any) -> bool:
+    """Whether x lies on the device: by its CUDA array interface, or DLPack."""
+    if SIMULATED:
+        return hasattr(x, "copy_to_host")
+    if hasattr(x, "__cuda_array_interface__"):
+        return True
+    return hasattr(x, "__dlpack_device__") and int(x.__dlpack_device__()[0]) == DLPACK_CUDA
+
+
+DLPACK_CUDA = 2
+
+
+def wrap(x: Any) -> Any:
+    """x as Numba's device array, without a copy; it must not be freed or changed while in use."""
+    if SIMULATED or cuda.cudadrv.devicearray.is_cuda_ndarray(x):
+        return x
+    if not hasattr(x, "__cuda_array_interface__"):
+        x = _FromDLPack(x)
+    return cuda.as_cuda_array(x, sync=not _stream.get())
+
+
+class _FromDLPack:
+    """An object that offers DLPack alone, with the interface that Numba takes."""
+
+    def __init__(self, x: Any) -> None:
+        from cuda.core.utils import StridedMemoryView
+
+        stream = _stream.get()
+        self.view = StridedMemoryView.from_dlpack(x, stream_ptr=int(stream.handle) if stream else -1)
+        itemsize = self.view.dtype.itemsize
+        strides = self.view.strides
+        self.__cuda_array_interface__ = {
+            "shape": tuple(self.view.shape),
+            "strides": None if strides is None else tuple(n * itemsize for n in strides),
+            "typestr": self.view.dtype.str,
+            "data": (self.view.ptr, bool(self.view.readonly)),
+            "version": 3,
+        }
+
+
+def contiguous(array: Any) -> bool:
+    """Whether the numbers lie in the order of the axes, without gaps."""
+    return bool(array.is_c_contiguous())
 
 
 def flat(array: Any) -> Any:
@@ -117,7 +212,7 @@ def at_vector(array: Any) -> bool:
 
 def launch(kernel: Any, grid: tuple[int, int, int], threads: int, arguments: tuple) -> None:
     """Start a kernel; every launch of the engine goes through here."""
-    kernel[grid, threads](*arguments)
+    kernel[grid, threads, _stream.get()](*arguments)
 
 
 @cache

@@ -1,0 +1,149 @@
+"""Networks and runs on the device against those on the CPU: every public way through a run."""
+
+import numpy as np
+import pytest
+
+import throughtime as tt
+from throughtime.engine.cuda import device
+
+
+def host(value):
+    return device.to_host(value)
+
+
+def close(found, expected):
+    np.testing.assert_allclose(host(found), expected, rtol=1e-12, atol=1e-13)
+
+
+def states(value):
+    return value if isinstance(value, tuple) else (value,)
+
+
+CASES = {
+    "lstm": {},
+    "gru-2-layers": {"num_layers": 2},
+    "tanh-both-ways": {"bidirectional": True, "num_layers": 2},
+    "rate-batch-first": {"batch_first": True, "bias": False},
+}
+
+
+@pytest.fixture(params=CASES, ids=list(CASES))
+def pair(request):
+    """A network with a run on the CPU and on the device, and a gradient of the output."""
+    net = tt.Network(request.param.split("-")[0], 2, 3, seed=1, **CASES[request.param])
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((2, 3, 2) if net.batch_first else (3, 2, 2))
+    run, there = net.unroll(x, lengths=[3, 2]), net.to("cuda").unroll(x, lengths=[3, 2])
+    return run, there, rng.standard_normal(run.output.shape)
+
+
+def test_states_and_output(pair):
+    run, there, _ = pair
+    close(there.states, run.states)
+    close(there.output, run.output)
+    for a, b in zip(states(there.final_state), states(run.final_state), strict=True):
+        close(a, b)
+
+
+def test_gradients(pair):
+    run, there, g = pair
+    expected, found = run.backprop(g, run.final_state), there.backprop(g, run.final_state)
+    assert list(found.parameters) == list(expected.parameters)
+    for name, value in expected.parameters.items():
+        close(found.parameters[name], value)
+    close(found.input, expected.input)
+    close(found.states, expected.states)
+    for a, b in zip(states(found.initial_state), states(expected.initial_state), strict=True):
+        close(a, b)
+    assert "norm" in repr(found)
+
+
+def test_perturbations_and_jacobians(pair):
+    run, there, _ = pair
+    if run.network.bidirectional:
+        with pytest.raises(ValueError, match="bidirectional"):
+            there.jvp(np.ones((2, run.network.state_size)), 0, 1)
+        return
+    v = np.random.default_rng(3).standard_normal((2, run.network.state_size, 2))
+    close(there.jvp(v, 0, 3), run.jvp(v, 0, 3))
+    close(there.vjp(v, 1, 3), run.vjp(v, 1, 3))
+    close(there.jvp(device.to_device(v[:, :, 0]), 0, 2), run.jvp(v[:, :, 0], 0, 2))
+    close(there.jacobian(2), run.jacobian(2))
+    close(there.jacobians(1), run.jacobians(1))
+    g = np.ones((2, 3))
+    close(there.output_cotangent(3, g), run.output_cotangent(3, g))
+
+
+def test_device_arrays_go_in_without_a_copy():
+    net = tt.Network("tanh", 2, 3, seed=0)
+    x, h = np.ones((4, 2, 2)), np.full((1, 2, 3), 0.5)
+    given = device.to_device(x)
+    there = net.to("cuda").unroll(given, state=device.to_device(h))
+    assert there.input is given
+    close(there.output, net.unroll(x, state=h).output)
+    g = device.to_device(np.ones((4, 2, 3)))
+    close(there.backprop(g).input, net.unroll(x, state=h).backprop(np.ones((4, 2, 3))).input)
+
+
+def test_one_sequence_without_a_batch_axis():
+    net = tt.Network("lstm", 2, 3, seed=0)
+    run, there = net.unroll(np.ones((4, 2))), net.to("cuda").unroll(np.ones((4, 2)))
+    close(there.output, run.output)
+    assert [part.shape for part in there.final_state] == [(1, 3), (1, 3)]
+    close(there.backprop(np.ones((4, 3))).input, run.backprop(np.ones((4, 3))).input)
+
+
+def test_an_ensemble_is_one_launch(monkeypatch):
+    family = tt.Ensemble([tt.Network("gru", 2, 3, seed=seed) for seed in range(3)])
+    launched = []
+    launch = device.launch
+    monkeypatch.setattr(device, "launch", lambda kernel, *rest: (launched.append(kernel), launch(kernel, *rest)))
+    there = family.to("cuda").unroll(np.ones((3, 2)))
+    assert sum("unroll" in kernel.fn.__qualname__ for kernel in launched) == 1
+    expected = family.unroll(np.ones((3, 2)))
+    found = host(there.output)
+    for k, run in enumerate(expected.runs):
+        np.testing.assert_allclose(found[:, k], run.output, rtol=1e-12)
+    gradients = there.backprop(np.ones(found.shape))
+    for k, run in enumerate(expected.runs):
+        own = run.backprop(np.ones((3, 3))).parameters["weight_hh_l0"]
+        np.testing.assert_allclose(host(gradients.parameters["weight_hh_l0"])[k], own, rtol=1e-11, atol=1e-13)
+
+
+def test_there_and_back():
+    net = tt.Network("lstm", 2, 3, seed=0, dtype="float32")
+    there = net.to("cuda")
+    assert there.to("cuda") is there
+    assert net.to("cpu") is net
+    there.load_state_dict(tt.Network("lstm", 2, 3, seed=5, dtype="float32").state_dict())
+    back = there.to("cpu")
+    np.testing.assert_array_equal(back.parameters["weight_hh_l0"], tt.Network("lstm", 2, 3, seed=5, dtype="float32").parameters["weight_hh_l0"])
+    assert back.dtype == np.float32
+
+
+def test_no_steps_and_no_sequences():
+    net = tt.Network("gru", 2, 3, seed=0)
+    there = net.to("cuda").unroll(np.ones((0, 2, 2)))
+    close(there.states, net.unroll(np.ones((0, 2, 2))).states)
+    assert net.to("cuda").unroll(np.ones((4, 0, 2))).output.shape == (4, 0, 3)
+
+
+def test_bad_input_gets_a_sentence():
+    net = tt.Network("tanh", 2, 3, seed=0)
+    there = net.to("cuda")
+    with pytest.raises(ValueError, match="cpu"):
+        net.to("gpu")
+    with pytest.raises(ValueError, match="shape"):
+        there.unroll(device.to_device(np.ones((4, 2, 5))))
+    with pytest.raises(TypeError, match="float32"):
+        there.unroll(device.to_device(np.ones((4, 2, 2), np.float32)))
+    run = there.unroll(np.ones((4, 2, 2)))
+    with pytest.raises(ValueError, match="no gradient"):
+        run.backprop()
+    with pytest.raises(ValueError, match="window"):
+        run.backprop(np.ones((4, 2, 3)), window=2)
+    with pytest.raises(ValueError, match="expected"):
+        run.backprop(device.to_device(np.ones((3, 2, 3))))
+    there.parameters["weight_hh_l0"] = np.ones((3, 3))
+    with pytest.raises(TypeError, match="device array"):
+        there.unroll(np.ones((4, 2, 2)))
