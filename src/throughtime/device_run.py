@@ -22,6 +22,8 @@ class DeviceRun(Unrolled):
     network, or `x` has them all.
     """
 
+    network: Any
+
     def __init__(self, network: Any, x: Any, state: Any = None, lengths: Any = None) -> None:
         self.network = network
         self.stream = device.stream_of(x)
@@ -95,17 +97,26 @@ class DeviceRun(Unrolled):
         """As `Unrolled.jvp`."""
         with device.on(self.stream):
             rows, copies, back = self._perturbation("v", v, start, stop)
-            piece = self._piece(rows)
-            for a in range(start, stop, piece):
-                b, reaching = min(a + piece, stop), None
-                for k, (layer,) in enumerate(self._layers):
-                    columns, below_top = self._columns(k, 0), k + 1 < len(self._layers)
-                    own = arrays.compact(rows[:, columns])
-                    own, reaching = gpu.tangent(
-                        layer, own, reaching, start=a, stop=b, copies=copies, to_output=below_top
-                    )
-                    arrays.move(rows[:, columns], own)
-            return back(rows)
+            return back(self._forward(rows, copies, start, stop))
+
+    def jvp_rows(self, v: Array, start: int, stop: int) -> Array:
+        """`jvp` of perturbations (B, K, S) on the device, each in one piece; for frames, which stay so."""
+        B, K, S = (int(n) for n in v.shape)
+        with device.on(self.stream):
+            return self._forward(v.reshape((B * K, S)), K, start, stop).reshape((B, K, S))
+
+    def _forward(self, rows: Array, copies: int, start: int, stop: int) -> Array:
+        piece = self._piece(rows)
+        for a in range(start, stop, piece):
+            b, reaching = min(a + piece, stop), None
+            out = device.empty(tuple(int(n) for n in rows.shape), rows.dtype)
+            for k, (layer,) in enumerate(self._layers):
+                columns, below_top = self._columns(k, 0), k + 1 < len(self._layers)
+                own = arrays.compact(rows[:, columns])
+                own, reaching = gpu.tangent(layer, own, reaching, start=a, stop=b, copies=copies, to_output=below_top)
+                arrays.move(out[:, columns], own)
+            rows = out
+        return rows
 
     def vjp(self, u: Any, start: int, stop: int) -> Array:
         """As `Unrolled.vjp`."""
@@ -133,7 +144,7 @@ class DeviceRun(Unrolled):
             if len(self._layers) == 1:
                 return jacobians.jacobians(self._layers[0][0], int(start), int(stop))
             B, S = (int(n) for n in self.states.shape[1:])
-            unit = device.to_device(np.ascontiguousarray(np.broadcast_to(np.eye(S, dtype=self.network.dtype), (B, S, S))))
+            unit = device.to_device(np.repeat(np.eye(S, dtype=self.network.dtype)[None], B, axis=0))
             out = device.empty((stop - start, B, S, S), self.network.dtype)
             for t in range(start, stop):
                 arrays.move(out[t - start], self.jvp(unit, t, t + 1))
@@ -157,6 +168,10 @@ class DeviceRun(Unrolled):
             arrays.move(out[:, columns], states[1][:, columns])
             return out
 
+    def on_host(self) -> OnHost:
+        """The run as the analyses of the CPU see it: it computes on the device and answers in NumPy."""
+        return OnHost(self)
+
     # ------------------------------------------------------------------------------------------ places and shapes
 
     @property
@@ -170,7 +185,7 @@ class DeviceRun(Unrolled):
             return self._as_state(out)
 
     def _outside(self, own: Array) -> Array:
-        if not self._had_batch and own.shape[1] == 1:
+        if not self._had_batch:
             return arrays.compact(own).reshape((int(own.shape[0]), int(own.shape[2])))
         return arrays.compact(own, (1, 0, 2)) if self.network.batch_first else own
 
@@ -181,7 +196,7 @@ class DeviceRun(Unrolled):
         shaped = flat.reshape((int(B), blocks, S // blocks))
         for j in range(self._own // n):
             part = arrays.compact(shaped[:, :, j * n : (j + 1) * n], (1, 0, 2))
-            parts.append(part if self._had_batch or B > 1 else part.reshape((blocks, n)))
+            parts.append(part if self._had_batch else part.reshape((blocks, n)))
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def _name(self, parameters: dict[str, Array], k: int, d: int, grads: Any) -> None:
@@ -218,10 +233,12 @@ class DeviceRun(Unrolled):
 
 
 def _sequence(x: Any, network: Any) -> tuple[Array, bool]:
-    """The input on the device, (T, B, I), and whether it came with a batch axis; a device array is not copied."""
+    """The input on the device, (T, B, I), and whether the results have a batch axis; a device array is not copied."""
     if not device.on_device(x):
         host, had_batch = checks.sequence(x, network)
-        return device.to_device(_for_all(host, network, axis=1)), had_batch
+        if network.stacked:  # the same sequences for every network
+            return device.to_device(np.concatenate([host] * network.networks, axis=1)), True
+        return device.to_device(host), had_batch
     found = device.wrap(x)
     shape = tuple(found.shape)
     if len(shape) not in (2, 3) or shape[-1] != network.input_size:
@@ -231,6 +248,11 @@ def _sequence(x: Any, network: Any) -> tuple[Array, bool]:
             f"`x` is a device array of {found.dtype}; this network computes in {network.dtype}: convert it first, or "
             "pass a NumPy array."
         )
+    if network.stacked and (len(shape) == 2 or shape[1 - network.batch_first] % network.networks):
+        raise ValueError(
+            f"`x` has shape {shape}; on the device the batch of an ensemble holds the sequences of its "
+            f"{network.networks} networks one after another: pass as many for each, or a NumPy array for all."
+        )
     had_batch = len(shape) == 3
     if had_batch and network.batch_first:
         return arrays.compact(found, (1, 0, 2)), True
@@ -239,18 +261,21 @@ def _sequence(x: Any, network: Any) -> tuple[Array, bool]:
     return (found if had_batch else found.reshape((shape[0], 1, shape[1]))), had_batch
 
 
-def _for_all(host: np.ndarray, network: Any, axis: int) -> np.ndarray:
-    """The same sequences once for every network of an ensemble."""
-    return np.ascontiguousarray(np.concatenate([host] * network.networks, axis=axis)) if network.stacked else host
-
-
 def _state(given: Any, network: Any, batch: int, had_batch: bool, name: str = "state") -> Array:
     """A state as `checks.state` takes it, its parts in NumPy or on the device, as a device array (B, S)."""
     parts = given if isinstance(given, (tuple, list)) else (given,)
-    if any(device.on_device(part) for part in parts):
-        given = tuple(device.to_host(device.wrap(part)) if device.on_device(part) else part for part in parts)
-        given = given if len(given) > 1 else given[0]
-    return device.to_device(checks.state(given, network, batch, had_batch, name=name))
+    parts = tuple(device.to_host(device.wrap(part)) if device.on_device(part) else part for part in parts)
+    if network.stacked:
+        parts = tuple(None if part is None else _for_all(np.asarray(part), network, batch) for part in parts)
+    whole = parts if isinstance(given, (tuple, list)) else parts[0]
+    return device.to_device(checks.state(whole, network, batch, had_batch, name=name))
+
+
+def _for_all(part: np.ndarray, network: Any, batch: int) -> np.ndarray:
+    """A state given for one network, for all of an ensemble."""
+    part = part[:, None] if part.ndim == 2 else part
+    once = part.ndim == 3 and part.shape[1] * network.networks == batch
+    return np.concatenate([part] * network.networks, axis=1) if once and network.networks > 1 else part
 
 
 def _output_gradient(given: Any, run: DeviceRun) -> Array | None:
@@ -270,3 +295,33 @@ def _output_gradient(given: Any, run: DeviceRun) -> Array | None:
         found = arrays.compact(found)
         return found.reshape((int(found.shape[0]), 1, int(found.shape[1])))
     return arrays.compact(found, (1, 0, 2)) if run.network.batch_first else arrays.compact(found)
+
+
+class OnHost:
+    """What an analysis asks of a run, answered in NumPy by a run on the device."""
+
+    def __init__(self, run: DeviceRun) -> None:
+        self.device_run, self.network, self.lengths, self.steps = run, run.network, run.lengths, run.steps
+        self.states, self.output, self.input = (device.to_host(a) for a in (run.states, run.output, run.input))
+
+    def jvp(self, v: Any, start: int, stop: int) -> np.ndarray:
+        return device.to_host(self.device_run.jvp(v, start, stop))
+
+    def vjp(self, u: Any, start: int, stop: int) -> np.ndarray:
+        return device.to_host(self.device_run.vjp(u, start, stop))
+
+    def jacobian(self, t: int) -> np.ndarray:
+        return device.to_host(self.device_run.jacobian(t))
+
+    def jacobians(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        return device.to_host(self.device_run.jacobians(start, stop))
+
+    def output_cotangent(self, t: int, g: Any) -> np.ndarray:
+        return device.to_host(self.device_run.output_cotangent(t, g))
+
+    def _backprop(self, g: np.ndarray | None, carry: np.ndarray) -> Gradients:
+        run = self.device_run
+        with device.on(run.stream):
+            found = run._backprop(None if g is None else device.to_device(g), device.to_device(carry))
+            own = {name: device.to_host(value) for name, value in found.parameters.items()}
+            return Gradients(own, device.to_host(found.input), found.initial_state, device.to_host(found.states))

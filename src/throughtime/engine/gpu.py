@@ -32,6 +32,7 @@ class Layer:
     reverse: bool
     sent: Array  # flat, (T+1, B, N); the states where that is h
     saved: Array  # flat (T, B, K, N)
+    step_rows: int = 0  # rows of the states from one time to the next; 0: the batch
 
     @property
     def record(self) -> Spec:
@@ -95,7 +96,8 @@ class Layer:
 
     def run(self, name: str, arrays: tuple, shape: tuple, copies: int, plan: rules.Plan) -> None:
         """Launch a kernel of loops.py, on as many rows at a time as the device holds where blocks meet."""
-        kernel = build.kernel(type(self.cell), self.states.dtype, name, self.units, plan)
+        cls: Any = type(self.cell)
+        kernel = build.kernel(cls, self.states.dtype, name, self.units, plan)
         blocks, groups = plan.blocks(self.units), self.networks * -(-self.per * copies // plan.rows)
         together = MOST_BLOCKS
         if not plan.alone:
@@ -181,8 +183,10 @@ def backprop(
         to_states = 0 if grad_states is None else 1 + apart
         plan = layer.plan("backprop", copies)
         weights = packing.pack(layer.parameters[1], gates, plan, transposed=True)
-        shape = (start, stop, layer.batch, copies, layer.per, units, layer.offset, layer.size, 0, g_row, layer.offset)
-        shape += (o_row, int(layer.reverse), int(grad_output is not None), to_states, int(kept))
+        flags = (int(layer.reverse), int(grad_output is not None), to_states, int(kept))
+        s_step = layer.step_rows or layer.batch
+        places = (layer.offset, layer.size, s_step, 0, g_row, layer.offset, o_row)
+        shape = (start, stop, layer.batch, copies, layer.per, units, *places, *flags)
         arrays = (weights, layer.states.reshape(-1), layer.saved, g, o, carry.reshape(-1), dx, dr, layer.lengths)
         layer.run("backprop", arrays, shape, copies, plan)
     elif grad_states is not None:

@@ -30,6 +30,13 @@ def fill_numbers(target, value):
         target[place] = value
 
 
+def scale_numbers(x, factor, columns):
+    """x[m] *= factor[m] for the rows of a flat array."""
+    place = cuda.grid(1)
+    if place < x.size:
+        x[place] *= factor[place // columns]
+
+
 def move(target: Any, source: Any) -> None:
     """target[...] = source[...] for device arrays of one shape with up to 4 axes, views included."""
     more, size = AXES - len(source.shape), source.dtype.itemsize
@@ -54,6 +61,11 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
     out = device.empty(shape, dtype)
     device.for_each(fill_numbers, int(np.prod(shape)), (device.flat(out), np.dtype(dtype).type(0)))
     return out
+
+
+def scale_rows(x: Any, factor: Any) -> None:
+    """x[m] *= factor[m] for C-contiguous x (M, n)."""
+    device.for_each(scale_numbers, int(np.prod(x.shape)), (device.flat(x), factor, int(x.shape[1])))
 
 
 def add(target: Any, source: Any) -> Any:

@@ -131,10 +131,11 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
 
     Rows m of carry, dx, dr, grad_output and grad_states belong to sequence m // copies. dx and dr (steps, M, G*N) are
     kept for the gradients of the weights and the input; only two steps of dr are, where `kept` is 0. to_states as on
-    the CPU: 1 with what enters by grad_output, 2 without.
+    the CPU: 1 with what enters by grad_output, 2 without. From one time to the next the states have s_step rows: B,
+    or fewer where the rows of several times are taken for a batch (gradients by lag).
     """
-    start, stop, B, copies, per, N, s_at, s_row, g_at, g_row, o_at, o_row = shape[:12]
-    reverse, from_output, to_states, kept, first = shape[12:]
+    start, stop, B, copies, per, N, s_at, s_row, s_step, g_at, g_row, o_at, o_row = shape[:13]
+    reverse, from_output, to_states, kept, first = shape[13:]
     lane, group = cuda.threadIdx.x % LANES, cuda.blockIdx.x * GROUPS + cuda.threadIdx.x // LANES
     M, each = B * copies, per * copies
     parts = (each + ROWS - 1) // ROWS
@@ -163,8 +164,8 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
         slot = t - start if kept else k % 2
         here = k % 2 * ROWS * WIDE
         if active:
-            s = read(states, s_at + (now * B + b) * s_row + unit, N, STATES)
-            s_next = read(states, s_at + (then * B + b) * s_row + unit, N, STATES)
+            s = read(states, s_at + (now * s_step + b) * s_row + unit, N, STATES)
+            s_next = read(states, s_at + (then * s_step + b) * s_row + unit, N, STATES)
             d_at = (slot * M + m) * GATES * N + unit
             o_then = o_at + ((then - start) * M + m) * o_row + unit
             if to_states == 2:
