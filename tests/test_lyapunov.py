@@ -283,10 +283,19 @@ def test_result_prints_plots_and_converts():
     assert "reason" not in arrays
 
 
-def test_infinite_entries_give_nan():
+def test_infinite_entries_are_refused_where_they_are_read():
     matrices = np.random.default_rng(0).standard_normal((50, 3, 3))
-    matrices[7, 0, 0] = np.inf
-    assert np.isnan(lyapunov_from_jacobians(matrices, seed=0).exponents).all()
+    matrices[7, 2, 1] = np.inf
+    with pytest.raises(ValueError, match=r"`jacobians\[7\]` holds inf at \[2, 1\]"):
+        lyapunov_from_jacobians(matrices, seed=0)
+    assert np.isfinite(lyapunov_from_jacobians(iter(matrices[:7]), seed=0).exponents).all()
+
+
+def test_growth_beyond_the_numbers_gives_nan_and_says_so():
+    spectrum = lyapunov_from_jacobians(np.full((50, 1, 1), 1e300), seed=0, interval=4)
+    assert np.isnan(spectrum.exponents).all()
+    assert not spectrum.converged
+    assert "inf in the states or Jacobians" in spectrum.reason
 
 
 def test_refuses_complex_matrices():

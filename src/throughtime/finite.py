@@ -9,7 +9,7 @@ Dimensions: T time steps, B sequences, I inputs, S state size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,12 +42,12 @@ def run(run: Any, what: str, start: int = 0, stop: int | None = None, sequence: 
         _refuse(what, cause(_parameters(run), run.input, run.states, chosen))
 
 
-def matrices(name: str, given: Iterable[Array], what: str) -> None:
-    """ValueError if one of these matrices holds NaN or infinity."""
-    for t, matrix in enumerate(given):
-        wrong = ~np.isfinite(matrix)
-        if wrong.any():
-            _refuse(what, f"`{name}[{t}]` holds {matrix[wrong][0]}")
+def matrix(name: str, given: Array, what: str) -> None:
+    """ValueError if a matrix holds NaN or infinity."""
+    wrong = np.argwhere(~np.isfinite(given))
+    if len(wrong):
+        i, j = wrong[0]
+        _refuse(what, f"`{name}` holds {given[i, j]} at [{i}, {j}]")
 
 
 def cause(parameters: Mapping[str, Array], inputs: Array, states: Array, sequences: Array) -> str:

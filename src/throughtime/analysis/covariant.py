@@ -182,10 +182,9 @@ def covariant_from_jacobians(
     array([[0.850651, 0.525731],
            [0.525731, 0.850651]])
     """
-    matrices = list(checked_matrices(jacobians))
+    matrices = list(checked_matrices(jacobians, "Covariant Lyapunov vectors"))
     if not matrices:
         raise ValueError("`jacobians` is empty: pass at least one (S, S) matrix")
-    finite.matrices("jacobians", matrices, "Their covariant vectors")
 
     def segment(a: int, b: int) -> Iterator[Array]:
         return iter(matrices[a:b])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, finite
 from .exponents import LyapunovSpectrum
 from .frames import measure, random_frame
 from .orthonormalise import SMALL
@@ -63,8 +63,9 @@ def lyapunov_spectrum(
     .sum_rule_residual |Σλ − mean ln|det J|| with the determinants from LU of each Jacobian, for k = S; .converged,
     .reason: True when all is finite, interval · spread is in the safe zone, the residual is below 1e-6 S, and the two
     halves of the run differ by less than 10 standard errors + 0.002 max(1, |λ|). Singular Jacobians (dead relus) give
-    −inf, NaN gives NaN.
-    ValueError with a sentence for bidirectional networks, k > S, runs that are too short.
+    −inf. A sequence that holds NaN, or Jacobians that grow beyond their numbers, give NaN, and .reason says so.
+    ValueError with a sentence for bidirectional networks, k > S, runs that are too short, NaN in the parameters or in
+    every sequence.
 
     Source: Benettin et al., Meccanica 15, 1980; for networks Engelken, Wolf & Abbott, Phys. Rev. Res. 5, 043044, 2023.
 
@@ -75,6 +76,7 @@ def lyapunov_spectrum(
     array([-0.693147, -1.386294])
     """
     tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "Lyapunov spectrum")
+    finite.trajectory(net, tangent.inputs, tangent.state, "A Lyapunov spectrum")
     batch, size = tangent.batch, tangent.state_size
     k = _columns(k, size)
     discard = discarded(discard, steps)
@@ -149,7 +151,7 @@ def lyapunov_from_jacobians(
     matrices after these through which the frame aligns without counting; default a tenth of an array, 0 for an
     iterable of unknown length. interval, seed, progress and the result: as `lyapunov_spectrum`. float32 matrices are
     multiplied in float64.
-    ValueError with a sentence for matrices that are not square or change shape, k > S, an empty sequence.
+    ValueError with a sentence for matrices that are not square, change shape or hold NaN, k > S, an empty sequence.
 
     Source: Benettin et al., Meccanica 15, 1980; exact values for Gaussian matrices: Newman, Commun. Math. Phys. 103,
     1986.
@@ -160,7 +162,7 @@ def lyapunov_from_jacobians(
     """
     length = len(jacobians) if isinstance(jacobians, Sized) else None
     warmup = _count("warmup", warmup, 0)
-    matrices = iter(checked_matrices(jacobians))
+    matrices = checked_matrices(jacobians, "A Lyapunov spectrum")
     first = next(matrices, None)
     if first is None:
         raise ValueError("`jacobians` is empty: pass at least one (S, S) matrix")

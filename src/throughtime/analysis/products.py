@@ -135,10 +135,9 @@ def product_from_jacobians(jacobians: Iterable[Any], k: int | None = None) -> Pr
     >>> product_from_jacobians(np.tile([[1.0, 1.0], [0.0, 1.0]], (100, 1, 1))).log_singular_values.round(6)
     array([ 4.60527, -4.60527])
     """
-    matrices = list(checked_matrices(jacobians))
+    matrices = list(checked_matrices(jacobians, "A product of matrices"))
     if not matrices:
         raise ValueError("`jacobians` is empty: pass at least one (S, S) matrix")
-    finite.matrices("jacobians", matrices, "Their product")
     size = len(matrices[0])
     k = _leading(k, size)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import finite
 from ..cells.base import spec
 from ..engine import cpu
 from .arrays import Array
@@ -136,7 +137,7 @@ class MatrixTangent:
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         taken, log_det = 0, np.zeros(1)
         for matrix in islice(self.matrices, steps):
-            with np.errstate(all="ignore"):  # NaN, inf and overflow end as NaN exponents, and the result says so
+            with np.errstate(all="ignore"):  # overflow ends as NaN exponents, and the result says so
                 frame = matrix @ frame
             if with_det:
                 log_det = log_det + Dense(matrix[None], len(matrix)).log_det()
@@ -149,7 +150,8 @@ class MatrixTangent:
             yield Dense(matrix[None], len(matrix))
 
 
-def checked_matrices(jacobians: Iterable[Any]) -> Iterator[Array]:
+def checked_matrices(jacobians: Iterable[Any], what: str) -> Iterator[Array]:
+    """Each matrix as it is read, in float64; what is none, or has no such `what`, is refused in words."""
     if isinstance(jacobians, np.ndarray) and jacobians.ndim != 3:
         raise ValueError(
             f"`jacobians` has shape {jacobians.shape}, but a sequence of Jacobians is (time, S, S); for one "
@@ -172,6 +174,7 @@ def checked_matrices(jacobians: Iterable[Any]) -> Iterator[Array]:
                 "size throughout"
             )
         shape = matrix.shape
+        finite.matrix(f"jacobians[{t}]", matrix, what)
         yield matrix
 
 

@@ -45,6 +45,9 @@ _registered: dict[str, Spec] = {}
 def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
     """Register a NamedTuple class with `forward` and `backward` as a cell; its fields are its hyper-parameters.
 
+    Write literals with a point, 1.0 and not 1: beside a whole number compiled code takes float32 to float64 and rounds
+    only the result. `tt.check_cell` finds them.
+
     Args:
         gates: G, the blocks of rows of the weight matrices (1 for a vanilla network, 3 for a GRU, 4 for an LSTM).
         states: S, the numbers that a unit carries to the next step (2 for an LSTM: h and c).
