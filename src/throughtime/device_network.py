@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ class DeviceNetwork:
         return getattr(self._host, name)
 
     def layer(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
-        """Copies of W_ih, W_hh, b_ih, b_hh of layer k, each with the leading axis K; zeros where there are no biases."""
+        """Copies of W_ih, W_hh, b_ih, b_hh of layer k, with the leading axis K; zeros where there are no biases."""
         from .engine.cuda import arrays
 
         suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
@@ -74,7 +75,8 @@ class DeviceNetwork:
         held = self.parameters.get(name)
         here = f'`network.parameters["{name}"]`'
         if not device.on_device(held):
-            raise TypeError(f"{here} is {type(held).__name__}; a network on the GPU needs a device array of shape {shape}.")
+            kind = type(held).__name__
+            raise TypeError(f"{here} is {kind}; a network on the GPU needs a device array of shape {shape}.")
         found = device.wrap(held)
         if tuple(found.shape) != shape or found.dtype != self.dtype:
             raise ValueError(f"{here} is {found.dtype} {tuple(found.shape)}; expected {self.dtype} {shape}.")
@@ -102,6 +104,12 @@ class DeviceNetwork:
         shapes = {name: self._checked(name).shape for name in self.shapes}
         new = parameters.fitting(state_dict, {n: tuple(s) for n, s in shapes.items()}, self.dtype, "The state dict")
         self.parameters = {name: device.to_device(value) for name, value in new.items()}
+
+    def on_host_side(self) -> Any:
+        """The same with parameters in NumPy, for what only looks at them."""
+        seen = copy.copy(self)
+        seen.parameters = self.state_dict()
+        return seen
 
     def to(self, where: str) -> Any:
         """`"cpu"`: a `Network` with copies of the parameters (of an ensemble a list of them); `"cuda"`: itself."""

@@ -22,6 +22,7 @@ class DeviceRun(Unrolled):
     network, or `x` has them all.
     """
 
+    device = "cuda"
     network: Any
 
     def __init__(self, network: Any, x: Any, state: Any = None, lengths: Any = None) -> None:
@@ -83,9 +84,7 @@ class DeviceRun(Unrolled):
                 columns, n = self._columns(k, d), self.network.hidden_size
                 part = g if g is None else g[:, :, d * n : (d + 1) * n]
                 below_top = k + 1 < self.network.num_layers
-                back = gpu.backprop(
-                    layer, arrays.compact(carry[:, columns]), part, grad_states=states, apart=below_top
-                )
+                back = gpu.backprop(layer, arrays.compact(carry[:, columns]), part, grad_states=states, apart=below_top)
                 arrays.move(initial[:, columns], back.carry)
                 self._name(parameters, k, d, back.parameters)
                 reached = back.x if reached is None else arrays.add(reached, back.x)
@@ -168,7 +167,7 @@ class DeviceRun(Unrolled):
             arrays.move(out[:, columns], states[1][:, columns])
             return out
 
-    def on_host(self) -> OnHost:
+    def on_host_side(self) -> OnHost:
         """The run as the analyses of the CPU see it: it computes on the device and answers in NumPy."""
         return OnHost(self)
 
@@ -301,7 +300,8 @@ class OnHost:
     """What an analysis asks of a run, answered in NumPy by a run on the device."""
 
     def __init__(self, run: DeviceRun) -> None:
-        self.device_run, self.network, self.lengths, self.steps = run, run.network, run.lengths, run.steps
+        self.device_run, self.lengths, self.steps = run, run.lengths, run.steps
+        self.network = run.network.on_host_side()
         self.states, self.output, self.input = (device.to_host(a) for a in (run.states, run.output, run.input))
 
     def jvp(self, v: Any, start: int, stop: int) -> np.ndarray:

@@ -242,12 +242,31 @@ def takes_ensembles(function: Callable) -> Callable:
         if isinstance(given, (Ensemble, EnsembleRun)):
             rest = options if args else {name: value for name, value in options.items() if name != first}
             return given.map(function, *args[1:], **rest)
+        if getattr(given, "device", "cpu") == "cuda":
+            seen = _seen_from_host(given, function.__name__)
+            args, options = ((seen, *args[1:]), options) if args else (args, options | {first: seen})
         return function(*args, **options)
 
     call.per_network = function  # type: ignore[attr-defined]
     # Under its name in its module too, or pickle would find another object there than the one it was given.
     setattr(sys.modules[function.__module__], function.__name__, call)
     return call
+
+
+ON_DEVICE = ("gradient_by_lag", "gradient_norms", "jacobian_spectrum", "product_singular_values")
+
+
+def _seen_from_host(given: Any, name: str) -> Any:
+    """A run on the GPU as the analyses take it, which ask it for products with Jacobians and compute with NumPy."""
+    is_network = hasattr(given, "unroll")
+    if is_network and name == "lyapunov_spectrum":
+        return given
+    if not is_network and name in ON_DEVICE:
+        return given.on_host_side()
+    raise ValueError(
+        f'`{name}` works on the CPU: pass `network.to("cpu")`, or the run of it. On the GPU are lyapunov_spectrum, '
+        f"for networks and ensembles, and for runs {', '.join(ON_DEVICE)}."
+    )
 
 
 class _Made:

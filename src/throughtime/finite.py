@@ -25,6 +25,7 @@ def trajectory(net: Any, inputs: Array | None, state: Any, what: str) -> None:
     `state` : as net.unroll takes it for a batch. What overflows on the way is not seen here.
     """
     inputs = np.zeros((1, 1, 1)) if inputs is None else inputs
+    net = net.on_host_side() if getattr(net, "device", "cpu") == "cuda" else net
     _given(net.parameters, inputs, checks.state(state, net, inputs.shape[1], True)[None], what)
 
 
@@ -82,6 +83,8 @@ def _given(parameters: Mapping[str, Array], inputs: Array, initial: Array, what:
 
 def _parameters(run: Any) -> dict[str, Array]:
     """Those that the run was made with."""
+    if hasattr(run, "device_run"):
+        return dict(run.network.parameters)
     found: dict[str, Array] = {}
     for k, d in run._blocks():
         run._name(found, k, d, run._layers[k][d].parameters)

@@ -117,7 +117,8 @@ def test_there_and_back():
     assert net.to("cpu") is net
     there.load_state_dict(tt.Network("lstm", 2, 3, seed=5, dtype="float32").state_dict())
     back = there.to("cpu")
-    np.testing.assert_array_equal(back.parameters["weight_hh_l0"], tt.Network("lstm", 2, 3, seed=5, dtype="float32").parameters["weight_hh_l0"])
+    expected = tt.Network("lstm", 2, 3, seed=5, dtype="float32").parameters["weight_hh_l0"]
+    np.testing.assert_array_equal(back.parameters["weight_hh_l0"], expected)
     assert back.dtype == np.float32
 
 

@@ -178,9 +178,12 @@ def measure(
 
 def _triangular(
     tangent: Any, frame: Array, interval: int | None, steps: int | None, precision: Any
-) -> tuple[TriangularFrame | None, int]:
+) -> tuple[Any, int]:
     """A triangular frame if there is a precision, and steps between two decompositions."""
     limit = LONGEST_INTERVAL if steps is None else min(LONGEST_INTERVAL, max(1, steps // 100))
+    if hasattr(tangent, "own_frame"):  # on the GPU, where a frame stays
+        carried = tangent.own_frame(frame)
+        return carried, interval or _allowed(carried.rates(tangent.copy(), PILOT // 4), tangent.dtype, 0.5, limit)
     if precision is not None:
         try:
             every = interval or choose_interval(tangent, frame, LONGEST_INTERVAL, precision)

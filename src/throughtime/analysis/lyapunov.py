@@ -81,7 +81,13 @@ def lyapunov_spectrum(
     k = _columns(k, size)
     discard = discarded(discard, steps)
     tangent.skip(warmup)
-    triangular = _precision(precision, net.dtype, k, size)
+    on_device = getattr(net, "device", "cpu") == "cuda"
+    if on_device and precision not in (None, net.dtype.name):
+        raise ValueError(
+            f"precision={precision!r}: on the GPU frames have the precision of the network, {net.dtype}; pass None, or "
+            f"make the network with dtype={precision!r}"
+        )
+    triangular = None if on_device else _precision(precision, net.dtype, k, size)
     frame = random_frame(batch, size, k, seed, np.float64 if triangular else net.dtype)
     chosen = None if interval == "auto" else _interval(interval)
     options: dict[str, Any] = {"discard": discard, "steps": steps, "warmup": warmup}
@@ -131,6 +137,10 @@ def trajectory(
             f"steps={steps} and warmup={warmup} need {steps + warmup} steps of input, but `x` has {length}; pass "
             f"steps={max(available, 0)} or less, or a longer `x`"
         )
+    if getattr(net, "device", "cpu") == "cuda":
+        from .on_device import DeviceTangent  # late: it loads Numba's CUDA package
+
+        return DeviceTangent(net, inputs, batch, state), steps, warmup
     return NetworkTangent(net, inputs, batch, state), steps, warmup
 
 

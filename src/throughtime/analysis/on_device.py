@@ -23,7 +23,6 @@ class DeviceTangent(NetworkTangent):
     def __init__(self, net: Any, inputs: Array | None, batch: int, state: Any) -> None:
         super().__init__(net, inputs, batch, state)
         self.batch = batch * net.networks
-        self.each = batch
 
     def copy(self) -> "DeviceTangent":
         twin = DeviceTangent(self.net, self.inputs, self.each, self.state)
@@ -53,6 +52,13 @@ class DeviceFrame:
         self.columns = device.to_device(np.ascontiguousarray(frame.swapaxes(1, 2)))  # (B, K, S), as the kernels have it
         self.work = frames.workspace(self.shape[0], self.shape[2], self.shape[1], self.dtype)
 
+    def rates(self, source: DeviceTangent, steps: int) -> Array:
+        """Growth rates (B, K) of another frame that starts here, after as many steps to align."""
+        other = DeviceFrame(device.to_host(self.columns).swapaxes(1, 2))
+        other.block(source, steps, 1, False)
+        taken, logs, _ = other.block(source, steps, 1, False)
+        return logs / taken if taken else np.full(logs.shape, np.nan)
+
     def block(self, source: DeviceTangent, steps: int, interval: int, with_det: bool) -> tuple[int, Array, Array]:
         """Carry the frames over up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum of ln|det J|."""
         logs, log_det, done = np.zeros((self.shape[0], self.shape[2])), np.zeros(self.shape[0]), 0
@@ -78,8 +84,7 @@ class DeviceFrame:
 
 def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator[tuple[Array, dict[str, Array]]]:
     """As lag_sweep.by_lag: the rows of all loss times are one batch, which takes one step back at a time."""
-    T, (B, S) = run.steps, (int(n) for n in run.states.shape[1:])
-    dtype = g.dtype
+    T, B, dtype = run.steps, int(run.states.shape[1]), g.dtype
     lengths = np.full(B, T) if run.lengths is None else run.lengths
     alive = device.to_device((np.arange(T)[:, None] < lengths).astype(np.int64).reshape(-1))
     rows = _sent_back(run, g, alive)
@@ -118,9 +123,7 @@ def _sent_back(run: Any, g: Array, alive: Any) -> Any:
     states = device.empty((2, count, S), g.dtype)
     nothing = arrays.zeros((count, run._own), g.dtype)
     given = device.to_device(g.reshape(1, count, n))
-    gpu.backprop(
-        _virtual(layer, count, alive), nothing, given, grad_states=states, to_weights=False, to_input=False
-    )
+    gpu.backprop(_virtual(layer, count, alive), nothing, given, grad_states=states, to_weights=False, to_input=False)
     out = arrays.zeros((count, S), g.dtype)
     columns = run._columns(run.network.num_layers - 1, 0)
     arrays.move(out[:, columns], states[1][:, columns])

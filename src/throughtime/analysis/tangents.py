@@ -26,6 +26,7 @@ class NetworkTangent:
 
     def __init__(self, net: Any, inputs: Array | None, batch: int, state: Any) -> None:
         self.net, self.inputs, self.batch, self.state = net, inputs, batch, state
+        self.each = batch  # sequences that the network is given; of an ensemble on the GPU it has several times as many
         self.state_size, self.dtype = int(net.state_size), np.dtype(net.dtype)
         self.position = 0  # steps of input already unrolled
         row = batch * (self.state_size + net.input_size) * self.dtype.itemsize
@@ -111,7 +112,7 @@ class NetworkTangent:
 
     def _unroll(self, steps: int) -> None:
         if self.inputs is None:
-            piece = np.zeros((steps, self.batch, self.net.input_size), dtype=self.dtype)
+            piece = np.zeros((steps, self.each, self.net.input_size), dtype=self.dtype)
         else:
             piece = self.inputs[self.position : self.position + steps]
         self.run = self.net.unroll(piece.swapaxes(0, 1) if self.net.batch_first else piece, state=self.state)

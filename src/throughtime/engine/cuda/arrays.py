@@ -43,9 +43,7 @@ def move(target: Any, source: Any) -> None:
     shape = (1,) * more + tuple(int(n) for n in source.shape)
     strides = [(0,) * more + tuple(int(n) // size for n in array.strides) for array in (target, source)]
     assert tuple(target.shape) == tuple(source.shape), (target.shape, source.shape)
-    device.for_each(
-        move_numbers, int(np.prod(shape)), (device.flat(target), device.flat(source), shape, *strides)
-    )
+    device.for_each(move_numbers, int(np.prod(shape)), (device.flat(target), device.flat(source), shape, *strides))
 
 
 def compact(source: Any, axes: tuple[int, ...] | None = None) -> Any:

@@ -1,0 +1,79 @@
+"""The analyses that take networks and runs on the GPU, against themselves on the CPU."""
+
+import numpy as np
+import pytest
+
+import throughtime as tt
+
+analysis = tt.analysis
+
+
+def close(found, expected, tolerance=1e-9):
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.fixture(params=["tanh", "lstm", "gru-2"])
+def net(request):
+    name, layers = (*request.param.split("-"), "1")[:2]
+    return tt.Network(name, 2, 3, num_layers=int(layers), init=tt.init.gaussian(1.5), seed=3)
+
+
+def test_lyapunov_spectrum(net):
+    x = np.random.default_rng(0).standard_normal((14, 2, 2))
+    options = {"steps": 12, "warmup": 2, "discard": 2, "seed": 1}
+    for k in (1, net.state_size):
+        expected = analysis.lyapunov_spectrum(net, x, k=k, **options)
+        found = analysis.lyapunov_spectrum(net.to("cuda"), x, k=k, interval=2, **options)
+        close(found.exponents, expected.exponents)
+        assert found.interval == 2
+    close(found.sum_rule_residual, 0.0)
+
+
+def test_lyapunov_spectra_of_an_ensemble_in_one_call():
+    family = tt.Ensemble([tt.Network("tanh", 1, 3, init=tt.init.gaussian(1.5), seed=seed) for seed in range(3)])
+    options = {"steps": 10, "warmup": 3, "seed": 1, "k": 2}
+    found = analysis.lyapunov_spectrum(family.to("cuda"), **options)
+    expected = analysis.lyapunov_spectrum(family, **options)
+    close(found.exponents, expected["exponents"])
+
+
+def test_gradient_by_lag(net):
+    rng = np.random.default_rng(1)
+    x, g = rng.standard_normal((5, 2, 2)), rng.standard_normal((5, 2, 3))
+    for lengths in (None, [5, 3]):
+        expected = analysis.gradient_by_lag(net.unroll(x, lengths=lengths), g)
+        found = analysis.gradient_by_lag(net.to("cuda").unroll(x, lengths=lengths), g)
+        close(found.log_norm, expected.log_norm)
+        close(found.share, expected.share)
+        close(found.cosine, expected.cosine)
+
+
+def test_gradient_by_lag_keeps_norms_beyond_the_range_of_numbers():
+    net = tt.Network("linear", 1, 1, bias=False, seed=0)
+    net.parameters["weight_hh_l0"][...] = 1e-60
+    lags = analysis.gradient_by_lag(net.to("cuda").unroll(np.ones((8, 1))), np.ones((8, 1)))
+    close(lags.log_norm[7, :, 0], np.arange(8) * np.log(1e-60))
+
+
+def test_norms_and_singular_values(net):
+    x = np.random.default_rng(2).standard_normal((5, 2, 2))
+    run, there = net.unroll(x), net.to("cuda").unroll(x)
+    g = np.ones((5, 2, 3))
+    close(analysis.gradient_norms(there, g).log_norm, analysis.gradient_norms(run, g).log_norm)
+    found = analysis.product_singular_values(there, 1, 5).log_singular_values
+    close(found, analysis.product_singular_values(run, 1, 5).log_singular_values)
+    found = analysis.jacobian_spectrum(there, 3)
+    close(np.sort(np.abs(found.eigenvalues)), np.sort(np.abs(analysis.jacobian_spectrum(run, 3).eigenvalues)))
+
+
+def test_what_does_not_work_there_says_so(net):
+    there = net.to("cuda")
+    with pytest.raises(ValueError, match=r'network\.to\("cpu"\)'):
+        analysis.fixed_points(there)
+    with pytest.raises(ValueError, match="works on the CPU"):
+        analysis.truncation_bias(there.unroll(np.ones((3, 1, 2))), np.ones((3, 1, 3)), [1])
+    with pytest.raises(ValueError, match="precision"):
+        analysis.lyapunov_spectrum(there, steps=5, precision="float32")
+    net.parameters["weight_hh_l0"][0, 0] = np.nan
+    with pytest.raises(ValueError, match="weight_hh_l0"):
+        analysis.lyapunov_spectrum(net.to("cuda"), steps=5)
