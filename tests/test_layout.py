@@ -16,11 +16,12 @@ ROOT = Path(throughtime.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # A file may import from its own level and from those before.
 LEVELS = ("jit", "scalar", "cells", "engine", "network", "unrolled", "truncated", "analysis", "plots")
-NETWORK = ("arguments", "checks", "finite", "init", "parameters", "storage")
-BESIDE = {**dict.fromkeys(NETWORK, "network"), "kernels": "unrolled", "ensemble": "unrolled", "sweep": "unrolled"}
+NETWORK = ("arguments", "checks", "device_network", "finite", "init", "parameters", "storage")
+RUNS = ("kernels", "ensemble", "sweep", "device_run")
+BESIDE = {**dict.fromkeys(NETWORK, "network"), **dict.fromkeys(RUNS, "unrolled")}
 # Against the stream, so that a call sits where the user looks for it: Network.unroll, Unrolled.backprop(window=…) and
 # the method that draws a result. Inside functions only.
-UPWARD = {("network", "unrolled"), ("unrolled", "truncated"), ("analysis", "plots"), ("ensemble", "analysis")}
+UPWARD = {("network", "unrolled"), ("device_network", "device_run"), ("unrolled", "truncated"), ("analysis", "plots"), ("ensemble", "analysis")}
 BELOW = ("jit", "engine")
 ONLY_IN = {"numba": BELOW, "llvmlite": BELOW, "matplotlib": ("plots",), "torch": ()}
 
