@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import finite
-from ..cells.base import spec
+from ..cells.base import spec, unit_derivatives
 from ..engine import cpu
 from .arrays import Array
 from .step_jacobian import Dense, Diagonal, Weights
@@ -102,13 +102,22 @@ class NetworkTangent:
         while start < stop:
             if not self.known[0] <= start < self.known[1]:
                 low, high = start, min(start + AT_ONCE, self.length)
-                d_r, d_s, slope = cpu.derivative(self.run._layers[0][0], low, high)
-                own = d_s[0, 0] if d_s.any() else None
-                self.known, self.slopes = (low, high), (d_r[0, 0], slope[0] if record.emits else None, own)
+                self.known, self.slopes = (low, high), self._slopes(low, high)
             low, end = self.known[0], min(stop, self.known[1])
             parts: list[Any] = [None if part is None else part[start - low : end - low] for part in self.slopes]
             yield Diagonal(self.weights, *parts)
             start = end
+
+    def _slopes(self, start: int, stop: int) -> tuple[Array | None, ...]:
+        """Of a layer of one gate and one state: ds_t/dr, de/ds_{t-1} and ds_t/ds_{t-1} without the part through r, each
+        (stop-start, B, N), None for ones in the second place and for zeros in the third."""
+        (layer,) = self.run._layers[0]
+        before, after = layer.states[start:stop], layer.states[start + 1 : stop + 1]
+        saved = layer.saved_by_unit(start, stop)
+        ((_, (d,), (own,)),) = unit_derivatives(layer.cell, (before,), (after,), saved)
+        sent = cpu.sent_slopes(layer, (before,))[0] if layer.kernels.record.emits else None
+        given = (d, sent, own if np.any(own) else None)
+        return tuple(None if part is None else np.broadcast_to(part, before.shape) for part in given)
 
     def _unroll(self, steps: int) -> None:
         if self.inputs is None:

@@ -314,28 +314,3 @@ def sent_tangent(layer: Layer, v: Array, t: int, copies: int) -> Array:
         part = v[:, k * units : (k + 1) * units].reshape(layer.batch, copies, units)
         total += (slope[:, None] if isinstance(slope, np.ndarray) else np.asarray(slope, v.dtype)) * part
     return total.reshape(M, units)
-
-
-def derivative(layer: Layer, start: int, stop: int) -> tuple[Array, Array, Array]:
-    """The local derivative of the steps to t = start+1 ... stop, unit by unit: ds_t/ds_{t-1} = D_s + D_r W_hh slope.
-
-    Returns D_r (S, G, stop-start, B, N), D_s (S, S, ...) and the slope of what is sent (S, ...); from the cell's own
-    `backward`, fed with unit cotangents, on arrays. For layers that run forward in time.
-    """
-    record, units, dtype = layer.kernels.record, layer.units, layer.states.dtype
-    G, S, shape = record.gates, record.states, (stop - start, layer.batch, units)
-    states = layer.states[start : stop + 1, :, layer.offset : layer.offset + S * units]
-    parts = [states[:, :, j * units : (j + 1) * units] for j in range(S)]
-    before, after = tuple(part[:-1] for part in parts), tuple(part[1:] for part in parts)
-    saved = layer.saved_by_unit(start, stop)
-    d_r, d_s = np.empty((S, G, *shape), dtype), np.empty((S, S, *shape), dtype)
-    for i in range(S):
-        one_hot = tuple(np.full(shape, float(i == j), dtype) for j in range(S))
-        _, dr, ds = on_arrays(layer.cell.backward, (one_hot, before, after, saved))
-        for target, values in ((d_r[i], dr), (d_s[i], ds)):
-            for j, value in enumerate(values):
-                target[j] = value
-    slope = np.zeros((S, *shape), dtype)
-    for j, value in enumerate(sent_slopes(layer, before)):
-        slope[j] = value
-    return d_r, d_s, slope
