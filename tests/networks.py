@@ -109,15 +109,22 @@ def problem(name, steps, batch, inputs, units, *, layers=1, dtype="float64", len
     return Problem(net, oracle, x, start, *grads, None if lengths is None else np.asarray(lengths))
 
 
+def on_host(value):
+    """An array of the GPU, or a tuple of them, in NumPy; others as they are."""
+    if isinstance(value, tuple):
+        return tuple(map(on_host, value))
+    return value.copy_to_host() if hasattr(value, "copy_to_host") else value
+
+
 def everything(p, run=None, window=None):
     """All numbers of one forward and backward pass, name -> array."""
     run = p.unroll() if run is None else run
     grads = p.backprop(run, window)
-    numbers = {"output": run.output, "states": run.states, "final": naive.flatten(p.plain, run.final_state)}
+    numbers = {"output": run.output, "states": run.states, "final": naive.flatten(p.plain, on_host(run.final_state))}
     numbers |= {f"gradient of {name}": value for name, value in grads.parameters.items()}
     return numbers | {
         "gradient of input": grads.input,
-        "gradient of state": naive.flatten(p.plain, grads.initial_state),
+        "gradient of state": naive.flatten(p.plain, on_host(grads.initial_state)),
         "dL/dstates": grads.states,
     }
 

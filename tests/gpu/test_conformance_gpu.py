@@ -11,7 +11,7 @@ import secrets
 
 import numpy as np
 import pytest
-from networks import CELLS, everything, problem
+from networks import CELLS, everything, on_host, problem
 
 SEED = int(os.environ.get("THROUGHTIME_SEED") or secrets.randbits(32))
 BOUND = {"float64": 1e-12, "float32": 2e-5}  # relative to the largest number of an array
@@ -28,10 +28,6 @@ def seed():
     return SEED
 
 
-def on_host(value):
-    return value.copy_to_host() if hasattr(value, "copy_to_host") else np.asarray(value)
-
-
 def poison(megabytes=256):
     """Fill device memory with NaN and give it back: what is allocated next holds NaN until it is written."""
     from numba import cuda
@@ -43,7 +39,7 @@ def poison(megabytes=256):
 
 def run_of(p, device):
     """All numbers of a forward and backward pass, of perturbations and of a Jacobian."""
-    p.net.to(device)
+    p = p._replace(net=p.net.to(device))
     run = p.unroll()
     numbers = {name: on_host(value) for name, value in everything(p, run).items()}
     v = np.random.default_rng(SEED).standard_normal((*p.start.shape, 2)).astype(p.start.dtype)
@@ -82,8 +78,8 @@ def test_layers_in_both_directions_agree(cell, dtype):
     p = problem(cell, 6, 4, 3, 20, layers=2, dtype=dtype, lengths=[6, 2, 0, 5], seed=SEED, bidirectional=True)
 
     def passes(device):
-        p.net.to(device)
-        return {name: on_host(value) for name, value in everything(p).items()}
+        there = p._replace(net=p.net.to(device))
+        return {name: on_host(value) for name, value in everything(there).items()}
 
     wanted = passes("cpu")
     poison()
