@@ -34,7 +34,10 @@ class _Lease:
         self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": (address, False), "version": 3}
 
     def __del__(self) -> None:
-        _free.append(self.block)
+        room: Any = _free
+        if room is None:  # the interpreter ends, and its modules have been emptied
+            return
+        room.append(self.block)
         while sum(map(_bytes, tuple(_free))) > KEPT_BYTES:
             try:
                 _free.popleft()
