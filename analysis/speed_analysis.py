@@ -109,7 +109,7 @@ def spectra(units, steps, runs):
         def ours(length, precision=None, interval="auto", net=net, state=state):
             return spectrum(net, length, state=state[None], precision=precision, interval=interval)
 
-        # Both lengths in blocks of 16 steps (4 * 48 = 12 * 16) or 32: a shorter call is cut into shorter blocks, and the
+        # Both lengths in blocks of 16 steps (4 * 48 = 12 * 16) or 32: shorter calls have shorter blocks, and the
         # difference of calls with equally many blocks would not show what the ends of the blocks cost.
         short = 4 * steps if n >= 100 else 2000
         every = {precision: ours(40, precision).interval for precision in (None, "float32")}
