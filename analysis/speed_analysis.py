@@ -109,10 +109,12 @@ def spectra(units, steps, runs):
         def ours(length, precision=None, interval="auto", net=net, state=state):
             return spectrum(net, length, state=state[None], precision=precision, interval=interval)
 
-        short = min(max(steps * 200**2 // n**2, 10), 2000)  # about as long for all n, which small ones need most
-        every = {precision: ours(short, precision).interval for precision in (None, "float32")}
-        few, many = max(short // 4, 2), runs if n < 500 else max(runs - 1, 1)
-        times = [per_step(lambda k, o=o, f=ours: f(k, *o), short, 3 * short, many) for o in every.items()]
+        # Both lengths in blocks of 16 steps (4 * 48 = 12 * 16) or 32: shorter calls have shorter blocks, and the
+        # difference of calls with equally many blocks would not show what the ends of the blocks cost.
+        short = 4 * steps if n >= 100 else 2000
+        every = {precision: ours(40, precision).interval for precision in (None, "float32")}
+        few, many = max(min(short // 4, 8 * 1000**2 // n**2), 2), runs if n < 500 else max(runs - 1, 1)
+        times = [per_step(lambda k, o=o, f=ours: f(k, *o), short, 3 * short // 2, many) for o in every.items()]
         times.append(per_step(lambda k, w=weights, s=state: usual(w, s, k, 0), few, 2 * few, many))
         row = (n, times[0], times[2], times[1], times[2] / times[0], times[2] / times[1])
         for key, value in zip(data, row, strict=True):

@@ -14,7 +14,9 @@ from .orthonormalise import orthonormalise
 from .statistics import batch_means_error
 from .triangular import LostRank, TriangularFrame, longest_interval
 
-LONGEST_BLOCK = 32  # steps from one volume of a triangular frame to the next (a twentieth of the work at 25)
+# Steps from one volume of a triangular frame to the next, in runs of 12 blocks of 16 and more: it costs as much as one
+# step at N = 200, two thirds of one at N = 1000.
+BLOCK, LONGEST_BLOCK = 16, 32
 BLOCKS = 1024  # blocks are merged in pairs beyond twice this number: the history of a long run stays small
 LONGEST_INTERVAL = 20
 PILOT = 24  # steps that measure the spread of the exponents before the interval is chosen
@@ -134,7 +136,7 @@ def measure(
     full = sum_rule and frame.shape[2] == tangent.state_size
     source: Any = tangent
     triangular, every = _triangular(source, frame, interval, steps, precision)
-    block = 1 if steps is None else max(1, min(max(steps // 40, 8), LONGEST_BLOCK, steps // 12))
+    block = 1 if steps is None else max(1, min(max(steps // 40, BLOCK), LONGEST_BLOCK, steps // 12))
     growth, log_det, done = Growth(), np.zeros(tangent.batch), 0
     bar = progress_bar(steps) if progress else None
     while steps is None or done < steps:

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from ..engine.frame import Frame, Workspace
+from ..engine import memory
+from ..engine.frame import Frame, Workspace, unit_lower
 from .arrays import Array
 from .orthonormalise import lost_rank
 
@@ -58,7 +59,9 @@ class TriangularFrame:
         self.lost = [not np.isfinite(frame).all() for frame in frames]  # to NaN
         # Pivots of the size of rounding are suspicious. In float32 that is no news (16 nats): there only an exact zero.
         self.limit = 0.0 if self.dtype == np.float32 else 8.0 * self.shape[2] * self.eps
-        self.corners, self.volume = self._volumes()
+        self.corners = [memory.empty(self.shape[1:], np.float64) for _ in self.frames]  # -L at the start of the block
+        self.orders = [frame.order.copy() for frame in self.frames]
+        self.volume = self._volumes()
 
     def block(self, source: Source, steps: int, interval: int, with_det: bool) -> tuple[int, Array, Array]:
         """Carry the frames over up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum of ln|det J|."""
@@ -73,17 +76,17 @@ class TriangularFrame:
         for b, frame in enumerate(self.frames):  # the source ended within an interval
             if frame.whole and not self.lost[b]:
                 logs[b] += self._judged(b, frame.decompose())
-        corners, volume = self._volumes()
+        volume = self._volumes()
         logs += volume - self.volume
-        self.corners, self.volume = corners, volume
+        self.volume = volume
         return taken, logs, log_det
 
     def orthonormal(self) -> Array:
         """Orthonormal frames (B, S, K) of the same subspaces, as they were before the last block."""
         frames = np.full(self.shape, np.nan)
-        for b, (lower, order) in enumerate(self.corners):
+        for b, order in enumerate(self.orders):
             if not self.lost[b]:
-                frames[b, order] = np.linalg.qr(lower)[0]
+                frames[b, order] = np.linalg.qr(unit_lower(self.corners[b]))[0]
         return frames
 
     def _carry(self, b: int, jacobians: Any, interval: int, end: bool) -> Array:
@@ -112,21 +115,25 @@ class TriangularFrame:
             return np.full(self.shape[2], np.nan)
         return np.asarray(np.log(diagonals.astype(np.float64, copy=False)).sum(axis=0))
 
-    def _volumes(self) -> tuple[list[tuple[Array, Array]], Array]:
-        """L and the order of its rows of each frame, and ln R_ii of L's QR decomposition (B, K).
+    def _volumes(self) -> Array:
+        """ln R_ii of the QR decomposition of each frame's L (B, K), which is kept.
 
         By Cholesky of L'L, because |L_ij| <= 1 and L is well conditioned; L'L of a triangle is a third of a product.
         """
-        corners, found = [], np.full((self.shape[0], self.shape[2]), np.nan)
-        columns = self.shape[2]
+        _, size, columns = self.shape
+        found = np.full((len(self.frames), columns), np.nan)
+        gram = memory.empty((columns, columns), np.float64)
         for b, frame in enumerate(self.frames):
-            lower, _ = frame.factors()
-            corners.append((lower, frame.order.copy()))
+            both = self.corners[b]
+            frame.entries(both)
+            self.orders[b][...] = frame.order
             if not self.lost[b]:
-                gram, _ = lapack.dlauum(lower[:columns].T, lower=0)
-                if len(lower) > columns:
-                    gram = blas.dsyrk(1.0, lower[columns:].T, beta=1.0, c=gram, overwrite_c=1)
-                r, info = lapack.dpotrf(gram, lower=0, clean=0, overwrite_a=1)
-                diagonal = np.diagonal(r) if info == 0 else np.diagonal(np.linalg.qr(lower)[1])
+                gram[...] = both[:columns]
+                np.fill_diagonal(gram, -1.0)  # of -L: L'L is the same. What stands above is not read
+                r, _ = lapack.dlauum(gram.T, lower=0, overwrite_c=1)
+                if size > columns:
+                    r = blas.dsyrk(1.0, both[columns:].T, beta=1.0, c=r, overwrite_c=1)
+                r, info = lapack.dpotrf(r, lower=0, clean=0, overwrite_a=1)
+                diagonal = np.diagonal(r) if info == 0 else np.diagonal(np.linalg.qr(unit_lower(both))[1])
                 found[b] = np.log(np.abs(diagonal))
-        return corners, found
+        return found

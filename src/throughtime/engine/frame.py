@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import threads
+from . import memory, threads
 from .tile import most_rows
 from .triangular import COLUMNS, DENSE, kernels
 
@@ -38,9 +38,9 @@ def padded(size: int) -> int:
 
 
 def _aligned(count: int, dtype: Any) -> Array:
-    """Zeros that begin on a cache line."""
+    """Zeros that begin on a cache line, however few."""
     size = np.dtype(dtype).itemsize
-    block = np.zeros(count + 64 // size, dtype)
+    block = memory.zeros(count + 64 // size, dtype)
     first = -block.__array_interface__["data"][0] % 64 // size
     return block[first : first + count]
 
@@ -116,11 +116,27 @@ class Frame:
         unused = np.ones(1, self.space.dtype)
         return self.advance(Jacobians(unused, 1, unused, unused, unused, DENSE, 0, 0, 0), 1, True, 0.0)[1]
 
+    def entries(self, out: Array) -> None:
+        """Copy a factorised frame to `out` (S, K): -L below the diagonal, U on and above it."""
+        strips, width = self._strips(int(self.info[0])), self.space.width
+        rows, columns = out.shape
+        whole = columns // width * width
+        if whole:
+            out[:, :whole].reshape(rows, -1, width)[...] = strips[: whole // width, :rows].transpose(1, 0, 2)
+        if whole < columns:
+            out[:, whole:] = strips[whole // width, :rows, : columns - whole]
+
     def factors(self) -> tuple[Array, Array]:
         """L (S, K) and U (K, K) of a factorised frame in float64; row i of L is row order[i] of the frame."""
         size, columns, _ = self.space.sizes
-        both = self._strips(int(self.info[0])).transpose(1, 0, 2)[:size].reshape(size, -1)[:, :columns]
-        lower = np.tril(both, -1).astype(np.float64, copy=False)
-        np.negative(lower, out=lower)
-        np.fill_diagonal(lower, 1.0)
-        return lower, np.triu(both[:columns]).astype(np.float64, copy=False)
+        both = np.empty((size, columns))
+        self.entries(both)
+        return unit_lower(both), np.triu(both[:columns])
+
+
+def unit_lower(both: Array) -> Array:
+    """L (S, K) of entries that hold -L below the diagonal."""
+    lower = np.tril(both, -1)
+    np.negative(lower, out=lower)
+    np.fill_diagonal(lower, 1.0)
+    return lower
