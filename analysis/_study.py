@@ -2,7 +2,8 @@
 
 A study is one file with SIZES and FULL (the sizes of `make figures` and of the papers), measure(**sizes) -> result,
 draw(result) -> figure, and `study.run(globals())`. A result is {"checks": [...], "seeds": ..., "data": ...}, and the
-picture is drawn from it alone.
+picture is drawn from it alone. A study with RESUMES = True is given the folder of the figures too, measure(folder=...),
+where it keeps what it has measured so far.
 """
 
 import os
@@ -128,7 +129,8 @@ def main(module, argv=None, epilogue=None):
     options = parser.parse_args(argv)
     sizes = module["FULL"] if options.full else module["SIZES"]
     began = time.perf_counter()
-    result = module["measure"](**sizes)
+    resumes = {"folder": options.out} if module.get("RESUMES") else {}
+    result = module["measure"](**sizes, **resumes)
     picture = module["draw"](result)
     options.out.mkdir(parents=True, exist_ok=True)
     # No software or date in the file: the same numbers give the same bytes.

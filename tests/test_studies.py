@@ -47,6 +47,11 @@ SMALL = {
         "units": [20], "steps": 30, "lstm_units": 6, "loss_steps": 12, "loss_units": 8, "runs": 1,
         "growth_units": 12, "times": [20, 40], "loss_times": [6, 12], "columns": [1, 3], "networks": [1, 2],
     },
+    "speed_gpu": {  # a rehearsal with the CPU engine in the GPU's place
+        "device": "cpu", "units": [4], "batches": [2], "steps": 5, "correct": [(2, 2, 3)], "families": [(2, 4, 4, 1)],
+        "jacobians": [(3, 2)], "product": 16, "megabytes": 1, "runs": (1, 1), "workers": 1, "seconds": 600.0,
+        "cells": ["tanh"],
+    },
     "speed_cpu": {"units": [8], "batches": [1], "runs": 1, "seconds": 0.01, "steps": 5, "cells": ["tanh"]},
 }  # fmt: skip
 NAMES = sorted(path.stem for path in run_all.studies())
