@@ -21,7 +21,10 @@ RUNS = ("kernels", "ensemble", "sweep", "device_run")
 BESIDE = {**dict.fromkeys(NETWORK, "network"), **dict.fromkeys(RUNS, "unrolled")}
 # Against the stream, so that a call sits where the user looks for it: Network.unroll, Unrolled.backprop(window=…) and
 # the method that draws a result. Inside functions only.
-UPWARD = {("network", "unrolled"), ("device_network", "device_run"), ("unrolled", "truncated"), ("analysis", "plots"), ("ensemble", "analysis")}
+UPWARD = {
+    ("network", "unrolled"), ("device_network", "device_run"), ("unrolled", "truncated"), ("analysis", "plots"),
+    ("ensemble", "analysis"),
+}  # fmt: skip
 BELOW = ("jit", "engine")
 ONLY_IN = {"numba": BELOW, "llvmlite": BELOW, "matplotlib": ("plots",), "torch": ()}
 
