@@ -15,7 +15,7 @@ from networks import CELLS, library_cell
 
 from throughtime.cells import CELLS as LIBRARY
 from throughtime.cells import spec
-from throughtime.engine import cpu, gpu
+from throughtime.engine import cpu, gpu, jacobians
 from throughtime.engine.cuda import device
 from throughtime.engine.cuda.rules import Plan
 
@@ -95,7 +95,9 @@ def check(p, reverse=False, windows=((0, T),), copies=2):
             check_tangent(p, layer, layers, True, copies=1, to_output=True, **window)
             check_tangent(p, layer, layers, False, copies=copies, **window)
     if not reverse:
-        close(p, gpu.jacobian(layer, T), np.concatenate([cpu.jacobian(one, T) for one in layers]), "Jacobian")
+        own = slice(p.offset, p.offset + p.record.states * layer.units)
+        wanted = np.concatenate([jacobians.jacobian([one], T - 1, T)[0][:, own, own] for one in layers])
+        close(p, gpu.jacobian(layer, T), wanted, "Jacobian")
 
 
 def parts(p, array, copies, axis=1):
