@@ -24,11 +24,6 @@ class DeviceTangent(NetworkTangent):
         super().__init__(net, inputs, batch, state)
         self.batch = batch * net.networks
 
-    def copy(self) -> "DeviceTangent":
-        twin = DeviceTangent(self.net, self.inputs, self.each, self.state)
-        twin.position, twin.run, twin.inside, twin.length = self.position, self.run, self.inside, self.length
-        return twin
-
     def own_frame(self, frame: Array) -> "DeviceFrame":
         """The frame (B, S, K) on the device."""
         return DeviceFrame(np.repeat(frame[:1], self.batch, axis=0).astype(self.dtype))

@@ -5,7 +5,7 @@ Dimensions: T steps, B sequences, I inputs, S state size, K tangent vectors.
 
 from collections.abc import Iterable, Iterator
 from itertools import islice, tee
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -37,9 +37,9 @@ class NetworkTangent:
         self.known: tuple[int, int] = (0, 0)  # steps of it whose local derivatives stand in
         self.slopes: tuple[Any, ...] = ()
 
-    def copy(self) -> "NetworkTangent":
+    def copy(self) -> Self:
         """The same trajectory from the same point, to be followed independently."""
-        twin = NetworkTangent(self.net, self.inputs, self.batch, self.state)
+        twin = type(self)(self.net, self.inputs, self.each, self.state)
         twin.position, twin.run, twin.inside, twin.length = self.position, self.run, self.inside, self.length
         return twin
 
