@@ -160,6 +160,15 @@ def output_gradient(gradient: Any, run: Any) -> Array | None:
     return np.ascontiguousarray(found.swapaxes(0, 1)) if swapped else found
 
 
+def some_gradient(*given: Any) -> None:
+    """ValueError if there is none at all."""
+    if all(gradient is None for gradient in given):
+        raise ValueError(
+            "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, "
+            "`grad_final_state`, or both."
+        )
+
+
 def state_gradient(gradient: Any, run: Any, *, name: str = "grad_final_state") -> Array | None:
     """dL/dfinal_state, given as run.final_state is, as an array (B, S); None stays None."""
     if gradient is None:

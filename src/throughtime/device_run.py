@@ -64,11 +64,7 @@ class DeviceRun(Unrolled):
         """As `Unrolled.backprop`; `window` is refused here."""
         if window is not None:
             raise ValueError('`window` works on the CPU: run network.to("cpu").unroll(x).backprop(…, window=window).')
-        if grad_output is None and grad_final_state is None:
-            raise ValueError(
-                "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, "
-                "`grad_final_state`, or both."
-            )
+        checks.some_gradient(grad_output, grad_final_state)
         with device.on(self.stream):
             B = self.input.shape[1]
             g = _output_gradient(grad_output, self)
@@ -121,18 +117,28 @@ class DeviceRun(Unrolled):
         """As `Unrolled.vjp`."""
         with device.on(self.stream):
             rows, copies, back = self._perturbation("u", u, start, stop)
-            piece = self._piece(rows)
+            piece, layers = self._piece(rows), [layer for (layer,) in self._layers]
             for b in range(stop, start, -piece):
-                a, reaching = max(b - piece, start), None
-                for k in reversed(range(len(self._layers))):
-                    layer, columns = self._layers[k][0], self._columns(k, 0)
-                    own = arrays.compact(rows[:, columns])
-                    step = gpu.backprop(
-                        layer, own, reaching, start=a, stop=b, copies=copies, to_weights=False, to_input=k > 0
-                    )
-                    arrays.move(rows[:, columns], step.carry)
-                    reaching = step.x
+                rows, _ = self._backward(layers, rows, max(b - piece, start), b, copies)
             return back(rows)
+
+    def _backward(
+        self, layers: list[Any], rows: Array, start: int, stop: int, copies: int = 1, to_weights: bool = False
+    ) -> tuple[Array, dict[str, Array]]:
+        """Cotangents (M, S) taken back through these layers, and the gradients of their parameters, if asked for."""
+        out, above = device.empty((layers[0].batch * copies, int(rows.shape[1])), rows.dtype), None
+        parameters: dict[str, Array] = {}
+        for k in reversed(range(len(layers))):
+            columns = self._columns(k, 0)
+            back = gpu.backprop(
+                layers[k], arrays.compact(rows[:, columns]), above, start=start, stop=stop, copies=copies,
+                to_weights=to_weights, to_input=k > 0,
+            )  # fmt: skip
+            arrays.move(out[:, columns], back.carry)
+            above = back.x
+            if to_weights:
+                self._name(parameters, k, 0, back.parameters)
+        return out, parameters
 
     def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
         """As `Unrolled.jacobians`."""
@@ -152,19 +158,12 @@ class DeviceRun(Unrolled):
     def output_cotangent(self, t: int, g: Any) -> Array:
         """As `Unrolled.output_cotangent`."""
         self._one_way("The cotangent of one state")
-        B, S = self.states.shape[1:]
-        zero = np.zeros((1, B, self.network.hidden_size), self.network.dtype)
-        zero[0] = np.asarray(g)
+        B, S = (int(n) for n in self.states.shape[1:])
+        given = np.zeros((1, B, self.network.hidden_size), self.network.dtype)
+        given[0] = np.asarray(g)
         with device.on(self.stream):
-            layer, states = self._layers[-1][0], device.empty((2, B, S), self.network.dtype)
-            nothing = arrays.zeros((B, self._own), self.network.dtype)
-            gpu.backprop(
-                layer, nothing, device.to_device(zero), start=t - 1, stop=t, grad_states=states, to_weights=False,
-                to_input=False,
-            )  # fmt: skip
-            out = arrays.zeros((B, S), self.network.dtype)
-            columns = self._columns(len(self._layers) - 1, 0)
-            arrays.move(out[:, columns], states[1][:, columns])
+            out, columns = arrays.zeros((B, S), self.network.dtype), self._columns(len(self._layers) - 1, 0)
+            arrays.move(out[:, columns], gpu.sent_back(self._layers[-1][0], device.to_device(given), t - 1))
             return out
 
     def on_host_side(self) -> OnHost:
@@ -302,26 +301,34 @@ class OnHost:
     def __init__(self, run: DeviceRun) -> None:
         self.device_run, self.lengths, self.steps = run, run.lengths, run.steps
         self.network = run.network.on_host_side()
-        self.states, self.output, self.input = (device.to_host(a) for a in (run.states, run.output, run.input))
+        self.states, self.output, self.input = map(self._fetch, (run.states, run.output, run.input))
 
     def jvp(self, v: Any, start: int, stop: int) -> np.ndarray:
-        return device.to_host(self.device_run.jvp(v, start, stop))
+        return self._fetch(self.device_run.jvp(v, start, stop))
 
     def vjp(self, u: Any, start: int, stop: int) -> np.ndarray:
-        return device.to_host(self.device_run.vjp(u, start, stop))
+        return self._fetch(self.device_run.vjp(u, start, stop))
 
     def jacobian(self, t: int) -> np.ndarray:
-        return device.to_host(self.device_run.jacobian(t))
+        return self._fetch(self.device_run.jacobian(t))
 
     def jacobians(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        return device.to_host(self.device_run.jacobians(start, stop))
+        return self._fetch(self.device_run.jacobians(start, stop))
 
     def output_cotangent(self, t: int, g: Any) -> np.ndarray:
-        return device.to_host(self.device_run.output_cotangent(t, g))
+        return self._fetch(self.device_run.output_cotangent(t, g))
+
+    def made_with(self) -> dict[str, np.ndarray]:
+        return {name: self._fetch(value) for name, value in self.device_run.made_with().items()}
 
     def _backprop(self, g: np.ndarray | None, carry: np.ndarray) -> Gradients:
         run = self.device_run
         with device.on(run.stream):
             found = run._backprop(None if g is None else device.to_device(g), device.to_device(carry))
-            own = {name: device.to_host(value) for name, value in found.parameters.items()}
-            return Gradients(own, device.to_host(found.input), found.initial_state, device.to_host(found.states))
+        own = {name: self._fetch(value) for name, value in found.parameters.items()}
+        return Gradients(own, self._fetch(found.input), found.initial_state, self._fetch(found.states))
+
+    def _fetch(self, array: Array) -> np.ndarray:
+        """A copy in NumPy, of what the run's stream has then done."""
+        with device.on(self.device_run.stream):
+            return device.to_host(array)

@@ -136,7 +136,7 @@ class Ensemble:
         return EnsembleRun(self, (x, state, lengths))
 
     def to(self, device: str) -> Any:
-        """"cuda": all networks as one `DeviceNetwork`, every parameter with a leading axis, run in one launch.
+        """All networks as one `DeviceNetwork` ("cuda"), every parameter with a leading axis, run in one launch.
 
         Of its results the axis of the batch holds the networks in the order of `points`.
         """

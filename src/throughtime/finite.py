@@ -31,7 +31,7 @@ def trajectory(net: Any, inputs: Array | None, state: Any, what: str) -> None:
 
 def given(run: Any, what: str) -> None:
     """The same of what a run was made from."""
-    _given(_parameters(run), run.input, run.states[:1], what)
+    _given(run.made_with(), run.input, run.states[:1], what)
 
 
 def run(run: Any, what: str, start: int = 0, stop: int | None = None, sequence: int | None = None) -> None:
@@ -40,7 +40,7 @@ def run(run: Any, what: str, start: int = 0, stop: int | None = None, sequence: 
     stop = run.steps if stop is None else stop
     chosen = np.arange(run.states.shape[1]) if sequence is None else np.array([sequence])
     if chosen.size and _broken(run.states[start : stop + 1, chosen]).all():
-        _refuse(what, cause(_parameters(run), run.input, run.states, chosen))
+        _refuse(what, cause(run.made_with(), run.input, run.states, chosen))
 
 
 def matrix(name: str, given: Array, what: str) -> None:
@@ -79,16 +79,6 @@ def _given(parameters: Mapping[str, Array], inputs: Array, initial: Array, what:
     lost = sequences.size and (_broken(inputs) | _broken(initial)).all()
     if lost or not all(np.isfinite(value).all() for value in parameters.values()):
         _refuse(what, cause(parameters, inputs, initial, sequences))
-
-
-def _parameters(run: Any) -> dict[str, Array]:
-    """Those that the run was made with."""
-    if hasattr(run, "device_run"):
-        return dict(run.network.parameters)
-    found: dict[str, Array] = {}
-    for k, d in run._blocks():
-        run._name(found, k, d, run._layers[k][d].parameters)
-    return found
 
 
 def _broken(series: Array) -> Array:

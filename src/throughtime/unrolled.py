@@ -122,11 +122,7 @@ class Unrolled:
         (8, 8)
         """
         g, at_end = checks.output_gradient(grad_output, self), checks.state_gradient(grad_final_state, self)
-        if g is None and at_end is None:
-            raise ValueError(
-                "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, "
-                "`grad_final_state`, or both."
-            )
+        checks.some_gradient(g, at_end)
         if at_end is None:
             at_end = np.zeros((self.input.shape[1], self.network.state_size), self.network.dtype)
         if window is None:
@@ -256,6 +252,13 @@ class Unrolled:
         if self.lengths is not None:
             out[t > self.lengths] = 0
         return out
+
+    def made_with(self) -> dict[str, Array]:
+        """The parameters that the run was made with, by name; those of the network may have changed since."""
+        found: dict[str, Array] = {}
+        for k, d in self._blocks():
+            self._name(found, k, d, self._layers[k][d].parameters)
+        return found
 
     def __repr__(self) -> str:
         T, B, S = self.states.shape

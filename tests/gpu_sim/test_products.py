@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from throughtime.engine.cuda import device, matmul, packing, products, rules
+from throughtime.engine.cuda import arrays, device, matmul, packing, products, rules
 from throughtime.engine.cuda.device import to_device, to_host
 
 DTYPE = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -221,15 +221,14 @@ def test_transposed_packing_of_several_tiles(dtype):
 @DTYPE
 def test_small_work(dtype):
     a, b = (whole_numbers(k, 3, 4, 5, dtype=dtype) for k in range(2))
-    out = device.empty((3, 4, 5), dtype)
-    packing.add(to_device(a), to_device(b), out)
+    out = arrays.add(to_device(a), to_device(b))
     np.testing.assert_array_equal(to_host(out), a + b)
     lengths = np.array([3, 0, 2, 1])
-    packing.zero_padding(out, to_device(lengths))
+    arrays.pad(out, to_device(lengths))
     expected = np.where(np.arange(3)[:, None, None] < lengths[:, None], a + b, 0)
     np.testing.assert_array_equal(to_host(out), expected)
     wide = whole_numbers(2, 3, 4, 9, dtype=dtype)
     target = to_device(wide)
-    packing.copy_columns(to_device(a), 1, target, 4, 3)
+    arrays.move(target[:, :, 4:7], to_device(a)[:, :, 1:4])
     wide[:, :, 4:7] = a[:, :, 1:4]
     np.testing.assert_array_equal(to_host(target), wide)

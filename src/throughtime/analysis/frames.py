@@ -178,9 +178,7 @@ def measure(
     return _result(tangent, growth, log_det if full else None, every, discard, warmup, single, dtype)
 
 
-def _triangular(
-    tangent: Any, frame: Array, interval: int | None, steps: int | None, precision: Any
-) -> tuple[Any, int]:
+def _triangular(tangent: Any, frame: Array, interval: int | None, steps: int | None, precision: Any) -> tuple[Any, int]:
     """A triangular frame if there is a precision, and steps between two decompositions."""
     limit = LONGEST_INTERVAL if steps is None else min(LONGEST_INTERVAL, max(1, steps // 100))
     if hasattr(tangent, "own_frame"):  # on the GPU, where a frame stays

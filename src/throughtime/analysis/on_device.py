@@ -12,9 +12,8 @@ import numpy as np
 from ..engine import gpu
 from ..engine.cuda import arrays, device, frames
 from .arrays import Array
+from .lag_sweep import FAR
 from .tangents import NetworkTangent
-
-FAR = {4: 1e15, 8: 1e100}  # norms are kept within these, by bytes per number
 
 
 class DeviceTangent(NetworkTangent):
@@ -27,16 +26,6 @@ class DeviceTangent(NetworkTangent):
     def own_frame(self, frame: Array) -> "DeviceFrame":
         """The frame (B, S, K) on the device."""
         return DeviceFrame(np.repeat(frame[:1], self.batch, axis=0).astype(self.dtype))
-
-    def pieces(self, steps: int) -> Iterator[tuple[Any, int, int]]:
-        """Runs, with the first and the last state, that lead over up to `steps` further steps."""
-        while steps:
-            part = self._part(steps)
-            if not part:
-                return
-            self.inside += part
-            steps -= part
-            yield self.run, self.inside - part, self.inside
 
 
 class DeviceFrame:
@@ -60,7 +49,8 @@ class DeviceFrame:
         grown = []
         while done < steps:
             wanted, taken = min(interval, steps - done), 0
-            for run, start, stop in source.pieces(wanted):
+            for start, stop in source.pieces(wanted):
+                run = source.run
                 self.columns = run.jvp_rows(self.columns, start, stop)
                 if with_det:
                     jacobians = device.to_host(run.jacobians(start, stop)).astype(np.float64)
@@ -82,60 +72,36 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
     T, B, dtype = run.steps, int(run.states.shape[1]), g.dtype
     lengths = np.full(B, T) if run.lengths is None else run.lengths
     alive = device.to_device((np.arange(T)[:, None] < lengths).astype(np.int64).reshape(-1))
-    rows = _sent_back(run, g, alive)
+    with device.on(run.stream):
+        rows = arrays.zeros((T * B, int(run.states.shape[2])), dtype)
+        top = _virtual(run, T * B, alive)[-1]
+        sent = gpu.sent_back(top, device.to_device(g.reshape(1, T * B, -1)))
+        arrays.move(rows[:, top.offset : top.offset + int(sent.shape[1])], sent)
     unit, logs = rows, np.zeros(T * B)
+    far = FAR[dtype.name]
     for k in range(max_lag + 1):
-        count = (T - k) * B
-        norm = device.to_host(frames.norms(unit)).astype(np.float64)
-        with np.errstate(divide="ignore"):
-            found = np.log(norm) + logs
-        far = FAR[dtype.itemsize]
-        leaving = (norm > far) | ((norm < 1.0 / far) & (norm > 0.0))
-        if leaving.any():  # from here on norms have vectors of their own; what leaves adds nothing to a sum any more
-            factor = np.where(leaving, 1.0 / np.where(norm > 0.0, norm, 1.0), 1.0).astype(dtype)
-            unit = arrays.compact(unit)
-            arrays.scale_rows(unit, device.to_device(factor))
-            logs = np.where(leaving, found, logs)
-        apart = unit is not rows
-        rows, parts = _step_back(run, rows, count, alive, names)
+        with device.on(run.stream):
+            layers = _virtual(run, (T - k) * B, alive)
+            norm = device.to_host(frames.norms(unit)).astype(np.float64)
+            with np.errstate(divide="ignore"):
+                found = np.log(norm) + logs
+            leaving = (norm > far) | ((norm < 1.0 / far) & (norm > 0.0))
+            if leaving.any():  # from here on norms have vectors of their own; what leaves adds nothing to a sum
+                factor = np.where(leaving, 1.0 / np.where(norm > 0.0, norm, 1.0), 1.0).astype(dtype)
+                unit = arrays.compact(unit)
+                arrays.scale_rows(unit, device.to_device(factor))
+                logs = np.where(leaving, found, logs)
+            before, parameters = run._backward(layers, rows, 0, 1, to_weights=True)
+            parts = {name: device.to_host(parameters[name]) for name in names}
+            # those of the first time have arrived at the initial state
+            apart = unit is not rows and k < max_lag
+            rows, logs = before[B:], logs[B:]
+            unit = run._backward(layers, unit, 0, 1)[0][B:] if apart else rows
         yield found.reshape(-1, B), parts
-        if k == max_lag:
-            return
-        # those of the first time have arrived at the initial state
-        rows, logs = rows[B:], logs[B:]
-        unit = _step_back(run, unit, count, alive, ())[0][B:] if apart else rows
 
 
-def _virtual(layer: gpu.Layer, count: int, alive: Any) -> gpu.Layer:
-    """The layer with its first `count` rows (t, b) as the batch of a single step."""
-    return replace(layer, steps=1, batch=count, lengths=alive[:count], step_rows=layer.batch)
-
-
-def _sent_back(run: Any, g: Array, alive: Any) -> Any:
-    """What each loss brings into its own state, (T*B, S)."""
-    layer, n = run._layers[-1][0], run.network.hidden_size
-    count, S = run.steps * layer.batch, int(run.states.shape[2])
-    states = device.empty((2, count, S), g.dtype)
-    nothing = arrays.zeros((count, run._own), g.dtype)
-    given = device.to_device(g.reshape(1, count, n))
-    gpu.backprop(_virtual(layer, count, alive), nothing, given, grad_states=states, to_weights=False, to_input=False)
-    out = arrays.zeros((count, S), g.dtype)
-    columns = run._columns(run.network.num_layers - 1, 0)
-    arrays.move(out[:, columns], states[1][:, columns])
-    return out
-
-
-def _step_back(run: Any, rows: Any, count: int, alive: Any, names: tuple[str, ...]) -> tuple[Any, dict[str, Array]]:
-    """One step back for all rows (M, S), and the named gradients of that step."""
-    out, above = device.empty((count, int(run.states.shape[2])), rows.dtype), None
-    parts: dict[str, Any] = {}
-    for k in reversed(range(run.network.num_layers)):
-        columns = run._columns(k, 0)
-        layer = _virtual(run._layers[k][0], count, alive)
-        own = arrays.compact(rows[:, columns])
-        back = gpu.backprop(layer, own, above, to_weights=bool(names), to_input=k > 0)
-        arrays.move(out[:, columns], back.carry)
-        above = back.x
-        if names:
-            run._name(parts, k, 0, back.parameters)
-    return out, {name: device.to_host(parts[name]) for name in names}
+def _virtual(run: Any, count: int, alive: Any) -> list[gpu.Layer]:
+    """The layers with their first `count` rows (t, b) as the batch of a single step."""
+    return [
+        replace(layer, steps=1, batch=count, lengths=alive[:count], step_rows=layer.batch) for (layer,) in run._layers
+    ]

@@ -53,32 +53,33 @@ class NetworkTangent:
 
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         taken, log_det = 0, np.zeros(self.batch)
-        while taken < steps:
-            part = self._part(steps - taken)
-            if not part:
-                break
+        for start, stop in self.pieces(steps):
             if with_det or 2 * frame.shape[2] > self.state_size:  # a wide frame: form each Jacobian, multiply by BLAS
-                for local in self._locals(self.inside, self.inside + part):
+                for local in self._locals(start, stop):
                     with np.errstate(all="ignore"):
                         for step in range(local.steps):
                             frame = local.dense(step) @ frame  # in float64, of float32 too: no rank lost to it
                     if with_det:
                         log_det = log_det + local.log_det()
             else:
-                frame = self.run.jvp(frame, self.inside, self.inside + part)
-            self.inside += part
-            taken += part
+                frame = self.run.jvp(frame, start, stop)
+            taken += stop - start
         return frame, taken, log_det
 
     def locals(self, steps: int) -> Iterator[Local]:
         """The Jacobians of up to `steps` further steps."""
+        for start, stop in self.pieces(steps):
+            yield from self._locals(start, stop)
+
+    def pieces(self, steps: int) -> Iterator[tuple[int, int]]:
+        """The first and the last state, in the present piece `run`, of up to `steps` further steps."""
         while steps:
             part = self._part(steps)
             if not part:
                 return
             self.inside += part
             steps -= part
-            yield from self._locals(self.inside - part, self.inside)
+            yield self.inside - part, self.inside
 
     def _part(self, steps: int) -> int:
         """How many of `steps` the present piece still holds; the next piece is unrolled where it is used up."""

@@ -4,14 +4,15 @@ Dimensions as in engine/loops.py, and K networks of one shape: their parameters 
 holds B = K * per sequences, one network after another.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..cells.base import Spec, spec
-from .cuda import build, device, jacobians, packing, products, rules
+from .cpu import Back
+from .cuda import arrays, build, device, jacobians, packing, products, rules
 
 Array = Any  # of the device
 
@@ -33,6 +34,9 @@ class Layer:
     sent: Array  # flat, (T+1, B, N); the states where that is h
     saved: Array  # flat (T, B, K, N)
     step_rows: int = 0  # rows of the states from one time to the next; 0: the batch
+    # Shared with copies of the layer for other batches, which go through the same stream.
+    packed: dict[tuple, Array] = field(default_factory=dict)
+    meetings: Array = field(default_factory=lambda: device.to_device(np.zeros(MEETINGS, np.uint32)))  # barrier.py
 
     @property
     def record(self) -> Spec:
@@ -71,10 +75,12 @@ class Layer:
         cls: Any = type(self.cell)
         return cls(*(self.states.dtype.type(value) for value in self.cell))
 
-    @cached_property
-    def meetings(self) -> Array:
-        """Where blocks meet: a number for each row of the grid. The layer's own, as launches may run side by side."""
-        return device.to_device(np.zeros(MEETINGS, np.uint32))
+    def weights(self, plan: rules.Plan, transposed: bool = False) -> Array:
+        """W_hh packed for a plan, once."""
+        key = (plan.lanes, plan.units, plan.groups, transposed)
+        if key not in self.packed:
+            self.packed[key] = packing.pack(self.parameters[1], self.record.gates, plan, transposed)
+        return self.packed[key]
 
     def plan(self, name: str, copies: int = 1) -> rules.Plan:
         """The cut of a kernel of loops.py for this layer."""
@@ -94,14 +100,14 @@ class Layer:
         whole = self.sent.reshape((self.steps + 1, self.batch, row))
         return (whole[:-1] if self.reverse else whole[1:])[:, :, e : e + self.units]
 
-    def run(self, name: str, arrays: tuple, shape: tuple, copies: int, plan: rules.Plan) -> None:
+    def run(self, name: str, given: tuple, shape: tuple, copies: int, plan: rules.Plan) -> None:
         """Launch a kernel of loops.py, on as many rows at a time as the device holds where blocks meet."""
         cls: Any = type(self.cell)
         kernel = build.kernel(cls, self.states.dtype, name, self.units, plan)
         blocks, groups = plan.blocks(self.units), self.networks * -(-self.per * copies // plan.rows)
         together = MOST_BLOCKS
         if not plan.alone:
-            example = (self.fields, *arrays, self.meetings, (*shape, 0))
+            example = (self.fields, *given, self.meetings, (*shape, 0))
             together = min(MEETINGS, device.blocks_at_once(kernel, plan.threads, example) // blocks)
             if not together:
                 raise ValueError(
@@ -110,7 +116,7 @@ class Layer:
                 )
         for first in range(0, groups, together):
             grid = (blocks, min(together, groups - first), 1)
-            device.launch(kernel, grid, plan.threads, (self.fields, *arrays, self.meetings, (*shape, first)))
+            device.launch(kernel, grid, plan.threads, (self.fields, *given, self.meetings, (*shape, first)))
 
 
 MOST_BLOCKS = 65535  # in the second dimension of a grid
@@ -135,22 +141,12 @@ def unroll(
     saved = device.empty(max(1, steps * batch * record.saved * units), dtype)
     layer = Layer(cell, parameters, flat, row, steps, batch, states, offset, lengths, reverse, sent, saved)
     if steps and batch:
-        w_ih, w_hh, b_ih, b_hh = parameters
+        w_ih, _, b_ih, b_hh = parameters
         xs = products.input_part(flat, row, w_ih, b_ih, steps, batch)
         plan = layer.plan("unroll")
-        weights = packing.pack(w_hh, record.gates, plan, transposed=False)
         shape = (steps, batch, layer.per, units, offset, layer.size, *layer.sends, int(reverse))
-        layer.run("unroll", (xs, weights, b_hh.reshape(-1), own, sent, saved, lengths), shape, 1, plan)
+        layer.run("unroll", (xs, layer.weights(plan), b_hh.reshape(-1), own, sent, saved, lengths), shape, 1, plan)
     return layer
-
-
-@dataclass
-class Back:
-    """What came back through one layer."""
-
-    parameters: tuple[Array, Array, Array, Array] | None
-    x: Array | None  # (steps, M, I)
-    carry: Array  # (M, S*N): the gradient with respect to the states at the first time
 
 
 def backprop(
@@ -182,16 +178,16 @@ def backprop(
         o, o_row = (g, 0) if grad_states is None else (grad_states.reshape(-1), int(grad_states.shape[2]))
         to_states = 0 if grad_states is None else 1 + apart
         plan = layer.plan("backprop", copies)
-        weights = packing.pack(layer.parameters[1], gates, plan, transposed=True)
+        weights = layer.weights(plan, transposed=True)
         flags = (int(layer.reverse), int(grad_output is not None), to_states, int(kept))
         s_step = layer.step_rows or layer.batch
         places = (layer.offset, layer.size, s_step, 0, g_row, layer.offset, o_row)
         shape = (start, stop, layer.batch, copies, layer.per, units, *places, *flags)
-        arrays = (weights, layer.states.reshape(-1), layer.saved, g, o, carry.reshape(-1), dx, dr, layer.lengths)
-        layer.run("backprop", arrays, shape, copies, plan)
+        given = (weights, layer.states.reshape(-1), layer.saved, g, o, carry.reshape(-1), dx, dr, layer.lengths)
+        layer.run("backprop", given, shape, copies, plan)
     elif grad_states is not None:
         for t in range(steps + 1):
-            packing.copy_columns(carry, 0, grad_states[t], layer.offset, int(carry.shape[1]))
+            arrays.move(grad_states[t][:, layer.offset : layer.offset + int(carry.shape[1])], carry)
     grads = products.weight_gradients(layer, dx, dr, start, stop) if to_weights else None
     grad_x = products.input_gradients(layer, dx, steps, copies) if to_input else None
     return Back(grads, grad_x, carry)
@@ -213,13 +209,22 @@ def tangent(
             flat, row = device.rows(vx)
             xs = products.input_part(flat, row, layer.parameters[0], None, steps, M)
         plan = layer.plan("tangent", copies)
-        weights = packing.pack(layer.parameters[1], layer.record.gates, plan, transposed=False)
+        weights = layer.weights(plan)
         flags = (int(vx is not None), int(to_output))
         shape = (start, stop, layer.batch, copies, layer.per, units, layer.offset, layer.size, *flags)
         states = layer.states.reshape(-1)
-        arrays = (weights, xs, states, layer.saved, v.reshape(-1), sends, out.reshape(-1), layer.lengths)
-        layer.run("tangent", arrays, shape, copies, plan)
+        given = (weights, xs, states, layer.saved, v.reshape(-1), sends, out.reshape(-1), layer.lengths)
+        layer.run("tangent", given, shape, copies, plan)
     return v, out[:steps] if to_output else None
+
+
+def sent_back(layer: Layer, g: Array, t: int = 0) -> Array:
+    """What the gradient g (1, M, N) of what the layer sends after step t brings into its states then, (M, S*N)."""
+    units = layer.record.states * layer.units
+    states = device.empty((2, layer.batch, layer.size), layer.states.dtype)
+    nothing = arrays.zeros((layer.batch, units), layer.states.dtype)
+    backprop(layer, nothing, g, start=t, stop=t + 1, grad_states=states, to_weights=False, to_input=False)
+    return states[1][:, layer.offset : layer.offset + units]
 
 
 def jacobian(layer: Layer, t: int) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from . import device, packing
+from . import device
 from .device import cuda
 
 AXES = 4
@@ -35,6 +35,20 @@ def scale_numbers(x, factor, columns):
     place = cuda.grid(1)
     if place < x.size:
         x[place] *= factor[place // columns]
+
+
+def add_numbers(target, source):
+    """target += source for flat arrays."""
+    place = cuda.grid(1)
+    if place < target.size:
+        target[place] += source[place]
+
+
+def clear_padding(x, lengths, columns, batch):
+    """x[t, b] = 0 from t = lengths[b] on."""
+    place = cuda.grid(1)
+    if place < x.size and place // columns // batch >= lengths[place // columns % batch]:
+        x[place] = 0
 
 
 def move(target: Any, source: Any) -> None:
@@ -68,13 +82,13 @@ def scale_rows(x: Any, factor: Any) -> None:
 
 def add(target: Any, source: Any) -> Any:
     """target += source for C-contiguous arrays of one shape; returns target."""
-    packing.add(target, source, target)
+    device.for_each(add_numbers, target.size, (target.reshape(-1), source.reshape(-1)))
     return target
 
 
 def pad(target: Any, lengths: Any) -> Any:
     """0 in `target` (T, B, n), C-contiguous, beyond each sequence's end; returns target."""
-    packing.zero_padding(target, lengths)
+    device.for_each(clear_padding, target.size, (target.reshape(-1), lengths, target.shape[2], target.shape[1]))
     return target
 
 

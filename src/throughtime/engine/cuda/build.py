@@ -16,6 +16,8 @@ def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan) -> Any:
     functions, sizes = cell_functions(cls, dtype), constants(cls, dtype, name, units, plan)
     label = f"{spec(cls).name}-{dtype.name}-{units}"
     names: dict[str, Any] = functions | sizes
+    names["position"] = device.part(loops.thread_position, label, **sizes)
+    names["prepare"] = device.part(loops.own_weights, label, **sizes)
     names["product"] = device.part(loops.rows_times_weights, label, **sizes)
     names["sent_tangent"] = device.part(loops.sent_tangent, label, **functions, **sizes)
     names["meet"] = barrier.meet_in_block if plan.alone else barrier.meet_in_row

@@ -24,15 +24,35 @@ from .device import cuda
 from .registers import add, fill, one_hot, read, write
 
 # Replaced in every compiled copy; here for readers and for tools.
-GATES = STATES = SAVED = LANES = GROUPS = UNITS = ROWS = OUT = WIDE = CHUNK = DEPTH = VEC = THREADS = SENDS = 1
+GATES = STATES = SAVED = LANES = GROUPS = UNITS = ROWS = OUT = WIDE = CHUNK = DEPTH = VEC = THREADS = 1
 WEIGHTS = SUMS = SHARED_SIZE = 1
 EMITS = SHARED = ALONE = RESIDENT = False
 forward: Any = None
 backward: Any = None
 emit: Any = None
 emit_slope: Any = None
+position: Any = None
+prepare: Any = None
 product: Any = None
 meet: Any = None
+
+
+def thread_position(first, each):
+    """Of this thread: lane, group, network, the first of its block's rows in the network's `each`, and how many."""
+    lane, group = cuda.threadIdx.x % LANES, cuda.blockIdx.x * GROUPS + cuda.threadIdx.x // LANES
+    parts = (each + ROWS - 1) // ROWS
+    net, row0 = (first + cuda.blockIdx.y) // parts, (first + cuda.blockIdx.y) % parts * ROWS
+    return lane, group, net, row0, min(ROWS, each - row0)
+
+
+def own_weights(w, h, weights, place, lane):
+    """The thread's weights into its registers, and zeros into the shared memory that its rows do not fill."""
+    if RESIDENT:
+        fill(w, weights, place + lane * VEC, WIDE, OUT, DEPTH, LANES)
+    if ALONE:
+        for i in range(cuda.threadIdx.x, SHARED_SIZE, THREADS):
+            h[i] = 0
+        cuda.syncthreads()
 
 
 def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row, rows, columns):
@@ -74,25 +94,18 @@ def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row
 def unroll(cell, xs, weights, bias, states, sent, saved, lengths, meetings, shape):
     """Forward through time: fills states and saved (and sent, where a unit sends something else than h).
 
-    xs (T, B, G*N) is the input part of every step, weights and bias are packed (build.py).
+    xs (T, B, G*N) is the input part of every step, the weights are packed (packing.py).
     """
     T, B, per, N, s_at, s_row, e_at, e_row, reverse, first = shape
-    lane, group = cuda.threadIdx.x % LANES, cuda.blockIdx.x * GROUPS + cuda.threadIdx.x // LANES
-    parts = (per + ROWS - 1) // ROWS
-    net, row0 = (first + cuda.blockIdx.y) // parts, (first + cuda.blockIdx.y) % parts * ROWS
-    rows, unit, b0 = min(ROWS, per - row0), group * UNITS + lane % UNITS, net * per + row0
+    lane, group, net, row0, rows = position(first, per)
+    unit, b0 = group * UNITS + lane % UNITS, net * per + row0
     b = b0 + lane // UNITS
     active = lane // UNITS < rows and unit < N
     h = cuda.shared.array(SHARED_SIZE, xs.dtype)
     w, sums = cuda.local.array(WEIGHTS, xs.dtype), cuda.local.array(SUMS, xs.dtype)
     s, r = cuda.local.array(STATES, xs.dtype), cuda.local.array(GATES, xs.dtype)
     place = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE
-    if RESIDENT:
-        fill(w, weights, place + lane * VEC, WIDE, OUT, DEPTH, LANES)
-    if ALONE:
-        for i in range(cuda.threadIdx.x, SHARED_SIZE, THREADS):
-            h[i] = 0
-        cuda.syncthreads()
+    prepare(w, h, weights, place, lane)
     begin, length = T if reverse else 0, 0
     if active:
         length = lengths[b]
@@ -136,11 +149,9 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
     """
     start, stop, B, copies, per, N, s_at, s_row, s_step, g_at, g_row, o_at, o_row = shape[:13]
     reverse, from_output, to_states, kept, first = shape[13:]
-    lane, group = cuda.threadIdx.x % LANES, cuda.blockIdx.x * GROUPS + cuda.threadIdx.x // LANES
     M, each = B * copies, per * copies
-    parts = (each + ROWS - 1) // ROWS
-    net, row0 = (first + cuda.blockIdx.y) // parts, (first + cuda.blockIdx.y) % parts * ROWS
-    rows, unit, m0 = min(ROWS, each - row0), group * UNITS + lane % UNITS, net * each + row0
+    lane, group, net, row0, rows = position(first, each)
+    unit, m0 = group * UNITS + lane % UNITS, net * each + row0
     m = m0 + lane // UNITS
     b = m // copies
     active = lane // UNITS < rows and unit < N
@@ -148,12 +159,7 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
     w, sums = cuda.local.array(WEIGHTS, carry.dtype), cuda.local.array(SUMS, carry.dtype)
     ds, back = cuda.local.array(STATES, carry.dtype), cuda.local.array(1, carry.dtype)
     place = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE
-    if RESIDENT:
-        fill(w, weights, place + lane * VEC, WIDE, OUT, DEPTH, LANES)
-    if ALONE:
-        for i in range(cuda.threadIdx.x, SHARED_SIZE, THREADS):
-            h[i] = 0
-        cuda.syncthreads()
+    prepare(w, h, weights, place, lane)
     length = 0
     if active:
         length = lengths[b]
@@ -210,11 +216,9 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, meetings, 
     what the units send, out (steps, M, N) receives that of the output.
     """
     start, stop, B, copies, per, N, s_at, s_row, from_input, to_output, first = shape
-    lane, group = cuda.threadIdx.x % LANES, cuda.blockIdx.x * GROUPS + cuda.threadIdx.x // LANES
     M, each = B * copies, per * copies
-    parts = (each + ROWS - 1) // ROWS
-    net, row0 = (first + cuda.blockIdx.y) // parts, (first + cuda.blockIdx.y) % parts * ROWS
-    rows, unit, m0 = min(ROWS, each - row0), group * UNITS + lane % UNITS, net * each + row0
+    lane, group, net, row0, rows = position(first, each)
+    unit, m0 = group * UNITS + lane % UNITS, net * each + row0
     m = m0 + lane // UNITS
     b = m // copies
     active = lane // UNITS < rows and unit < N
@@ -224,12 +228,7 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, meetings, 
         cuda.local.array(STATES, v.dtype), cuda.local.array(STATES, v.dtype), cuda.local.array(GATES, v.dtype),
     )  # fmt: skip
     place = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE
-    if RESIDENT:
-        fill(w, weights, place + lane * VEC, WIDE, OUT, DEPTH, LANES)
-    if ALONE:
-        for i in range(cuda.threadIdx.x, SHARED_SIZE, THREADS):
-            h[i] = 0
-        cuda.syncthreads()
+    prepare(w, h, weights, place, lane)
     length = 0
     if active:
         length = lengths[b]

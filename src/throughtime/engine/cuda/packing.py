@@ -1,4 +1,4 @@
-"""Weights in the order in which the sequence kernels read them, and small work on whole arrays."""
+"""Weights in the order in which the sequence kernels read them."""
 
 from typing import Any
 
@@ -38,29 +38,6 @@ def pack_columns(w, out, shape):
             out[(net * rows + unit) * width + c] = tile[lane, k]
 
 
-def add_arrays(a, b, out):
-    """out = a + b."""
-    place = cuda.grid(1)
-    if place < out.size:
-        out[place] = a[place] + b[place]
-
-
-def clear_padding(x, lengths, columns, batch):
-    """x[t, b] = 0 from t = lengths[b] on."""
-    place = cuda.grid(1)
-    if place < x.size and place // columns // batch >= lengths[place // columns % batch]:
-        x[place] = 0
-
-
-def move_columns(source, target, shape):
-    """target[r, t_at + c] = source[r, s_at + c] for c < count."""
-    rows, count, s_at, s_row, t_at, t_row = shape
-    place = cuda.grid(1)
-    if place < rows * count:
-        r, c = place // count, place % count
-        target[r * t_row + t_at + c] = source[r * s_row + s_at + c]
-
-
 def pack(w: Any, gates: int, plan: Plan, transposed: bool) -> Any:
     """w_hh (K, G*N, N) as a kernel of loops.py reads it with this plan, flat (K, rows, columns), zeros where w ends.
 
@@ -80,21 +57,3 @@ def pack(w: Any, gates: int, plan: Plan, transposed: bool) -> Any:
         out = device.empty(nets * rows * gates * width, w.dtype)
         device.for_each(pack_rows, out.size, (flat, out, (gates, units, plan.units, rows * gates, width)))
     return out
-
-
-def add(a: Any, b: Any, out: Any) -> None:
-    """out = a + b, for C-contiguous arrays of one size; out may be one of them."""
-    device.for_each(add_arrays, out.size, (a.reshape(-1), b.reshape(-1), out.reshape(-1)))
-
-
-def zero_padding(x: Any, lengths: Any) -> None:
-    """x[t, b] = 0 from t = lengths[b] on, for C-contiguous x (T, B, n)."""
-    device.for_each(clear_padding, x.size, (x.reshape(-1), lengths, x.shape[2], x.shape[1]))
-
-
-def copy_columns(source: Any, first: int, target: Any, to: int, count: int) -> None:
-    """target[..., to : to + count] = source[..., first : first + count], for C-contiguous arrays with as many rows."""
-    s_row, t_row = source.shape[source.ndim - 1], target.shape[target.ndim - 1]
-    rows = source.size // s_row
-    shape = (rows, count, first, s_row, to, t_row)
-    device.for_each(move_columns, rows * count, (source.reshape(-1), target.reshape(-1), shape))
