@@ -167,6 +167,20 @@ def exp_cuda(numbers: Precision) -> Any:
     return lambda x: math.exp(x)
 
 
+def quotient(a: Any, b: Any) -> Any:
+    """a / b for b from 1 to 4: on the GPU this needs no branch, see engine/cuda/quotients.py.
+
+    >>> quotient(1.0, 4.0)
+    0.25
+    """
+    return a / b
+
+
+@overload(quotient, target="cpu", jit_options=OPTIONS["cpu"], strict=False)
+def quotient_cpu(a: Any, b: Any) -> Any:
+    return lambda a, b: a / b
+
+
 def tanh(x: Any) -> Any:
     """(e^x - e^-x)/(e^x + e^-x) = expm1(2x)/(expm1(2x) + 2), within 2.5 ulp; tanh(-0.0) is -0.0.
 
@@ -213,7 +227,7 @@ def tanh_slope_compiled(numbers: Precision) -> Any:
 
     def compiled(x):
         e = exp(minus_two * abs(x))
-        return four * e / ((one + e) * (one + e))
+        return quotient(four * e, (one + e) * (one + e))
 
     return compiled
 
@@ -234,7 +248,7 @@ def sigmoid_compiled(numbers: Precision) -> Any:
 
     def compiled(x):
         e = exp(-abs(x))
-        return (e if x < zero else one) / (one + e)
+        return quotient(e if x < zero else one, one + e)
 
     return compiled
 
@@ -255,7 +269,7 @@ def sigmoid_slope_compiled(numbers: Precision) -> Any:
 
     def compiled(x):
         e = exp(-abs(x))
-        return e / ((one + e) * (one + e))
+        return quotient(e, (one + e) * (one + e))
 
     return compiled
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import offline
 import pytest
 import table
+
+from throughtime.engine import gpu
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +50,16 @@ def test_nothing_is_approximate(lines):
 def test_blocks_that_share_a_network_meet_across_the_grid(lines):
     loops = [line for line in lines if line.name[0] in ("unroll", "backprop", "tangent")]
     assert not wrong(loops, lambda line: line.resources.cooperative == (line.grid[0] > 1))
+
+
+def test_kernels_for_arrays_beyond_32_bits(lines, monkeypatch):
+    """They compute places in 64 bits, and stay in registers too."""
+    monkeypatch.setattr(gpu, "NEAR", 0)
+    for case in table.CASES[1:3]:
+        for launch in table.run(case):
+            if launch.kernel.py_func.__name__ in ("unroll", "backprop", "tangent"):
+                found = offline.resources(launch.kernel, launch.arguments)
+                assert found.stack == found.spill == found.doubles == 0, found
 
 
 def test_the_table_is_the_committed_one(lines):

@@ -77,7 +77,7 @@ class Layer:
 
     def weights(self, plan: rules.Plan, transposed: bool = False) -> Array:
         """W_hh packed for a plan, once."""
-        key = (plan.lanes, plan.units, plan.groups, transposed)
+        key = (plan.lanes, plan.blocks(self.units) * plan.groups * plan.units, transposed)
         if key not in self.packed:
             self.packed[key] = packing.pack(self.parameters[1], self.record.gates, plan, transposed)
         return self.packed[key]
@@ -103,7 +103,10 @@ class Layer:
     def run(self, name: str, given: tuple, shape: tuple, copies: int, plan: rules.Plan) -> None:
         """Launch a kernel of loops.py, on as many rows at a time as the device holds where blocks meet."""
         cls: Any = type(self.cell)
-        kernel = build.kernel(cls, self.states.dtype, name, self.units, plan)
+        vector = 16 // self.states.dtype.itemsize
+        aligned = all(number % vector == 0 for number in (self.units, *self.sends))
+        far = any(array.size >= NEAR for array in given)
+        kernel = build.kernel(cls, self.states.dtype, name, self.units, plan, aligned, far)
         blocks, groups = plan.blocks(self.units), self.networks * -(-self.per * copies // plan.rows)
         together = MOST_BLOCKS
         if not plan.alone:
@@ -120,6 +123,7 @@ class Layer:
 
 
 MOST_BLOCKS = 65535  # in the second dimension of a grid
+NEAR = 2**32  # numbers in an array whose places are counted in 32 bits
 MEETINGS = 1024  # rows of a grid whose blocks meet, at most
 
 
@@ -144,7 +148,7 @@ def unroll(
         w_ih, _, b_ih, b_hh = parameters
         xs = products.input_part(flat, row, w_ih, b_ih, steps, batch)
         plan = layer.plan("unroll")
-        shape = (steps, batch, layer.per, units, offset, layer.size, *layer.sends, int(reverse))
+        shape = (steps, batch, layer.per, offset, layer.size, *layer.sends, int(reverse))
         layer.run("unroll", (xs, layer.weights(plan), b_hh.reshape(-1), own, sent, saved, lengths), shape, 1, plan)
     return layer
 
@@ -182,7 +186,7 @@ def backprop(
         flags = (int(layer.reverse), int(grad_output is not None), to_states, int(kept))
         s_step = layer.step_rows or layer.batch
         places = (layer.offset, layer.size, s_step, 0, g_row, layer.offset, o_row)
-        shape = (start, stop, layer.batch, copies, layer.per, units, *places, *flags)
+        shape = (start, stop, layer.batch, copies, layer.per, *places, *flags)
         given = (weights, layer.states.reshape(-1), layer.saved, g, o, carry.reshape(-1), dx, dr, layer.lengths)
         layer.run("backprop", given, shape, copies, plan)
     elif grad_states is not None:
@@ -211,7 +215,7 @@ def tangent(
         plan = layer.plan("tangent", copies)
         weights = layer.weights(plan)
         flags = (int(vx is not None), int(to_output))
-        shape = (start, stop, layer.batch, copies, layer.per, units, layer.offset, layer.size, *flags)
+        shape = (start, stop, layer.batch, copies, layer.per, layer.offset, layer.size, *flags)
         states = layer.states.reshape(-1)
         given = (weights, xs, states, layer.saved, v.reshape(-1), sends, out.reshape(-1), layer.lengths)
         layer.run("tangent", given, shape, copies, plan)

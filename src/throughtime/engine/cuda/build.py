@@ -6,16 +6,22 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
-from . import barrier, device, loops
+from . import barrier, device, exchange, loops, quotients, registers  # noqa: F401  quotients: registered, not called
 from .rules import Plan, chunk, wide
 
 
 @cache
-def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan) -> Any:
-    """`unroll`, `backprop` or `tangent` of a cell class for N units."""
-    functions, sizes = cell_functions(cls, dtype), constants(cls, dtype, name, units, plan)
+def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, aligned: bool, far: bool) -> Any:
+    """`unroll`, `backprop` or `tangent` of a cell class for N units.
+
+    aligned: what units send begins at a multiple of 16 bytes in each row. far: an array holds 2^32 numbers or more.
+    """
+    functions, sizes = cell_functions(cls, dtype), constants(cls, dtype, name, units, plan, aligned)
     label = f"{spec(cls).name}-{dtype.name}-{units}"
     names: dict[str, Any] = functions | sizes
+    if not far:
+        names |= {"read": registers.read_near, "write": registers.write_near}
+        sizes["fetch"] = exchange.fetch_near
     names["position"] = device.part(loops.thread_position, label, **sizes)
     names["prepare"] = device.part(loops.own_weights, label, **sizes)
     names["product"] = device.part(loops.rows_times_weights, label, **sizes)
@@ -37,17 +43,19 @@ def cell_functions(cls: Any, dtype: np.dtype) -> dict[str, Any]:
     return {name: device.cell_function(function, real) for name, function in found.items()}
 
 
-def constants(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan) -> dict[str, Any]:
+def constants(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, aligned: bool) -> dict[str, Any]:
     """The upper-case names of loops.py."""
     record = spec(cls)
     gates, columns = shape(cls, name, units)
     width, held = wide(columns, plan.lanes, dtype.itemsize), chunk(plan, columns, dtype.itemsize)
     vec, out = 16 // dtype.itemsize, plan.units * gates
     depth = width // plan.lanes if plan.resident else vec
-    cell = {"GATES": record.gates, "STATES": record.states, "SAVED": record.saved}
+    cell = {"N": units, "GATES": record.gates, "STATES": record.states, "SAVED": record.saved}
     cell |= {"EMITS": record.emits, "SHARED": record.shared, "ALONE": plan.alone, "RESIDENT": plan.resident}
     cut = {"LANES": plan.lanes, "GROUPS": plan.groups, "UNITS": plan.units, "ROWS": plan.rows, "OUT": out}
-    cut |= {"WIDE": width, "CHUNK": held, "DEPTH": depth, "VEC": vec, "THREADS": plan.threads}
+    cut |= {"COLUMNS": columns, "WIDE": width, "CHUNK": held, "DEPTH": depth, "THREADS": plan.threads}
+    cut |= {"VEC": vec, "WIDTH": vec if aligned else 1}
+    cut |= {"OWNERS": plan.rows * plan.units, "SHARE": gates}
     cut |= {"WEIGHTS": out * depth, "SUMS": plan.rows * out, "SHARED_SIZE": (1 + plan.alone) * plan.rows * held}
     return cell | cut
 

@@ -1,12 +1,15 @@
 """The sequence loops of the GPU, once for all cells: forward, backward (BPTT) and with perturbations.
 
-Each is one kernel that walks through all of time: nothing is launched per step. Dimensions as in engine/loops.py, and
+Each is one kernel that walks through all of time: nothing is launched per step. What a step reads from memory, but for
+what other threads have just computed, is asked for a step ahead. Dimensions as in engine/loops.py, N units (a constant
+here, so that the numbers of a unit's gates lie at constant distances), and
 
     per    sequences of each network: an ensemble's sequences lie one network after another in the batch
     LANES  neighbouring threads that share the sums of UNITS units, each over its own columns
-    ROWS   rows of the batch that a block works on; ROWS * UNITS <= LANES
-    OUT    sums per row: UNITS times the gates (forward), UNITS (backward)
-    WIDE   columns of the product, N forward and G*N backward, and what fills them up with zeros
+    ROWS   rows of the batch that a block works on; OWNERS = ROWS * UNITS <= LANES
+    OUT    sums per row: UNITS times the SHARE of an owner, which is the gates (forward), 1 (backward)
+    WIDE   COLUMNS of the product, N forward and G*N backward, and what fills them up with zeros
+    WIDTH  numbers that are fetched at once from what others send
 
 A block holds GROUPS * UNITS units of ROWS rows of one network. Lane m*UNITS + u of a group owns unit u of row m: it
 knows its state and evaluates the cell. All lanes take part in the product that comes before.
@@ -21,11 +24,12 @@ The upper-case names and the functions are globals of each compiled copy (device
 from typing import Any
 
 from .device import cuda
-from .registers import add, fill, one_hot, read, write
+from .exchange import collect, fetch
+from .registers import add, fill, one_hot, put, read, write
 
 # Replaced in every compiled copy; here for readers and for tools.
-GATES = STATES = SAVED = LANES = GROUPS = UNITS = ROWS = OUT = WIDE = CHUNK = DEPTH = VEC = THREADS = 1
-WEIGHTS = SUMS = SHARED_SIZE = 1
+N = GATES = STATES = SAVED = LANES = GROUPS = UNITS = ROWS = OUT = COLUMNS = WIDE = CHUNK = DEPTH = VEC = WIDTH = 1
+THREADS = WEIGHTS = SUMS = OWNERS = SHARE = SHARED_SIZE = 1
 EMITS = SHARED = ALONE = RESIDENT = False
 forward: Any = None
 backward: Any = None
@@ -55,8 +59,8 @@ def own_weights(w, h, weights, place, lane):
         cuda.syncthreads()
 
 
-def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row, rows, columns):
-    """mine[g] = sum_k weights[g, unit, k] source[m, k] for the unit u and the row m that this lane owns.
+def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row, rows):
+    """mine[g] = sum_k weights[unit, g, k] source[m, k] for the unit u and the row m that this lane owns.
 
     The source lies in shared memory already (ALONE), from h[buffer] on, or is fetched: row m from at + m*row on.
     """
@@ -65,30 +69,19 @@ def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row
         sums[i] = 0
     if ALONE:
         add(sums, w, h, buffer + lane * VEC, WIDE, ROWS, OUT, DEPTH, LANES)
+    elif RESIDENT:
+        fetch(h, source, at, row, rows, COLUMNS, CHUNK, ROWS, WIDTH, THREADS)
+        cuda.syncthreads()
+        add(sums, w, h, lane * VEC, CHUNK, ROWS, OUT, DEPTH, LANES)
     else:
         for low in range(0, WIDE, CHUNK):
-            for i in range(cuda.threadIdx.x, ROWS * CHUNK, THREADS):
-                m, k = i // CHUNK, low + i % CHUNK
-                h[i] = cuda.ldcg(source, at + m * row + k) if m < rows and k < columns else h.dtype.type(0)
+            fetch(h, source, at + low, row, rows, COLUMNS - low, CHUNK, ROWS, WIDTH, THREADS)
             cuda.syncthreads()
-            if RESIDENT:
-                add(sums, w, h, lane * VEC, CHUNK, ROWS, OUT, DEPTH, LANES)
-            else:
-                for k in range(lane * VEC, min(CHUNK, WIDE - low), LANES * DEPTH):
-                    fill(w, weights, place + low + k, WIDE, OUT, DEPTH, LANES)
-                    add(sums, w, h, k, CHUNK, ROWS, OUT, DEPTH, LANES)
-                cuda.syncthreads()
-    for i in range(SUMS):
-        total, other = sums[i], 1
-        while other < LANES:
-            total += cuda.shfl_xor_sync(0xFFFFFFFF, total, other)
-            other *= 2
-        sums[i] = total
-    for m in range(ROWS):
-        for u in range(UNITS):
-            if lane == m * UNITS + u:
-                for g in range(OUT // UNITS):
-                    mine[g] = sums[m * OUT + g * UNITS + u]
+            for k in range(lane * VEC, min(CHUNK, WIDE - low), LANES * DEPTH):
+                fill(w, weights, place + low + k, WIDE, OUT, DEPTH, LANES)
+                add(sums, w, h, k, CHUNK, ROWS, OUT, DEPTH, LANES)
+            cuda.syncthreads()
+    collect(mine, sums, lane, OWNERS, SHARE, LANES)
 
 
 def unroll(cell, xs, weights, bias, states, sent, saved, lengths, meetings, shape):
@@ -96,7 +89,7 @@ def unroll(cell, xs, weights, bias, states, sent, saved, lengths, meetings, shap
 
     xs (T, B, G*N) is the input part of every step, the weights are packed (packing.py).
     """
-    T, B, per, N, s_at, s_row, e_at, e_row, reverse, first = shape
+    T, B, per, s_at, s_row, e_at, e_row, reverse, first = shape
     lane, group, net, row0, rows = position(first, per)
     unit, b0 = group * UNITS + lane % UNITS, net * per + row0
     b = b0 + lane // UNITS
@@ -104,39 +97,45 @@ def unroll(cell, xs, weights, bias, states, sent, saved, lengths, meetings, shap
     h = cuda.shared.array(SHARED_SIZE, xs.dtype)
     w, sums = cuda.local.array(WEIGHTS, xs.dtype), cuda.local.array(SUMS, xs.dtype)
     s, r = cuda.local.array(STATES, xs.dtype), cuda.local.array(GATES, xs.dtype)
-    place = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE
+    place, own = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE, lane // UNITS * WIDE + unit
     prepare(w, h, weights, place, lane)
-    begin, length = T if reverse else 0, 0
+    # Step t leads from the state at t + late to the one at t + 1 - late; the next one is t + way.
+    t, way, late = (T - 1, -1, 1) if reverse else (0, 1, 0)
+    length = 0
     if active:
         length = lengths[b]
-        write(s, 0, 1, read(states, s_at + (begin * B + b) * s_row + unit, N, STATES))
+        x = read(xs, (t * B + b) * GATES * N + unit, N, GATES)
+        constant = read(bias, net * GATES * N + unit, N, GATES)
+        write(s, 0, 1, read(states, s_at + ((t + late) * B + b) * s_row + unit, N, STATES))
         e = emit(cell, read(s, 0, 1, STATES))
         if EMITS:
-            sent[e_at + (begin * B + b) * e_row + unit] = e
+            write(sent, e_at + ((t + late) * B + b) * e_row + unit, 1, (e,))
         if ALONE:
-            h[lane // UNITS * WIDE + unit] = e
+            write(h, own, 1, (e,))
     meet(meetings)
+    here, there = 0, ROWS * WIDE
     for k in range(T):
-        t = T - 1 - k if reverse else k
-        now, then = (t + 1, t) if reverse else (t, t + 1)
+        ahead = t + way if k + 1 < T else t
         if active:
-            x = read(xs, (t * B + b) * GATES * N + unit, N, GATES)
-        here = k % 2 * ROWS * WIDE
-        product(r, sums, w, weights, place, h, here, sent, e_at + (now * B + b0) * e_row, e_row, rows, N)
+            x_ahead = read(xs, (ahead * B + b) * GATES * N + unit, N, GATES)
+        product(r, sums, w, weights, place, h, here, sent, e_at + ((t + late) * B + b0) * e_row, e_row, rows)
         if active:
             if t < length:
                 for g in range(GATES):
-                    r[g] += bias[(net * GATES + g) * N + unit]
+                    r[g] += constant[g]
                 s_next, keep = forward(cell, x, read(r, 0, 1, GATES), read(s, 0, 1, STATES))
                 write(s, 0, 1, s_next)
                 write(saved, (t * B + b) * SAVED * N + unit, N, keep)
-            write(states, s_at + (then * B + b) * s_row + unit, N, read(s, 0, 1, STATES))
+            then = (t + 1 - late) * B + b
+            write(states, s_at + then * s_row + unit, N, read(s, 0, 1, STATES))
             e = emit(cell, read(s, 0, 1, STATES))
             if EMITS:
-                sent[e_at + (then * B + b) * e_row + unit] = e
+                write(sent, e_at + then * e_row + unit, 1, (e,))
             if ALONE:
-                h[(k + 1) % 2 * ROWS * WIDE + lane // UNITS * WIDE + unit] = e
+                write(h, there + own, 1, (e,))
+            x = x_ahead
         meet(meetings)
+        here, there, t = there, here, ahead
 
 
 def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, dr, lengths, meetings, shape):
@@ -147,8 +146,8 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
     the CPU: 1 with what enters by grad_output, 2 without. From one time to the next the states have s_step rows: B,
     or fewer where the rows of several times are taken for a batch (gradients by lag).
     """
-    start, stop, B, copies, per, N, s_at, s_row, s_step, g_at, g_row, o_at, o_row = shape[:13]
-    reverse, from_output, to_states, kept, first = shape[13:]
+    start, stop, B, copies, per, s_at, s_row, s_step, g_at, g_row, o_at, o_row = shape[:12]
+    reverse, from_output, to_states, kept, first = shape[12:]
     M, each = B * copies, per * copies
     lane, group, net, row0, rows = position(first, each)
     unit, m0 = group * UNITS + lane % UNITS, net * each + row0
@@ -158,50 +157,67 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
     h = cuda.shared.array(SHARED_SIZE, carry.dtype)
     w, sums = cuda.local.array(WEIGHTS, carry.dtype), cuda.local.array(SUMS, carry.dtype)
     ds, back = cuda.local.array(STATES, carry.dtype), cuda.local.array(1, carry.dtype)
-    place = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE
+    place, own = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE, lane // UNITS * WIDE + unit
     prepare(w, h, weights, place, lane)
-    length = 0
+    # Step t led from the state at t + late to the one at t + 1 - late; the next one on the way back is t + way.
+    t, way, late = (start, 1, 1) if reverse else (stop - 1, -1, 0)
+    length, g = 0, carry.dtype.type(0)
     if active:
         length = lengths[b]
+        s_next = read(states, s_at + ((t + 1 - late) * s_step + b) * s_row + unit, N, STATES)
+        s = read(states, s_at + ((t + late) * s_step + b) * s_row + unit, N, STATES)
+        if t < length:
+            keep = read(saved, (t * B + b) * SAVED * N + unit, N, SAVED)
+        if from_output:
+            g = read(grad_output, g_at + ((t - start) * M + m) * g_row + unit, 1, 1)[0]
         write(ds, 0, 1, read(carry, m * STATES * N + unit, N, STATES))
+    here, there, slot, other = 0, ROWS * WIDE, 0, 1
     for k in range(stop - start):
-        t = start + k if reverse else stop - 1 - k
-        now, then = (t + 1, t) if reverse else (t, t + 1)
-        slot = t - start if kept else k % 2
-        here = k % 2 * ROWS * WIDE
+        ahead = t + way if k + 1 < stop - start else t
+        if kept:
+            slot = t - start
         if active:
-            s = read(states, s_at + (now * s_step + b) * s_row + unit, N, STATES)
-            s_next = read(states, s_at + (then * s_step + b) * s_row + unit, N, STATES)
-            d_at = (slot * M + m) * GATES * N + unit
-            o_then = o_at + ((then - start) * M + m) * o_row + unit
+            s_ahead = read(states, s_at + ((ahead + late) * s_step + b) * s_row + unit, N, STATES)
+            if ahead < length:
+                keep_ahead = read(saved, (ahead * B + b) * SAVED * N + unit, N, SAVED)
+            if from_output:
+                g_ahead = read(grad_output, g_at + ((ahead - start) * M + m) * g_row + unit, 1, 1)[0]
+            o_then = o_at + ((t + 1 - late - start) * M + m) * o_row + unit
             if to_states == 2:
                 write(grad_states, o_then, N, read(ds, 0, 1, STATES))
             if t < length and from_output:
-                slope, g = emit_slope(cell, s_next), grad_output[g_at + ((t - start) * M + m) * g_row + unit]
+                slope = emit_slope(cell, s_next)
                 for j in range(STATES):
                     ds[j] += slope[j] * g
             if to_states == 1:
                 write(grad_states, o_then, N, read(ds, 0, 1, STATES))
+            d_at = (slot * M + m) * GATES * N + unit
             if t < length:
-                keep = read(saved, (t * B + b) * SAVED * N + unit, N, SAVED)
                 d_x, d_r, d_s = backward(cell, read(ds, 0, 1, STATES), s, s_next, keep)
                 write(ds, 0, 1, d_s)
                 write(dr, d_at, N, d_r)
                 if not SHARED and kept:
                     write(dx, d_at, N, d_x)
                 if ALONE:
-                    write(h, here + lane // UNITS * WIDE + unit, N, d_r)
+                    write(h, here + own, N, d_r)
             else:
-                for g in range(GATES):
-                    dr[d_at + g * N] = 0
+                for g0 in range(GATES):
+                    write(dr, d_at + g0 * N, 1, (dr.dtype.type(0),))
                     if not SHARED and kept:
-                        dx[d_at + g * N] = 0
+                        write(dx, d_at + g0 * N, 1, (dr.dtype.type(0),))
         meet(meetings)
-        product(back, sums, w, weights, place, h, here, dr, (slot * M + m0) * GATES * N, GATES * N, rows, GATES * N)
-        if active and t < length:
-            slope = emit_slope(cell, s)
-            for j in range(STATES):
-                ds[j] += slope[j] * back[0]
+        product(back, sums, w, weights, place, h, here, dr, (slot * M + m0) * GATES * N, GATES * N, rows)
+        if active:
+            if t < length:
+                slope = emit_slope(cell, s)
+                for j in range(STATES):
+                    ds[j] += slope[j] * back[0]
+            s_next, s = s, s_ahead
+            if ahead < length:
+                keep = keep_ahead
+            if from_output:
+                g = g_ahead
+        here, there, slot, other, t = there, here, other, slot, ahead
     if active:
         write(carry, m * STATES * N + unit, N, read(ds, 0, 1, STATES))
         if to_states:
@@ -215,7 +231,7 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, meetings, 
     vx (steps, M, G*N) is what the input's perturbation brings to the gates. sends (2, M, N) holds the perturbation of
     what the units send, out (steps, M, N) receives that of the output.
     """
-    start, stop, B, copies, per, N, s_at, s_row, from_input, to_output, first = shape
+    start, stop, B, copies, per, s_at, s_row, from_input, to_output, first = shape
     M, each = B * copies, per * copies
     lane, group, net, row0, rows = position(first, each)
     unit, m0 = group * UNITS + lane % UNITS, net * each + row0
@@ -227,45 +243,59 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, meetings, 
     old, new, r = (
         cuda.local.array(STATES, v.dtype), cuda.local.array(STATES, v.dtype), cuda.local.array(GATES, v.dtype),
     )  # fmt: skip
-    place = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE
+    place, own = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE, lane // UNITS * WIDE + unit
     prepare(w, h, weights, place, lane)
-    length = 0
+    length, t = 0, start
     if active:
         length = lengths[b]
-        write(old, 0, 1, read(v, m * STATES * N + unit, N, STATES))
-        e = sent_tangent(cell, read(states, s_at + (start * B + b) * s_row + unit, N, STATES), old)
-        sends[m * N + unit] = e
-        if ALONE:
-            h[lane // UNITS * WIDE + unit] = e
-    meet(meetings)
-    for k in range(stop - start):
-        t = start + k
-        here = k % 2 * ROWS * WIDE
-        if active:
-            s = read(states, s_at + (t * B + b) * s_row + unit, N, STATES)
-            s_next = read(states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES)
+        s = read(states, s_at + (t * B + b) * s_row + unit, N, STATES)
+        s_next = read(states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES)
+        if t < length:
             keep = read(saved, (t * B + b) * SAVED * N + unit, N, SAVED)
-        product(r, sums, w, weights, place, h, here, sends, (k % 2 * M + m0) * N, N, rows, N)
+        if from_input:
+            x = read(vx, m * GATES * N + unit, N, GATES)
+        write(old, 0, 1, read(v, m * STATES * N + unit, N, STATES))
+        e = sent_tangent(cell, s, old)
+        write(sends, m * N + unit, 1, (e,))
+        if ALONE:
+            write(h, own, 1, (e,))
+    meet(meetings)
+    here, there, now, then = 0, ROWS * WIDE, 0, 1
+    for k in range(stop - start):
+        ahead = t + 1 if t + 1 < stop else t
+        if active:
+            s_ahead = read(states, s_at + ((ahead + 1) * B + b) * s_row + unit, N, STATES)
+            if ahead < length:
+                keep_ahead = read(saved, (ahead * B + b) * SAVED * N + unit, N, SAVED)
+            if from_input:
+                x_ahead = read(vx, ((ahead - start) * M + m) * GATES * N + unit, N, GATES)
+        product(r, sums, w, weights, place, h, here, sends, (now * M + m0) * N, N, rows)
         if active:
             if t < length:
-                x_at = (k * M + m) * GATES * N + unit
                 for i in range(STATES):
                     d_x, d_r, d_s = backward(cell, one_hot(v, i, STATES), s, s_next, keep)
-                    new[i] = 0
+                    total = v.dtype.type(0)
                     for g in range(GATES):
-                        new[i] += d_r[g] * r[g]
+                        total += d_r[g] * r[g]
                         if from_input:
-                            new[i] += d_x[g] * vx[x_at + g * N]
+                            total += d_x[g] * x[g]
                     for j in range(STATES):
-                        new[i] += d_s[j] * old[j]
+                        total += d_s[j] * old[j]
+                    put(new, i, total, STATES)
                 write(old, 0, 1, read(new, 0, 1, STATES))
             e = sent_tangent(cell, s_next, old)
-            sends[((k + 1) % 2 * M + m) * N + unit] = e
+            write(sends, (then * M + m) * N + unit, 1, (e,))
             if to_output:
-                out[(k * M + m) * N + unit] = e if t < length else v.dtype.type(0)
+                write(out, (k * M + m) * N + unit, 1, (e if t < length else v.dtype.type(0),))
             if ALONE:
-                h[(k + 1) % 2 * ROWS * WIDE + lane // UNITS * WIDE + unit] = e
+                write(h, there + own, 1, (e,))
+            s, s_next = s_next, s_ahead
+            if ahead < length:
+                keep = keep_ahead
+            if from_input:
+                x = x_ahead
         meet(meetings)
+        here, there, now, then, t = there, here, then, now, ahead
     if active:
         write(v, m * STATES * N + unit, N, read(old, 0, 1, STATES))
 

@@ -10,12 +10,12 @@ TILE = 32
 
 
 def pack_rows(w, out, shape):
-    """out[k, (block*UNITS + u) by gates, c] = w[k, g*N + unit, c] for c < N, else 0."""
-    gates, N, units, rows, width = shape
+    """out[k, unit*G + g, c] = w[k, g*N + unit, c] for c < N, else 0."""
+    gates, N, rows, width = shape
     place = cuda.grid(1)
     if place < out.size:
         c, row, net = place % width, place // width % rows, place // width // rows
-        unit, gate = row // (gates * units) * units + row % units, row // units % gates
+        unit, gate = row // gates, row % gates
         inside = c < N and unit < N
         out[place] = w[((net * gates + gate) * N + unit) * N + c] if inside else w.dtype.type(0)
 
@@ -41,8 +41,8 @@ def pack_columns(w, out, shape):
 def pack(w: Any, gates: int, plan: Plan, transposed: bool) -> Any:
     """w_hh (K, G*N, N) as a kernel of loops.py reads it with this plan, flat (K, rows, columns), zeros where w ends.
 
-    As it is, for products with what units send: a row for each gate of each unit, the gates of `plan.units` units
-    together. Transposed, for products with the gradients of the gates: a row for each unit.
+    As it is, for products with what units send: a row for each gate of each unit. Transposed, for products with the
+    gradients of the gates: a row for each unit.
     """
     nets, columns, units = w.shape
     rows = plan.blocks(units) * plan.groups * plan.units
@@ -55,5 +55,5 @@ def pack(w: Any, gates: int, plan: Plan, transposed: bool) -> Any:
         device.launch(device.plain(pack_columns), (blocks, 1, 1), EACH, arguments)
     else:
         out = device.empty(nets * rows * gates * width, w.dtype)
-        device.for_each(pack_rows, out.size, (flat, out, (gates, units, plan.units, rows * gates, width)))
+        device.for_each(pack_rows, out.size, (flat, out, (gates, units, rows * gates, width)))
     return out

@@ -18,7 +18,7 @@ from numba import types
 
 from .device import cuda, primitive
 
-I32 = ir.IntType(32)
+I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
 def vec(itemsize: int) -> int:
@@ -26,7 +26,8 @@ def vec(itemsize: int) -> int:
     return 16 // itemsize
 
 
-def _data(context: Any, b: Any, sig: Any, args: Any, k: int) -> Any:
+def data(context: Any, b: Any, sig: Any, args: Any, k: int) -> Any:
+    """Where the numbers of argument k, an array, begin."""
     return context.make_array(sig.args[k])(context, b, args[k]).data
 
 
@@ -41,7 +42,13 @@ def _load(b: Any, base: Any, at: Any, count: int) -> list:
     return [b.extract_element(value, ir.Constant(I32, j)) for j in range(count)]
 
 
-def _literal(*numbers: Any) -> bool:
+def load(b: Any, base: Any, count: int) -> list:
+    """The first `count` numbers of a thread's own array."""
+    return [b.load(b.gep(base, [ir.Constant(I32, i)])) for i in range(count)]
+
+
+def literal(*numbers: Any) -> bool:
+    """Whether these are constants, which a primitive asks for by returning None."""
     return all(isinstance(number, types.IntegerLiteral) for number in numbers)
 
 
@@ -55,13 +62,13 @@ def _fill(w, source, at, row, out, depth, lanes):
 @primitive(_fill)
 def fill(_, w, source, at, row, out, depth, lanes):
     """w[o, k] = the thread's k-th number of row o: rows are `row` apart, the first vector of row 0 begins at `at`."""
-    if not _literal(out, depth, lanes):
+    if not literal(out, depth, lanes):
         return None
     O, D, L, width = out.literal_value, depth.literal_value, lanes.literal_value, vec(source.dtype.bitwidth // 8)
     signature = types.void(w, source, at, row, out, depth, lanes)
 
     def codegen(context, b, sig, args):
-        target, base, at, row = _data(context, b, sig, args, 0), _data(context, b, sig, args, 1), args[2], args[3]
+        target, base, at, row = data(context, b, sig, args, 0), data(context, b, sig, args, 1), args[2], args[3]
         for o in range(O):
             line = b.add(at, b.mul(row, ir.Constant(row.type, o)))
             for k in range(0, D, width):
@@ -84,14 +91,14 @@ def _add(sums, w, h, at, row, rows, out, depth, lanes):
 @primitive(_add)
 def add(_, sums, w, h, at, row, rows, out, depth, lanes):
     """sums[m, o] += sum_k w[o, k] h[m, k], where the thread's k-th number of row m lies in h as in `fill`."""
-    if not _literal(rows, out, depth, lanes):
+    if not literal(rows, out, depth, lanes):
         return None
     M, O, D, L = (number.literal_value for number in (rows, out, depth, lanes))
     width = vec(h.dtype.bitwidth // 8)
     signature = types.void(sums, w, h, at, row, rows, out, depth, lanes)
 
     def codegen(context, b, sig, args):
-        (total, weights, base), at, row = (_data(context, b, sig, args, k) for k in range(3)), args[3], args[4]
+        (total, weights, base), at, row = (data(context, b, sig, args, k) for k in range(3)), args[3], args[4]
         place = [[b.gep(total, [ir.Constant(I32, m * O + o)]) for o in range(O)] for m in range(M)]
         for m in range(M):
             line = b.add(at, b.mul(row, ir.Constant(row.type, m)))
@@ -117,14 +124,14 @@ def _outer(sums, a, b, rows, columns):
 @primitive(_outer)
 def outer(_, sums, a, b, rows, columns):
     """sums[i, j] += a[i] b[j]."""
-    if not _literal(rows, columns):
+    if not literal(rows, columns):
         return None
     M, N = rows.literal_value, columns.literal_value
     signature = types.void(sums, a, b, rows, columns)
 
     def codegen(context, b, sig, args):
-        total, left, right = (_data(context, b, sig, args, k) for k in range(3))
-        across = [b.load(b.gep(right, [ir.Constant(I32, j)])) for j in range(N)]
+        total, left, right = (data(context, b, sig, args, k) for k in range(3))
+        across = load(b, right, N)
         for i in range(M):
             value = b.load(b.gep(left, [ir.Constant(I32, i)]))
             for j in range(N):
@@ -139,19 +146,22 @@ def _read(array, at, step, count):
     return tuple(array[at + k * step] for k in range(count))
 
 
-@primitive(_read)
-def read(_, array, at, step, count):
-    """(array[at], array[at + step], ...), `count` numbers."""
-    if not _literal(count):
-        return None
-    number = count.literal_value
-    signature = types.UniTuple(array.dtype, number)(array, at, step, count)
+def _reader(bits: int) -> Any:
+    @primitive(_read)
+    def read(_, array, at, step, count):
+        """(array[at], array[at + step], ...), `count` numbers."""
+        if not literal(count):
+            return None
+        number = count.literal_value
+        signature = types.UniTuple(array.dtype, number)(array, at, step, count)
 
-    def codegen(context, b, sig, args):
-        base, places = _data(context, b, sig, args, 0), _places(b, args[1], args[2], number)
-        return context.make_tuple(b, sig.return_type, [b.load(b.gep(base, [place])) for place in places])
+        def codegen(context, b, sig, args):
+            base, places = data(context, b, sig, args, 0), _places(b, args[1], args[2], number, bits)
+            return context.make_tuple(b, sig.return_type, [b.load(b.gep(base, [place])) for place in places])
 
-    return signature, codegen
+        return signature, codegen
+
+    return read
 
 
 def _write(array, at, step, values):
@@ -159,19 +169,27 @@ def _write(array, at, step, values):
         array[at + k * step] = value
 
 
-@primitive(_write)
-def write(_, array, at, step, values):
-    """array[at], array[at + step], ... = values, in the array's precision."""
-    signature = types.void(array, at, step, values)
+def _writer(bits: int) -> Any:
+    @primitive(_write)
+    def write(_, array, at, step, values):
+        """array[at], array[at + step], ... = values, in the array's precision."""
+        signature = types.void(array, at, step, values)
 
-    def codegen(context, b, sig, args):
-        base, places = _data(context, b, sig, args, 0), _places(b, args[1], args[2], len(values))
-        for k, place in enumerate(places):
-            value = context.cast(b, b.extract_value(args[3], k), values[k], array.dtype)
-            b.store(value, b.gep(base, [place]))
-        return context.get_dummy_value()
+        def codegen(context, b, sig, args):
+            base, places = data(context, b, sig, args, 0), _places(b, args[1], args[2], len(values), bits)
+            for k, place in enumerate(places):
+                value = context.cast(b, b.extract_value(args[3], k), values[k], array.dtype)
+                b.store(value, b.gep(base, [place]))
+            return context.get_dummy_value()
 
-    return signature, codegen
+        return signature, codegen
+
+    return write
+
+
+# Near: for arrays of less than 2^32 numbers. What leads to `at` is then computed in 32 bits, in half the instructions.
+read, read_near = _reader(64), _reader(32)
+write, write_near = _writer(64), _writer(32)
 
 
 def _one_hot(array, i, count):
@@ -181,7 +199,7 @@ def _one_hot(array, i, count):
 @primitive(_one_hot)
 def one_hot(_, array, i, count):
     """`count` numbers of the array's type, 1 at place i and 0 elsewhere."""
-    if not _literal(count):
+    if not literal(count):
         return None
     number = count.literal_value
     signature = types.UniTuple(array.dtype, number)(array, i, count)
@@ -195,9 +213,41 @@ def one_hot(_, array, i, count):
     return signature, codegen
 
 
-def _places(b: Any, at: Any, step: Any, count: int) -> list:
-    step = b.sext(step, at.type) if step.type.width < at.type.width else step
-    return [b.add(at, b.mul(step, ir.Constant(step.type, k))) for k in range(count)]
+def _put(array, i, value, count):
+    array[i] = value
+
+
+@primitive(_put)
+def put(_, array, i, value, count):
+    """array[i] = value for a thread's own array of `count` numbers and an i that need not be a constant."""
+    if not literal(count):
+        return None
+    number = count.literal_value
+    signature = types.void(array, i, value, count)
+
+    def codegen(context, b, sig, args):
+        base = data(context, b, sig, args, 0)
+        for k, kept in enumerate(load(b, base, number)):
+            here = b.icmp_signed("==", args[1], ir.Constant(args[1].type, k))
+            b.store(b.select(here, args[2], kept), b.gep(base, [ir.Constant(I32, k)]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _places(b: Any, at: Any, step: Any, count: int, bits: int) -> list:
+    at, step = index(b, at, bits), index(b, step, 64)
+    return [b.add(at, b.mul(step, ir.Constant(I64, k))) for k in range(count)]
+
+
+def index(b: Any, at: Any, bits: int) -> Any:
+    """A place in an array as 64 bits, of which the lowest `bits` count: below 64 it is a number without sign."""
+    if bits < at.type.width and not isinstance(
+        at, ir.Constant
+    ):  # LLVM would make a mask of its own truncation and compute the rest in 64 bits
+        low = ir.InlineAsm(ir.FunctionType(I32, [I64]), "cvt.u32.u64 $0, $1;", "=r,l")
+        return b.zext(b.call(low, [at]), I64)
+    return b.sext(at, I64) if at.type.width < I64.width else at
 
 
 def _thread():

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from .device import primitive
-from .registers import I32, _data, _literal, _load, _plus, vec
+from .registers import I32, _load, _plus, data, literal, vec
 
 I64 = ir.IntType(64)
 
@@ -37,13 +37,13 @@ def _begin(sums, start, at, left, rows, columns, step, along):
 @primitive(_begin)
 def begin(_, sums, start, at, left, rows, columns, step, along):
     """sums[i, j] = start[at + place(j)], or 0 from place `left` on."""
-    if not _literal(rows, columns, step, along):
+    if not literal(rows, columns, step, along):
         return None
     I, J, S, A = (number.literal_value for number in (rows, columns, step, along))
     width, signature = vec(start.dtype.bitwidth // 8), types.void(sums, start, at, left, rows, columns, step, along)
 
     def codegen(context, b, sig, args):
-        (total, base), at, left = (_data(context, b, sig, args, k) for k in range(2)), args[2], args[3]
+        (total, base), at, left = (data(context, b, sig, args, k) for k in range(2)), args[2], args[3]
         zero = ir.Constant(base.type.pointee, 0.0)
         for j in range(J):
             place = _place(j, width, S, A)
@@ -81,7 +81,7 @@ def _outer(sums, a, a_at, a_pitch, a_step, a_along, b, b_at, b_pitch, b_step, b_
 def outer(_, sums, a, a_at, a_pitch, a_step, a_along, b, b_at, b_pitch, b_step, b_along, depth, rows, columns):
     """sums[i, j] += sum_k a[k, place(i)] b[k, place(j)], 16 bytes at a time; `pitch` from line to line of a slab."""
     constants = (a_pitch, a_step, a_along, b_pitch, b_step, b_along, depth, rows, columns)
-    if not _literal(*constants):
+    if not literal(*constants):
         return None
     *shapes, D, I, J = (number.literal_value for number in constants)
     width = vec(a.dtype.bitwidth // 8)
@@ -90,7 +90,7 @@ def outer(_, sums, a, a_at, a_pitch, a_step, a_along, b, b_at, b_pitch, b_step, 
     )
 
     def codegen(context, build, sig, args):
-        total, left, right = (_data(context, build, sig, args, k) for k in (0, 1, 6))
+        total, left, right = (data(context, build, sig, args, k) for k in (0, 1, 6))
         places = [build.gep(total, [ir.Constant(I32, k)]) for k in range(I * J)]
         found = [build.load(place) for place in places]
         for k in range(0, D, width):
@@ -135,14 +135,14 @@ def spread(_, sums, out, where, height, breadth, i_step, i_along, j_step, j_alon
     where: at, row, per, batch, m, rows, n, columns (c stays below), aligned (rows begin at multiples of 16 bytes).
     """
     constants = (height, breadth, i_step, i_along, j_step, j_along)
-    if not _literal(*constants):
+    if not literal(*constants):
         return None
     I, J, i_next, i_kind, j_next, j_kind = (number.literal_value for number in constants)
     width = vec(out.dtype.bitwidth // 8)
     signature = types.void(sums, out, where, *constants)
 
     def codegen(context, b, sig, args):
-        total, base = _data(context, b, sig, args, 0), _data(context, b, sig, args, 1)
+        total, base = data(context, b, sig, args, 0), data(context, b, sig, args, 1)
         at, row, per, batch, m, rows, n, columns, aligned = (
             context.cast(b, value, kind, types.int64) for value, kind in zip(cgutils.unpack_tuple(b, args[2]), where)
         )
@@ -193,13 +193,13 @@ def bring(_, target, t, source, s, left, count):
 
     target lies in shared memory; count numbers are 4, 8 or 16 bytes, and begin at a multiple of that.
     """
-    if not _literal(count):
+    if not literal(count):
         return None
     item, number = source.dtype.bitwidth // 8, count.literal_value
     signature = types.void(target, t, source, s, left, count)
 
     def codegen(context, b, sig, args):
-        to, base, left = _data(context, b, sig, args, 0), _data(context, b, sig, args, 2), args[4]
+        to, base, left = data(context, b, sig, args, 0), data(context, b, sig, args, 2), args[4]
         shared = b.addrspacecast(b.gep(to, [args[1]]), ir.PointerType(to.type.pointee, addrspace=3))
         zero, most = ir.Constant(left.type, 0), ir.Constant(left.type, number)
         left = b.select(b.icmp_signed("<", left, most), left, most)
@@ -232,7 +232,7 @@ def _arrived(but):
 @primitive(_arrived)
 def arrived(_, but):
     """Waits for the thread's own copies, all groups but the latest `but`; others' are there after the block met."""
-    if not _literal(but):
+    if not literal(but):
         return None
     return types.void(but), _assembly(f"cp.async.wait_group {but.literal_value};")
 
