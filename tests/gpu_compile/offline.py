@@ -35,6 +35,7 @@ class Resources(NamedTuple):
     doubles: int  # instructions on float64
     approximate: int  # instructions that trade accuracy for speed: tanh.approx
     cooperative: bool  # blocks meet across the grid
+    cluster: int  # blocks that start side by side
 
 
 class Device:
@@ -84,6 +85,7 @@ def resources(kernel: Any, arguments: tuple) -> Resources:
         doubles=len(re.findall(r"^\s+(?:@\S+\s+)?[a-z][\w.]*\.f64", assembly, re.MULTILINE)),
         approximate=assembly.count("tanh.approx"),
         cooperative=made.cooperative,
+        cluster=int((re.findall(r"\.reqnctapercluster (\d+), 1, 1", assembly) or [1])[0]),
     )
 
 
@@ -113,6 +115,7 @@ def recorded():
         at_vector=lambda array: array.ctypes.data % 16 == 0,
         launch=lambda *launch: launches.append(Launched(*launch)),
         blocks_at_once=lambda *_: MULTIPROCESSORS,
+        clusters=lambda: True,
     ):
         yield launches
 

@@ -32,9 +32,9 @@ class Case(NamedTuple):
     batch: int
 
 
-# Sizes that one block holds, that a grid holds in its registers, and that are fetched at every step.
+# Sizes that one block holds, a cluster, a grid in its registers, and that are fetched at every step.
 CASES = (
-    *(Case("lstm", "float32", n, batch) for n, batch in ((64, 4), (512, 16), (1024, 4))),
+    *(Case("lstm", "float32", n, batch) for n, batch in ((64, 4), (256, 16), (512, 16), (1024, 4))),
     *(Case("lstm", "float64", n, 4) for n in (64, 256, 1024)),
     *(Case("tanh", "float32", n, 4) for n in (128, 512, 2048)),
     Case("gru", "float32", 64, 64),
@@ -57,7 +57,7 @@ class Line(NamedTuple):
     def cells(self) -> tuple[str, ...]:
         found = self.resources
         doubles = found.doubles if "float32" in self.name else "-"
-        meets = "grid" if found.cooperative else "block"
+        meets = "grid" if found.cooperative else "cluster" if found.cluster > 1 else "block"
         numbers = (self.grid[0], self.threads, found.registers, found.stack, found.spill, sum(found.shared), doubles)
         return (*self.name, *map(str, numbers), meets)
 

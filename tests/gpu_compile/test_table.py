@@ -47,15 +47,18 @@ def test_nothing_is_approximate(lines):
     assert not wrong(lines, lambda line: line.resources.approximate == 0)
 
 
-def test_blocks_that_share_a_network_meet_across_the_grid(lines):
+def test_blocks_that_share_a_network_meet(lines):
+    """In a cluster as large as the row of blocks, or across the grid."""
     loops = [line for line in lines if line.name[0] in ("unroll", "backprop", "tangent")]
-    assert not wrong(loops, lambda line: line.resources.cooperative == (line.grid[0] > 1))
+    assert not wrong(loops, lambda line: line.resources.cooperative == (line.grid[0] > line.resources.cluster))
+    assert not wrong(loops, lambda line: line.resources.cluster in (1, line.grid[0]))
+    assert {1, 8} <= {line.resources.cluster for line in loops}
 
 
 def test_kernels_for_arrays_beyond_32_bits(lines, monkeypatch):
     """They compute places in 64 bits, and stay in registers too."""
     monkeypatch.setattr(gpu, "NEAR", 0)
-    for case in table.CASES[1:3]:
+    for case in table.CASES[1:4]:
         for launch in table.run(case):
             if launch.kernel.py_func.__name__ in ("unroll", "backprop", "tangent"):
                 found = offline.resources(launch.kernel, launch.arguments)

@@ -127,6 +127,13 @@ class Module(FakeCUDAModule):
         lane = self.laneid
         return self._exchange(mask, value, lane - delta if lane >= delta else lane)
 
+    def to_cluster(self, array, i, value):
+        """Into a shared array of every block of the row, which is the cluster here."""
+        thread, row = greenlet.getcurrent(), self.blockIdx.y
+        (key,) = [key for key, own in thread.block.shared.items() if own is array.array]
+        for block in {id(m.block): m.block for m in thread.launch.grid.members if m.blockIdx.y == row}.values():
+            Tracked(block.shared[key], "shared array of the cluster")[i] = value
+
     def ldcg(self, array, i):
         greenlet.getcurrent().let_others_go()
         return array[i]

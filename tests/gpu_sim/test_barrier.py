@@ -8,7 +8,10 @@ from numba import cuda
 from scheduler import Stuck
 from watched import Race
 
-from throughtime.engine.cuda.barrier import HIGHEST, meet_in_block, meet_in_row
+from throughtime.engine.cuda.barrier import BLOCK, HIGHEST, ROW
+
+arrive_in_block, wait_in_block = BLOCK
+arrive_in_row, wait_in_row = ROW
 
 
 @cuda.jit
@@ -19,10 +22,10 @@ def gather(x, out, meetings, rounds, absent):
     for _ in range(rounds):
         out[row + i] = 2 * cuda.ldcg(x, row + n - 1 - i)
         if cuda.blockIdx.x != absent:
-            meet_in_row(meetings)
+            wait_in_row(meetings, arrive_in_row(meetings))
         x[row + i] = cuda.ldcg(out, row + i)
         if cuda.blockIdx.x != absent:
-            meet_in_row(meetings)
+            wait_in_row(meetings, arrive_in_row(meetings))
 
 
 @pytest.mark.parametrize("rounds", [1, 4])
@@ -58,9 +61,9 @@ def shift(x, out, meetings, alone):
     i = cuda.grid(1)
     x[i] = i
     if alone:
-        meet_in_block(meetings)
+        wait_in_block(meetings, arrive_in_block(meetings))
     else:
-        meet_in_row(meetings)
+        wait_in_row(meetings, arrive_in_row(meetings))
     out[i] = cuda.ldcg(x, (i + 1) % x.size)
 
 

@@ -22,6 +22,10 @@ from throughtime.engine.cuda.rules import Plan
 CUTS = {
     "one block": Plan(alone=True, resident=True, lanes=4, units=1, groups=8, rows=1),
     "one block, two rows, two units": Plan(alone=True, resident=True, lanes=8, units=2, groups=4, rows=2),
+    "a cluster": Plan(alone=False, resident=True, lanes=4, units=1, groups=8, rows=1, cluster=True),
+    "a cluster, two rows, two units": Plan(
+        alone=False, resident=True, lanes=4, units=2, groups=1, rows=2, cluster=True
+    ),
     "a grid": Plan(alone=False, resident=True, lanes=8, units=1, groups=4, rows=2),
     "a grid, two units": Plan(alone=False, resident=True, lanes=16, units=2, groups=2, rows=4),
     "a grid, streamed": Plan(alone=False, resident=False, lanes=8, units=2, groups=1, rows=1),

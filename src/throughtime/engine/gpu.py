@@ -86,7 +86,8 @@ class Layer:
         """The cut of a kernel of loops.py for this layer."""
         gates, columns = build.shape(type(self.cell), name, self.units)
         itemsize = self.states.dtype.itemsize
-        found = rules.plan(self.units, gates, columns, self.per * copies, self.networks, itemsize)
+        rows, clusters = self.per * copies, device.clusters()
+        found = rules.plan(self.units, gates, columns, rows, self.networks, itemsize, clusters)
         if found is None:
             raise ValueError(
                 f"hidden_size={self.units} is more than the GPU's kernels hold for {self.record.name}; take fewer "
@@ -109,7 +110,7 @@ class Layer:
         kernel = build.kernel(cls, self.states.dtype, name, self.units, plan, aligned, far)
         blocks, groups = plan.blocks(self.units), self.networks * -(-self.per * copies // plan.rows)
         together = MOST_BLOCKS
-        if not plan.alone:
+        if not (plan.alone or plan.cluster):
             example = (self.fields, *given, self.meetings, (*shape, 0))
             together = min(MEETINGS, device.blocks_at_once(kernel, plan.threads, example) // blocks)
             if not together:

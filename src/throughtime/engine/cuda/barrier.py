@@ -1,9 +1,9 @@
-"""Where threads meet: those of a block, or all blocks of a row of the grid.
+"""Where threads meet: those of a block, of the blocks of a cluster, or of all blocks of a row of the grid.
 
-The barrier across blocks is our own. Numba's `this_grid().sync()` calls a function that is not inlined, and what lives
-across a call has to fit half of the registers: weights beyond some 70 numbers were spilled at every step (compiled for
-sm_90a: LSTM, N = 1024, 255 registers and 620 bytes spilled with the call, 232 and 0 without). It also makes rows of
-blocks wait for each other that have nothing to do with each other.
+The barrier across the grid is our own. Numba's `this_grid().sync()` calls a function that is not inlined, and what
+lives across a call has to fit half of the registers: weights beyond some 70 numbers were spilled at every step
+(compiled for sm_90a: LSTM, N = 1024, 255 registers and 620 bytes spilled with the call, 232 and 0 without). It also
+makes rows of blocks wait for each other that have nothing to do with each other.
 
 meetings[y] counts the arrivals of row y. One arrival adds 2^31 - (blocks - 1), the others 1: when all have come, the
 highest bit has changed and the low bits are 0 again, ready for the next time, whatever the next grid is.
@@ -64,19 +64,57 @@ def _assembly(b: Any, line: str, *arguments: Any) -> Any:
     return b.call(ir.InlineAsm(kind, line, constraints, side_effect=True), arguments)
 
 
-def _meet_in_block(meetings):
+def _arrive_in_row(meetings):
     cuda.syncthreads()
-
-
-def _meet_in_row(meetings):
-    cuda.syncthreads()
+    before = meetings.dtype.type(0)
     if cuda.threadIdx.x == 0:
         count = HIGHEST + 1 - cuda.gridDim.x if cuda.blockIdx.x == 0 else 1
         before = arrive(meetings, cuda.blockIdx.y, count)
+    return before
+
+
+def _wait_in_row(meetings, before):
+    if cuda.threadIdx.x == 0:
         while (before ^ look(meetings, cuda.blockIdx.y)) & HIGHEST == 0:
             pass
     cuda.syncthreads()
 
 
-meet_in_block: Any = part(_meet_in_block, "threads")
-meet_in_row: Any = part(_meet_in_row, "blocks")  # which must fit on the device together
+def _arrive_in_block(meetings):
+    return meetings.dtype.type(0)
+
+
+def _wait_in_block(meetings, before):
+    cuda.syncthreads()
+
+
+@primitive(cuda.jit(device=True)(_arrive_in_row))
+def arrive_in_cluster(_, meetings):
+    """What the thread wrote before, into others' shared memory too, is seen by all of the cluster who have waited."""
+
+    def codegen(context, b, sig, args):
+        _order(b, "barrier.cluster.arrive.release;")
+        return ir.Constant(I32, 0)
+
+    return types.uint32(meetings), codegen
+
+
+@primitive(cuda.jit(device=True)(_wait_in_row))
+def wait_in_cluster(_, meetings, before):
+    def codegen(context, b, sig, args):
+        _order(b, "barrier.cluster.wait.acquire;")
+        return context.get_dummy_value()
+
+    return types.void(meetings, before), codegen
+
+
+def _order(b: Any, line: str) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [])
+    b.call(ir.InlineAsm(kind, line, "~{memory}", side_effect=True), [])
+
+
+# (arrive, wait): arrive(meetings) returns what wait(meetings, that) needs. What a thread writes in between is not yet
+# waited for: the others then do not wait for its way into memory.
+BLOCK: Any = part(_arrive_in_block, "threads"), part(_wait_in_block, "threads")
+CLUSTER: Any = arrive_in_cluster, wait_in_cluster
+ROW: Any = part(_arrive_in_row, "blocks"), part(_wait_in_row, "blocks")  # which must fit on the device together

@@ -17,16 +17,17 @@ def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, aligned
     aligned: what units send begins at a multiple of 16 bytes in each row. far: an array holds 2^32 numbers or more.
     """
     functions, sizes = cell_functions(cls, dtype), constants(cls, dtype, name, units, plan, aligned)
+    arrive, wait = barrier.BLOCK if plan.alone else barrier.CLUSTER if plan.cluster else barrier.ROW
+    meet = {"arrive": arrive, "wait": wait}
     label = f"{spec(cls).name}-{dtype.name}-{units}"
-    names: dict[str, Any] = functions | sizes
+    names: dict[str, Any] = functions | sizes | meet
     if not far:
         names |= {"read": registers.read_near, "write": registers.write_near}
         sizes["fetch"] = exchange.fetch_near
     names["position"] = device.part(loops.thread_position, label, **sizes)
-    names["prepare"] = device.part(loops.own_weights, label, **sizes)
+    names["prepare"] = device.part(loops.own_weights, label, **meet, **sizes)
     names["product"] = device.part(loops.rows_times_weights, label, **sizes)
     names["sent_tangent"] = device.part(loops.sent_tangent, label, **functions, **sizes)
-    names["meet"] = barrier.meet_in_block if plan.alone else barrier.meet_in_row
     function = getattr(loops, name)
     used = set(function.__code__.co_names)
     return device.kernel(function, label, plan.threads, **{key: names[key] for key in used & set(names)})
@@ -48,15 +49,16 @@ def constants(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, alig
     record = spec(cls)
     gates, columns = shape(cls, name, units)
     width, held = wide(columns, plan.lanes, dtype.itemsize), chunk(plan, columns, dtype.itemsize)
-    vec, out = 16 // dtype.itemsize, plan.units * gates
+    vec, out, local = 16 // dtype.itemsize, plan.units * gates, plan.alone or plan.cluster
     depth = width // plan.lanes if plan.resident else vec
     cell = {"N": units, "GATES": record.gates, "STATES": record.states, "SAVED": record.saved}
-    cell |= {"EMITS": record.emits, "SHARED": record.shared, "ALONE": plan.alone, "RESIDENT": plan.resident}
+    cell |= {"EMITS": record.emits, "SHARED": record.shared, "LOCAL": local, "RESIDENT": plan.resident}
     cut = {"LANES": plan.lanes, "GROUPS": plan.groups, "UNITS": plan.units, "ROWS": plan.rows, "OUT": out}
     cut |= {"COLUMNS": columns, "WIDE": width, "CHUNK": held, "DEPTH": depth, "THREADS": plan.threads}
     cut |= {"VEC": vec, "WIDTH": vec if aligned else 1}
+    cut |= {"BLOCKS": plan.blocks(units) if plan.cluster else 1}
     cut |= {"OWNERS": plan.rows * plan.units, "SHARE": gates}
-    cut |= {"WEIGHTS": out * depth, "SUMS": plan.rows * out, "SHARED_SIZE": (1 + plan.alone) * plan.rows * held}
+    cut |= {"WEIGHTS": out * depth, "SUMS": plan.rows * out, "SHARED_SIZE": (1 + local) * plan.rows * held}
     return cell | cut
 
 

@@ -241,6 +241,11 @@ def blocks_at_once(kernel: Any, threads: int, arguments: tuple) -> int:
 SIMULATED_BLOCKS = 6
 
 
+def clusters() -> bool:
+    """Whether blocks can start side by side and write into each other's shared memory: compute capability 9."""
+    return SIMULATED or cuda.get_current_device().compute_capability >= (9, 0)
+
+
 def _numba_type(value: Any) -> Any:
     from numba import typeof
 

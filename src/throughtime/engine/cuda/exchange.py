@@ -1,6 +1,6 @@
-"""What the threads of a block hand each other in every step: rows of a product's right-hand side, and parts of sums.
+"""What threads hand each other in every step: rows of a product's right-hand side, and parts of sums.
 
-Both are written out for constant sizes, as in registers.py. Read off the machine code for an LSTM of 512 units and 8
+All is written out for constant sizes, as in registers.py. Read off the machine code for an LSTM of 512 units and 8
 rows to a block: a loop over what is fetched waits for the cache 16 times in a row, one after another, and a sum over 32
 lanes for each of 32 numbers takes 160 shuffles. Fetched at once it waits once, and the sums take 36.
 """
@@ -68,6 +68,68 @@ def _fetcher(bits: int) -> Any:
 
 
 fetch, fetch_near = _fetcher(64), _fetcher(32)
+
+
+def _side_by_side(blocks):
+    pass
+
+
+@primitive(_side_by_side)
+def side_by_side(_, blocks):
+    """Neighbouring `blocks` of the kernel in which this stands start together, as a cluster; nothing where that is 1.
+
+    A cluster whose size is written into the kernel needs nothing else at its launch.
+    """
+    if not literal(blocks):
+        return None
+
+    def codegen(context, b, sig, args):
+        if blocks.literal_value > 1:
+            notes = b.module.add_named_metadata("nvvm.annotations")
+            for axis, count in (("x", blocks.literal_value), ("y", 1), ("z", 1)):
+                name = ir.MetaDataString(b.module, f"cluster_dim_{axis}")
+                notes.add(b.module.add_metadata((b.function, name, ir.Constant(I32, count))))
+        return context.get_dummy_value()
+
+    return types.void(blocks), codegen
+
+
+@cuda.jit(device=True)
+def _give(h, at, step, values, blocks):
+    for k, value in enumerate(values):
+        if blocks == 1:
+            h[at + k * step] = value
+        else:
+            cuda.to_cluster(h, at + k * step, value)
+
+
+@primitive(_give)
+def give(_, h, at, step, values, blocks):
+    """h[at], h[at + step], ... = values in the shared array of every block of the cluster."""
+    if not literal(blocks):
+        return None
+    signature = types.void(h, at, step, values, blocks)
+
+    def codegen(context, b, sig, args):
+        base, step = data(context, b, sig, args, 0), index(b, args[2], 64)
+        for k in range(len(values)):
+            place = b.gep(base, [b.add(index(b, args[1], 64), b.mul(step, ir.Constant(I64, k)))])
+            value = context.cast(b, b.extract_value(args[3], k), values[k], h.dtype)
+            if blocks.literal_value == 1:
+                b.store(value, place)
+                continue
+            own = b.ptrtoint(b.addrspacecast(place, ir.PointerType(place.type.pointee, addrspace=3)), I32)
+            letter, bits = ("f", 32) if isinstance(value.type, ir.FloatType) else ("d", 64)
+            there = ir.InlineAsm(ir.FunctionType(I32, [I32, I32]), "mapa.shared::cluster.u32 $0, $1, $2;", "=r,r,r")
+            store = ir.InlineAsm(
+                ir.FunctionType(ir.VoidType(), [I32, value.type]), f"st.shared::cluster.f{bits} [$0], $1;",
+                f"r,{letter},~{{memory}}", side_effect=True,
+            )  # fmt: skip
+            for block in range(blocks.literal_value):
+                b.call(store, [b.call(there, [own, ir.Constant(I32, block)]), value])
+        return context.get_dummy_value()
+
+    return signature, codegen
 
 
 def _below(b: Any, number: Any, limit: Any) -> Any:

@@ -14,8 +14,9 @@ here, so that the numbers of a unit's gates lie at constant distances), and
 A block holds GROUPS * UNITS units of ROWS rows of one network. Lane m*UNITS + u of a group owns unit u of row m: it
 knows its state and evaluates the cell. All lanes take part in the product that comes before.
 
-ALONE: the block holds all N units, its rows meet in shared memory, the block meets once per step. Else the units are
-divided among blocks, which hand over what they send through global memory and meet once per step (barrier.py).
+LOCAL: one block holds all N units, or BLOCKS of a cluster do together, and what units send lies in the shared memory of
+each. Else the units are divided among blocks of the grid, which hand it over through global memory. All meet once per
+step (barrier.py); what nobody waits for is written between arriving there and waiting.
 RESIDENT: a thread's weights stay in its registers. Else they come from the cache at every step.
 
 The upper-case names and the functions are globals of each compiled copy (device.kernel, build.py).
@@ -24,13 +25,13 @@ The upper-case names and the functions are globals of each compiled copy (device
 from typing import Any
 
 from .device import cuda
-from .exchange import collect, fetch
+from .exchange import collect, fetch, give, side_by_side
 from .registers import add, fill, one_hot, put, read, write
 
 # Replaced in every compiled copy; here for readers and for tools.
 N = GATES = STATES = SAVED = LANES = GROUPS = UNITS = ROWS = OUT = COLUMNS = WIDE = CHUNK = DEPTH = VEC = WIDTH = 1
-THREADS = WEIGHTS = SUMS = OWNERS = SHARE = SHARED_SIZE = 1
-EMITS = SHARED = ALONE = RESIDENT = False
+THREADS = WEIGHTS = SUMS = OWNERS = SHARE = SHARED_SIZE = BLOCKS = 1
+EMITS = SHARED = LOCAL = RESIDENT = False
 forward: Any = None
 backward: Any = None
 emit: Any = None
@@ -38,7 +39,8 @@ emit_slope: Any = None
 position: Any = None
 prepare: Any = None
 product: Any = None
-meet: Any = None
+arrive: Any = None
+wait: Any = None
 
 
 def thread_position(first, each):
@@ -49,25 +51,25 @@ def thread_position(first, each):
     return lane, group, net, row0, min(ROWS, each - row0)
 
 
-def own_weights(w, h, weights, place, lane):
+def own_weights(w, h, weights, place, lane, meetings):
     """The thread's weights into its registers, and zeros into the shared memory that its rows do not fill."""
     if RESIDENT:
         fill(w, weights, place + lane * VEC, WIDE, OUT, DEPTH, LANES)
-    if ALONE:
+    if LOCAL:
         for i in range(cuda.threadIdx.x, SHARED_SIZE, THREADS):
             h[i] = 0
-        cuda.syncthreads()
+        wait(meetings, arrive(meetings))
 
 
 def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row, rows):
     """mine[g] = sum_k weights[unit, g, k] source[m, k] for the unit u and the row m that this lane owns.
 
-    The source lies in shared memory already (ALONE), from h[buffer] on, or is fetched: row m from at + m*row on.
+    The source lies in shared memory already (LOCAL), from h[buffer] on, or is fetched: row m from at + m*row on.
     """
     lane = cuda.threadIdx.x % LANES
     for i in range(SUMS):
         sums[i] = 0
-    if ALONE:
+    if LOCAL:
         add(sums, w, h, buffer + lane * VEC, WIDE, ROWS, OUT, DEPTH, LANES)
     elif RESIDENT:
         fetch(h, source, at, row, rows, COLUMNS, CHUNK, ROWS, WIDTH, THREADS)
@@ -94,11 +96,12 @@ def unroll(cell, xs, weights, bias, states, sent, saved, lengths, meetings, shap
     unit, b0 = group * UNITS + lane % UNITS, net * per + row0
     b = b0 + lane // UNITS
     active = lane // UNITS < rows and unit < N
+    side_by_side(BLOCKS)
     h = cuda.shared.array(SHARED_SIZE, xs.dtype)
     w, sums = cuda.local.array(WEIGHTS, xs.dtype), cuda.local.array(SUMS, xs.dtype)
     s, r = cuda.local.array(STATES, xs.dtype), cuda.local.array(GATES, xs.dtype)
     place, own = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE, lane // UNITS * WIDE + unit
-    prepare(w, h, weights, place, lane)
+    prepare(w, h, weights, place, lane, meetings)
     # Step t leads from the state at t + late to the one at t + 1 - late; the next one is t + way.
     t, way, late = (T - 1, -1, 1) if reverse else (0, 1, 0)
     length = 0
@@ -110,9 +113,9 @@ def unroll(cell, xs, weights, bias, states, sent, saved, lengths, meetings, shap
         e = emit(cell, read(s, 0, 1, STATES))
         if EMITS:
             write(sent, e_at + ((t + late) * B + b) * e_row + unit, 1, (e,))
-        if ALONE:
-            write(h, own, 1, (e,))
-    meet(meetings)
+        if LOCAL:
+            give(h, own, 1, (e,), BLOCKS)
+    wait(meetings, arrive(meetings))
     here, there = 0, ROWS * WIDE
     for k in range(T):
         ahead = t + way if k + 1 < T else t
@@ -125,16 +128,23 @@ def unroll(cell, xs, weights, bias, states, sent, saved, lengths, meetings, shap
                     r[g] += constant[g]
                 s_next, keep = forward(cell, x, read(r, 0, 1, GATES), read(s, 0, 1, STATES))
                 write(s, 0, 1, s_next)
-                write(saved, (t * B + b) * SAVED * N + unit, N, keep)
-            then = (t + 1 - late) * B + b
-            write(states, s_at + then * s_row + unit, N, read(s, 0, 1, STATES))
-            e = emit(cell, read(s, 0, 1, STATES))
-            if EMITS:
+            e, then = emit(cell, read(s, 0, 1, STATES)), (t + 1 - late) * B + b
+            if LOCAL:
+                give(h, there + own, 1, (e,), BLOCKS)
+            elif EMITS:
                 write(sent, e_at + then * e_row + unit, 1, (e,))
-            if ALONE:
-                write(h, there + own, 1, (e,))
+            else:
+                write(states, s_at + then * s_row + unit, N, read(s, 0, 1, STATES))
+        before = arrive(meetings)
+        if active:
+            if t < length:
+                write(saved, (t * B + b) * SAVED * N + unit, N, keep)
+            if LOCAL or EMITS:
+                write(states, s_at + then * s_row + unit, N, read(s, 0, 1, STATES))
+            if LOCAL and EMITS:
+                write(sent, e_at + then * e_row + unit, 1, (e,))
             x = x_ahead
-        meet(meetings)
+        wait(meetings, before)
         here, there, t = there, here, ahead
 
 
@@ -154,11 +164,15 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
     m = m0 + lane // UNITS
     b = m // copies
     active = lane // UNITS < rows and unit < N
+    side_by_side(BLOCKS)
     h = cuda.shared.array(SHARED_SIZE, carry.dtype)
     w, sums = cuda.local.array(WEIGHTS, carry.dtype), cuda.local.array(SUMS, carry.dtype)
-    ds, back = cuda.local.array(STATES, carry.dtype), cuda.local.array(1, carry.dtype)
+    ds, seen = cuda.local.array(STATES, carry.dtype), cuda.local.array(STATES, carry.dtype)
+    r, x, back = (
+        cuda.local.array(GATES, carry.dtype), cuda.local.array(GATES, carry.dtype), cuda.local.array(1, carry.dtype),
+    )  # fmt: skip
     place, own = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE, lane // UNITS * WIDE + unit
-    prepare(w, h, weights, place, lane)
+    prepare(w, h, weights, place, lane, meetings)
     # Step t led from the state at t + late to the one at t + 1 - late; the next one on the way back is t + way.
     t, way, late = (start, 1, 1) if reverse else (stop - 1, -1, 0)
     length, g = 0, carry.dtype.type(0)
@@ -182,30 +196,38 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
                 keep_ahead = read(saved, (ahead * B + b) * SAVED * N + unit, N, SAVED)
             if from_output:
                 g_ahead = read(grad_output, g_at + ((ahead - start) * M + m) * g_row + unit, 1, 1)[0]
-            o_then = o_at + ((t + 1 - late - start) * M + m) * o_row + unit
             if to_states == 2:
-                write(grad_states, o_then, N, read(ds, 0, 1, STATES))
+                write(seen, 0, 1, read(ds, 0, 1, STATES))
             if t < length and from_output:
                 slope = emit_slope(cell, s_next)
                 for j in range(STATES):
                     ds[j] += slope[j] * g
             if to_states == 1:
-                write(grad_states, o_then, N, read(ds, 0, 1, STATES))
-            d_at = (slot * M + m) * GATES * N + unit
+                write(seen, 0, 1, read(ds, 0, 1, STATES))
             if t < length:
                 d_x, d_r, d_s = backward(cell, read(ds, 0, 1, STATES), s, s_next, keep)
                 write(ds, 0, 1, d_s)
-                write(dr, d_at, N, d_r)
-                if not SHARED and kept:
-                    write(dx, d_at, N, d_x)
-                if ALONE:
-                    write(h, here + own, N, d_r)
+                write(r, 0, 1, d_r)
+                write(x, 0, 1, d_x)
             else:
-                for g0 in range(GATES):
-                    write(dr, d_at + g0 * N, 1, (dr.dtype.type(0),))
-                    if not SHARED and kept:
-                        write(dx, d_at + g0 * N, 1, (dr.dtype.type(0),))
-        meet(meetings)
+                for i in range(GATES):
+                    r[i] = 0
+                    x[i] = 0
+            d_at = (slot * M + m) * GATES * N + unit
+            if LOCAL:
+                give(h, here + own, N, read(r, 0, 1, GATES), BLOCKS)
+            else:
+                write(dr, d_at, N, read(r, 0, 1, GATES))
+        before = arrive(meetings)
+        if active:
+            if LOCAL:
+                write(dr, d_at, N, read(r, 0, 1, GATES))
+            if not SHARED and kept:
+                write(dx, d_at, N, read(x, 0, 1, GATES))
+            if to_states:
+                o_then = o_at + ((t + 1 - late - start) * M + m) * o_row + unit
+                write(grad_states, o_then, N, read(seen, 0, 1, STATES))
+        wait(meetings, before)
         product(back, sums, w, weights, place, h, here, dr, (slot * M + m0) * GATES * N, GATES * N, rows)
         if active:
             if t < length:
@@ -238,13 +260,14 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, meetings, 
     m = m0 + lane // UNITS
     b = m // copies
     active = lane // UNITS < rows and unit < N
+    side_by_side(BLOCKS)
     h = cuda.shared.array(SHARED_SIZE, v.dtype)
     w, sums = cuda.local.array(WEIGHTS, v.dtype), cuda.local.array(SUMS, v.dtype)
     old, new, r = (
         cuda.local.array(STATES, v.dtype), cuda.local.array(STATES, v.dtype), cuda.local.array(GATES, v.dtype),
     )  # fmt: skip
     place, own = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE, lane // UNITS * WIDE + unit
-    prepare(w, h, weights, place, lane)
+    prepare(w, h, weights, place, lane, meetings)
     length, t = 0, start
     if active:
         length = lengths[b]
@@ -257,9 +280,9 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, meetings, 
         write(old, 0, 1, read(v, m * STATES * N + unit, N, STATES))
         e = sent_tangent(cell, s, old)
         write(sends, m * N + unit, 1, (e,))
-        if ALONE:
-            write(h, own, 1, (e,))
-    meet(meetings)
+        if LOCAL:
+            give(h, own, 1, (e,), BLOCKS)
+    wait(meetings, arrive(meetings))
     here, there, now, then = 0, ROWS * WIDE, 0, 1
     for k in range(stop - start):
         ahead = t + 1 if t + 1 < stop else t
@@ -284,17 +307,20 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, meetings, 
                     put(new, i, total, STATES)
                 write(old, 0, 1, read(new, 0, 1, STATES))
             e = sent_tangent(cell, s_next, old)
-            write(sends, (then * M + m) * N + unit, 1, (e,))
+            if LOCAL:
+                give(h, there + own, 1, (e,), BLOCKS)
+            else:
+                write(sends, (then * M + m) * N + unit, 1, (e,))
+        before = arrive(meetings)
+        if active:
             if to_output:
                 write(out, (k * M + m) * N + unit, 1, (e if t < length else v.dtype.type(0),))
-            if ALONE:
-                write(h, there + own, 1, (e,))
             s, s_next = s_next, s_ahead
             if ahead < length:
                 keep = keep_ahead
             if from_input:
                 x = x_ahead
-        meet(meetings)
+        wait(meetings, before)
         here, there, now, then, t = there, here, then, now, ahead
     if active:
         write(v, m * STATES * N + unit, N, read(old, 0, 1, STATES))

@@ -1,14 +1,15 @@
 """Which cut of the sequence kernels for which size: one table, tried from the top.
 
 No GPU has been at hand: the limits come from what compiles without spilling registers, the order from estimates of the
-time per step (a barrier of a block some 0.1 microseconds, one across the grid 1 to 1.5). Measure, then reorder.
+time per step (a barrier of a block some 0.1 microseconds, of a cluster 0.2 to 0.3, one across the grid 1 to 1.5).
+Measure, then reorder.
 """
 
 from typing import NamedTuple
 
 SHARED_BYTES = 48 * 1024  # what a block has without asking; more needs a call that numba-cuda does not offer
 MULTIPROCESSORS = 132  # of an H100: the most blocks that may share the units, as each fills one
-ENOUGH_BLOCKS = 264  # two for each: rows are put together only beyond
+CLUSTER = 8  # blocks that every device of compute capability 9 can start side by side
 
 
 class Plan(NamedTuple):
@@ -20,14 +21,16 @@ class Plan(NamedTuple):
     units: int
     groups: int
     rows: int
+    cluster: bool = False
 
     @property
     def threads(self) -> int:
         return self.lanes * self.groups
 
     def blocks(self, units: int) -> int:
-        """Blocks among which N units are divided."""
-        return -(-units // (self.groups * self.units))
+        """Blocks among which N units are divided; of a cluster a power of 2, the last of which may be idle."""
+        count = -(-units // (self.groups * self.units))
+        return 1 << (count - 1).bit_length() if self.cluster else count
 
 
 class Cut(NamedTuple):
@@ -39,6 +42,7 @@ class Cut(NamedTuple):
     units: int
     threads: int  # at most
     words: int  # registers of 4 bytes for weights and sums, at most
+    cluster: bool = False  # all units in the blocks of a cluster
 
 
 CUTS = (
@@ -46,6 +50,8 @@ CUTS = (
     Cut(True, True, 4, 1, 512, 56),
     Cut(True, True, 8, 2, 256, 136),
     Cut(True, True, 8, 1, 512, 48),
+    Cut(False, True, 8, 1, 256, 136, cluster=True),
+    Cut(False, True, 8, 2, 256, 136, cluster=True),
     Cut(False, True, 16, 1, 256, 128),
     Cut(False, True, 32, 1, 256, 144),
     Cut(False, True, 32, 2, 256, 144),
@@ -56,38 +62,52 @@ CUTS = (
 )
 
 
-def plan(units: int, gates: int, columns: int, rows: int, networks: int, itemsize: int) -> Plan | None:
+def plan(units: int, gates: int, columns: int, rows: int, networks: int, itemsize: int, clusters: bool) -> Plan | None:
     """The cut for N units with `gates` sums each over `columns` numbers, and `rows` rows for each network.
 
+    clusters: whether the device has them.
     None where there are more units than all cuts hold (8448 with one gate).
     """
     for cut in CUTS:
+        if cut.cluster and not clusters:
+            continue
         fitting = [
             found for together in (1, 2, 4, 8) if (found := _fit(cut, units, gates, columns, together, itemsize))
         ]
         if fitting:
-            return next((found for found in fitting if _enough(found, rows, networks)), fitting[-1])
+            return next((found for found in fitting if _enough(found, units, rows, networks)), fitting[-1])
     return None
 
 
-def _enough(plan: Plan, rows: int, networks: int) -> bool:
-    """Whether more rows to a block would leave multiprocessors idle, or rows empty."""
-    return plan.rows >= rows or (plan.alone and networks * -(-rows // plan.rows) <= ENOUGH_BLOCKS)
+def _enough(plan: Plan, units: int, rows: int, networks: int) -> bool:
+    """Whether more rows to a block would leave multiprocessors idle, or rows empty.
+
+    Blocks that work by themselves come two to a multiprocessor, clusters one block. Rows that meet across the grid are
+    better put together: the barrier costs more than their products.
+    """
+    if plan.rows >= rows:
+        return True
+    blocks = networks * -(-rows // plan.rows) * plan.blocks(units)
+    return blocks <= (2 * MULTIPROCESSORS if plan.alone else MULTIPROCESSORS if plan.cluster else 0)
 
 
 def _fit(cut: Cut, units: int, gates: int, columns: int, rows: int, itemsize: int) -> Plan | None:
     """The plan that a row of the table makes, if it has room for it."""
-    groups, whole_warps = -(-units // cut.units), 32 // cut.lanes
+    whole_warps, most = 32 // cut.lanes, cut.threads // cut.lanes
+    groups = -(-units // cut.units)
+    if cut.cluster:  # as few blocks as hold them
+        blocks = next((n for n in (2, 4, CLUSTER) if -(-groups // n) <= most), CLUSTER)
+        groups = -(-groups // blocks)
+    elif not cut.alone:
+        groups = min(groups, most)
     groups = -(-groups // whole_warps) * whole_warps
-    if not cut.alone:
-        groups = min(groups, cut.threads // cut.lanes)
-    found = Plan(cut.alone, cut.resident, cut.lanes, cut.units, groups, rows)
-    held = chunk(found, columns, itemsize)
+    found = Plan(cut.alone, cut.resident, cut.lanes, cut.units, groups, rows, cut.cluster)
+    held, local = chunk(found, columns, itemsize), cut.alone or cut.cluster
     depth = held // cut.lanes if cut.resident else 16 // itemsize
     fits = found.threads <= cut.threads and rows * cut.units <= cut.lanes
     fits = fits and cut.units * gates * (depth + rows) * itemsize // 4 <= cut.words
-    fits = fits and (1 + cut.alone) * rows * held * itemsize <= SHARED_BYTES
-    return found if fits and (cut.alone or found.blocks(units) <= MULTIPROCESSORS) else None
+    fits = fits and (1 + local) * rows * held * itemsize <= SHARED_BYTES
+    return found if fits and (local or found.blocks(units) <= MULTIPROCESSORS) else None
 
 
 def wide(columns: int, lanes: int, itemsize: int) -> int:
