@@ -21,7 +21,7 @@ from throughtime.engine.cuda.rules import Plan
 
 CUTS = {
     "one block": Plan(alone=True, resident=True, lanes=4, units=1, groups=8, rows=1),
-    "one block, two rows, two units": Plan(alone=True, resident=True, lanes=8, units=2, groups=4, rows=2),
+    "one block, two rows, two units": Plan(alone=True, resident=True, lanes=4, units=2, groups=8, rows=2),
     "a cluster": Plan(alone=False, resident=True, lanes=4, units=1, groups=8, rows=1, cluster=True),
     "a cluster, two rows, two units": Plan(
         alone=False, resident=True, lanes=4, units=2, groups=1, rows=2, cluster=True
