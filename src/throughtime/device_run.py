@@ -140,6 +140,17 @@ class DeviceRun(Unrolled):
                 self._name(parameters, k, 0, back.parameters)
         return out, parameters
 
+    def _costates(self, u: Array, g: Array | None, start: int, stop: int) -> Array:
+        states = device.empty((stop - start + 1, *(int(n) for n in u.shape)), self.network.dtype)
+        for k in reversed(range(len(self._layers))):
+            below_top = k + 1 < len(self._layers)
+            back = gpu.backprop(
+                self._layers[k][0], arrays.compact(u[:, self._columns(k, 0)]), g, start=start, stop=stop,
+                grad_states=states, apart=below_top, to_weights=False, to_input=k > 0,
+            )  # fmt: skip
+            g = back.x
+        return states
+
     def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
         """As `Unrolled.jacobians`."""
         self._one_way("A Jacobian")
@@ -327,6 +338,12 @@ class OnHost:
             found = run._backprop(None if g is None else device.to_device(g), device.to_device(carry))
         own = {name: self._fetch(value) for name, value in found.parameters.items()}
         return Gradients(own, self._fetch(found.input), found.initial_state, self._fetch(found.states))
+
+    def _costates(self, u: np.ndarray, g: np.ndarray | None, start: int, stop: int) -> np.ndarray:
+        run = self.device_run
+        with device.on(run.stream):
+            there = run._costates(device.to_device(u), None if g is None else device.to_device(g), start, stop)
+        return self._fetch(there)
 
     def _fetch(self, array: Array) -> np.ndarray:
         """A copy in NumPy, of what the run's stream has then done."""

@@ -207,6 +207,21 @@ class Unrolled:
                 rows[:, columns], reaching = step.carry, step.x
         return back(rows)
 
+    def _costates(self, u: Array, g: Array | None, start: int, stop: int) -> Array:
+        """dL/ds_t for t = start ... stop, (stop-start+1, B, S), from u (B, S) at stop and the outputs' g (., B, N).
+
+        As in Gradients.states, except that the first does not count what the output at `start` brings in.
+        """
+        states = memory.empty((stop - start + 1, *u.shape), self.network.dtype)
+        for k in reversed(range(len(self._layers))):
+            layer, below_top = self._layers[k][0], k + 1 < len(self._layers)
+            back = cpu.backprop(
+                layer, u[:, self._columns(k, 0)], g, start=start, stop=stop, grad_states=states, apart=below_top,
+                to_weights=False, to_input=k > 0,
+            )  # fmt: skip
+            g = back.x
+        return states
+
     def jacobian(self, t: int) -> Array:
         """(B, S, S): ds_t/ds_{t-1} for t = 1 ... T, on the full state of all layers; rows are outputs, columns inputs.
 

@@ -55,11 +55,33 @@ def test_gradient_by_lag_keeps_norms_beyond_the_range_of_numbers():
     close(lags.log_norm[7, :, 0], np.arange(8) * np.log(1e-60))
 
 
-def test_norms_and_singular_values(net):
+def test_gradient_norms(net):
+    """Losses of many sizes at some times, of sequences of different lengths: windows of all lengths."""
+    rng = np.random.default_rng(4)
+    x, g = rng.standard_normal((7, 3, 2)), rng.standard_normal((7, 3, 3))
+    g[2:4] = 0.0
+    g[4:, 1] *= 1e-100
+    g[:, 0] *= 1e200
+    for lengths in (None, [7, 5, 2]):
+        run, there = net.unroll(x, lengths=lengths), net.to("cuda").unroll(x, lengths=lengths)
+        expected, found = analysis.gradient_norms(run, g), analysis.gradient_norms(there, g)
+        close(found.log_norm, expected.log_norm)
+        assert found.last.tolist() == expected.last.tolist()
+
+
+def test_gradient_norms_in_one_window():
+    run = tt.Network("gru", 2, 3, num_layers=2, seed=3).to("cuda").unroll(np.ones((6, 2, 2))).on_host_side()
+    calls = []
+    whole = run._costates
+    run._costates = lambda *window: calls.append(window) or whole(*window)
+    run.vjp = None  # would be a launch per step
+    analysis.gradient_norms(run, np.ones((6, 2, 3)))
+    assert len(calls) == 1
+
+
+def test_singular_values(net):
     x = np.random.default_rng(2).standard_normal((5, 2, 2))
     run, there = net.unroll(x), net.to("cuda").unroll(x)
-    g = np.ones((5, 2, 3))
-    close(analysis.gradient_norms(there, g).log_norm, analysis.gradient_norms(run, g).log_norm)
     found = analysis.product_singular_values(there, 1, 5).log_singular_values
     close(found, analysis.product_singular_values(run, 1, 5).log_singular_values)
     found = analysis.jacobian_spectrum(there, 3)

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import checks
 from .arrays import Array, Result, short
+from .costates import logarithms_of_norms
 from .statistics import slope_with_error
 
 
@@ -86,30 +87,19 @@ def gradient_norms(
             "in a bidirectional network no single state carries the gradient through time: its two directions run "
             "against each other; analyse a network with bidirectional=False"
         )
-    steps = len(run.states) - 1
-    batch, size = run.states.shape[1:]
     if grad_output is None and grad_final_state is None:
         raise ValueError(
             "there is no gradient to follow: pass grad_output (dL/doutput, the shape of run.output) or grad_final_state"
         )
     output, at_end = checks.output_gradient(grad_output, run), checks.state_gradient(grad_final_state, run)
-    log_norm = np.full((steps + 1, batch), -np.inf)
-    last = np.full(batch, -1)
-    direction, scale = np.zeros((batch, size), dtype=network.dtype), np.full(batch, -np.inf)
+    steps, batch = len(run.states) - 1, run.states.shape[1]
     end = np.full(batch, steps) if run.lengths is None else np.asarray(run.lengths)
+    if output is not None:  # what lies beyond a sequence's end acts on nothing
+        output = np.where((np.arange(steps)[:, None] < end)[:, :, None], output, output.dtype.type(0))
     with np.errstate(all="ignore"):  # inf and NaN in the run end as NaN in the result
-        for t in range(steps, -1, -1):
-            if t < steps and np.any(scale != -np.inf):
-                direction, scale = _renormalise(run.vjp(direction, t, t + 1), scale)
-            added = at_end if t == steps else None
-            if output is not None and t > 0 and np.any(output[t - 1]):
-                given = run.output_cotangent(t, output[t - 1])
-                added = given if added is None else added + given
-            if added is not None:
-                new, new_scale = _renormalise(added, np.zeros(batch))
-                last = np.where((last < 0) & (new_scale != -np.inf), np.minimum(t, end), last)
-                direction, scale = _add(direction, scale, new, new_scale)
-            log_norm[t] = scale
+        log_norm = logarithms_of_norms(run, output, at_end)
+    reached = log_norm != -np.inf
+    last = np.where(reached.any(axis=0), np.minimum(steps - np.argmax(reached[::-1], axis=0), end), -1)
     fits = [_fit(log_norm[: last[b] + 1, b][::-1]) for b in range(batch)]
     rate, error = np.array(fits).reshape(batch, 2).T
     return GradientNorms(
@@ -120,25 +110,6 @@ def gradient_norms(
         horizon=_horizon(log_norm, last, factor),
         factor=float(factor),
     )
-
-
-def _renormalise(vectors: Array, scale: Array) -> tuple[Array, Array]:
-    """Rows of length one, and their logarithmic scale plus `scale`; a zero row has scale −inf."""
-    largest = np.abs(vectors).max(axis=1, initial=0.0).astype(np.float64)
-    safe = np.where(largest > 0.0, largest, 1.0)
-    unit = vectors / safe[:, None]
-    norm = np.sqrt((unit**2).sum(axis=1))
-    lengths = np.where(largest == 0.0, 1.0, norm)
-    logs = np.where(largest == 0.0, -np.inf, np.log(norm) + np.log(safe))
-    return (unit / lengths[:, None]).astype(vectors.dtype), np.where(np.isnan(logs), np.nan, scale + logs)
-
-
-def _add(a: Array, a_scale: Array, b: Array, b_scale: Array) -> tuple[Array, Array]:
-    """e^a_scale · a + e^b_scale · b, again as rows of length one and a scale."""
-    top = np.maximum(a_scale, b_scale)
-    level = np.where(np.isneginf(top), 0.0, top)
-    total = np.exp(a_scale - level)[:, None] * a + np.exp(b_scale - level)[:, None] * b
-    return _renormalise(total.astype(a.dtype), level)
 
 
 def _fit(backwards: Array) -> tuple[float, float]:
