@@ -99,3 +99,20 @@ def test_result_prints_and_converts():
     spectrum = tt.analysis.jacobian_spectrum(run, [1, 2])
     assert "steps 1, 2" in repr(spectrum)
     assert spectrum.arrays()["eigenvalues"].dtype.kind == "c"
+
+
+def test_steps_in_any_order_and_in_pieces(monkeypatch):
+    from throughtime.analysis import jacobians
+
+    run = tt.Network("gru", 2, 4, num_layers=2, seed=0).unroll(np.random.default_rng(0).standard_normal((12, 2, 2)))
+    steps = [7, 8, 9, 10, 3, 12, 11, 1]
+    one_by_one = [tt.analysis.jacobian_spectrum(run, t) for t in steps]
+    for at_once in (1, 3 * run.jacobian(1).nbytes, 1 << 22):
+        monkeypatch.setattr(jacobians, "AT_ONCE", at_once)
+        found = tt.analysis.jacobian_spectrum(run, steps)
+        np.testing.assert_array_equal(found.singular_values, [one.singular_values for one in one_by_one])
+        np.testing.assert_array_equal(found.eigenvalues, [one.eigenvalues for one in one_by_one])
+        for back in (False, True):
+            expected = list(run.jacobians(2, 9))
+            found = list(jacobians.in_order(run, 2, 9, back))
+            np.testing.assert_array_equal(found, expected[::-1] if back else expected)

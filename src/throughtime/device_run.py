@@ -160,11 +160,23 @@ class DeviceRun(Unrolled):
             if len(self._layers) == 1:
                 return jacobians.jacobians(self._layers[0][0], int(start), int(stop))
             B, S = (int(n) for n in self.states.shape[1:])
-            unit = device.to_device(np.repeat(np.eye(S, dtype=self.network.dtype)[None], B, axis=0))
+            unit = device.to_device(np.eye(S, dtype=self.network.dtype))
+            if self.network.networks == 1 and start < stop:  # row i is J^T e_i
+                rows = device.empty(((stop - start) * B, S, S), self.network.dtype)
+                arrays.move(rows, device.repeated(unit, len(rows)))
+                found, _ = self._backward(self._apart(start, stop), rows.reshape((len(rows) * S, S)), 0, 1, copies=S)
+                return found.reshape((stop - start, B, S, S))
             out = device.empty((stop - start, B, S, S), self.network.dtype)
-            for t in range(start, stop):
-                arrays.move(out[t - start], self.jvp(unit, t, t + 1))
+            columns = arrays.compact(device.repeated(unit, B))
+            for t in range(start, stop):  # the sequences of a network lie together at each time, and apart over all
+                arrays.move(out[t - start], self.jvp(columns, t, t + 1))
             return out
+
+    def _apart(self, start: int, stop: int) -> list[Any]:
+        """The layers with each row (t, b) of the steps start ... stop-1 as a sequence of a single step."""
+        lengths = np.full(int(self.states.shape[1]), self.steps) if self.lengths is None else self.lengths
+        alive = device.to_device((np.arange(start, stop)[:, None] < lengths).astype(np.int64).reshape(-1))
+        return [layer.apart(start, alive) for (layer,) in self._layers]
 
     def output_cotangent(self, t: int, g: Any) -> Array:
         """As `Unrolled.output_cotangent`."""

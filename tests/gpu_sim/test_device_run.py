@@ -74,6 +74,30 @@ def test_perturbations_and_jacobians(pair):
     close(there.output_cotangent(3, g), run.output_cotangent(3, g))
 
 
+def test_jacobians_of_stacked_layers_take_no_launch_per_step(monkeypatch):
+    launched = []
+    launch = device.launch
+    monkeypatch.setattr(device, "launch", lambda kernel, *rest: (launched.append(kernel), launch(kernel, *rest)))
+    for name in ("lstm", "rate"):
+        net = tt.Network(name, 2, 3, num_layers=2, seed=1)
+        x, counts = np.random.default_rng(0).standard_normal((4, 2, 2)), []
+        run, there = net.unroll(x, lengths=[2, 4]), net.to("cuda").unroll(x, lengths=[2, 4])
+        for start in (3, 3, 0):  # the first packs the weights
+            launched.clear()
+            close(there.jacobians(start), run.jacobians(start))
+            counts.append(len(launched))
+        assert counts[1] == counts[2]
+        assert there.jacobians(2, 2).shape == (0, 2, net.state_size, net.state_size)
+
+
+def test_jacobians_of_an_ensemble_of_stacked_layers():
+    family = tt.Ensemble([tt.Network("tanh", 2, 3, num_layers=2, seed=seed) for seed in range(2)])
+    x = np.ones((3, 1, 2))
+    found = host(family.to("cuda").unroll(x).jacobians())
+    for k, run in enumerate(family.unroll(x).runs):
+        np.testing.assert_allclose(found[:, k], run.jacobians()[:, 0], rtol=1e-12, atol=1e-14)
+
+
 def test_device_arrays_go_in_without_a_copy():
     net = tt.Network("tanh", 2, 3, seed=0)
     x, h = np.ones((4, 2, 2)), np.full((1, 2, 3), 0.5)

@@ -12,6 +12,7 @@ import numpy as np
 from .. import arguments, finite
 from ..cells.base import spec
 from .arrays import Array, Result, short
+from .jacobians import in_order
 from .slopes import SlopeBounds, slope_bounds
 
 
@@ -209,8 +210,8 @@ def gradient_products(
     log_norm, log_steps = np.zeros((lags + 1, batch)), np.zeros((lags + 1, batch))
     product, scale = np.broadcast_to(np.eye(size), (batch, size, size)), np.zeros(batch)
     with np.errstate(divide="ignore", invalid="ignore"):
-        for lag in range(1, lags + 1):
-            jacobian = run.jacobian(stop - lag + 1).astype(np.float64)
+        for lag, jacobian in enumerate(in_order(run, stop - lags, stop, back=True), 1):
+            jacobian = jacobian.astype(np.float64)
             log_steps[lag] = log_steps[lag - 1] + np.log(_norms(jacobian))
             product = product @ jacobian
             largest = np.abs(product).max(axis=(1, 2))

@@ -18,6 +18,7 @@ from scipy.linalg import solve_triangular, subspace_angles
 from .. import finite
 from .arrays import Array, Result, short
 from .frames import progress_bar
+from .jacobians import in_order
 from .lyapunov import trajectory
 from .statistics import batch_means_error
 from .tangents import checked_matrices
@@ -139,8 +140,8 @@ def _segments(net: Any, inputs: Array | None, state: Any) -> Segment:
         piece = np.zeros((b - a, 1, net.input_size), net.dtype) if inputs is None else inputs[a:b]
         run = net.unroll(piece.swapaxes(0, 1) if net.batch_first else piece, state=at[a])
         at[b] = run.final_state
-        for t in range(1, b - a + 1):
-            yield run.jacobian(t)[0].astype(np.float64, copy=False)
+        for jacobian in in_order(run, 0, b - a):
+            yield jacobian[0].astype(np.float64, copy=False)
 
     return segment
 

@@ -4,7 +4,6 @@ Dimensions: T steps, B sequences, S state size, K tangent vectors.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -70,18 +69,16 @@ class DeviceFrame:
 def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator[tuple[Array, dict[str, Array]]]:
     """As lag_sweep.by_lag: the rows of all loss times are one batch, which takes one step back at a time."""
     T, B, dtype = run.steps, int(run.states.shape[1]), g.dtype
-    lengths = np.full(B, T) if run.lengths is None else run.lengths
-    alive = device.to_device((np.arange(T)[:, None] < lengths).astype(np.int64).reshape(-1))
     with device.on(run.stream):
         rows = arrays.zeros((T * B, int(run.states.shape[2])), dtype)
-        top = _virtual(run, T * B, alive)[-1]
+        top = run._apart(0, T)[-1]
         sent = gpu.sent_back(top, device.to_device(g.reshape(1, T * B, -1)))
         arrays.move(rows[:, top.offset : top.offset + int(sent.shape[1])], sent)
     unit, logs = rows, np.zeros(T * B)
     far = FAR[dtype.name]
     for k in range(max_lag + 1):
         with device.on(run.stream):
-            layers = _virtual(run, (T - k) * B, alive)
+            layers = run._apart(0, T - k)
             norm = device.to_host(frames.norms(unit)).astype(np.float64)
             with np.errstate(divide="ignore"):
                 found = np.log(norm) + logs
@@ -98,10 +95,3 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
             rows, logs = before[B:], logs[B:]
             unit = run._backward(layers, unit, 0, 1)[0][B:] if apart else rows
         yield found.reshape(-1, B), parts
-
-
-def _virtual(run: Any, count: int, alive: Any) -> list[gpu.Layer]:
-    """The layers with their first `count` rows (t, b) as the batch of a single step."""
-    return [
-        replace(layer, steps=1, batch=count, lengths=alive[:count], step_rows=layer.batch) for (layer,) in run._layers
-    ]

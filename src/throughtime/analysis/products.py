@@ -9,8 +9,9 @@ of U's entries, the smallest as well as the largest. Where ln D spans more than 
 on overlapping windows: rows e^60 apart do not feel each other.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,15 @@ from scipy.linalg import lapack
 
 from .. import finite
 from .arrays import Array, Result, short
+from .jacobians import in_order
 from .orthonormalise import logarithms
 from .tangents import checked_matrices
 
 CENTRE, MARGIN = 250.0, 60.0  # nats of a window, and beyond it on either side
 NARROW_INTERVAL = 4  # steps between two QR decompositions of a matrix-free pass
 MOST_SWEEPS = 40
-Apply = Callable[[Array, int, bool], Array]
+# The factors in their order, or backwards and transposed, each as what it does to a frame (B, S, K).
+Factors = Callable[[bool], Iterator[Callable[[Array], Array]]]
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,21 +110,21 @@ def product_singular_values(run: Any, start: int, stop: int, k: int | None = Non
     k = _leading(k, size)
     if 2 * (k + 8) < size:
 
-        def apply(frame: Array, piece: int, back: bool) -> Array:
-            a = start + piece * NARROW_INTERVAL
-            b = min(a + NARROW_INTERVAL, stop)
-            frame = frame.astype(run.network.dtype, copy=False)
+        def move(a: int, back: bool, frame: Array) -> Array:
+            b, frame = min(a + NARROW_INTERVAL, stop), frame.astype(run.network.dtype, copy=False)
             return np.asarray((run.vjp(frame, a, b) if back else run.jvp(frame, a, b)), dtype=np.float64)
 
-        logs, sweeps, settled = _narrow(apply, -(-(stop - start) // NARROW_INTERVAL), batch, size, k)
+        def factors(back: bool) -> Iterator[Callable[[Array], Array]]:
+            pieces = range(start, stop, NARROW_INTERVAL)
+            return (partial(move, a, back) for a in (reversed(pieces) if back else pieces))
+
+        logs, sweeps, settled = _narrow(factors, batch, size, k)
     else:
 
-        def apply(frame: Array, piece: int, back: bool) -> Array:
-            jacobian = run.jacobian(start + piece + 1).astype(np.float64, copy=False)
-            with np.errstate(all="ignore"):
-                return np.asarray((jacobian.swapaxes(1, 2) if back else jacobian) @ frame)
+        def factors(back: bool) -> Iterator[Callable[[Array], Array]]:
+            return (partial(_times, jacobian, back) for jacobian in in_order(run, start, stop, back))
 
-        logs, sweeps, settled = _whole(apply, stop - start, batch, size, k)
+        logs, sweeps, settled = _whole(factors, stop - start, batch, size, k)
     return ProductSingularValues(logs, int(start), int(stop), size, sweeps, settled)
 
 
@@ -141,11 +144,10 @@ def product_from_jacobians(jacobians: Iterable[Any], k: int | None = None) -> Pr
     size = len(matrices[0])
     k = _leading(k, size)
 
-    def apply(frame: Array, piece: int, back: bool) -> Array:
-        with np.errstate(all="ignore"):
-            return np.asarray((matrices[piece].T if back else matrices[piece]) @ frame)
+    def factors(back: bool) -> Iterator[Callable[[Array], Array]]:
+        return (partial(_times, matrix, back) for matrix in (reversed(matrices) if back else matrices))
 
-    logs, sweeps, settled = _whole(apply, len(matrices), 1, size, k)
+    logs, sweeps, settled = _whole(factors, len(matrices), 1, size, k)
     return ProductSingularValues(logs[0], 0, len(matrices), size, sweeps, settled)
 
 
@@ -156,23 +158,28 @@ def _leading(k: Any, size: int) -> int:
     return int(k)
 
 
-def _whole(apply: Apply, pieces: int, batch: int, size: int, k: int) -> tuple[Array, int, bool]:
+def _times(matrices: Array, back: bool, frame: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray((matrices.swapaxes(-1, -2) if back else matrices).astype(np.float64, copy=False) @ frame)
+
+
+def _whole(factors: Factors, count: int, batch: int, size: int, k: int) -> tuple[Array, int, bool]:
     frame = np.repeat(np.eye(size)[None], batch, axis=0)
-    if pieces > 1:  # of a single factor the triangle is as good a start as any
-        frame = _pass(apply, pieces, _random(batch, size, size), back=True)[0]
-    _, logs, unit = _pass(apply, pieces, frame, back=False)
+    if count > 1:  # of a single factor the triangle is as good a start as any
+        frame = _directions(factors(True), _random(batch, size, size))
+    _, logs, unit = _triangle(factors(False), frame)
     return np.array([graded_singular_values(*pair) for pair in zip(logs, unit, strict=True)])[:, :k], 1, True
 
 
-def _narrow(apply: Apply, pieces: int, batch: int, size: int, k: int) -> tuple[Array, int, bool]:
+def _narrow(factors: Factors, batch: int, size: int, k: int) -> tuple[Array, int, bool]:
     frame, before = _random(batch, size, k + 8), np.full((batch, k), np.nan)
     for sweep in range(1, MOST_SWEEPS + 1):
-        frame = _pass(apply, pieces, frame, back=True)[0]
-        frame, logs, unit = _pass(apply, pieces, frame, back=False)
+        frame = _directions(factors(True), frame)
+        frame, logs, unit = _triangle(factors(False), frame)
         found = np.array([graded_singular_values(*pair) for pair in zip(logs, unit, strict=True)])[:, :k]
         with np.errstate(invalid="ignore"):
             change = np.abs(found - before)
-        if not pieces or (not (change > 1e-9).any() and sweep > 1):
+        if sweep > 1 and not (change > 1e-9).any():
             return found, sweep, True
         before = found
     return before, MOST_SWEEPS, False
@@ -182,20 +189,25 @@ def _random(batch: int, size: int, columns: int) -> Array:
     return np.repeat(np.linalg.qr(np.random.default_rng(0).standard_normal((size, columns)))[0][None], batch, axis=0)
 
 
-def _pass(apply: Apply, pieces: int, frame: Array, back: bool) -> tuple[Array, Array, Array]:
-    """Through all factors: the orthonormal frame at the end, ln D (B, K) and U (B, K, K) of the triangle R = D U."""
+def _directions(factors: Iterator[Callable[[Array], Array]], frame: Array) -> Array:
+    """The orthonormal frame (B, S, K) at the end of all factors."""
+    for factor in factors:
+        frame = _qr(factor(frame))[0]
+    return frame
+
+
+def _triangle(factors: Iterator[Callable[[Array], Array]], frame: Array) -> tuple[Array, Array, Array]:
+    """The same, ln D (B, K) and U (B, K, K) of the triangle R = D U."""
     batch, _, columns = frame.shape
     logs, unit = np.zeros((batch, columns)), np.repeat(np.eye(columns)[None], batch, axis=0)
     above = np.triu(np.ones((columns, columns)), 1)
-    for piece in reversed(range(pieces)) if back else range(pieces):
-        moved = apply(frame, piece, back)
-        frame, r, gained = _qr(moved)
-        if not back:
-            with np.errstate(all="ignore"):
-                ratio = np.exp(np.minimum(logs[:, None, :] - logs[:, :, None], 600.0))
-                step = np.where(np.isneginf(gained)[:, :, None], 0.0, r * np.exp(-gained)[:, :, None])
-                unit = unit + np.nan_to_num(step * ratio * above) @ unit
-                logs = logs + gained
+    for factor in factors:
+        frame, r, gained = _qr(factor(frame))
+        with np.errstate(all="ignore"):
+            ratio = np.exp(np.minimum(logs[:, None, :] - logs[:, :, None], 600.0))
+            step = np.where(np.isneginf(gained)[:, :, None], 0.0, r * np.exp(-gained)[:, :, None])
+            unit = unit + np.nan_to_num(step * ratio * above) @ unit
+            logs = logs + gained
     return frame, logs, unit
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array, Result, short
+from .jacobians import in_order
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,7 +85,9 @@ def jacobian_spectrum(run: Any, t: int | Sequence[int]) -> JacobianSpectrum:
             f"t={int(wrong.flat[0])}, but the run has Jacobians for t = 1 … {last}: J_t leads from states[t−1] "
             "to states[t]"
         )
-    pairs = [_spectra(run.jacobian(int(step))) for step in np.atleast_1d(steps)]
+    chosen = steps.ravel()
+    neighbours = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1) if chosen.size else []
+    pairs = [_spectra(j) for part in neighbours for j in in_order(run, int(part[0]) - 1, int(part[-1]))]
     if not pairs:
         empty = np.zeros((0, *run.states.shape[1:]))
         return JacobianSpectrum(empty.astype(np.complex128), empty, steps.astype(np.int64))

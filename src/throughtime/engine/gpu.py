@@ -4,7 +4,7 @@ Dimensions as in engine/loops.py, and K networks of one shape: their parameters 
 holds B = K * per sequences, one network after another.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -94,6 +94,13 @@ class Layer:
                 'units, or the CPU: net.to("cpu")'
             )
         return found
+
+    def apart(self, start: int, alive: Array) -> "Layer":
+        """The layer with the rows (t, b) from step `start` on as a batch of a single step, of one network; alive: 1,
+        and 0 after a sequence's end."""
+        saved = self.saved[start * self.batch * self.record.saved * self.units :]
+        whole = {"states": self.states[start:], "saved": saved, "step_rows": self.batch}
+        return replace(self, steps=1, batch=int(alive.shape[0]), lengths=alive, **whole)
 
     def output(self) -> Array:
         """What the layer sends after each step, (T, B, N), a view."""

@@ -196,6 +196,11 @@ def transposed(array: Any, axes: tuple[int, ...]) -> Any:
     return _view(array, tuple(shape[axis] for axis in axes), tuple(strides[axis] for axis in axes))
 
 
+def repeated(array: Any, times: int) -> Any:
+    """A view with a first axis along which all is the same."""
+    return _view(array, (times, *array.shape), (0, *array.strides))
+
+
 def _view(array: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     if SIMULATED:
         return type(array)(np.lib.stride_tricks.as_strided(array._ary, shape, strides))
