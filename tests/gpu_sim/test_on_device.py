@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
+from throughtime.analysis import on_device
 
 analysis = tt.analysis
 
@@ -27,6 +28,40 @@ def test_lyapunov_spectrum(net):
         close(found.exponents, expected.exponents)
         assert found.interval == 2
     close(found.sum_rule_residual, 0.0)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", ["tanh", "rate", "leaky_tanh", "lstm", "gru-2"])
+def test_sum_rule_is_that_of_the_jacobians(name, dtype):
+    """ln|det J| over pieces of different runs, of units that saturate: rows and columns of very different size."""
+    cell, layers = (*name.split("-"), "1")[:2]
+    net = tt.Network(cell, 2, 3, num_layers=int(layers), init=tt.init.gaussian(2.0), seed=3, dtype=dtype)
+    x = np.random.default_rng(0).standard_normal((6, 2, 2)) * np.array([1.0, 9.0])[:, None]
+    tangent = on_device.DeviceTangent(net.to("cuda"), x.astype(dtype), 2, None)
+    tangent.chunk = 4
+    frame = tangent.own_frame(np.eye(net.state_size)[None])
+    done, _, log_det = frame.block(tangent, 6, 2, True)
+    assert done == 6
+    expected = np.linalg.slogdet(net.unroll(x).jacobians().astype(float))[1].sum(axis=0)
+    close(log_det, expected, 1e-11 if dtype == "float64" else 1e-5)
+
+
+def test_determinants_of_singular_and_broken_jacobians():
+    """A dead unit gives -inf, NaN stays in its sequence."""
+    net = tt.Network("relu", 2, 3, num_layers=2, seed=3)
+    for name in net.parameters:
+        net.parameters[name][...] = np.abs(net.parameters[name]) if "weight" in name else 0.1
+    for name in ("weight_hh_l0", "weight_hh_l1"):
+        net.parameters[name][...] += np.eye(3)
+    x = np.ones((4, 3, 2))
+    x[1, 0], x[2, 1, 0] = -100.0, np.nan
+    run, there = net.unroll(x), net.to("cuda").unroll(x)
+    with np.errstate(all="ignore"):
+        expected = np.linalg.slogdet(run.jacobians())[1].sum(axis=0)
+    found = on_device.log_det(there, 0, 4)
+    assert found[0] == expected[0] == -np.inf
+    assert np.isnan(found[1])
+    close(found[2], expected[2])
 
 
 def test_lyapunov_spectra_of_an_ensemble_in_one_call():

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ..cells.base import spec
 from ..engine import gpu
 from ..engine.cuda import arrays, device, frames
 from .arrays import Array
 from .lag_sweep import FAR
-from .tangents import NetworkTangent
+from .step_jacobian import Diagonal, Weights
+from .tangents import NetworkTangent, slopes
 
 
 class DeviceTangent(NetworkTangent):
@@ -21,6 +23,30 @@ class DeviceTangent(NetworkTangent):
     def __init__(self, net: Any, inputs: Array | None, batch: int, state: Any) -> None:
         super().__init__(net, inputs, batch, state)
         self.batch = batch * net.networks
+
+    def log_det(self, run: Any, start: int, stop: int) -> Array:
+        """The sum of ln|det J| (B,) over these steps of a piece of the trajectory: of vanilla units from ln|det W| and
+        the slopes, of others on the device."""
+        record = spec(self.net.cell)
+        with device.on(run.stream):
+            if self.net.num_layers == record.gates == record.states == 1:
+                d, sent, own = slopes(self.net.cell, *self._kept(run, start, stop))
+                if own is None:
+                    return Diagonal(self._weights(), d, sent, None).log_det()
+            return log_det(run, start, stop)
+
+    def _weights(self) -> Weights:
+        if self.weights is None:
+            matrices = device.to_host(self.net.layer(0)[1])
+            self.weights = Weights(matrices[0] if len(matrices) == 1 else np.repeat(matrices, self.each, axis=0))
+        return self.weights
+
+    def _kept(self, run: Any, start: int, stop: int) -> tuple[Array, tuple[Array, ...]]:
+        (layer,) = run._layers[0]
+        kept, step = layer.record.saved, layer.batch * layer.record.saved * layer.units
+        saved = device.to_host(layer.saved[start * step : stop * step]) if kept else np.empty(0, self.dtype)
+        saved = saved.reshape(stop - start, layer.batch, kept, layer.units)
+        return device.to_host(run.states[start : stop + 1]), tuple(np.moveaxis(saved, 2, 0))
 
     def own_frame(self, frame: Array) -> "DeviceFrame":
         """The frame (B, S, K) on the device."""
@@ -45,15 +71,13 @@ class DeviceFrame:
     def block(self, source: DeviceTangent, steps: int, interval: int, with_det: bool) -> tuple[int, Array, Array]:
         """Carry the frames over up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum of ln|det J|."""
         logs, log_det, done = np.zeros((self.shape[0], self.shape[2])), np.zeros(self.shape[0]), 0
-        grown = []
+        grown, windows = [], list[tuple[Any, int, int]]()
         while done < steps:
             wanted, taken = min(interval, steps - done), 0
             for start, stop in source.pieces(wanted):
-                run = source.run
-                self.columns = run.jvp_rows(self.columns, start, stop)
-                if with_det:
-                    jacobians = device.to_host(run.jacobians(start, stop)).astype(np.float64)
-                    log_det += np.linalg.slogdet(jacobians)[1].sum(axis=0)
+                self.columns = source.run.jvp_rows(self.columns, start, stop)
+                first = windows.pop()[1] if windows and windows[-1][::2] == (source.run, start) else start
+                windows.append((source.run, first, stop))
                 taken += stop - start
             if taken:
                 rows = self.columns.reshape((self.shape[0] * self.shape[2], self.shape[1]))
@@ -63,7 +87,34 @@ class DeviceFrame:
                 break
         for found in grown:
             logs += device.to_host(found)
+        for window in windows if with_det else ():
+            log_det += source.log_det(*window)
         return done, logs, log_det
+
+
+def log_det(run: Any, start: int, stop: int) -> Array:
+    """The sum of ln|det J| (B,) over these steps, by QR in float64.
+
+    Columns of J are scaled to length one, since a unit that its neighbours do not feel is no lost rank; rows
+    `orthonormalise` scales itself.
+    """
+    B, S = (int(n) for n in run.states.shape[1:])
+    total, each = np.zeros(B), max(1, DET_BYTES // max(1, 8 * B * S * S))
+    for a in range(start, stop, each):
+        jacobians = run.jacobians(a, min(a + each, stop))
+        n = int(jacobians.shape[0])
+        columns = device.empty((n, B, S, S), np.float64)
+        arrays.move(columns, device.transposed(jacobians, (0, 1, 3, 2)))
+        rows = columns.reshape((n * B * S, S))
+        with np.errstate(all="ignore"):  # NaN, and infinity, which becomes NaN, stay in their sequence
+            length = device.to_host(frames.norms(rows))
+            arrays.scale_rows(rows, device.to_device(1.0 / np.where(length == 0.0, 1.0, length)))
+            logs = device.to_host(frames.orthonormalise(rows, S)).reshape(n, B, S) + np.log(length).reshape(n, B, S)
+        total += logs.sum(axis=(0, 2))
+    return total
+
+
+DET_BYTES = 1 << 29  # of the matrices of one launch
 
 
 def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator[tuple[Array, dict[str, Array]]]:

@@ -46,7 +46,8 @@ class Dense:
 
 
 class Weights:
-    """W_hh of a layer of one gate and one state, in the forms that its Jacobians are made of."""
+    """W_hh (N, N) of a layer of one gate and one state, in the forms that its Jacobians are made of; for log_det alone
+    also (B, N, N), one for each sequence."""
 
     def __init__(self, matrix: Array) -> None:
         self.matrix = matrix.astype(np.float64)
@@ -63,10 +64,10 @@ class Weights:
         return self._flat[dtype]
 
     @cached_property
-    def log_det(self) -> float:
+    def log_det(self) -> Array:
         """ln|det W|."""
         with np.errstate(all="ignore"):
-            return float(np.linalg.slogdet(self.matrix)[1])
+            return np.asarray(np.linalg.slogdet(self.matrix)[1])
 
 
 @dataclass

@@ -10,8 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from .. import finite
-from ..cells.base import spec, unit_derivatives
-from ..engine import cpu
+from ..cells.base import on_arrays, spec, unit_derivatives
 from .arrays import Array
 from .step_jacobian import Dense, Diagonal, Weights
 
@@ -103,22 +102,16 @@ class NetworkTangent:
         while start < stop:
             if not self.known[0] <= start < self.known[1]:
                 low, high = start, min(start + AT_ONCE, self.length)
-                self.known, self.slopes = (low, high), self._slopes(low, high)
+                self.known, self.slopes = (low, high), slopes(self.net.cell, *self._kept(self.run, low, high))
             low, end = self.known[0], min(stop, self.known[1])
             parts: list[Any] = [None if part is None else part[start - low : end - low] for part in self.slopes]
             yield Diagonal(self.weights, *parts)
             start = end
 
-    def _slopes(self, start: int, stop: int) -> tuple[Array | None, ...]:
-        """Of a layer of one gate and one state: ds_t/dr, de/ds_{t-1} and ds_t/ds_{t-1} without the part through r, each
-        (stop-start, B, N), None for ones in the second place and for zeros in the third."""
-        (layer,) = self.run._layers[0]
-        before, after = layer.states[start:stop], layer.states[start + 1 : stop + 1]
-        saved = layer.saved_by_unit(start, stop)
-        ((_, (d,), (own,)),) = unit_derivatives(layer.cell, (before,), (after,), saved)
-        sent = cpu.sent_slopes(layer, (before,))[0] if layer.kernels.record.emits else None
-        given = (d, sent, own if np.any(own) else None)
-        return tuple(None if part is None else np.broadcast_to(part, before.shape) for part in given)
+    def _kept(self, run: Any, start: int, stop: int) -> tuple[Array, tuple[Array, ...]]:
+        """Of a layer of one gate and one state: its states from `start` to `stop`, and what these steps saved."""
+        (layer,) = run._layers[0]
+        return layer.states[start : stop + 1], layer.saved_by_unit(start, stop)
 
     def _unroll(self, steps: int) -> None:
         if self.inputs is None:
@@ -129,6 +122,17 @@ class NetworkTangent:
         self.state = self.run.final_state
         self.position += steps
         self.inside, self.length, self.known = 0, steps, (0, 0)
+
+
+def slopes(cell: Any, states: Array, saved: tuple[Array, ...]) -> tuple[Array, Array | None, Array | None]:
+    """Of units of one gate and one state: ds_t/dr, de/ds_{t-1} and ds_t/ds_{t-1} without the part through r, each
+    (n, B, N), None for ones in the second place and for zeros in the third; from states (n+1, B, N)."""
+    before, after = states[:-1], states[1:]
+    ((_, (d,), (own,)),) = unit_derivatives(cell, (before,), (after,), saved)
+    sent = on_arrays(lambda s: (cell.emit_slope(s),), ((before,),))[0][0] if spec(cell).emits else None
+    given = (sent, own if np.any(own) else None)
+    sent, own = (None if part is None else np.broadcast_to(part, before.shape) for part in given)
+    return np.broadcast_to(d, before.shape), sent, own
 
 
 class MatrixTangent:

@@ -52,10 +52,10 @@ def clear_padding(x, lengths, columns, batch):
 
 
 def move(target: Any, source: Any) -> None:
-    """target[...] = source[...] for device arrays of one shape with up to 4 axes, views included."""
-    more, size = AXES - len(source.shape), source.dtype.itemsize
+    """target[...] = source[...] for device arrays of one shape with up to 4 axes, views and other dtypes included."""
+    more = AXES - len(source.shape)
     shape = (1,) * more + tuple(int(n) for n in source.shape)
-    strides = [(0,) * more + tuple(int(n) // size for n in array.strides) for array in (target, source)]
+    strides = [(0,) * more + tuple(int(n) // a.dtype.itemsize for n in a.strides) for a in (target, source)]
     assert tuple(target.shape) == tuple(source.shape), (target.shape, source.shape)
     device.for_each(move_numbers, int(np.prod(shape)), (device.flat(target), device.flat(source), shape, *strides))
 
