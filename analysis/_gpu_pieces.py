@@ -283,13 +283,9 @@ def per_step(call, lengths, device, runs):
 
 
 def spectra(which, steps, seed, interval="auto"):
-    """Of an ensemble on the CPU labelled results; on the device those of all networks in one."""
+    """Of all networks of an ensemble, on the device in one launch."""
     options = {"warmup": 20, "discard": 0, "seed": seed, "sum_rule": False, "interval": interval}
     return tt.analysis.lyapunov_spectrum(which, steps=steps, **options)
-
-
-def exponents(found):
-    return found["exponents"] if hasattr(found, "axes") else np.atleast_2d(found.exponents)
 
 
 def lyapunov(turn, device, networks, units, dtype, steps, few, runs, seed):
@@ -297,9 +293,9 @@ def lyapunov(turn, device, networks, units, dtype, steps, few, runs, seed):
     torch = pytorch(device)
     nets = family(networks, units, dtype, seed)
     weights = np.stack([net.parameters["weight_hh_l0"] for net in nets])
-    wanted = exponents(spectra(tt.Ensemble(nets[:few]), steps, seed))
+    wanted = spectra(tt.Ensemble(nets[:few]), steps, seed)["exponents"]
     whole = tt.Ensemble(nets).to(device)
-    found = exponents(spectra(whole, steps, seed))
+    found = spectra(whole, steps, seed)["exponents"]
     worst = np.abs(found[: len(wanted)] - wanted).max()
     what = f"spectra of {networks} networks, {dtype} N={units}: exponents of the first {len(wanted)}"
     # Chaos doubles the rounding of float32 every few steps: there the two stay together for short times only.
@@ -308,7 +304,7 @@ def lyapunov(turn, device, networks, units, dtype, steps, few, runs, seed):
     row = {"networks": networks, "dtype": dtype, "N": units}
     with turn():
         lengths = 4 * steps, 12 * steps
-        row["interval"] = interval = int(np.min(spectra(whole, lengths[1], seed).interval)) if device == "cuda" else 1
+        row["interval"] = interval = int(spectra(whole, lengths[1], seed)["interval"].min()) if device == "cuda" else 1
         row["seconds"] = per_step(lambda length: spectra(whole, length, seed, interval), lengths, device, runs)
         if torch is not None:
             w = torch.from_numpy(weights).to(device)

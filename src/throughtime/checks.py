@@ -151,6 +151,7 @@ def output_gradient(gradient: Any, run: Any) -> Array | None:
         return None
     output = run.output.shape
     swapped = len(output) == 3 and run.network.batch_first
+    gradient = for_all(numbers("grad_output", gradient), run.network, 0 if swapped else 1, run.input.shape[1])
     outer = ["time"] if len(output) == 2 else ["batch", "time"] if swapped else ["time", "batch"]
     shape = dict(zip([*outer, "hidden_size*directions"], output, strict=True))
     hint = "It is dL/doutput, in the shape of `run.output`: for L = output.sum() pass `np.ones_like(run.output)`."
@@ -158,6 +159,16 @@ def output_gradient(gradient: Any, run: Any) -> Array | None:
     if len(output) == 2:
         return found[:, None, :]
     return np.ascontiguousarray(found.swapaxes(0, 1)) if swapped else found
+
+
+def for_all(given: Array, network: Any, axis: int, batch: int) -> Array:
+    """What is given for one network, with or without the axis of the batch, for all of an ensemble on the GPU, whose
+    batch holds the sequences of one network after another; anything else as it is."""
+    if not getattr(network, "stacked", False):
+        return given
+    found = np.expand_dims(given, axis) if given.ndim == 2 else given
+    once = found.ndim == 3 and found.shape[axis] * network.networks == batch
+    return np.concatenate([found] * network.networks, axis=axis) if once else given
 
 
 def some_gradient(*given: Any) -> None:
@@ -265,7 +276,7 @@ def _state_part(name: str, value: Any, network: Sizes, batch: int, had_batch: bo
     """One state as an array (L*D, B, N)."""
     rows, units = network.num_layers * network.num_directions, network.hidden_size
     shape: dict[str, int | None] = {"layers*directions": rows, "batch": batch, "hidden_size": units}
-    found = numbers(name, value)
+    found = for_all(numbers(name, value), network, 1, batch)
     hint = ""
     if had_batch:
         if found.shape == (batch, rows, units):

@@ -23,7 +23,7 @@ class DeviceNetwork:
         parameters  dict name -> Numba device array, which CuPy (`cupy.asarray`) and PyTorch (`torch.as_tensor(a,
                     device="cuda")`) take without a copy; change them in place, and the next unroll uses what it finds
         networks    K. Of an ensemble, `ensemble.to("cuda")`, every parameter has a leading axis K, and the batch of a
-                    run holds the K networks' sequences one network after another.
+                    run holds the K networks' sequences one network after another; `axes` are the ensemble's.
 
     >>> import throughtime as tt
     >>> net = tt.Network("gru", 3, 16, dtype="float32", seed=0).to("cuda")      # doctest: +SKIP
@@ -32,12 +32,13 @@ class DeviceNetwork:
 
     device = "cuda"
 
-    def __init__(self, members: Sequence[Network], *, stacked: bool) -> None:
+    def __init__(self, members: Sequence[Network], axes: Mapping[str, list] | None = None) -> None:
         from .engine.cuda import device
 
         device.require()
         first = members[0]
-        self._host, self.networks, self.stacked = first, len(members), stacked
+        self._host, self.networks = first, len(members)
+        self.axes, self.stacked = axes, axes is not None
         self.cell, self.shapes = first.cell, first.shapes
         for network in members:
             parameters.in_place(network.parameters, network.shapes, network.dtype)

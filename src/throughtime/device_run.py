@@ -35,6 +35,8 @@ class DeviceRun(Unrolled):
         network = self.network
         self.input, self._had_batch = _sequence(x, network)
         T, B, _ = self.input.shape
+        if network.stacked and lengths is not None and np.shape(lengths) == (B // network.networks,):
+            lengths = np.tile(np.asarray(lengths), network.networks)
         given = checks.lengths(lengths, T, B)
         self.lengths = given
         ends = device.to_device(np.full(B, T, np.int64) if given is None else given)
@@ -286,17 +288,8 @@ def _state(given: Any, network: Any, batch: int, had_batch: bool, name: str = "s
     """A state as `checks.state` takes it, its parts in NumPy or on the device, as a device array (B, S)."""
     parts = given if isinstance(given, (tuple, list)) else (given,)
     parts = tuple(device.to_host(device.wrap(part)) if device.on_device(part) else part for part in parts)
-    if network.stacked:
-        parts = tuple(None if part is None else _for_all(np.asarray(part), network, batch) for part in parts)
     whole = parts if isinstance(given, (tuple, list)) else parts[0]
     return device.to_device(checks.state(whole, network, batch, had_batch, name=name))
-
-
-def _for_all(part: np.ndarray, network: Any, batch: int) -> np.ndarray:
-    """A state given for one network, for all of an ensemble."""
-    part = part[:, None] if part.ndim == 2 else part
-    once = part.ndim == 3 and part.shape[1] * network.networks == batch
-    return np.concatenate([part] * network.networks, axis=1) if once and network.networks > 1 else part
 
 
 def _output_gradient(given: Any, run: DeviceRun) -> Array | None:

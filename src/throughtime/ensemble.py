@@ -138,7 +138,8 @@ class Ensemble:
     def to(self, device: str) -> Any:
         """All networks as one `DeviceNetwork` ("cuda"), every parameter with a leading axis, run in one launch.
 
-        Of its results the axis of the batch holds the networks in the order of `points`.
+        Of its runs the axis of the batch holds the networks in the order of `points`; the analyses give what they give
+        here, an `EnsembleResult`.
         """
         if device == "cpu":
             return self
@@ -146,7 +147,7 @@ class Ensemble:
             raise ValueError(f'`device` is {device!r}; expected "cpu" or "cuda".')
         from .device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
 
-        return DeviceNetwork(list(self), stacked=True)
+        return DeviceNetwork(list(self), self.axes)
 
     def map(self, function: Callable, *args: Any, **options: Any) -> Any:
         """`function(network, *args, **options)` for every network -> `EnsembleResult`.
@@ -245,6 +246,8 @@ def takes_ensembles(function: Callable) -> Callable:
         if getattr(given, "device", "cpu") == "cuda":
             seen = _seen_from_host(given, function.__name__)
             args, options = ((seen, *args[1:]), options) if args else (args, options | {first: seen})
+            if seen is not given and seen.network.stacked:
+                return _by_network(function(*args, **options), seen)
         return function(*args, **options)
 
     call.per_network = function  # type: ignore[attr-defined]
@@ -261,12 +264,26 @@ def _seen_from_host(given: Any, name: str) -> Any:
     is_network = hasattr(given, "unroll")
     if is_network and name == "lyapunov_spectrum":
         return given
+    if not is_network and name == "gradient_by_lag" and given.network.stacked:
+        raise ValueError(
+            "`gradient_by_lag` takes one network at a time on the GPU, since it divides the gradient of its weights: "
+            'pass the run of `network.to("cuda")` for each `network` of the ensemble.'
+        )
     if not is_network and name in ON_DEVICE:
         return given.on_host_side()
     raise ValueError(
         f'`{name}` works on the CPU: pass `network.to("cpu")`, or the run of it. On the GPU are lyapunov_spectrum, '
         f"for networks and ensembles, and for runs {', '.join(ON_DEVICE)}."
     )
+
+
+def _by_network(result: Any, run: Any) -> Any:
+    """The result for a run of all networks of an ensemble on the GPU, network by network."""
+    from .analysis.ensembles import EnsembleResult
+
+    each = run.states.shape[1] // run.network.networks
+    places = (range(k * each, (k + 1) * each) for k in range(run.network.networks))
+    return EnsembleResult(run.network.axes, tuple(result.of_sequences(place) for place in places))
 
 
 class _Made:

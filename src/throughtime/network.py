@@ -137,7 +137,7 @@ class Network:
             raise ValueError(f'`device` is {device!r}; expected "cpu" or "cuda".')
         from .device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
 
-        return DeviceNetwork([self], stacked=False)
+        return DeviceNetwork([self])
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the parameters by PyTorch's names. PyTorch takes them as torch.from_numpy of each.

@@ -1,10 +1,13 @@
 """The analyses that take networks and runs on the GPU, against themselves on the CPU."""
 
+import functools
+
 import numpy as np
 import pytest
 
 import throughtime as tt
 from throughtime.analysis import on_device
+from throughtime.engine.cuda import device
 
 analysis = tt.analysis
 
@@ -64,12 +67,54 @@ def test_determinants_of_singular_and_broken_jacobians():
     close(found[2], expected[2])
 
 
-def test_lyapunov_spectra_of_an_ensemble_in_one_call():
-    family = tt.Ensemble([tt.Network("tanh", 1, 3, init=tt.init.gaussian(1.5), seed=seed) for seed in range(3)])
-    options = {"steps": 10, "warmup": 3, "seed": 1, "k": 2}
-    found = analysis.lyapunov_spectrum(family.to("cuda"), **options)
-    expected = analysis.lyapunov_spectrum(family, **options)
-    close(found.exponents, expected["exponents"])
+def family_of_six():
+    def make(cell, gain, seed):
+        return tt.Network(cell, 2, 3, init=tt.init.gaussian(gain), seed=seed)
+
+    return tt.Ensemble(functools.partial(make, "tanh"), {"gain": [0.5, 1.5], "seed": [0, 1, 2]})
+
+
+def same_result(found, expected, *names):
+    assert type(found) is type(expected)
+    assert found.axes == expected.axes
+    for name in names:
+        close(found[name], expected[name])
+
+
+@pytest.mark.parametrize("driven", [False, True])
+def test_lyapunov_spectra_of_an_ensemble_in_one_call(driven):
+    """A script that says .to("cuda") has the result that it had before, of one launch for all networks."""
+    family = family_of_six()
+    x = np.random.default_rng(0).standard_normal((13, 2, 2)) if driven else None
+    options = {"steps": 10, "warmup": 3, "seed": 1, "interval": 1}
+    found = analysis.lyapunov_spectrum(family.to("cuda"), x, **options)
+    expected = analysis.lyapunov_spectrum(family, x, **options)
+    same_result(found, expected, "exponents", "history", "mean_log_det", "steps")
+    close(found["sum_rule_residual"], 0.0)
+    close(found.at(gain=1.5, seed=2).exponents, expected.at(gain=1.5, seed=2).exponents)
+    assert found.results[0].reason == expected.results[0].reason
+
+
+def test_runs_of_an_ensemble():
+    """What is given for one network serves all of them."""
+    family, rng = family_of_six(), np.random.default_rng(1)
+    for shape, lengths in (((5, 2), None), ((5, 2, 2), [5, 3])):
+        x, g = rng.standard_normal(shape), rng.standard_normal((*shape[:-1], 3))
+        end = rng.standard_normal((1, 2, 3) if lengths else (1, 3))
+        run, there = family.unroll(x, lengths=lengths), family.to("cuda").unroll(x, lengths=lengths)
+        expected = analysis.gradient_norms(run, g, end)
+        same_result(analysis.gradient_norms(there, g, end), expected, "log_norm", "rate", "last", "horizon")
+        found, expected = analysis.gradient_norms(there, grad_output=g), analysis.gradient_norms(run, grad_output=g)
+        same_result(found, expected, "log_norm")
+        expected = analysis.product_singular_values(run, 1, 4)
+        same_result(analysis.product_singular_values(there, 1, 4), expected, "log_singular_values", "sweeps")
+        expected = analysis.jacobian_spectrum(run, [1, 2])
+        same_result(analysis.jacobian_spectrum(there, [1, 2]), expected, "singular_values", "t")
+        with pytest.raises(ValueError, match="one network at a time"):
+            analysis.gradient_by_lag(there, g)
+        gradients = there.backprop(g, end).parameters["weight_hh_l0"]
+        expected = [one.backprop(g, end).parameters["weight_hh_l0"] for one in run.runs]
+        close(device.to_host(gradients), expected)
 
 
 def test_gradient_by_lag(net):

@@ -1,7 +1,7 @@
 """What every result of this package shares: the array type, conversion to a dictionary of arrays, short printing."""
 
-from dataclasses import fields
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,13 @@ Array = NDArray[Any]
 
 class Result:
     """Base of the frozen result records: every field that is an array or a number comes out of `.arrays()`."""
+
+    along_batch: ClassVar[dict[str, int]] = {}  # the fields that tell sequences apart, and on which axis
+
+    def of_sequences(self, places: range) -> Self:
+        """The result of some of the sequences."""
+        parts = {name: np.take(getattr(self, name), places, axis) for name, axis in self.along_batch.items()}
+        return replace(self, **parts)  # type: ignore[type-var]
 
     def arrays(self) -> dict[str, Array]:
         """The numeric fields as arrays, ready for `np.savez(path, **result.arrays())`."""

@@ -130,9 +130,10 @@ def measure(
     progress: bool = False,
     precision: Any = None,
     sum_rule: bool = True,
-) -> LyapunovSpectrum:
+) -> Any:
     """Carry the frame for `steps` steps (None: to the end), count growth after the first `discard`, and judge the
-    result. With a `precision` the frame is triangular, until it loses rank. interval None: a pilot run chooses it."""
+    result: a `LyapunovSpectrum`, or a list of them for a batch in parts. With a `precision` the frame is triangular,
+    until it loses rank. interval None: a pilot run chooses it."""
     full = sum_rule and frame.shape[2] == tangent.state_size
     source: Any = tangent
     triangular, every = _triangular(source, frame, interval, steps, precision)
@@ -175,7 +176,14 @@ def measure(
             "pass a longer sequence or a smaller `discard`"
         )
     dtype = tangent.dtype if precision is None else np.dtype(precision)
-    return _result(tangent, growth, log_det if full else None, every, discard, warmup, single, dtype)
+    det = log_det if full else np.full(tangent.batch, np.nan)
+    sums, durations = np.array(growth.sums), np.array(growth.steps)
+
+    def result(places: slice) -> LyapunovSpectrum:
+        return _result(tangent, sums[:, places], durations, det[places], every, discard, warmup, single, dtype)
+
+    parts = getattr(tangent, "parts", None)  # of the batch: on the GPU the networks of an ensemble
+    return result(slice(None)) if parts is None else [result(places) for places in parts]
 
 
 def _triangular(tangent: Any, frame: Array, interval: int | None, steps: int | None, precision: Any) -> tuple[Any, int]:
@@ -202,15 +210,15 @@ def progress_bar(total: int | None, what: str = "Lyapunov spectrum") -> Any:
 
 def _result(
     tangent: Tangent,
-    growth: Growth,
-    log_det: Array | None,
+    sums: Array,
+    durations: Array,
+    log_det: Array,
     interval: int,
     discard: int,
     warmup: int,
     single: bool,
     dtype: np.dtype[Any],
 ) -> LyapunovSpectrum:
-    sums, durations = np.array(growth.sums), np.array(growth.steps)
     times = np.cumsum(durations)
     total = int(times[-1])
     history = np.cumsum(sums, axis=0) / times[:, None, None]
@@ -219,9 +227,9 @@ def _result(
     history = np.take_along_axis(history, order[None], axis=2)
     exponents = history[-1]
     error = batch_means_error(rates, durations)
-    mean_det = np.full(tangent.batch, np.nan) if log_det is None else log_det / total
+    mean_det = log_det / total
     both = np.isneginf(mean_det) & np.isneginf(exponents.sum(axis=1))
-    residual = np.zeros(tangent.batch)
+    residual = np.zeros(len(mean_det))
     residual[~both] = np.abs(np.where(both, 0.0, exponents.sum(axis=1))[~both] - mean_det[~both])
     converged, reason = _verdict(exponents, error, rates, durations, residual, tangent, interval, dtype)
     pick = (lambda a: a[..., 0, :]) if single else (lambda a: a)

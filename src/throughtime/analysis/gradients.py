@@ -5,7 +5,7 @@ Dimensions: T steps, B sequences, S state size. Gradients are with respect to th
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -25,6 +25,7 @@ class GradientNorms(Result):
     rate_standard_error: Array  # (B,) its standard error, nats per step
     horizon: Array  # (B,) steps back until the norm has fallen or grown by `factor`; inf if it never does
     factor: float
+    along_batch: ClassVar = {"log_norm": 1, "last": 0, "rate": 0, "rate_standard_error": 0, "horizon": 0}
 
     def horizon_for(self, factor: float) -> Array:
         """Smallest lag k with |ln‖dL/ds_{last−k}‖ − ln‖dL/ds_last‖| ≥ |ln factor|, per sequence (B,), in steps.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks, finite
+from .ensembles import EnsembleResult
 from .exponents import LyapunovSpectrum
 from .frames import measure, random_frame
 from .orthonormalise import SMALL
@@ -32,7 +33,7 @@ def lyapunov_spectrum(
     precision: str | None = None,
     sum_rule: bool = True,
     progress: bool = False,
-) -> LyapunovSpectrum:
+) -> LyapunovSpectrum | EnsembleResult:
     """Lyapunov exponents of a network, autonomous or driven, on its full state, in nats per step.
 
         λ_i = lim 1/T Σ_t ln R_ii(t),   Q(t) R(t) = J_t Q(t−1),   J_t = ∂states[t]/∂states[t−1]
@@ -77,7 +78,7 @@ def lyapunov_spectrum(
     """
     tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "Lyapunov spectrum")
     finite.trajectory(net, tangent.inputs, tangent.state, "A Lyapunov spectrum")
-    batch, size = tangent.batch, tangent.state_size
+    batch, size = tangent.each, tangent.state_size
     k = _columns(k, size)
     discard = discarded(discard, steps)
     tangent.skip(warmup)
@@ -92,7 +93,8 @@ def lyapunov_spectrum(
     chosen = None if interval == "auto" else _interval(interval)
     options: dict[str, Any] = {"discard": discard, "steps": steps, "warmup": warmup}
     options |= {"single": batch == 1, "progress": progress}
-    return measure(tangent, frame, interval=chosen, precision=triangular, sum_rule=sum_rule, **options)
+    found = measure(tangent, frame, interval=chosen, precision=triangular, sum_rule=sum_rule, **options)
+    return EnsembleResult(net.axes, tuple(found)) if isinstance(found, list) else found
 
 
 def _precision(given: Any, own: Any, k: int, size: int) -> Any:

@@ -23,6 +23,7 @@ class DeviceTangent(NetworkTangent):
     def __init__(self, net: Any, inputs: Array | None, batch: int, state: Any) -> None:
         super().__init__(net, inputs, batch, state)
         self.batch = batch * net.networks
+        self.parts = [slice(k * batch, (k + 1) * batch) for k in range(net.networks)] if net.stacked else None
 
     def log_det(self, run: Any, start: int, stop: int) -> Array:
         """The sum of ln|det J| (B,) over these steps of a piece of the trajectory: of vanilla units from ln|det W| and

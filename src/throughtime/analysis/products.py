@@ -12,7 +12,7 @@ on overlapping windows: rows e^60 apart do not feel each other.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import lapack
@@ -40,6 +40,7 @@ class ProductSingularValues(Result):
     state_size: int
     sweeps: int  # passes back and forth
     converged: bool  # False: the leading k had not settled to 1e-9 after the last pass
+    along_batch: ClassVar = {"log_singular_values": 0}
 
     @property
     def log_condition(self) -> Array:

@@ -5,7 +5,7 @@ Dimensions: B sequences, S state size, n time steps (axis absent for a single t)
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class JacobianSpectrum(Result):
     eigenvalues: Array  # (B, S) complex, by descending modulus
     singular_values: Array  # (B, S) descending
     t: Array  # the step, 1 … T, or (n,)
+    along_batch: ClassVar = {"eigenvalues": -2, "singular_values": -2}
 
     @property
     def spectral_radius(self) -> Array:
