@@ -18,12 +18,12 @@ FILES = sorted(ROOT.rglob("*.py"))
 LEVELS = ("jit", "scalar", "cells", "engine", "network", "unrolled", "truncated", "analysis", "plots")
 NETWORK = ("arguments", "checks", "device_network", "finite", "init", "parameters", "storage")
 RUNS = ("kernels", "ensemble", "sweep", "device_run")
-BESIDE = {**dict.fromkeys(NETWORK, "network"), **dict.fromkeys(RUNS, "unrolled")}
+BESIDE = {**dict.fromkeys(NETWORK, "network"), **dict.fromkeys(RUNS, "unrolled"), "device_truncated": "truncated"}
 # Against the stream, so that a call sits where the user looks for it: Network.unroll, Unrolled.backprop(window=…) and
 # the method that draws a result. Inside functions only.
 UPWARD = {
     ("network", "unrolled"), ("device_network", "device_run"), ("unrolled", "truncated"), ("analysis", "plots"),
-    ("ensemble", "analysis"),
+    ("ensemble", "analysis"), ("device_run", "device_truncated"),
 }  # fmt: skip
 BELOW = ("jit", "engine")
 ONLY_IN = {"numba": BELOW, "llvmlite": BELOW, "matplotlib": ("plots",), "torch": ()}

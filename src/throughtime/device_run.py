@@ -63,14 +63,23 @@ class DeviceRun(Unrolled):
         self.states, self.output = states, self._outside(reaching)
 
     def backprop(self, grad_output: Any = None, grad_final_state: Any = None, window: int | None = None) -> Gradients:
-        """As `Unrolled.backprop`; `window` is refused here."""
-        if window is not None:
-            raise ValueError('`window` works on the CPU: run network.to("cpu").unroll(x).backprop(…, window=window).')
+        """As `Unrolled.backprop`; of an ensemble without `window`."""
         checks.some_gradient(grad_output, grad_final_state)
         with device.on(self.stream):
             B = self.input.shape[1]
             g = _output_gradient(grad_output, self)
-            return self._backprop(g, _state(grad_final_state, self.network, B, self._had_batch, "grad_final_state"))
+            at_end = _state(grad_final_state, self.network, B, self._had_batch, "grad_final_state")
+            window = self._cut(window)
+            if window is None:
+                return self._backprop(g, at_end)
+            if self.network.networks > 1:
+                raise ValueError(
+                    '`window` works for one network on the GPU: pass it to the run of `network.to("cuda")` for each '
+                    "`network` of the ensemble."
+                )
+            from .device_truncated import backprop  # late, because it stands above this file
+
+            return backprop(self, g, at_end, window)
 
     def _backprop(self, g: Array | None, carry: Array) -> Gradients:
         states = device.empty(tuple(self.states.shape), self.network.dtype)

@@ -125,8 +125,17 @@ class Unrolled:
         checks.some_gradient(g, at_end)
         if at_end is None:
             at_end = np.zeros((self.input.shape[1], self.network.state_size), self.network.dtype)
+        window = self._cut(window)
         if window is None:
             return self._backprop(g, at_end)
+        from .truncated import backprop  # late, because it stands above this file
+
+        return backprop(self, g, at_end, window)
+
+    def _cut(self, window: Any) -> int | None:
+        """The steps after which truncated BPTT cuts, None where there is nothing to cut."""
+        if window is None:
+            return None
         if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1:
             raise ValueError(
                 f"`window` is {window!r}; it is a number of time steps, at least 1, or None for the full gradient."
@@ -135,11 +144,7 @@ class Unrolled:
             raise ValueError(
                 "`window` has no meaning for a bidirectional network: its reverse half runs against time. Leave it out."
             )
-        if window >= self.steps:
-            return self._backprop(g, at_end)
-        from .truncated import backprop  # late, because it stands above this file
-
-        return backprop(self, g, at_end, int(window))
+        return int(window) if window < self.steps else None
 
     def _backprop(self, g: Array | None, carry: Array) -> Gradients:
         states = memory.empty(self.states.shape, self.network.dtype)

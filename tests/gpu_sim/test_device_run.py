@@ -58,6 +58,37 @@ def test_gradients(pair):
     assert "norm" in repr(found)
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru-2", "rate"])
+@pytest.mark.parametrize("lengths", [None, [5, 0, 3]])
+def test_truncated(name, lengths):
+    cell, layers = (*name.split("-"), "1")[:2]
+    net = tt.Network(cell, 2, 3, num_layers=int(layers), seed=1)
+    rng = np.random.default_rng(2)
+    x, g = rng.standard_normal((5, 3, 2)), rng.standard_normal((5, 3, 3))
+    run, there = net.unroll(x, lengths=lengths), net.to("cuda").unroll(x, lengths=lengths)
+    ends = run.final_state if lengths else None
+    for window, given, end in ((1, g, None), (3, g, ends), (4, None, run.final_state), (5, g, None)):
+        expected, found = run.backprop(given, end, window=window), there.backprop(given, end, window=window)
+        assert list(found.parameters) == list(expected.parameters)
+        for key, value in expected.parameters.items():
+            close(found.parameters[key], value)
+        close(found.input, expected.input)
+        close(found.states, expected.states)
+        for a, b in zip(states(found.initial_state), states(expected.initial_state), strict=True):
+            close(a, b)
+
+
+def test_truncated_refusals():
+    both = tt.Network("tanh", 2, 3, bidirectional=True, seed=0).to("cuda").unroll(np.ones((4, 2)))
+    with pytest.raises(ValueError, match="bidirectional"):
+        both.backprop(np.ones((4, 6)), window=2)
+    with pytest.raises(ValueError, match="at least 1"):
+        both.backprop(np.ones((4, 6)), window=0)
+    some = tt.Ensemble([tt.Network("tanh", 2, 3, seed=seed) for seed in range(2)]).to("cuda").unroll(np.ones((4, 2)))
+    with pytest.raises(ValueError, match="one network"):
+        some.backprop(np.ones((4, 3)), window=2)
+
+
 def test_perturbations_and_jacobians(pair):
     run, there, _ = pair
     if run.network.bidirectional:
@@ -165,8 +196,6 @@ def test_bad_input_gets_a_sentence():
     run = there.unroll(np.ones((4, 2, 2)))
     with pytest.raises(ValueError, match="no gradient"):
         run.backprop()
-    with pytest.raises(ValueError, match="window"):
-        run.backprop(np.ones((4, 2, 3)), window=2)
     with pytest.raises(ValueError, match="expected"):
         run.backprop(device.to_device(np.ones((3, 2, 3))))
     there.parameters["weight_hh_l0"] = np.ones((3, 3))
