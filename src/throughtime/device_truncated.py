@@ -33,8 +33,9 @@ def backprop(run: Any, g: Array | None, at_end: Array, window: int) -> Gradients
     arrays.add(states[1 : T - window + 1], rows.reshape((T - window, B, S)))  # where the flow ends
     if run.lengths is not None:  # a state stands still after its sequence's end: there is the gradient of the last one
         for b, length in enumerate(run.lengths):
-            over = states[int(length) + 1 if length else 0 :, b]
-            arrays.move(over, device.repeated(at_end[b], int(over.shape[0])))
+            first = int(length) + 1 if length else 0
+            if first <= T:
+                arrays.move(states[first:, b], device.repeated(at_end[b], T + 1 - first))
     parameters, x = _to_weights(run, total)
     in_order = {name: parameters[name] for name in run.network.shapes}
     return Gradients(in_order, run._outside(x), run._as_state(arrays.compact(states[0])), states)
