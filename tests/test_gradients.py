@@ -192,6 +192,16 @@ def test_nan_stays_in_its_sequence_and_its_past(where):
     assert np.isfinite(found[:, [0, 2]]).all()
 
 
+def test_the_same_bits_beside_any_other_sequence():
+    """A neighbour's exponents decide where windows end, and round nothing."""
+    run = tt.Network("gru", 2, 5, seed=0).unroll(np.random.default_rng(0).standard_normal((200, 2, 2)))
+    g = np.random.default_rng(1).standard_normal((200, 2, 5))
+    beside = g.copy()
+    beside[:, 1] *= 10.0 ** np.random.default_rng(2).integers(-300, 300, (200, 1))
+    a, b = (tt.analysis.gradient_norms(run, given).log_norm[:, 0] for given in (g, beside))
+    np.testing.assert_array_equal(a, b)
+
+
 def test_few_calls_of_the_run():
     """One call for many steps of an ordinary network."""
     run = tt.Network("lstm", 2, 5, seed=0).unroll(np.ones((1000, 2, 2)))
