@@ -23,7 +23,7 @@ from watched import Local, Tracked, poison
 
 
 class Shared:
-    def array(self, shape, dtype):
+    def array(self, shape, dtype, alignment=None):
         """The array of this block for this place in the kernel; nothing in it may be read before it is written."""
         frame, thread = sys._getframe(1), greenlet.getcurrent()
         key, dtype, shared = (frame.f_code, frame.f_lasti), _dtype(dtype), thread.block.shared

@@ -25,7 +25,7 @@ import numpy as np
 from . import device, meetings, passes, reflections
 from .device import cuda
 from .passes import EACH, SUMS
-from .registers import thread, vec
+from .registers import ALIGNED, thread, vec
 
 # Replaced in every compiled copy; here for readers and for tools.
 THREADS = LANES = TILE = SQUARE = RIGHT = EXCHANGE = 1
@@ -45,8 +45,8 @@ def decompose(frames, work, order, log_r, K, S):
     at, here, log_at, place = b * K * S, b * (K * S + 2 * K + S), b * K, b * S
     squares = here + K * S
     logs, sizes = squares + K, squares + 2 * K
-    square = cuda.shared.array(SQUARE, frames.dtype)
-    right = cuda.shared.array(RIGHT, frames.dtype)
+    square = cuda.shared.array(SQUARE, frames.dtype, alignment=ALIGNED)
+    right = cuda.shared.array(RIGHT, frames.dtype, alignment=ALIGNED)
     exchange = cuda.shared.array(EXCHANGE, frames.dtype)
     inverse = cuda.shared.array(TILE, frames.dtype)
     rank = ROUNDING * frames.dtype.type(K)

@@ -26,7 +26,7 @@ from typing import Any
 
 from .device import cuda
 from .exchange import collect, fetch, give, side_by_side
-from .registers import add, fill, one_hot, put, read, write
+from .registers import ALIGNED, add, fill, one_hot, put, read, write
 
 # Replaced in every compiled copy; here for readers and for tools.
 N = GATES = STATES = SAVED = LANES = GROUPS = UNITS = ROWS = OUT = COLUMNS = WIDE = CHUNK = DEPTH = VEC = WIDTH = 1
@@ -97,7 +97,7 @@ def unroll(cell, xs, weights, bias, states, sent, saved, lengths, meetings, shap
     b = b0 + lane // UNITS
     active = lane // UNITS < rows and unit < N
     side_by_side(BLOCKS)
-    h = cuda.shared.array(SHARED_SIZE, xs.dtype)
+    h = cuda.shared.array(SHARED_SIZE, xs.dtype, alignment=ALIGNED)
     w, sums = cuda.local.array(WEIGHTS, xs.dtype), cuda.local.array(SUMS, xs.dtype)
     s, r = cuda.local.array(STATES, xs.dtype), cuda.local.array(GATES, xs.dtype)
     place, own = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE, lane // UNITS * WIDE + unit
@@ -165,7 +165,7 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
     b = m // copies
     active = lane // UNITS < rows and unit < N
     side_by_side(BLOCKS)
-    h = cuda.shared.array(SHARED_SIZE, carry.dtype)
+    h = cuda.shared.array(SHARED_SIZE, carry.dtype, alignment=ALIGNED)
     w, sums = cuda.local.array(WEIGHTS, carry.dtype), cuda.local.array(SUMS, carry.dtype)
     ds, seen = cuda.local.array(STATES, carry.dtype), cuda.local.array(STATES, carry.dtype)
     r, x, back = (
@@ -261,7 +261,7 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, meetings, 
     b = m // copies
     active = lane // UNITS < rows and unit < N
     side_by_side(BLOCKS)
-    h = cuda.shared.array(SHARED_SIZE, v.dtype)
+    h = cuda.shared.array(SHARED_SIZE, v.dtype, alignment=ALIGNED)
     w, sums = cuda.local.array(WEIGHTS, v.dtype), cuda.local.array(SUMS, v.dtype)
     old, new, r = (
         cuda.local.array(STATES, v.dtype), cuda.local.array(STATES, v.dtype), cuda.local.array(GATES, v.dtype),

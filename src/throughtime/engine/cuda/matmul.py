@@ -18,6 +18,7 @@ import numpy as np
 
 from . import device
 from .device import cuda
+from .registers import ALIGNED
 from .tiles import arrived, begin, bring, outer, sent_off, spread
 
 # Replaced in every compiled copy; here for readers and for tools.
@@ -56,7 +57,8 @@ def product(left, right, start, out, shape):
     """
     rows, columns, terms, slices, each, per, batch = shape[:7]
     a_at, a_net, a_row, b_at, b_net, b_row, s_net, o_slice, o_net, o_row, aligned = shape[7:]
-    a, b = cuda.shared.array(A_SIZE, left.dtype), cuda.shared.array(B_SIZE, right.dtype)
+    a = cuda.shared.array(A_SIZE, left.dtype, alignment=ALIGNED)
+    b = cuda.shared.array(B_SIZE, right.dtype, alignment=ALIGNED)
     sums = cuda.local.array(SUMS, left.dtype)
     across, down = (columns + BROAD - 1) // BROAD, (rows + TALL - 1) // TALL
     block = cuda.blockIdx.x

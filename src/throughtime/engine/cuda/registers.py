@@ -19,11 +19,12 @@ from numba import types
 from .device import cuda, primitive
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
+ALIGNED = 16  # bytes of a load; shared arrays have to be declared so aligned, or they may lie anywhere
 
 
 def vec(itemsize: int) -> int:
-    """Numbers in 16 bytes."""
-    return 16 // itemsize
+    """Numbers in one load."""
+    return ALIGNED // itemsize
 
 
 def data(context: Any, b: Any, sig: Any, args: Any, k: int) -> Any:
@@ -38,7 +39,7 @@ def _plus(b: Any, at: Any, constant: int) -> Any:
 def _load(b: Any, base: Any, at: Any, count: int) -> list:
     """`count` numbers in one aligned load."""
     kind = ir.VectorType(base.type.pointee, count)
-    value = b.load(b.bitcast(b.gep(base, [at]), ir.PointerType(kind, addrspace=base.type.addrspace)), align=16)
+    value = b.load(b.bitcast(b.gep(base, [at]), ir.PointerType(kind, addrspace=base.type.addrspace)), align=ALIGNED)
     return [b.extract_element(value, ir.Constant(I32, j)) for j in range(count)]
 
 
