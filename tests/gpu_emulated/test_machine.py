@@ -1,0 +1,291 @@
+"""Kernels with inferred types, compiled and run on the CPU: every family against the CPU engine, at toy and real sizes.
+
+The checks of tests/gpu_sim run here on other kernels: there they are plain Python. What those draw and compare is the
+same; `scheduler` is machine.py instead.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from unittest import mock
+
+import driverless
+import machine
+import numpy as np
+import pytest
+from numba import cuda
+
+from throughtime.engine.cuda.barrier import HIGHEST, meet_in_row
+from throughtime.engine.cuda.registers import WIDTH
+from throughtime.engine.cuda.tiles import arrived, bring, sent_off
+
+SIMULATOR = Path(__file__).parents[1] / "gpu_sim"
+with mock.patch.dict(sys.modules, scheduler=machine), mock.patch.object(sys, "path", [str(SIMULATOR), *sys.path]):
+    import test_frames as in_frames
+    import test_jacobians as in_jacobians
+    import test_loops as in_loops
+    import test_products as in_products
+    from networks import library_cell
+
+SEEDS = (None, 0, 1, 2)
+
+
+@pytest.fixture(autouse=True)
+def engine():
+    with driverless.engine(in_loops, in_products, in_frames, in_jacobians):
+        yield
+
+
+@pytest.fixture(params=SEEDS, ids="seed {}".format)
+def schedule(request, monkeypatch):
+    monkeypatch.setattr(machine, "SEED", request.param)
+    return request.param
+
+
+# ------------------------------------------------------------------------------------- the checks of tests/gpu_sim
+
+cut_by = in_loops.cut_by
+test_every_cell_in_every_cut = in_loops.test_every_cell_in_every_cut
+test_every_schedule = in_loops.test_every_schedule
+test_backward_in_time = in_loops.test_backward_in_time
+test_ensembles_in_single_precision = in_loops.test_ensembles_in_single_precision
+test_columns_that_come_in_several_pieces = in_loops.test_columns_that_come_in_several_pieces
+test_the_same_bits_of_loops = in_loops.test_the_same_bits_in_every_schedule
+
+test_input_part = in_products.test_input_part
+test_input_from_columns_of_the_states = in_products.test_input_from_columns_of_the_states
+test_input_gradients = in_products.test_input_gradients
+test_weight_gradients = in_products.test_weight_gradients
+test_every_tile = in_products.test_every_tile
+test_vectors_of_an_ensemble = in_products.test_vectors_of_an_ensemble
+test_long_sums_are_cut_into_slices = in_products.test_long_sums_are_cut_into_slices
+test_the_same_bits_of_products = in_products.test_same_bits_in_every_schedule
+test_packing = in_products.test_packing
+test_transposed_packing_of_several_tiles = in_products.test_transposed_packing_of_several_tiles
+test_small_work = in_products.test_small_work
+
+test_frames_of_any_size = in_frames.test_frames_of_any_size
+test_ill_conditioned_frames = in_frames.test_ill_conditioned_frames
+test_wider_blocks = in_frames.test_wider_blocks
+test_a_lost_rank_is_minus_infinity_exactly = in_frames.test_a_lost_rank_is_minus_infinity_exactly
+test_rows_of_very_different_size_are_no_lost_rank = in_frames.test_rows_of_very_different_size_are_no_lost_rank
+test_frames_that_are_not_finite_touch_no_other = in_frames.test_frames_that_are_not_finite_touch_no_other
+test_huge_and_tiny_frames = in_frames.test_huge_and_tiny_frames
+test_the_same_bits_of_frames = in_frames.test_the_same_bits_in_any_schedule
+test_like_the_cpu = in_frames.test_like_the_cpu
+test_lengths_of_rows = in_frames.test_lengths_of_rows
+
+test_jacobians = in_jacobians.test_jacobians
+
+
+# ------------------------------------------------------------------------------------------------------ real sizes
+
+
+@pytest.mark.parametrize(
+    ("name", "units", "batch", "dtype", "seed"),
+    [
+        ("lstm", 64, 4, "float32", 0), ("adapting", 64, 70, "float32", 1), ("gru", 64, 4, "float64", 2),
+        ("lstm", 256, 4, "float64", 0), ("lstm", 512, 16, "float32", None), ("gru", 1024, 4, "float64", None),
+        ("tanh", 2048, 2, "float32", 0),
+    ],
+)  # fmt: skip
+def test_real_sizes(monkeypatch, name, units, batch, dtype, seed):
+    """In the cuts of rules.py: one block, a grid that keeps its weights, and one that fetches them at every step."""
+    monkeypatch.setattr(in_loops, "T", 4)
+    monkeypatch.setattr(machine, "SEED", seed)
+    p = in_loops.draw(library_cell(name), units, 1, batch, None, dtype)
+    for array in p.parameters:
+        array /= np.sqrt(units).astype(dtype)
+    in_loops.check(p, copies=1)
+
+
+# ------------------------------------------------------------------------------------ the machine itself, and its tests
+
+
+def start(kernel, grid, threads, *arguments):
+    machine.run(kernel, (*grid, 1, 1)[:3], threads, arguments)
+
+
+@cuda.jit
+def meet(x, out, meetings, rounds, absent):
+    """Every row of blocks doubles and reverses its numbers, again and again."""
+    n = cuda.gridDim.x * cuda.blockDim.x
+    i, row = cuda.grid(1), cuda.blockIdx.y * n
+    for _ in range(rounds):
+        out[row + i] = 2 * x[row + n - 1 - i]
+        if cuda.blockIdx.x != absent:
+            meet_in_row(meetings)
+        x[row + i] = out[row + i]
+        if cuda.blockIdx.x != absent:
+            meet_in_row(meetings)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_blocks_of_a_row_meet(schedule, blocks):
+    numbers = np.random.default_rng(0).standard_normal((2, blocks * 64))
+    x, meetings = numbers.reshape(-1).copy(), np.zeros(2, np.uint32)
+    for _ in range(3):  # the numbers left behind by one launch serve the next
+        start(meet, (blocks, 2), 64, x, np.empty(x.size), meetings, 3, -1)
+        assert set(meetings) <= {0, HIGHEST}
+    np.testing.assert_array_equal(x.reshape(2, -1), numbers[:, ::-1] * 2.0**9)
+
+
+def test_a_block_that_stays_away():
+    with pytest.raises(machine.EmulationError, match="never comes"):
+        start(meet, (3, 1), 4, np.ones(12), np.ones(12), np.zeros(1, np.uint32), 2, 1)
+
+
+@cuda.jit
+def shuffled(out):
+    i = cuda.threadIdx.x
+    out[0, i] = cuda.shfl_sync(0xFFFFFFFF, i, 5)
+    out[1, i] = cuda.shfl_xor_sync(0xFFFFFFFF, i, 6)
+    out[2, i] = cuda.shfl_down_sync(0xFFFFFFFF, i, 3)
+    out[3, i] = cuda.shfl_up_sync(0xFFFFFFFF, i, 3)
+
+
+def test_shuffles(schedule):
+    out = np.full((4, 64), -1)
+    start(shuffled, (1,), 64, out)
+    i = np.arange(64)
+    lane, warp = i % 32, i // 32 * 32
+    wanted = (warp + 5, i ^ 6, np.where(lane + 3 < 32, i + 3, i), np.where(lane >= 3, i - 3, i))
+    np.testing.assert_array_equal(out, wanted)
+
+
+@cuda.jit
+def some_meet(x, kind):
+    i = cuda.threadIdx.x
+    if kind == 0 and i < 40:
+        cuda.syncthreads()
+    if kind == 1:
+        if i < 32:
+            cuda.syncthreads()
+            x[i] = 1
+        else:
+            cuda.syncthreads()
+            x[i] = 2
+    if kind == 2 and i < 10:
+        x[i] = cuda.shfl_xor_sync(0xFFFFFFFF, x[i], 1)
+
+
+@pytest.mark.parametrize(("kind", "sentence"), [(0, "barrier"), (1, "two different barriers"), (2, "warp")])
+def test_a_meeting_that_some_threads_miss(schedule, kind, sentence):
+    with pytest.raises(machine.EmulationError, match=f"some_meet.*{sentence}"):
+        start(some_meet, (1,), 64, np.zeros(64), kind)
+    start(some_meet, (1,), 64, np.zeros(64), 3)  # and the machine is fit for the next
+
+
+@cuda.jit
+def reverse(x, meets):
+    """Reversed through shared memory, with or without a barrier."""
+    shared = cuda.shared.array(256, x.dtype)
+    i = cuda.threadIdx.x
+    shared[i] = x[i]
+    if meets:
+        cuda.syncthreads()
+    x[i] = shared[255 - i]
+
+
+def test_a_missing_barrier_is_seen(schedule):
+    numbers = np.arange(256.0)
+    right, wrong = numbers.copy(), numbers.copy()
+    start(reverse, (1,), 256, right, True)
+    start(reverse, (1,), 256, wrong, False)
+    np.testing.assert_array_equal(right, numbers[::-1])
+    assert np.isnan(wrong).any()
+
+
+@cuda.jit
+def reach(x, i, kind):
+    shared = cuda.shared.array(4, x.dtype, alignment=WIDTH)
+    if kind == 0:
+        x[0] = x[i]
+    elif kind == 1:
+        x[i] = 1
+    elif kind == 2:
+        shared[i] = x[0]
+        cuda.syncthreads()
+        x[0] = shared[i]
+    elif kind == 3:
+        bring(shared, 0, x, i, 4, 4)
+        sent_off()
+
+
+@pytest.mark.parametrize(("kind", "i"), [(0, 9), (1, 8), (1, -1 << 40), (2, 40), (3, 8)])
+def test_memory_that_is_not_the_kernels(kind, i):
+    with pytest.raises(machine.EmulationError, match="outside of all arrays"):
+        start(reach, (1,), 1, np.ones(8, np.float32), i, kind)
+
+
+@cuda.jit
+def copy_vectors(x, out):
+    unaligned = cuda.shared.array(8, x.dtype)
+    bring(unaligned, 0, x, 0, 4, 4)
+    sent_off()
+    arrived(1)
+    out[0] = unaligned[0]
+
+
+def test_an_array_that_is_not_declared_to_be_aligned():
+    with pytest.raises(machine.EmulationError, match="copy of 16 bytes to place 4 "):
+        start(copy_vectors, (1,), 1, np.ones(8, np.float32), np.ones(1, np.float32))
+
+
+@cuda.jit
+def early(x, out, waits):
+    shared = cuda.shared.array(256, x.dtype, alignment=WIDTH)
+    i = cuda.threadIdx.x
+    bring(shared, 4 * i, x, 4 * i, 3, 4)
+    sent_off()
+    sent_off()
+    if waits:
+        arrived(1)
+    for k in range(4):
+        out[4 * i + k] = shared[4 * i + k]
+
+
+def test_copies_ahead_of_use():
+    x, out = np.ones(256, np.float32), np.zeros(256, np.float32)
+    start(early, (1,), 64, x, out, True)
+    np.testing.assert_array_equal(out.reshape(-1, 4), np.tile([1, 1, 1, 0], (64, 1)))
+    start(early, (1,), 64, x, out, False)
+    assert np.isnan(out).all()
+
+
+@cuda.jit
+def unwritten(out, n):
+    w = cuda.local.array(4, out.dtype)
+    for k in range(n):
+        w[k] = k
+    for k in range(4):
+        out[k] = w[k]
+
+
+def test_local_arrays_that_nobody_has_written():
+    out = np.zeros(4)
+    start(unwritten, (1,), 1, out, 2)
+    np.testing.assert_array_equal(out, [0, 1, np.nan, np.nan])
+
+
+@cuda.jit
+def vote(x):
+    x[0] = cuda.ballot_sync(0xFFFFFFFF, x[0] > 0)
+
+
+def test_what_is_not_known_is_named():
+    with pytest.raises(machine.EmulationError, match=r"llvm\.nvvm\.vote"):
+        start(vote, (1,), 32, np.ones(1))
+
+
+@cuda.jit(launch_bounds=(64, 1))
+def bounded(x, i):
+    x[i] = cuda.shared.array(49 * 1024, np.uint8)[i]
+
+
+def test_launches_that_a_device_refuses():
+    with pytest.raises(machine.EmulationError, match="128 threads, more than the 64"):
+        start(bounded, (1,), 128, np.ones(1, np.uint8), 0)
+    with pytest.raises(machine.EmulationError, match="shared memory"):
+        start(bounded, (1,), 64, np.ones(1, np.uint8), 0)
