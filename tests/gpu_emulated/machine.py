@@ -45,18 +45,23 @@ CALLS = PLACES | {
     "llvm.nvvm.bar.warp.sync": "warp_barrier",
     "llvm.nvvm.shfl.sync.i32": "shuffle",
 }
-SAME = "nounwind willreturn memory(none)"  # of a thread's place: the same whenever it asks
-ASSEMBLY = {  # the C function, and whether the code lets the compiler join two of the same and move them
+SAME = "nounwind willreturn memory(none)"  # the same whenever a thread asks
+ASSEMBLY = {
     ("i32", "mov.u32 $0, %tid.x;"): "tid_x",
     ("i32", "atom.add.release.gpu.global.u32 $0, [$1], $2;"): "add_release",
     ("i32", "ld.acquire.gpu.global.u32 $0, [$1];"): "load_acquire",
-    ("float", "ld.global.cg.b32 $0, [$1];"): "load_float",
-    ("double", "ld.global.cg.b64 $0, [$1];"): "load_double",
+    ("float", "rcp.approx.ftz.f32 $0, $1;"): "reciprocal_float",
+    ("double", "rcp.approx.ftz.f64 $0, $1;"): "reciprocal_double",
     ("void", "cp.async.ca.shared.global [$0], [$1], 4, $2;"): "copy_4",
     ("void", "cp.async.ca.shared.global [$0], [$1], 8, $2;"): "copy_8",
     ("void", "cp.async.cg.shared.global [$0], [$1], 16, $2;"): "copy_16",
     ("void", "cp.async.commit_group;"): "copies_end_group",
     ("void", "cp.async.wait_group 1;"): "copies_wait_all_but_1",
+}
+IN_PLACE = {  # an instruction of LLVM's says the same
+    r"cvt\.u32\.u64 \$0, \$1;": "trunc {arguments} to i32",
+    r"ld\.global\.cg\.[bf](32|64) \$0, \[\$1\];": "load volatile {result}, {arguments}",
+    r"ld\.global\.cg\.v\d\.f(32|64) \{.*\}, \[\$\d\];": "load volatile {result}, {arguments}, align 16",
 }
 LIBDEVICE = {
     f"__nv_{name}{kind}": f"{name}{kind}"
@@ -90,6 +95,8 @@ class Shared:
 
 def size_of(kind: str) -> int:
     """Bytes of a type of LLVM's text."""
+    if kind.startswith("{"):
+        return sum(map(size_of, kind.strip("{ }").split(", ")))
     found = re.fullmatch(r"[\[<](\d+) x (.*)[\]>]", kind)
     if found:
         return int(found[1]) * size_of(found[2])
@@ -107,7 +114,7 @@ LOCAL_ARRAY = re.compile(
     r'^ *(%"_cudapy_lmem[^"]*") = alloca (\[.*\])\n *store \2 zeroinitializer, \2\* \1$', re.MULTILINE
 )
 INTRINSIC = re.compile(r'@"(llvm\.nvvm\.[^"]+)"')
-INLINE = re.compile(r'call (\S+) asm( sideeffect)? +"([^"]*)", "([^"]*)"\(([^)]*)\)')
+INLINE = re.compile(r'call (\{.*?\}|\S+) asm( sideeffect)? +"([^"]*)", "([^"]*)"\(([^)]*)\)')
 FUNCTION = re.compile(r'@"(__nv_[^"]+)"')
 
 
@@ -128,9 +135,14 @@ def translate(text: str, shared: Shared) -> str:
 
     def inline(found):
         result, effect, instruction, constraints, arguments = found.groups()
+        for pattern, there in IN_PLACE.items():
+            if re.fullmatch(pattern, instruction):
+                if instruction.startswith("ld.") and not effect:
+                    raise EmulationError(f"{instruction!r} may be moved across barriers: it has to be a side effect")
+                return there.format(result=result, arguments=arguments)
         name = look_up(ASSEMBLY, (result, instruction))
         operands = ", ".join(argument.split()[0] for argument in arguments.split(", ") if argument)
-        attributes = "" if effect or "memory" in constraints else SAME  # as the compiler takes it
+        attributes = "" if effect or "memory" in constraints else SAME
         declaration = f"declare {result} @{name}({operands}) {attributes}\n"
         if used.setdefault(name, declaration) != declaration:
             raise EmulationError(f"one instruction, two ways to write it: {used[name]} and {declaration}")
@@ -162,7 +174,9 @@ def look_up(table: dict, key: Any) -> str:
     return table[key]
 
 
-LOAD = re.compile(r"^( *)%\S+ = load (?:volatile )?(<[^>]*>|\S+), ptr (%\S+|@\S+), align (\d+).*$", re.MULTILINE)
+LOAD = re.compile(
+    r"^( *)%\S+ = load (?:volatile )?(<[^>]*>|\{.*?\}|\S+), ptr (%\S+|@\S+), align (\d+).*$", re.MULTILINE
+)
 STORE = re.compile(r"^( *)store (?:volatile )?(<[^>]*>|\S+) .*, ptr (%\S+|@\S+), align (\d+).*$", re.MULTILINE)
 
 
@@ -247,7 +261,7 @@ def c() -> Any:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     source, path = Path(__file__).with_name("machine.c"), Path(folder, "machine.so")
     options = ["-O2", "-Wall", "-Wextra", "-Werror", "-U_FORTIFY_SOURCE", "-shared", "-fPIC"]
-    subprocess.run([compiler, *options, "-o", path, source], check=True)
+    subprocess.run([compiler, *options, "-o", path, source, "-lm"], check=True)
     library = ctypes.CDLL(str(path))
     library.machine_launch.restype = ctypes.c_char_p
     llvm.load_library_permanently(ctypes.util.find_library("m"))

@@ -17,7 +17,7 @@ import pytest
 from numba import cuda
 
 from throughtime.engine.cuda.barrier import HIGHEST, meet_in_row
-from throughtime.engine.cuda.registers import WIDTH
+from throughtime.engine.cuda.registers import ALIGNED
 from throughtime.engine.cuda.tiles import arrived, bring, sent_off
 
 SIMULATOR = Path(__file__).parents[1] / "gpu_sim"
@@ -199,7 +199,7 @@ def test_a_missing_barrier_is_seen(schedule):
 
 @cuda.jit
 def reach(x, i, kind):
-    shared = cuda.shared.array(4, x.dtype, alignment=WIDTH)
+    shared = cuda.shared.array(4, x.dtype, alignment=ALIGNED)
     if kind == 0:
         x[0] = x[i]
     elif kind == 1:
@@ -235,7 +235,7 @@ def test_an_array_that_is_not_declared_to_be_aligned():
 
 @cuda.jit
 def early(x, out, waits):
-    shared = cuda.shared.array(256, x.dtype, alignment=WIDTH)
+    shared = cuda.shared.array(256, x.dtype, alignment=ALIGNED)
     i = cuda.threadIdx.x
     bring(shared, 4 * i, x, 4 * i, 3, 4)
     sent_off()
@@ -277,6 +277,17 @@ def vote(x):
 def test_what_is_not_known_is_named():
     with pytest.raises(machine.EmulationError, match=r"llvm\.nvvm\.vote"):
         start(vote, (1,), 32, np.ones(1))
+
+
+@cuda.jit
+def cached(x):
+    x[1] = cuda.ldcg(x, 0)
+
+
+def test_a_load_that_may_be_moved_across_barriers():
+    """Numba's own is none that stays in its place."""
+    with pytest.raises(machine.EmulationError, match=r"ld\.global\.cg\.b64.*side effect"):
+        start(cached, (1,), 1, np.ones(2))
 
 
 @cuda.jit(launch_bounds=(64, 1))
