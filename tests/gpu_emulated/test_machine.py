@@ -43,15 +43,35 @@ def schedule(request, monkeypatch):
     return request.param
 
 
-# ------------------------------------------------------------------------------------- the checks of tests/gpu_sim
+# -------------------------------------------------------------------------------------------------------- the loops
 
 cut_by = in_loops.cut_by
-test_every_cell_in_every_cut = in_loops.test_every_cell_in_every_cut
-test_every_schedule = in_loops.test_every_schedule
-test_backward_in_time = in_loops.test_backward_in_time
-test_ensembles_in_single_precision = in_loops.test_ensembles_in_single_precision
-test_columns_that_come_in_several_pieces = in_loops.test_columns_that_come_in_several_pieces
-test_the_same_bits_of_loops = in_loops.test_the_same_bits_in_every_schedule
+
+# A cell that is like another one to the loops is compiled for some cuts only.
+CUTS = dict.fromkeys(("lstm", "adapting"), (*in_loops.CUTS,)) | {
+    "tanh": ("one block", "a grid, streamed"),
+    "gru": ("one block, two rows, two units", "a grid"),
+    "rate": ("one block", "a grid, two units"),
+}
+
+
+@pytest.mark.parametrize(("name", "cut"), [(name, cut) for name, cuts in CUTS.items() for cut in cuts])
+def test_every_cut(cut_by, monkeypatch, name, cut):
+    """Ensembles, lengths, a window, both directions, in every schedule."""
+    cut_by(cut)
+    for seed in SEEDS:
+        monkeypatch.setattr(machine, "SEED", seed)
+        p = in_loops.draw(library_cell(name), 5, 2, 2, [in_loops.T, 2, 1, 0], "float64")
+        in_loops.check(p, windows=((0, in_loops.T), (1, 3), (2, 2)))
+        in_loops.check(p, reverse=True)
+
+
+@pytest.mark.parametrize("cut", ["one block, two rows, two units", "a grid, streamed"])
+def test_the_same_bits_of_loops(cut_by, monkeypatch, cut):
+    in_loops.test_the_same_bits_in_every_schedule(cut_by, monkeypatch, cut)
+
+
+# ------------------------------------------------------------------------------------- the checks of tests/gpu_sim
 
 test_input_part = in_products.test_input_part
 test_input_from_columns_of_the_states = in_products.test_input_from_columns_of_the_states
