@@ -39,6 +39,7 @@ ARRAYS = {
     "contiguous": lambda array: array.flags.c_contiguous,
     "at_vector": lambda array: array.ctypes.data % 16 == 0,
     "launch": lambda *launch: machine.run(*launch),
+    "clusters": lambda: True,
     "blocks_at_once": lambda *_: BLOCKS_AT_ONCE,
 }
 

@@ -17,21 +17,23 @@ Fibres start on their stacks by makecontext and change places by _setjmp and _lo
 
 enum { MOST = 1 << 17, STACK = 1 << 16, LEFT = 4096, LANES = 32, COPIES = 64, MARGIN = 64, POISON = 0xFF };
 enum { COLOUR = 13 * 64 }; /* stacks that begin at the same place of the cache would drive each other out of it */
-enum { CAN_GO_ON, AT_BARRIER, IN_WARP, RETURNED };
+enum { CAN_GO_ON, AT_BARRIER, IN_CLUSTER, IN_WARP, RETURNED };
 enum { ANY_LANE, UP, DOWN, XOR };
 
 typedef struct {
     unsigned index[3], arrived, returned;
     char *shared;
-    void *site; /* of the barrier */
+    uint32_t site; /* of the barrier in the kernel's code */
 } Block;
+
+typedef struct { unsigned arrived, meetings; } Cluster;
 
 typedef struct {
     uint32_t members, arrived, mask;
     uint64_t result[LANES];
     uint32_t value[LANES];
     uint64_t source[LANES];
-    void *site; /* of the shuffle */
+    uint32_t site; /* of the shuffle */
 } Warp;
 
 typedef struct { char *to; const char *from; unsigned bytes, filled, group; } Copy;
@@ -39,7 +41,7 @@ typedef struct { char *to; const char *from; unsigned bytes, filled, group; } Co
 typedef struct {
     jmp_buf context;
     int started, state;
-    unsigned number, index[3], preference, group, copies;
+    unsigned number, index[3], preference, group, copies, meeting;
     Block *block;
     Warp *warp;
     Copy copy[COPIES];
@@ -50,11 +52,13 @@ typedef struct { const char *begin, *end; } Range;
 static Fibre *fibres, home = {.started = 1}, *current = &home;
 static char *stacks;
 static uint32_t ready[MOST];
-static unsigned first, waiting, threads, shared_bytes;
+static unsigned first, waiting, threads, shared_bytes, cluster_size;
 static unsigned grid[3], block_shape[3];
 static uint64_t seed, idle;
 static Block blocks[MOST];
+static Cluster clusters[MOST];
 static Warp warps[MOST];
+static char *shared_memory;
 static void (*entry)(void **);
 static void **arguments;
 static const Range *ranges;
@@ -161,9 +165,8 @@ void *shared_at(uint32_t offset) { return current->block->shared + offset; }
 
 /* ------------------------------------------------------------------------------------- what a kernel calls: meetings */
 
-void barrier(void) {
+void barrier(uint32_t site) {
     Block *b = current->block;
-    void *site = __builtin_return_address(0);
     if (b->arrived && b->site != site) fail("threads of a block meet at two different barriers");
     if (b->returned) fail("a barrier, when %u threads of the block have returned", b->returned);
     b->site = site;
@@ -177,7 +180,28 @@ void barrier(void) {
     next();
 }
 
-static uint64_t meet_in_warp(uint32_t mask, uint32_t value, int source, void *site) {
+void cluster_arrive(void) {
+    unsigned slot = (unsigned)(current->block - blocks);
+    Cluster *c = clusters + slot / cluster_size;
+    if (current->meeting) fail("a thread arrives twice where the cluster meets once");
+    current->meeting = c->meetings + 1;
+    if (++c->arrived < cluster_size * threads) return;
+    c->arrived = 0;
+    c->meetings++;
+    idle = 0;
+    unsigned base = slot / cluster_size * cluster_size * threads;
+    for (unsigned k = base; k < base + cluster_size * threads; k++)
+        if (fibres[k].state == IN_CLUSTER) can_go_on(fibres + k);
+}
+
+void cluster_wait(void) {
+    Cluster *c = clusters + (current->block - blocks) / cluster_size;
+    if (!current->meeting) fail("a thread waits for its cluster and has not arrived");
+    if (c->meetings < current->meeting) wait_as(IN_CLUSTER);
+    current->meeting = 0;
+}
+
+static uint64_t meet_in_warp(uint32_t mask, uint32_t value, int source, uint32_t site) {
     Warp *w = current->warp;
     unsigned lane = current->number % LANES;
     uint32_t wanted = mask & w->members;
@@ -204,20 +228,19 @@ static uint64_t meet_in_warp(uint32_t mask, uint32_t value, int source, void *si
     return w->result[lane];
 }
 
-void warp_barrier(uint32_t mask) {
-    meet_in_warp(mask, 0, current->number % LANES, __builtin_return_address(0));
+void warp_barrier(uint32_t mask, uint32_t site) {
+    meet_in_warp(mask, 0, current->number % LANES, site);
 }
 
 typedef struct { uint64_t value, inside; } Shuffled; /* in the registers of LLVM's {i32, i1} */
 
-Shuffled shuffle(uint32_t mask, uint32_t mode, uint32_t value, uint32_t by, uint32_t clamp) {
+Shuffled shuffle(uint32_t mask, uint32_t mode, uint32_t value, uint32_t by, uint32_t clamp, uint32_t site) {
     int lane = (int)(current->number % LANES), source = (int)(by % LANES);
     if (mode == UP) source = lane - (int)by;
     if (mode == DOWN) source = lane + (int)by;
     if (mode == XOR) source = lane ^ (int)by;
     int inside = source >= 0 && source < LANES;
     if (clamp != (mode == UP ? 0 : LANES - 1)) fail("a shuffle among parts of a warp, which is not emulated");
-    void *site = __builtin_return_address(0);
     Shuffled found = {meet_in_warp(mask, value, inside ? source : lane, site), (uint64_t)inside};
     return found;
 }
@@ -234,6 +257,30 @@ void check(const char *at, uint32_t bytes, uint32_t alignment) {
         if (at >= ranges[k].begin && at + bytes <= ranges[k].end) return;
     if (range_count) fail("%u bytes at %p, outside of all arrays", bytes, (void *)at);
 }
+
+/* Addresses in shared memory have 32 bits; here they are the lowest of the true ones. */
+uint32_t address_in_block(uint32_t own, uint32_t rank) {
+    Block *b = current->block;
+    uint32_t offset = own - (uint32_t)(uintptr_t)b->shared;
+    if (rank >= cluster_size) fail("block %u of a cluster of %u", rank, cluster_size);
+    return (uint32_t)(uintptr_t)blocks[(b - blocks) / cluster_size * cluster_size + rank].shared + offset;
+}
+
+static void store_in_cluster(uint32_t at, const void *value, unsigned bytes) {
+    char *there = shared_memory + (uint32_t)(at - (uint32_t)(uintptr_t)shared_memory);
+    Block *b = blocks + (current->block - blocks) / cluster_size * cluster_size;
+    for (unsigned rank = 0; rank < cluster_size; rank++, b++)
+        if (there >= b->shared && there + bytes <= b->shared + shared_bytes) {
+            if (at % bytes) fail("%u bytes to %u, which is no multiple of that", bytes, at);
+            if (b->returned) fail("a write into the shared memory of a block whose threads have returned");
+            memcpy(there, value, bytes);
+            return;
+        }
+    fail("%u bytes to %u, outside of the cluster's shared memory", bytes, at);
+}
+
+void store_in_cluster_float(uint32_t at, float value) { store_in_cluster(at, &value, sizeof value); }
+void store_in_cluster_double(uint32_t at, double value) { store_in_cluster(at, &value, sizeof value); }
 
 /* As rough as PTX allows: wrong in the last place, and without the lower half of a double. */
 float reciprocal_float(float x) { return nextafterf(1 / x, 0); }
@@ -303,6 +350,7 @@ static void body(void) {
         entry(arguments);
         idle = 0;
         Block *b = current->block;
+        if (current->meeting) fail("a thread returns that has arrived where its cluster meets, and has not waited");
         if (b->arrived) fail("a barrier that this thread does not reach, where %u threads wait", b->arrived);
         if (current->warp->arrived) fail("other lanes of the warp wait for a thread that returns");
         b->returned++;
@@ -324,7 +372,7 @@ static void begin(unsigned slot, unsigned place, char *shared) {
         unsigned own[] = {k % block_shape[0], k / block_shape[0] % block_shape[1], k / block_shape[0] / block_shape[1]};
         f->number = k;
         memcpy(f->index, own, sizeof own);
-        f->group = f->copies = 0;
+        f->group = f->copies = f->meeting = 0;
         f->block = b;
         f->warp = warps + slot * per + k / LANES;
         f->warp->members |= 1u << k % LANES;
@@ -344,20 +392,26 @@ static void finish(unsigned count) {
     unsigned states[RETURNED + 1] = {0};
     for (unsigned k = 0; k < count * threads; k++) states[fibres[k].state]++;
     if (!message[0] && states[RETURNED] < count * threads)
-        fail("no thread can go on: %u wait at barriers, %u for their warps, %u have returned", states[AT_BARRIER],
-             states[IN_WARP], states[RETURNED]);
+        fail("no thread can go on: %u wait at barriers, %u for their clusters, %u for their warps, %u have returned",
+             states[AT_BARRIER], states[IN_CLUSTER], states[IN_WARP], states[RETURNED]);
     for (unsigned k = 0; k < count * threads && message[0]; k++) fibres[k].started = 0; /* they hang in mid-kernel */
 }
 
 /* Runs a kernel on a grid; 0, or what went wrong. Blocks that meet live at once, others one after another. */
 const char *machine_launch(void (*kernel)(void **), void **given, const unsigned *blocks_of, const unsigned *threads_of,
-                           unsigned bytes, int together, uint64_t chosen, const Range *known, unsigned count) {
+                           unsigned bytes, int together, unsigned side_by_side, uint64_t chosen, const Range *known,
+                           unsigned count) {
     memcpy(grid, blocks_of, sizeof grid);
     memcpy(block_shape, threads_of, sizeof block_shape);
     entry = kernel, arguments = given, ranges = known, range_count = count, seed = chosen;
     threads = block_shape[0] * block_shape[1] * block_shape[2];
     shared_bytes = (bytes + MARGIN - 1) / MARGIN * MARGIN;
-    unsigned all = grid[0] * grid[1] * grid[2], slots = together ? all : 1;
+    cluster_size = side_by_side;
+    unsigned all = grid[0] * grid[1] * grid[2], slots = together ? all : cluster_size;
+    if (grid[0] % cluster_size) {
+        snprintf(message, sizeof message, "%u blocks in clusters of %u", grid[0], cluster_size);
+        return message;
+    }
     first = waiting = 0, idle = 0, message[0] = 0, current = &home;
     if ((uint64_t)slots * threads > MOST) {
         fail("%u blocks of %u threads at once, more than %d threads", slots, threads, MOST);
@@ -369,10 +423,11 @@ const char *machine_launch(void (*kernel)(void **), void **given, const unsigned
         fibres = mmap(NULL, MOST * sizeof *fibres, rights, kind, -1, 0);
         stacks = mmap(NULL, (size_t)MOST * STACK, rights, kind, -1, 0);
     }
-    char *shared = mmap(NULL, size, rights, kind, -1, 0);
+    char *shared = shared_memory = mmap(NULL, size, rights, kind, -1, 0);
     if (fibres == MAP_FAILED || stacks == MAP_FAILED || shared == MAP_FAILED) return "no memory for the threads";
-    unsigned turn = seed && !together ? (unsigned)draw() % all : 0;
+    unsigned turn = seed && !together ? (unsigned)draw() % (all / slots) * slots : 0;
     for (unsigned place = 0; place < all && !message[0]; place += slots) {
+        memset(clusters, 0, slots / cluster_size * sizeof *clusters);
         for (unsigned slot = 0; slot < slots; slot++) begin(slot, (place + slot + turn) % all, shared + slot * each);
         finish(slots);
         for (unsigned slot = 0; slot < slots && !message[0]; slot++)

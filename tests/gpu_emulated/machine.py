@@ -23,6 +23,7 @@ import tempfile
 import threading
 import traceback
 from functools import cache, wraps
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,11 +46,17 @@ CALLS = PLACES | {
     "llvm.nvvm.bar.warp.sync": "warp_barrier",
     "llvm.nvvm.shfl.sync.i32": "shuffle",
 }
+MEETINGS = "barrier|warp_barrier|shuffle"  # convergent: not to be copied into branches
 SAME = "nounwind willreturn memory(none)"  # the same whenever a thread asks
 ASSEMBLY = {
     ("i32", "mov.u32 $0, %tid.x;"): "tid_x",
     ("i32", "atom.add.release.gpu.global.u32 $0, [$1], $2;"): "add_release",
     ("i32", "ld.acquire.gpu.global.u32 $0, [$1];"): "load_acquire",
+    ("void", "barrier.cluster.arrive.release;"): "cluster_arrive",
+    ("void", "barrier.cluster.wait.acquire;"): "cluster_wait",
+    ("i32", "mapa.shared::cluster.u32 $0, $1, $2;"): "address_in_block",
+    ("void", "st.shared::cluster.f32 [$0], $1;"): "store_in_cluster_float",
+    ("void", "st.shared::cluster.f64 [$0], $1;"): "store_in_cluster_double",
     ("float", "rcp.approx.ftz.f32 $0, $1;"): "reciprocal_float",
     ("double", "rcp.approx.ftz.f64 $0, $1;"): "reciprocal_double",
     ("void", "cp.async.ca.shared.global [$0], [$1], 4, $2;"): "copy_4",
@@ -107,6 +114,7 @@ def size_of(kind: str) -> int:
     raise EmulationError(f"the size of {kind!r} is not known to the emulation")
 
 
+CLUSTER = re.compile(r'!"cluster_dim_x", i32 (\d+)')
 DROPPED = re.compile(r'^(target |!nvvm|@"llvm\.used").*\n', re.MULTILINE)
 SHARED_ARRAY = re.compile(r'^@("[^"]+") = addrspace\(3\) global (\[.*\]) undef, align (\d+)\n', re.MULTILINE)
 SHARED_USE = re.compile(r'addrspacecast \[[^\]]*\] addrspace\(3\)\* @("[^"]+") to (\S+)')
@@ -163,7 +171,7 @@ def translate(text: str, shared: Shared) -> str:
     text = INTRINSIC.sub(intrinsic, text)
     text = FUNCTION.sub(lambda found: "@" + look_up(LIBDEVICE, found[1]), text)
     text = re.sub(rf"^(declare i32 @(?:{'|'.join(PLACES.values())})\(\))", rf"\1 {SAME}", text, flags=re.MULTILINE)
-    text = re.sub(r"^(declare .* @(?:barrier|warp_barrier|shuffle)\(.*\))", r"\1 convergent", text, flags=re.MULTILINE)
+    text = re.sub(rf"^(define .*|declare .* @(?:{MEETINGS})\(.*\))$", r"\1 convergent", text, flags=re.MULTILINE)
     declared = set(re.findall(r"^declare .* @(\w+)\(", text, flags=re.MULTILINE))
     return text + "".join(line for name, line in used.items() if name not in declared)
 
@@ -180,8 +188,17 @@ LOAD = re.compile(
 STORE = re.compile(r"^( *)store (?:volatile )?(<[^>]*>|\S+) .*, ptr (%\S+|@\S+), align (\d+).*$", re.MULTILINE)
 
 
+MEETING = re.compile(rf"(call .*|declare .*)@({MEETINGS})\((.*?)\)")
+
+
 def checked(text: str) -> str:
-    """Optimised code with a check before every access to memory."""
+    """Optimised code with a check before every access to memory; every place where threads meet tells its number."""
+    numbers = count()
+
+    def with_number(found):
+        before, name, arguments = found.groups()
+        number = "i32" if before.startswith("declare") else f"i32 {next(numbers)}"
+        return f"{before}@{name}({', '.join(filter(None, (arguments, number)))})"
 
     def with_check(found):
         indent, kind, pointer, alignment = found.groups()
@@ -189,6 +206,7 @@ def checked(text: str) -> str:
             return found[0]
         return f"{indent}call void @{CHECK}(ptr {pointer}, i32 {size_of(kind)}, i32 {alignment})\n{found[0]}"
 
+    text = MEETING.sub(with_number, text)
     return STORE.sub(with_check, LOAD.sub(with_check, text)) + f"\ndeclare void @{CHECK}(ptr, i32, i32)\n"
 
 
@@ -197,6 +215,7 @@ class Program(NamedTuple):
 
     address: int
     shared_bytes: int
+    cluster: int  # blocks that start side by side
     engine: Any  # owns the machine code
 
 
@@ -221,7 +240,8 @@ def compiled(name: str, texts: list[str]) -> Program:
     c()  # its functions are known from here on
     engine = llvm.create_mcjit_compiler(whole, target_machine())
     engine.finalize_object()
-    return Program(engine.get_function_address("machine_entry"), shared.bytes, engine)
+    cluster = int((CLUSTER.findall(texts[0]) or [1])[0])
+    return Program(engine.get_function_address("machine_entry"), shared.bytes, cluster, engine)
 
 
 def entry(name: str, kinds: list[str]) -> str:
@@ -322,7 +342,7 @@ def launch(made: Any, grid: tuple, block: tuple, parameters: Any, together: bool
         places = (Range * len(arrays))(*arrays)
         sizes = [(ctypes.c_uint * 3)(*numbers) for numbers in (grid, block)]
         message = c().machine_launch(
-            ctypes.c_void_p(program.address), parameters, *sizes, program.shared_bytes, int(together),
+            ctypes.c_void_p(program.address), parameters, *sizes, program.shared_bytes, int(together), program.cluster,
             ctypes.c_uint64(0 if SEED is None else SEED + 1), places, len(arrays),
         )  # fmt: skip
     if message:

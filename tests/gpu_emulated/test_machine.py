@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from throughtime.engine.cuda.barrier import HIGHEST, meet_in_row
+from throughtime.engine.cuda.barrier import HIGHEST, ROW
 from throughtime.engine.cuda.registers import ALIGNED
 from throughtime.engine.cuda.tiles import arrived, bring, sent_off
 
@@ -123,6 +123,9 @@ def test_real_sizes(monkeypatch, name, units, batch, dtype, seed):
 # ------------------------------------------------------------------------------------ the machine itself, and its tests
 
 
+arrive, wait = ROW
+
+
 def start(kernel, grid, threads, *arguments):
     machine.run(kernel, (*grid, 1, 1)[:3], threads, arguments)
 
@@ -135,10 +138,10 @@ def meet(x, out, meetings, rounds, absent):
     for _ in range(rounds):
         out[row + i] = 2 * x[row + n - 1 - i]
         if cuda.blockIdx.x != absent:
-            meet_in_row(meetings)
+            wait(meetings, arrive(meetings))
         x[row + i] = out[row + i]
         if cuda.blockIdx.x != absent:
-            meet_in_row(meetings)
+            wait(meetings, arrive(meetings))
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 5])
