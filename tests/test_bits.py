@@ -77,6 +77,19 @@ def test_both_directions_have_the_same_bits_for_any_number_of_threads(threads, s
         same_bits(everything(p), one)
 
 
+@pytest.mark.parametrize(("steps", "copies"), [(5, 2), (11, 1)], ids=["steps one by one", "one step left over"])
+def test_gradients_of_states_alone(threads, steps, copies):
+    """Threads that share a step by units, where nothing but the states' gradients is wanted and they meet less often."""
+    p = problem("lstm", steps, 40 // (3 - copies), 3, 300)
+    run = p.unroll()
+    v = np.random.default_rng(0).standard_normal((*p.start.shape, copies))
+    threads(1)
+    alone = run.vjp(v, 0, steps)
+    threads(2)
+    for _ in range(8):
+        np.testing.assert_array_equal(run.vjp(v, 0, steps), alone)
+
+
 @SIZES
 @pytest.mark.parametrize("cell", ["tanh", "lstm"])
 def test_four_python_threads_at_once(threads, cell, steps, batch, units):

@@ -207,6 +207,7 @@ def backprop(
                 weight_gradients(d, dr, x, sent, grads, steps * M, I, N, x_low, x_row, e_low, e_row, index, threads)
             if to_input:
                 input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, depth, index, threads)
+        if lockstep or to_input or to_weights:  # the next step may write what another thread still reads
             round_ = meet(meeting, threads, round_)
     if to_states:
         first_time = stop if reverse else start
