@@ -79,7 +79,7 @@ def test_both_directions_have_the_same_bits_for_any_number_of_threads(threads, s
 
 @pytest.mark.parametrize(("steps", "copies"), [(5, 2), (11, 1)], ids=["steps one by one", "one step left over"])
 def test_gradients_of_states_alone(threads, steps, copies):
-    """Threads that share a step by units, where nothing but the states' gradients is wanted and they meet less often."""
+    """Threads that share a step by units, where only the gradients of states are wanted."""
     p = problem("lstm", steps, 40 // (3 - copies), 3, 300)
     run = p.unroll()
     v = np.random.default_rng(0).standard_normal((*p.start.shape, copies))
