@@ -1,12 +1,14 @@
-"""The GPU's kernels without a GPU: tests/gpu_sim and tests/gpu_compile, each in a process of its own.
+"""The GPU engine without a GPU: tests/gpu_sim, tests/gpu_compile and tests/gpu_emulated, each in a process of its own.
 
-The first needs a variable that is set before Numba is imported, the second replaces functions of Numba's CUDA package.
+The first needs a variable that is set before Numba is imported, the second replaces functions of Numba's CUDA package,
+the third loads a stand-in for NVIDIA's driver.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import metadata
@@ -48,6 +50,14 @@ def test_kernels_in_the_simulator():
 def test_kernels_compiled_for_the_device():
     skip_without(*WHEELS)
     run("gpu_compile")
+
+
+@pytest.mark.slow
+def test_the_engine_on_an_emulated_device():
+    skip_without(*WHEELS)
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        pytest.skip("the GPU engine was not run on an emulated device: there is no C compiler")
+    run("gpu_emulated")
 
 
 def test_the_runner_takes_no_failure_for_success(tmp_path):

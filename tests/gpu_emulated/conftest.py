@@ -1,0 +1,34 @@
+"""The library with numba-cuda's own driver calls, on an emulated device; tests/test_gpu.py starts this folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import driver
+
+reason = driver.missing()
+if os.environ.get("NUMBA_ENABLE_CUDASIM", "0") != "0":
+    reason = "NUMBA_ENABLE_CUDASIM is set"
+
+if reason:
+    collect_ignore_glob = ["test_*.py"]
+
+    def pytest_report_header():
+        return f"tests/gpu_emulated is left out: {reason}"
+
+else:
+    driver.load()
+
+
+@pytest.fixture(autouse=True)
+def _obeyed():
+    """The driver has nothing to complain about."""
+    driver.complaints()
+    yield
+    assert not driver.complaints()
