@@ -109,7 +109,7 @@ class DeviceRun(Unrolled):
         """`jvp` of perturbations (B, K, S) on the device, each in one piece; for frames, which stay so."""
         B, K, S = (int(n) for n in v.shape)
         with device.on(self.stream):
-            return self._forward(v.reshape((B * K, S)), K, start, stop).reshape((B, K, S))
+            return device.shaped(self._forward(v.reshape((B * K, S)), K, start, stop), (B, K, S))
 
     def _forward(self, rows: Array, copies: int, start: int, stop: int) -> Array:
         piece = self._piece(rows)
@@ -218,7 +218,7 @@ class DeviceRun(Unrolled):
 
     def _outside(self, own: Array) -> Array:
         if not self._had_batch:
-            return arrays.compact(own).reshape((int(own.shape[0]), int(own.shape[2])))
+            return device.shaped(arrays.compact(own), (int(own.shape[0]), int(own.shape[2])))
         return arrays.compact(own, (1, 0, 2)) if self.network.batch_first else own
 
     def _as_state(self, flat: Array) -> Array | tuple[Array, ...]:
@@ -228,15 +228,15 @@ class DeviceRun(Unrolled):
         shaped = flat.reshape((int(B), blocks, S // blocks))
         for j in range(self._own // n):
             part = arrays.compact(shaped[:, :, j * n : (j + 1) * n], (1, 0, 2))
-            parts.append(part if self._had_batch else part.reshape((blocks, n)))
+            parts.append(part if self._had_batch else device.shaped(part, (blocks, n)))
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def _name(self, parameters: dict[str, Array], k: int, d: int, grads: Any) -> None:
         for kind, grad in zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), grads, strict=True):
             name = f"{kind}_l{k}{'_reverse' if d else ''}"
             if name in self.network.shapes:
-                shape = self.network.shapes[name]
-                parameters[name] = grad.reshape((self.network.networks, *shape) if self.network.stacked else shape)
+                shape, stacked = self.network.shapes[name], self.network.stacked
+                parameters[name] = device.shaped(grad, (self.network.networks, *shape) if stacked else shape)
 
     def _perturbation(self, name: str, value: Any, start: int, stop: int) -> tuple[Array, int, Any]:
         self._one_way("A product with Jacobians")
@@ -259,7 +259,7 @@ class DeviceRun(Unrolled):
 
         def back(rows: Array) -> Array:
             out = rows.reshape((B, K, S))
-            return arrays.compact(out, (0, 2, 1)) if had_copies else out.reshape((B, S))
+            return arrays.compact(out, (0, 2, 1)) if had_copies else device.shaped(out, (B, S))
 
         return rows, K, back
 
@@ -290,7 +290,7 @@ def _sequence(x: Any, network: Any) -> tuple[Array, bool]:
         return arrays.compact(found, (1, 0, 2)), True
     if not device.contiguous(found):
         found = arrays.compact(found)
-    return (found if had_batch else found.reshape((shape[0], 1, shape[1]))), had_batch
+    return (found if had_batch else device.shaped(found, (shape[0], 1, shape[1]))), had_batch
 
 
 def _state(given: Any, network: Any, batch: int, had_batch: bool, name: str = "state") -> Array:

@@ -105,7 +105,7 @@ class Layer:
     def output(self) -> Array:
         """What the layer sends after each step, (T, B, N), a view."""
         e, row = self.sends
-        whole = self.sent.reshape((self.steps + 1, self.batch, row))
+        whole = device.shaped(self.sent, (self.steps + 1, self.batch, row))
         return (whole[:-1] if self.reverse else whole[1:])[:, :, e : e + self.units]
 
     def run(self, name: str, given: tuple, shape: tuple, copies: int, plan: rules.Plan) -> None:
@@ -148,7 +148,7 @@ def unroll(
     steps, batch, _ = x.shape
     flat, row = device.rows(x)
     record, units, dtype = spec(cell), int(parameters[1].shape[2]), states.dtype
-    own = states.reshape(-1)
+    own = device.shaped(states, (-1,))
     sent = device.empty((steps + 1) * batch * units, dtype) if record.emits else own
     saved = device.empty(max(1, steps * batch * record.saved * units), dtype)
     layer = Layer(cell, parameters, flat, row, steps, batch, states, offset, lengths, reverse, sent, saved)

@@ -6,6 +6,7 @@ plain Python and no type is ever inferred.
 
 import contextlib
 import importlib.util
+import sys
 import types
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -94,22 +95,54 @@ def _installed() -> bool:
 
 
 _stream: ContextVar[Any] = ContextVar("stream", default=0)
+_met: ContextVar[dict[int, Any]] = ContextVar("met")  # the streams whose arrays the work on this one has been given
 
 
 def stream_of(x: Any) -> Any:
-    """The stream that an object of another library names in its CUDA array interface; the default one otherwise."""
-    named = None if SIMULATED else (getattr(x, "__cuda_array_interface__", None) or {}).get("stream")
+    """The stream that makes an array's numbers: named in its CUDA array interface, PyTorch's current one, or 0."""
+    if SIMULATED:
+        return 0
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):  # whose interface names none
+        named = torch.cuda.current_stream(x.device).cuda_stream
+    else:
+        named = (getattr(x, "__cuda_array_interface__", None) or {}).get("stream")
     return cuda.external_stream(named) if named and named > 2 else 0  # 1 and 2 are the default streams
 
 
 @contextlib.contextmanager
 def on(stream: Any) -> Iterator[None]:
-    """Launches and copies inside are queued on this stream."""
-    token = _stream.set(stream)
+    """Launches and copies inside are queued on this stream, and wait for the streams of the arrays that they are given.
+
+    Those wait for it in turn: who has lent an array may change or free it, on its own stream, once the call is over.
+    """
+    tokens = _stream.set(stream), _met.set({})
     try:
         yield
     finally:
-        _stream.reset(token)
+        met = _met.get()
+        _stream.reset(tokens[0])
+        _met.reset(tokens[1])
+        for other in met.values():
+            _wait(other, stream)
+
+
+def _meet(other: Any) -> None:
+    """Work that is queued from here on waits for what another stream has to do now."""
+    stream, met = _stream.get(), _met.get({})
+    if _handle(other) != _handle(stream) and _handle(other) not in met:
+        met[_handle(other)] = other
+        _wait(stream, other)
+
+
+def _wait(stream: Any, other: Any) -> None:
+    event = cuda.event(timing=False)
+    event.record(other)
+    event.wait(stream)
+
+
+def _handle(stream: Any) -> int:
+    return int(stream.handle) if stream else 0
 
 
 def empty(shape: Any, dtype: Any) -> Any:
@@ -126,6 +159,7 @@ def to_host(array: Any) -> np.ndarray:
     """A copy of a device array in NumPy, once all that was queued before is done."""
     if SIMULATED:
         return np.array(array.copy_to_host())
+    _meet(stream_of(array))
     stream = _stream.get()
     found = array.copy_to_host(stream=stream)
     if stream:
@@ -143,15 +177,18 @@ def on_device(x: Any) -> bool:
 
 
 DLPACK_CUDA = 2
+LEGACY_DEFAULT = 1  # the default stream, as DLPack counts
 
 
 def wrap(x: Any) -> Any:
     """x as Numba's device array, without a copy; it must not be freed or changed while in use."""
-    if SIMULATED or cuda.cudadrv.devicearray.is_cuda_ndarray(x):
+    if SIMULATED:
         return x
     if not hasattr(x, "__cuda_array_interface__"):
         x = _FromDLPack(x)
-    return cuda.as_cuda_array(x, sync=not _stream.get())
+    else:
+        _meet(stream_of(x))
+    return x if cuda.cudadrv.devicearray.is_cuda_ndarray(x) else cuda.as_cuda_array(x, sync=False)
 
 
 class _FromDLPack:
@@ -160,8 +197,8 @@ class _FromDLPack:
     def __init__(self, x: Any) -> None:
         from cuda.core.utils import StridedMemoryView
 
-        stream = _stream.get()
-        self.view = StridedMemoryView.from_dlpack(x, stream_ptr=int(stream.handle) if stream else -1)
+        # The producer makes this stream wait for its own.
+        self.view = StridedMemoryView.from_dlpack(x, stream_ptr=_handle(_stream.get()) or LEGACY_DEFAULT)
         itemsize = self.view.dtype.itemsize
         strides = self.view.strides
         self.__cuda_array_interface__ = {
@@ -183,6 +220,12 @@ def flat(array: Any) -> Any:
     size, item = int(np.prod(array.shape)), array.dtype.itemsize
     reach = 1 + sum((n - 1) * stride // item for n, stride in zip(array.shape, array.strides, strict=True))
     return _view(array, (reach if size else 0,), (item,))
+
+
+def shaped(array: Any, shape: tuple[int, ...]) -> Any:
+    """A C-contiguous array in another shape, which names its stream; Numba's own `reshape` forgets it."""
+    found = array.reshape(shape)
+    return found if SIMULATED else found.bind(array.stream)
 
 
 def rows(array: Any) -> tuple[Any, int]:
