@@ -23,7 +23,10 @@ if reason:
         return f"tests/gpu_emulated is left out: {reason}"
 
 else:
-    driver.load()
+    library = driver.load()  # before anything that looks for the true one
+    import machine
+
+    machine.install(library)
 
 
 @pytest.fixture(autouse=True)

@@ -277,8 +277,8 @@ def test_blocks_that_meet_must_fit():
         together[most, 64](x)
         with pytest.raises(ValueError, match="exceeds the limit"):  # cuda.core asks how many fit
             together[most + 1, 64](x)
-    assert launched_together(together, 1, x) == 0
-    assert launched_together(together, most + 1, x) == binding.CUresult.CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
+        assert launched_together(together, 1, x) == 0
+        assert launched_together(together, most + 1, x) == binding.CUresult.CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
 
 
 def launched_together(kernel, blocks, x):
