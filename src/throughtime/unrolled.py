@@ -41,7 +41,7 @@ class Gradients:
     states: Array
 
     def __repr__(self) -> str:
-        norm = np.sqrt(sum(float((g.astype(float) ** 2).sum()) for g in self.parameters.values()))
+        norm = np.sqrt(sum(float((np.asarray(g, float) ** 2).sum()) for g in self.parameters.values()))
         return f"Gradients of {', '.join(self.parameters)}: norm {norm:.6g}; also .input, .initial_state, .states"
 
 

@@ -105,6 +105,8 @@ class Layer:
     def output(self) -> Array:
         """What the layer sends after each step, (T, B, N), a view."""
         e, row = self.sends
+        if not self.steps * self.batch:  # where Numba's views have other shapes than NumPy's
+            return device.empty((self.steps, self.batch, self.units), self.states.dtype)
         whole = device.shaped(self.sent, (self.steps + 1, self.batch, row))
         return (whole[:-1] if self.reverse else whole[1:])[:, :, e : e + self.units]
 
