@@ -112,6 +112,7 @@ def recorded():
         to_device=np.ascontiguousarray,
         to_host=np.asarray,
         rows=rows,
+        shaped=np.reshape,
         at_vector=lambda array: array.ctypes.data % 16 == 0,
         launch=lambda *launch: launches.append(Launched(*launch)),
         blocks_at_once=lambda *_: MULTIPROCESSORS,

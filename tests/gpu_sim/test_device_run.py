@@ -29,8 +29,12 @@ CASES = {
 
 @pytest.fixture(params=CASES, ids=list(CASES))
 def pair(request):
+    return both(request.param)
+
+
+def both(case):
     """A network with a run on the CPU and on the device, and a gradient of the output."""
-    net = tt.Network(request.param.split("-")[0], 2, 3, seed=1, **CASES[request.param])
+    net = tt.Network(case.split("-")[0], 2, 3, seed=1, **CASES[case])
     rng = np.random.default_rng(2)
     x = rng.standard_normal((2, 3, 2) if net.batch_first else (3, 2, 2))
     run, there = net.unroll(x, lengths=[3, 2]), net.to("cuda").unroll(x, lengths=[3, 2])
@@ -154,7 +158,7 @@ def test_an_ensemble_is_one_launch(monkeypatch):
     launch = device.launch
     monkeypatch.setattr(device, "launch", lambda kernel, *rest: (launched.append(kernel), launch(kernel, *rest)))
     there = family.to("cuda").unroll(np.ones((3, 2)))
-    assert sum("unroll" in kernel.fn.__qualname__ for kernel in launched) == 1
+    assert sum("unroll-" in getattr(kernel, "py_func", kernel).__qualname__ for kernel in launched) == 1
     expected = family.unroll(np.ones((3, 2)))
     found = host(there.output)
     for k, run in enumerate(expected.runs):

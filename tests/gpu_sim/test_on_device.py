@@ -18,7 +18,11 @@ def close(found, expected, tolerance=1e-9):
 
 @pytest.fixture(params=["tanh", "lstm", "gru-2"])
 def net(request):
-    name, layers = (*request.param.split("-"), "1")[:2]
+    return network(request.param)
+
+
+def network(case):
+    name, layers = (*case.split("-"), "1")[:2]
     return tt.Network(name, 2, 3, num_layers=int(layers), init=tt.init.gaussian(1.5), seed=3)
 
 
