@@ -176,7 +176,7 @@ class DeviceRun(Unrolled):
                 rows = device.empty(((stop - start) * B, S, S), self.network.dtype)
                 arrays.move(rows, device.repeated(unit, len(rows)))
                 found, _ = self._backward(self._apart(start, stop), rows.reshape((len(rows) * S, S)), 0, 1, copies=S)
-                return found.reshape((stop - start, B, S, S))
+                return device.shaped(found, (stop - start, B, S, S))
             out = device.empty((stop - start, B, S, S), self.network.dtype)
             columns = arrays.compact(device.repeated(unit, B))
             for t in range(start, stop):  # the sequences of a network lie together at each time, and apart over all

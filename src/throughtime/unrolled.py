@@ -352,7 +352,7 @@ class Unrolled:
         """Time steps that perturbations take through one layer before the next layer takes them."""
         if len(self._layers) == 1:
             return max(1, self.steps)
-        return max(1, MOST_BYTES // max(1, len(rows) * self.network.hidden_size * rows.itemsize))
+        return max(1, MOST_BYTES // max(1, len(rows) * self.network.hidden_size * rows.dtype.itemsize))
 
 
 def _read_only(array: Array) -> Array:
