@@ -30,10 +30,10 @@ def skip_without(*packages):
             )
 
 
-def run(folder, **variables):
-    """Pytest on a folder in a new process; it has to pass, and something has to have run."""
+def run(place, **variables):
+    """Pytest on a folder or file in a new process; it has to pass, and something has to have run."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "NUMBA_ENABLE_"))}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"tests/{folder}"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"tests/{place}"]
     done = subprocess.run(command, cwd=ROOT, env=kept | variables, capture_output=True, text=True, timeout=1800)
     report = done.stdout + done.stderr
     assert done.returncode == 0, report
@@ -53,11 +53,12 @@ def test_kernels_compiled_for_the_device():
 
 
 @pytest.mark.slow
-def test_the_engine_on_an_emulated_device():
+@pytest.mark.parametrize("what", ["test_machine.py", "test_driver.py", "test_host.py", "test_library.py"])
+def test_the_engine_on_an_emulated_device(what):
     skip_without(*WHEELS)
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         pytest.skip("the GPU engine was not run on an emulated device: there is no C compiler")
-    run("gpu_emulated")
+    run(f"gpu_emulated/{what}")
 
 
 def test_the_runner_takes_no_failure_for_success(tmp_path):

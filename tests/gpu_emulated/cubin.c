@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_THREADS = 0x05, PARAMETER = 0x17, REGISTERS = 0x2f, WITH_SIZE = 4, ENTRY = 0x10 };
+enum { MAX_THREADS = 0x05, PARAMETER = 0x17, REGISTERS = 0x2f, CLUSTER = 0x3d, WITH_SIZE = 4, ENTRY = 0x10 };
 
 typedef struct {
     const char *file;
@@ -35,6 +35,7 @@ static void attributes(const Elf *elf, const Elf64_Shdr *info, int symbol, Kerne
         if (format != WITH_SIZE) continue;
         memcpy(values, p, size < sizeof values ? size : sizeof values);
         if (attribute == MAX_THREADS) kernel->most_threads = (int)(values[0] * values[1] * values[2]);
+        if (attribute == CLUSTER) memcpy(kernel->cluster, values, sizeof kernel->cluster);
         if (attribute == REGISTERS && (int)values[0] == symbol) kernel->registers = (int)values[1];
         int ordinal = values[1] & 0xFFFF;
         if (attribute == PARAMETER && ordinal < PARAMETERS) { /* index; ordinal, offset; size from bit 18 on */
@@ -63,6 +64,7 @@ int read_cubin(const void *image, Kernel **kernels) {
         *kernels = realloc(*kernels, (size_t)(found + 1) * sizeof **kernels);
         Kernel *kernel = &(*kernels)[found++];
         memset(kernel, 0, sizeof *kernel);
+        kernel->cluster[0] = kernel->cluster[1] = kernel->cluster[2] = 1;
         snprintf(kernel->name, sizeof kernel->name, "%s", name);
         kernel->shared = shared ? (int)shared->sh_size : 0;
         attributes(&elf, all, i, kernel);

@@ -129,6 +129,7 @@ EXPORT CUresult cuGetErrorName(CUresult error, const char **text) {
         NAMED(CUDA_ERROR_LAUNCH_FAILED);
         NAMED(CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE);
         NAMED(CUDA_ERROR_NOT_SUPPORTED);
+        NAMED(CUDA_ERROR_INVALID_CLUSTER_SIZE);
     default: return CUDA_ERROR_INVALID_VALUE;
     }
     return CUDA_SUCCESS;

@@ -75,6 +75,7 @@ typedef struct {
     int registers;      /* of a thread */
     int most_threads;   /* of a block, as it was compiled for; 0: not said */
     int shared;         /* bytes of a block */
+    unsigned cluster[3]; /* blocks that start side by side, along each side of the grid */
     int parameters;
     unsigned short sizes[PARAMETERS];
 } Kernel;

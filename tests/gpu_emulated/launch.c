@@ -11,6 +11,7 @@ enum {
     SHARED_RESERVED = 1024,         /* of each block, for the system */
     RESIDENT = 2048,                /* threads of a multiprocessor */
     RESIDENT_BLOCKS = 32,
+    MOST_IN_CLUSTER = 8,            /* unless more is asked for */
 };
 
 typedef struct CUlib_st {
@@ -165,6 +166,10 @@ EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction functi
         return CUDA_ERROR_INVALID_VALUE;
     if (kernel->most_threads && threads > (size_t)kernel->most_threads) return CUDA_ERROR_INVALID_VALUE;
     if ((size_t)kernel->shared + config->sharedMemBytes > SHARED_OF_BLOCK) return CUDA_ERROR_INVALID_VALUE;
+    const unsigned *side = kernel->cluster;
+    if (config->gridDimX % side[0] || config->gridDimY % side[1] || config->gridDimZ % side[2] ||
+        side[0] * side[1] * side[2] > MOST_IN_CLUSTER)
+        return CUDA_ERROR_INVALID_CLUSTER_SIZE;
     size_t at_once = (size_t)blocks_of_multiprocessor(kernel, (int)threads, config->sharedMemBytes);
     if (!at_once) return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
     if (cooperative && blocks > at_once * MULTIPROCESSORS) return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;

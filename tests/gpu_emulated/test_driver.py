@@ -17,6 +17,7 @@ from numba import cuda
 from numba.cuda.cudadrv.driver import CudaAPIError, Stream
 
 from throughtime.engine.cuda import device
+from throughtime.engine.cuda.exchange import side_by_side
 
 
 @cuda.jit
@@ -293,6 +294,20 @@ def launched_together(kernel, blocks, x):
     function = int(made._codelibrary.get_cufunc().kernel.handle)
     values = (0, 0, x.size, 8, x.gpu_data.device_pointer_value, x.size, 8)
     return binding.cuLaunchKernelEx(config, function, (values, (ctypes.c_int64,) * ARRAY), 0)[0]
+
+
+@pytest.mark.parametrize("size", [4, 16])
+def test_clusters_must_divide_the_grid_and_hold_8_blocks_at_most(size):
+    @cuda.jit
+    def in_clusters(x):
+        side_by_side(size)
+        x[0] = 1
+
+    with writing(0):
+        if size <= 8:
+            in_clusters[2 * size, 32](array())
+        with refused("", error="INVALID_CLUSTER_SIZE"):
+            in_clusters[2 * size if size > 8 else size + 1, 32](array())
 
 
 def test_a_kernel_that_fails():
