@@ -21,7 +21,7 @@ enum { CAN_GO_ON, AT_BARRIER, IN_CLUSTER, IN_WARP, RETURNED };
 enum { ANY_LANE, UP, DOWN, XOR };
 
 typedef struct {
-    unsigned index[3], arrived, returned;
+    unsigned index[3], begun, arrived, returned;
     char *shared;
     uint32_t site; /* of the barrier in the kernel's code */
 } Block;
@@ -272,6 +272,7 @@ static void store_in_cluster(uint32_t at, const void *value, unsigned bytes) {
     for (unsigned rank = 0; rank < cluster_size; rank++, b++)
         if (there >= b->shared && there + bytes <= b->shared + shared_bytes) {
             if (at % bytes) fail("%u bytes to %u, which is no multiple of that", bytes, at);
+            if (!b->begun) fail("a write into the shared memory of a block that has not begun");
             if (b->returned) fail("a write into the shared memory of a block whose threads have returned");
             memcpy(there, value, bytes);
             return;
@@ -347,6 +348,7 @@ void copies_wait_all_but_1(void) { finish_copies(1); }
 
 static void body(void) {
     for (;;) {
+        current->block->begun++;
         entry(arguments);
         idle = 0;
         Block *b = current->block;

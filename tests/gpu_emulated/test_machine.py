@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from numba import cuda
 
-from throughtime.engine.cuda.barrier import HIGHEST, ROW
+from throughtime.engine.cuda.barrier import CLUSTER, HIGHEST, ROW
+from throughtime.engine.cuda.exchange import give, side_by_side
 from throughtime.engine.cuda.registers import ALIGNED
 from throughtime.engine.cuda.tiles import arrived, bring, sent_off
 
@@ -105,13 +106,13 @@ test_jacobians = in_jacobians.test_jacobians
 @pytest.mark.parametrize(
     ("name", "units", "batch", "dtype", "seed"),
     [
-        ("lstm", 64, 4, "float32", 0), ("adapting", 64, 70, "float32", 1), ("gru", 64, 4, "float64", 2),
+        ("lstm", 64, 4, "float32", 0), ("adapting", 64, 70, "float32", 1), ("tanh", 512, 4, "float32", 2),
         ("lstm", 256, 4, "float64", 0), ("lstm", 512, 16, "float32", None), ("gru", 1024, 4, "float64", None),
         ("tanh", 2048, 2, "float32", 0),
     ],
 )  # fmt: skip
 def test_real_sizes(monkeypatch, name, units, batch, dtype, seed):
-    """In the cuts of rules.py: one block, a grid that keeps its weights, and one that fetches them at every step."""
+    """In the cuts of rules.py: one block, a cluster, a grid that keeps its weights, one that always fetches them."""
     monkeypatch.setattr(in_loops, "T", 4)
     monkeypatch.setattr(machine, "SEED", seed)
     p = in_loops.draw(library_cell(name), units, 1, batch, None, dtype)
@@ -124,6 +125,7 @@ def test_real_sizes(monkeypatch, name, units, batch, dtype, seed):
 
 
 arrive, wait = ROW
+arrive_in_cluster, wait_in_cluster = CLUSTER
 
 
 def start(kernel, grid, threads, *arguments):
@@ -157,6 +159,42 @@ def test_blocks_of_a_row_meet(schedule, blocks):
 def test_a_block_that_stays_away():
     with pytest.raises(machine.EmulationError, match="never comes"):
         start(meet, (3, 1), 4, np.ones(12), np.ones(12), np.zeros(1, np.uint32), 2, 1)
+
+
+@cuda.jit
+def hand_over(x, meetings, kind):
+    """Every block of a cluster of four gives its numbers to all."""
+    side_by_side(4)
+    h = cuda.shared.array(128, x.dtype, alignment=ALIGNED)
+    i, own = cuda.threadIdx.x, cuda.grid(1)
+    if kind != 1:
+        wait_in_cluster(meetings, arrive_in_cluster(meetings))
+    give(h, own % 128, 1, (x[own],), 4)
+    before = meetings.dtype.type(0)
+    if kind != 2:
+        before = arrive_in_cluster(meetings)
+    if kind != 3:
+        wait_in_cluster(meetings, before)
+    x[own] = h[32 * (i % 4) + i]
+
+
+def test_blocks_of_a_cluster(schedule):
+    x, meetings = np.arange(512.0), np.zeros(1, np.uint32)
+    start(hand_over, (16,), 32, x, meetings, 0)
+    i = np.arange(32)
+    wanted = 128 * np.arange(4)[:, None, None] + np.tile(32 * (i % 4) + i, (4, 1))
+    np.testing.assert_array_equal(x, wanted.reshape(-1))
+
+
+@pytest.mark.parametrize(("kind", "sentence"), [(1, "not begun"), (2, "not arrived"), (3, "not waited")])
+def test_a_meeting_of_a_cluster_that_is_missing(schedule, kind, sentence):
+    with pytest.raises(machine.EmulationError, match=sentence):
+        start(hand_over, (4,), 32, np.arange(128.0), np.zeros(1, np.uint32), kind)
+
+
+def test_blocks_that_do_not_fill_a_cluster():
+    with pytest.raises(machine.EmulationError, match="6 blocks in clusters of 4"):
+        start(hand_over, (6,), 32, np.arange(192.0), np.zeros(1, np.uint32), 0)
 
 
 @cuda.jit
