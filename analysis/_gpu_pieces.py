@@ -60,7 +60,7 @@ def clear(device):
     if device == "cuda":
         from throughtime.engine.cuda.device import cuda
 
-        cuda.current_context().deallocations.clear()
+        cuda.current_context().memory_manager.deallocations.clear()
         if (torch := pytorch(device)) is not None:
             torch.cuda.empty_cache()
 
