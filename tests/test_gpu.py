@@ -53,7 +53,9 @@ def test_kernels_compiled_for_the_device():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["test_machine.py", "test_driver.py", "test_host.py", "test_library.py"])
+@pytest.mark.parametrize(
+    "what", ["test_machine.py", "test_driver.py", "test_host.py", "test_library.py", "test_speed_gpu.py"]
+)
 def test_the_engine_on_an_emulated_device(what):
     skip_without(*WHEELS)
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):

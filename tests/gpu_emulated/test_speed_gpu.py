@@ -1,0 +1,47 @@
+"""The pieces of analysis/speed_gpu.py on the emulated device, with its events: they go through, and find no error."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sys
+from pathlib import Path
+
+import driver
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "analysis"))
+
+import _gpu_pieces
+
+SHORT = {"steps": 3, "runs": (1, 2)}
+PIECES = {
+    "correct": {"cell": "lstm", "dtype": "float32", "steps": 2, "batch": 2, "units": 3},
+    "lyapunov": {"networks": 2, "units": 3, "dtype": "float32", "few": 1, **SHORT},
+    "host": {"networks": 2, "units": 3, "dtype": "float32", "few": 1, **SHORT},
+    "jacobians": {"units": 3, "batch": 2, "runs": (1, 2)},
+    "cudnn": {"cell": "lstm", "dtype": "float32", "units": 3, "batch": 2, "seconds": 0.1, **SHORT},
+}
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_piece(piece):
+    found = getattr(_gpu_pieces, piece)(contextlib.nullcontext, "cuda", seed=1, **PIECES[piece])
+    assert [item for item in found.get("checks", []) if not item["pass"]] == []
+    assert found.get("checks") or found.get("rows")
+
+
+def test_the_device_is_named():
+    found = _gpu_pieces.about(contextlib.nullcontext, "cuda")
+    assert found["device"] == "an emulated device"
+
+
+def test_memory_is_given_back():
+    gc.collect()
+    _gpu_pieces.clear("cuda")
+    before = driver.allocations()
+    _gpu_pieces.there(np.zeros(8), "cuda")
+    assert driver.allocations() == before + 1
+    _gpu_pieces.clear("cuda")
+    assert driver.allocations() == before
