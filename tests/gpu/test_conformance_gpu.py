@@ -17,8 +17,9 @@ SEED = int(os.environ.get("THROUGHTIME_SEED") or secrets.randbits(32))
 BOUND = {"float64": 1e-12, "float32": 2e-5}  # relative to the largest number of an array
 CELL = pytest.mark.parametrize("cell", CELLS)
 DTYPE = pytest.mark.parametrize("dtype", BOUND)
-# (N, B): one block, one block for each of many sequences, a grid that keeps its weights, a grid that streams them.
-SIZES = [(3, 1), (64, 200), (300, 5), (700, 40)]
+# (N, B): one block, one block for each of many sequences, a cluster, a grid that keeps its weights, one that streams
+# them; in float64 and with fewer gates the limits lie elsewhere.
+SIZES = [(3, 1), (64, 200), (120, 5), (300, 5), (700, 40)]
 
 
 @pytest.fixture(autouse=True)
