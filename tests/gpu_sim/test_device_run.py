@@ -5,6 +5,7 @@ import pytest
 
 import throughtime as tt
 from throughtime.engine.cuda import device
+from throughtime.engine.cuda.device import cuda
 
 
 def host(value):
@@ -179,6 +180,13 @@ def test_there_and_back():
     expected = tt.Network("lstm", 2, 3, seed=5, dtype="float32").parameters["weight_hh_l0"]
     np.testing.assert_array_equal(back.parameters["weight_hh_l0"], expected)
     assert back.dtype == np.float32
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 2), (4, 1, 2), (1, 4, 1), (4, 1, 1)])
+def test_axes_of_one_number_may_have_any_stride(shape):
+    net = tt.Network("tanh", shape[2], 3, seed=0)
+    x = np.random.default_rng(0).standard_normal(shape).swapaxes(0, 1)  # its axis of length 1 keeps a stride
+    close(net.to("cuda").unroll(cuda.to_device(x)).output, net.unroll(x).output)
 
 
 def test_no_steps_and_no_sequences():

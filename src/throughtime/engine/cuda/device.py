@@ -1,7 +1,7 @@
 """Numba's CUDA package: the only module that imports it, so that its coming change of name is one file.
 
 The package numba-cuda stands behind `numba.cuda`; with NUMBA_ENABLE_CUDASIM=1 its simulator does, in which kernels are
-plain Python and no type is ever inferred.
+plain Python and no type is ever inferred. As it comes it lacks aligned shared arrays and more: tests/gpu_sim adds them.
 """
 
 import contextlib
@@ -230,7 +230,9 @@ def shaped(array: Any, shape: tuple[int, ...]) -> Any:
 
 def rows(array: Any) -> tuple[Any, int]:
     """The numbers of `array` (T, B, n) as in `flat`, and how many from row to row (t, b) to the next."""
-    return flat(array), int(array.strides[1]) // array.dtype.itemsize
+    steps, batch, n = (int(length) for length in array.shape)
+    bytes_ = array.strides[1] if batch > 1 else array.strides[0] if steps > 1 else n * array.dtype.itemsize
+    return flat(array), int(bytes_) // array.dtype.itemsize  # an axis of length 1 may have any stride
 
 
 def transposed(array: Any, axes: tuple[int, ...]) -> Any:
