@@ -258,8 +258,9 @@ class DeviceRun(Unrolled):
         rows = arrays.compact(given, (0, 2, 1)).reshape((B * K, S))
 
         def back(rows: Array) -> Array:
-            out = rows.reshape((B, K, S))
-            return arrays.compact(out, (0, 2, 1)) if had_copies else device.shaped(out, (B, S))
+            if not had_copies:
+                return device.shaped(rows, (B, S))
+            return arrays.compact(rows.reshape((B, K, S)), (0, 2, 1))
 
         return rows, K, back
 

@@ -68,4 +68,4 @@ def _to_weights(run: Any, total: Array) -> tuple[dict[str, Array], Array]:
         back = gpu.backprop(layers[k], own, above, start=0, stop=1)
         run._name(parameters, k, 0, back.parameters)
         above = back.x
-    return parameters, above.reshape((run.steps, int(run.states.shape[1]), run.network.input_size))
+    return parameters, device.shaped(above, (run.steps, int(run.states.shape[1]), run.network.input_size))

@@ -82,6 +82,10 @@ def all_of_a_run(run):
     found = {"output": run.output, "states": run.states, "jvp": run.jvp(v, 0, T), "vjp": run.vjp(v, 1, T)}
     found |= {"jacobian": run.jacobian(2), "jacobians": run.jacobians(1), "dinput": grads.input}
     found |= {"cotangent": run.output_cotangent(2, g[1]), "dstates": grads.states, **grads.parameters}
+    found |= {"jvp of one": run.jvp(v[:, :, 0], 0, T), "vjp of one": run.vjp(v[:, :, 0], 1, T)}
+    cut = run.backprop(g, run.final_state, window=2)
+    found |= {"cut dinput": cut.input, "cut dstates": cut.states}
+    found |= {f"cut {name}": value for name, value in cut.parameters.items()}
     return found | {f"final {k}": part for k, part in enumerate(run.final_state)}
 
 
