@@ -23,17 +23,14 @@ class Ensemble:
 
     Args:
         networks: a function that makes one network, called with one value of every axis by name, whenever its network
-        is
-            needed, here or in another process: the same values have to give the same network. Or a list of networks.
+            is needed, here or in another process: the same values have to give the same network. Or a list of networks.
         axes: dict name -> values; the networks are all combinations, the last axis fastest. For a list, optional, their
             product its length; by default {"network": 0, 1, …}.
         backend: "threads": networks side by side in as many threads as `get_num_threads()`, each with single-threaded
-        linear
-            algebra. "joblib": wherever `joblib.parallel_config` says; backend="dask" there spreads them over a Dask
-            cluster.
+            linear algebra. "joblib": wherever `joblib.parallel_config` says; backend="dask" there spreads them over a
+            Dask cluster.
         save: a folder for the results. An interrupted sweep goes on where it stopped when the same call is made again;
-        a
-            result is read again only if function, arguments and parameters are the same, bit by bit. (Pickle files:
+            a result is read again only if function, arguments and parameters are the same, bit by bit. (Pickle files:
             read only folders of your own.)
         progress: whether to show a bar.
 
@@ -43,8 +40,7 @@ class Ensemble:
 
     Raises:
         TypeError, ValueError: for networks of different shapes, a function whose networks differ from call to call,
-        axes
-            that do not fit, an unknown backend. An error in one network carries a note that says in which.
+            axes that do not fit, an unknown backend. An error in one network carries a note that says in which.
 
     Example:
         >>> import throughtime as tt
@@ -89,8 +85,7 @@ class Ensemble:
         if self._make is not None and _numbers(first) != _numbers(self[0]):
             raise ValueError(
                 f"`networks` made two different networks from the same values {self.points[0]}: give the network "
-                "a seed, an axis "
-                "of its own or a constant, so that it can be made again where it is needed."
+                "a seed, an axis of its own or a constant, so that it can be made again where it is needed."
             )
         if self._make is None:
             for i in range(1, len(self)):
@@ -117,8 +112,7 @@ class Ensemble:
             if here != first:
                 raise ValueError(
                     f"An ensemble has networks of one shape, but the network of {self._label(index)} has "
-                    f"{name}={here} and the "
-                    f"first one {first}. Make one ensemble for each."
+                    f"{name}={here} and the first one {first}. Make one ensemble for each."
                 )
         return network
 
