@@ -116,6 +116,7 @@ def recorded():
         at_vector=lambda array: array.ctypes.data % 16 == 0,
         launch=lambda *launch: launches.append(Launched(*launch)),
         blocks_at_once=lambda *_: MULTIPROCESSORS,
+        multiprocessors=lambda: MULTIPROCESSORS,
         clusters=lambda: True,
     ):
         yield launches

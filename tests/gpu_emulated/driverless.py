@@ -41,6 +41,7 @@ ARRAYS = {
     "at_vector": lambda array: array.ctypes.data % 16 == 0,
     "launch": lambda *launch: machine.run(*launch),
     "clusters": lambda: True,
+    "multiprocessors": lambda: 132,
     "blocks_at_once": lambda *_: BLOCKS_AT_ONCE,
 }
 

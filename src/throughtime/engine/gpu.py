@@ -86,8 +86,8 @@ class Layer:
         """The cut of a kernel of loops.py for this layer."""
         gates, columns = build.shape(type(self.cell), name, self.units)
         itemsize = self.states.dtype.itemsize
-        rows, clusters = self.per * copies, device.clusters()
-        found = rules.plan(self.units, gates, columns, rows, self.networks, itemsize, clusters)
+        rows, room = self.per * copies, (device.multiprocessors(), device.clusters())
+        found = rules.plan(self.units, gates, columns, rows, self.networks, itemsize, *room)
         if found is None:
             raise ValueError(
                 f"hidden_size={self.units} is more than the GPU's kernels hold for {self.record.name}; take fewer "
@@ -97,7 +97,7 @@ class Layer:
 
     def apart(self, start: int, alive: Array) -> "Layer":
         """The layer with the rows (t, b) from step `start` on as a batch of a single step, of one network; alive: 1,
-        and 0 after a sequence's end."""
+        and 0 after a sequence's end. For gradients of weights `start` is 0: input and output stay where they are."""
         saved = self.saved[start * self.batch * self.record.saved * self.units :]
         whole = {"states": self.states[start:], "saved": saved, "step_rows": self.batch}
         return replace(self, steps=1, batch=int(alive.shape[0]), lengths=alive, **whole)

@@ -15,8 +15,8 @@ from llvmlite import ir
 from numba import types
 
 from .device import cuda, part, primitive
+from .registers import I32, assembly
 
-I32 = ir.IntType(32)
 HIGHEST = 1 << 31
 
 
@@ -93,7 +93,7 @@ def arrive_in_cluster(_, meetings):
     """What the thread wrote before, into others' shared memory too, is seen by all of the cluster who have waited."""
 
     def codegen(context, b, sig, args):
-        _order(b, "barrier.cluster.arrive.release;")
+        assembly(b, "barrier.cluster.arrive.release;")
         return ir.Constant(I32, 0)
 
     return types.uint32(meetings), codegen
@@ -101,20 +101,17 @@ def arrive_in_cluster(_, meetings):
 
 @primitive(cuda.jit(device=True)(_wait_in_row))
 def wait_in_cluster(_, meetings, before):
+    """Until all threads of the cluster have arrived."""
+
     def codegen(context, b, sig, args):
-        _order(b, "barrier.cluster.wait.acquire;")
+        assembly(b, "barrier.cluster.wait.acquire;")
         return context.get_dummy_value()
 
     return types.void(meetings, before), codegen
 
 
-def _order(b: Any, line: str) -> None:
-    kind = ir.FunctionType(ir.VoidType(), [])
-    b.call(ir.InlineAsm(kind, line, "~{memory}", side_effect=True), [])
-
-
-# (arrive, wait): arrive(meetings) returns what wait(meetings, that) needs. What a thread writes in between is not yet
-# waited for: the others then do not wait for its way into memory.
+# (arrive, wait): arrive(meetings) returns what wait(meetings, that) needs. Across blocks, arriving waits for all that
+# was written before on its way into memory; what is written between the two has a whole step's time for that.
 BLOCK: Any = part(_arrive_in_block, "threads"), part(_wait_in_block, "threads")
 CLUSTER: Any = arrive_in_cluster, wait_in_cluster
 ROW: Any = part(_arrive_in_row, "blocks"), part(_wait_in_row, "blocks")  # which must fit on the device together

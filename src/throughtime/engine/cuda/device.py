@@ -115,6 +115,7 @@ def on(stream: Any) -> Iterator[None]:
     """Launches and copies inside are queued on this stream, and wait for the streams of the arrays that they are given.
 
     Those wait for it in turn: who has lent an array may change or free it, on its own stream, once the call is over.
+    Who lends it by DLPack alone cannot be told.
     """
     tokens = _stream.set(stream), _met.set({})
     try:
@@ -289,6 +290,11 @@ def blocks_at_once(kernel: Any, threads: int, arguments: tuple) -> int:
 
 
 SIMULATED_BLOCKS = 6
+
+
+def multiprocessors() -> int:
+    """Of the device; those of an H100 in the simulator."""
+    return 132 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
 
 
 def clusters() -> bool:

@@ -48,6 +48,12 @@ def load(b: Any, base: Any, count: int) -> list:
     return [b.load(b.gep(base, [ir.Constant(I32, i)])) for i in range(count)]
 
 
+def assembly(b: Any, line: str) -> None:
+    """An instruction of PTX without operands that no access to memory may be moved across."""
+    kind = ir.FunctionType(ir.VoidType(), [])
+    b.call(ir.InlineAsm(kind, line, "~{memory}", side_effect=True), [])
+
+
 def literal(*numbers: Any) -> bool:
     """Whether these are constants, which a primitive asks for by returning None."""
     return all(isinstance(number, types.IntegerLiteral) for number in numbers)

@@ -8,7 +8,6 @@ Measure, then reorder.
 from typing import NamedTuple
 
 SHARED_BYTES = 48 * 1024  # what a block has without asking; more needs a call that numba-cuda does not offer
-MULTIPROCESSORS = 132  # of an H100: the most blocks that may share the units, as each fills one
 CLUSTER = 8  # blocks that every device of compute capability 9 can start side by side
 
 
@@ -70,24 +69,31 @@ CUTS = (
 )
 
 
-def plan(units: int, gates: int, columns: int, rows: int, networks: int, itemsize: int, clusters: bool) -> Plan | None:
+def plan(
+    units: int, gates: int, columns: int, rows: int, networks: int, itemsize: int, multiprocessors: int, clusters: bool
+) -> Plan | None:
     """The cut for N units with `gates` sums each over `columns` numbers, and `rows` rows for each network.
 
-    clusters: whether the device has them.
-    None where there are more units than all cuts hold (8448 with one gate).
+    multiprocessors: of the device; clusters: whether it has them. None where there are more units than all cuts hold
+    (8448 with one gate on an H100).
     """
     for cut in CUTS:
         if cut.cluster and not clusters:
             continue
         fitting = [
-            found for together in (1, 2, 4, 8) if (found := _fit(cut, units, gates, columns, together, itemsize))
+            found
+            for together in (1, 2, 4, 8)
+            if (found := _fit(cut, units, gates, columns, together, itemsize))
+            and (cut.alone or found.blocks(units) <= multiprocessors)
         ]
         if fitting:
-            return next((found for found in fitting if _enough(found, units, rows, networks)), fitting[-1])
+            return next(
+                (found for found in fitting if _enough(found, units, rows, networks, multiprocessors)), fitting[-1]
+            )
     return None
 
 
-def _enough(plan: Plan, units: int, rows: int, networks: int) -> bool:
+def _enough(plan: Plan, units: int, rows: int, networks: int, multiprocessors: int) -> bool:
     """Whether more rows to a block would leave multiprocessors idle, or rows empty.
 
     Blocks that work by themselves come two to a multiprocessor, clusters one block. Rows that meet across the grid are
@@ -96,7 +102,7 @@ def _enough(plan: Plan, units: int, rows: int, networks: int) -> bool:
     if plan.rows >= rows:
         return True
     blocks = networks * -(-rows // plan.rows) * plan.blocks(units)
-    return blocks <= (2 * MULTIPROCESSORS if plan.alone else MULTIPROCESSORS if plan.cluster else 0)
+    return blocks <= (2 if plan.alone else 1 if plan.cluster else 0) * multiprocessors
 
 
 def _fit(cut: Cut, units: int, gates: int, columns: int, rows: int, itemsize: int) -> Plan | None:
@@ -115,7 +121,7 @@ def _fit(cut: Cut, units: int, gates: int, columns: int, rows: int, itemsize: in
     fits = found.threads <= cut.threads and rows * cut.units <= cut.lanes
     fits = fits and cut.units * gates * (depth + rows) * itemsize // 4 <= cut.words
     fits = fits and (1 + local) * rows * held * itemsize <= SHARED_BYTES
-    return found if fits and (local or found.blocks(units) <= MULTIPROCESSORS) else None
+    return found if fits else None
 
 
 def wide(columns: int, lanes: int, itemsize: int) -> int:

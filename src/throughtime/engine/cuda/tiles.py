@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from .device import primitive
-from .registers import I32, _load, _plus, data, literal, vec
+from .registers import I32, _load, _plus, assembly, data, literal, vec
 
 I64 = ir.IntType(64)
 
@@ -239,8 +239,7 @@ def arrived(_, but):
 
 def _assembly(text: str) -> Any:
     def codegen(context, b, sig, args):
-        kind = ir.FunctionType(ir.VoidType(), [])
-        b.call(ir.InlineAsm(kind, text, "~{memory}", side_effect=True), [])
+        assembly(b, text)
         return context.get_dummy_value()
 
     return codegen
