@@ -122,14 +122,19 @@ def test_errors_in_all_parts():
 
 def test_an_interrupt_while_waiting_for_the_others():
     """The caller is done and waits for a slow worker when Ctrl-C comes. The next call must not take the old answer."""
-    finished = []
+    finished, interrupted = [], threading.Event()
 
     def loop(call, part, meeting):
         if part[0] == 1:
+            interrupted.wait(10)
             time.sleep(0.3)
         finished.append((call, *part))
 
-    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    def interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupted.set()
+
+    timer = threading.Timer(0.1, interrupt)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         team.run(loop, ("interrupted",), parts(2), WHOLE)
