@@ -134,11 +134,13 @@ def test_an_interrupt_while_waiting_for_the_others():
         os.kill(os.getpid(), signal.SIGINT)
         interrupted.set()
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have background jobs ignore it
     timer = threading.Timer(0.1, interrupt)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         team.run(loop, ("interrupted",), parts(2), WHOLE)
     timer.join()
+    signal.signal(signal.SIGINT, before)
     for call in range(3):
         team.run(loop, (call,), parts(2), WHOLE)
         assert [part for part in finished if part[0] == call] == [(call, 0, 2), (call, 1, 2)]
