@@ -6,6 +6,7 @@ import importlib.util
 import statistics
 import subprocess
 import time
+import types
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 
 import throughtime as tt
 
+SPIN = 0.1  # seconds
 BOUND = {"float64": 1e-12, "float32": 2e-5}  # relative to the largest number of an array
 CUDNN = {"tanh": "RNN", "gru": "GRU", "lstm": "LSTM"}
 GATES = {"tanh": 1, "gru": 3, "lstm": 4}
@@ -65,6 +67,23 @@ def clear(device):
             torch.cuda.empty_cache()
 
 
+def finish(device):
+    """Wait until the device has done all that was queued."""
+    if device == "cuda":
+        from throughtime.engine.cuda.device import cuda
+
+        cuda.synchronize()
+
+
+def room(numbers, device):
+    """An array of so many float32 numbers, not filled."""
+    if device == "cpu":
+        return np.empty(numbers, np.float32)
+    from throughtime.engine.cuda.device import empty
+
+    return empty(numbers, np.float32)
+
+
 def poison(device, megabytes=256):
     """Fill device memory with NaN and give it back: what is allocated next holds NaN until it is written."""
     if device == "cuda":
@@ -101,10 +120,18 @@ def watch(device):
 
 
 def medians(calls, device, seconds, least, most):
-    """Median seconds of each call, in turns after a warm-up; as many runs as fit into `seconds`. And their number."""
+    """Median seconds of each call, in turns after a warm-up; as many runs as fit into `seconds`. And their number.
+
+    The warm-up goes on for a tenth of a second: an idle device's clock is slow (345 MHz in place of 1980 on an H200).
+    """
     seconds_of = watch(device)
-    for call in calls:
-        call()
+    began = time.perf_counter()
+    while True:
+        for call in calls:
+            call()
+        finish(device)
+        if device == "cpu" or time.perf_counter() - began > SPIN:
+            break
     once = sum(seconds_of(call) for call in calls)
     runs = int(np.clip(seconds / max(once, 1e-9), least, most))
     found = [[seconds_of(call) for call in calls] for _ in range(runs)]
@@ -217,6 +244,32 @@ def correct(turn, device, cell, dtype, steps, batch, units, seed):
 # ------------------------------------------------------------------------------------------------------ is it fast
 
 
+def peer(torch, cell, weights, x, g, device):
+    """torch.nn's module with the same weights, and its two passes. Forward alone is in eval mode: in training mode
+    cuDNN writes all that a way back would need, which nobody wants there."""
+    dtype = getattr(torch, str(x.dtype))
+    inputs, units = weights["weight_ih_l0"].shape[1], weights["weight_hh_l0"].shape[1]
+    module = getattr(torch.nn, CUDNN[cell])(inputs, units, dtype=dtype, device=device)
+    module.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    x, g = torch.from_numpy(x).to(device), torch.from_numpy(g).to(device)
+
+    def forward(tf32):
+        torch.backends.cudnn.allow_tf32 = tf32
+        module.eval()
+        with torch.no_grad():
+            return module(x)[0]
+
+    def both(tf32):
+        torch.backends.cudnn.allow_tf32 = tf32
+        module.train()
+        module.zero_grad(set_to_none=True)
+        leaf = x.detach().requires_grad_()
+        module(leaf)[0].backward(g)
+        return leaf.grad
+
+    return types.SimpleNamespace(forward=forward, both=both)
+
+
 def cudnn(turn, device, cell, dtype, units, batch, steps, seconds, runs, seed):
     """Forward and forward + backward here and by torch.nn, with TF32 off and on; I = N."""
     torch, rng = pytorch(device), np.random.default_rng(seed)
@@ -235,22 +288,8 @@ def cudnn(turn, device, cell, dtype, units, batch, steps, seconds, runs, seed):
             "forward+backward": [lambda: net.unroll(ours_x).backprop(ours_g)],
         }
         if torch is not None:
-            other = getattr(torch.nn, CUDNN[cell])(units, units, dtype=getattr(torch, dtype), device=device)
-            other.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-            torch_x, torch_g = torch.from_numpy(x).to(device), torch.from_numpy(g).to(device)
-
-            def forward(tf32):
-                torch.backends.cudnn.allow_tf32 = tf32
-                with torch.no_grad():
-                    return other(torch_x)[0]
-
-            def both(tf32):
-                torch.backends.cudnn.allow_tf32 = tf32
-                other.zero_grad(set_to_none=True)
-                leaf = torch_x.detach().requires_grad_()
-                other(leaf)[0].backward(torch_g)
-                return leaf.grad
-
+            other = peer(torch, cell, weights, x, g, device)
+            forward, both = other.forward, other.both
             mine, theirs = here(net.unroll(ours_x).backprop(ours_g).input), both(False).cpu().numpy()
             worst = np.abs(mine - theirs).max() / np.abs(theirs).max()
             why = "torch.nn's answer; of its float32 no more than 1e-4 is known"
@@ -265,7 +304,7 @@ def cudnn(turn, device, cell, dtype, units, batch, steps, seconds, runs, seed):
             row = {"cell": cell, "dtype": dtype, "N": units, "B": batch, "what": what, "runs": count}
             named = zip(("seconds", "cudnn", "cudnn_tf32"), found, strict=False)
             rows.append(row | dict(named))
-        ours_x = ours_g = torch_x = torch_g = other = None
+        ours_x = ours_g = other = forward = both = None
         clear(device)
     return {"checks": checks, "rows": rows}
 
@@ -309,17 +348,30 @@ def lyapunov(turn, device, networks, units, dtype, steps, few, runs, seed):
         if torch is not None:
             w = torch.from_numpy(weights).to(device)
 
-            def usual(length):
-                h = torch.full((networks, units, 1), 0.1, dtype=w.dtype, device=device)
-                q = torch.eye(units, dtype=w.dtype, device=device).repeat(networks, 1, 1)
-                total = torch.zeros((networks, units), dtype=w.dtype, device=device)
-                for _ in range(length):
-                    h = torch.tanh(torch.bmm(w, h))
-                    q, r = torch.linalg.qr(torch.bmm((1 - h**2) * w, q))
-                    total += torch.log(torch.abs(torch.diagonal(r, dim1=1, dim2=2)))
-                return total / length
+            def usual(orthonormal):
+                def run(length):
+                    h = torch.full((networks, units, 1), 0.1, dtype=w.dtype, device=device)
+                    q = torch.eye(units, dtype=w.dtype, device=device).repeat(networks, 1, 1)
+                    total = torch.zeros((networks, units), dtype=w.dtype, device=device)
+                    for _ in range(length):
+                        h = torch.tanh(torch.bmm(w, h))
+                        q, r = orthonormal(torch.bmm((1 - h**2) * w, q))
+                        total += torch.log(torch.abs(torch.diagonal(r, dim1=1, dim2=2)))
+                    return total / length
 
-            row["torch"] = per_step(usual, (2, 6), device, runs)
+                return run
+
+            def cholesky(y):
+                """CholeskyQR2, what a user who knows that batched QR is slow would write."""
+                r = torch.eye(units, dtype=y.dtype, device=device).expand_as(y)
+                for _ in range(2):
+                    factor = torch.linalg.cholesky_ex(y.mT @ y)[0].mT  # without a wait for the host
+                    y = torch.linalg.solve_triangular(factor, y, upper=True, left=False)
+                    r = factor @ r
+                return y, r
+
+            row["torch"] = per_step(usual(torch.linalg.qr), (2, 6), device, runs)
+            row["torch_cholesky"] = per_step(usual(cholesky), (2, 6), device, runs)
         clear(device)
     return {"checks": checks, "rows": [row]}
 

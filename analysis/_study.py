@@ -131,12 +131,12 @@ def main(module, argv=None, epilogue=None):
     began = time.perf_counter()
     resumes = {"folder": options.out} if module.get("RESUMES") else {}
     result = module["measure"](**sizes, **resumes)
-    picture = module["draw"](result)
     options.out.mkdir(parents=True, exist_ok=True)
+    write(options.out / f"{name}.json", name, doc, sizes, result)  # before the picture: what fails there loses nothing
+    picture = module["draw"](result)
     # No software or date in the file: the same numbers give the same bytes.
     picture.savefig(options.out / f"{name}.png", metadata={"Software": None})
     pyplot.close(picture)
-    write(options.out / f"{name}.json", name, doc, sizes, result)
     for item in result["checks"]:
         verdict = "ok  " if item["pass"] else "FAIL"
         numbers = f"{item['measured']:.6g}, expected {item['expected']:.6g} ± {item['tolerance']:.2g}"

@@ -1,7 +1,8 @@
 """Pieces of work in several processes, one of which at a time has the device to itself; and what is kept of them.
 
 Compiling kernels takes far longer than running them, so many processes compile side by side; a piece that times
-something asks for its turn, and has it alone. A piece that raises, ends its process or does not answer is a result
+something asks for its turn, and has the device and the host alone: turns begin when all pieces in work have come as far
+or are done, and new pieces when no turn is left. A piece that raises, ends its process or does not answer is a result
 too, {"error": ...}, and costs its process only: after a fault on a device its context is of no more use.
 """
 
@@ -63,23 +64,23 @@ class Worker:
         self.pipe.close()
 
 
-def run(pieces, module, *, workers, until=float("inf"), patience=120.0):
+def run(pieces, module, *, workers, until=float("inf"), patience=120.0, fresh=False):
     """(key, result) of each piece (key, function, arguments) as they come; none is begun after `until`.
 
     function: the name of one in `module`, called with turn= and the arguments. patience: seconds for one piece, without
-    its wait for the device.
+    its wait for the device. fresh: each piece in a process of its own.
     """
     waiting, staff, asking, alone = deque(pieces), [], deque(), None
     try:
         while True:
-            begin = waiting and time.monotonic() < until
+            begin = waiting and time.monotonic() < until and not asking and alone is None
             for worker in [w for w in staff if w.key is None]:
                 if begin and waiting:
                     worker.give(waiting.popleft())
             while begin and waiting and len(staff) < workers:
                 staff.append(Worker(module))
                 staff[-1].give(waiting.popleft())
-            if all(worker.key is None for worker in staff):
+            if all(worker.key is None for worker in staff) and not (waiting and time.monotonic() < until):
                 return
             ready = connection.wait([w.pipe for w in staff if w.key is not None], timeout=0.2)
             for worker in list(staff):
@@ -101,12 +102,14 @@ def run(pieces, module, *, workers, until=float("inf"), patience=120.0):
                     found = {"error": f"no answer within {patience:g} s"}
                 if found is not None:
                     key, worker.key, worker.busy_since = worker.key, None, None
-                    if "error" in found:
+                    if fresh or "error" in found:
                         alone = None if alone is worker else alone
+                        asking = deque(other for other in asking if other is not worker)
                         staff.remove(worker)
-                        worker.end()
+                        worker.end(patience=0.0 if "error" in found else 5.0)
                     yield key, found
-            if alone is None and asking:
+            quiet = all(worker.key is None or worker in asking for worker in staff)
+            if alone is None and asking and quiet:
                 alone = asking.popleft()
                 alone.busy_since = time.monotonic()
                 alone.pipe.send("go")

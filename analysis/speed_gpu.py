@@ -1,22 +1,31 @@
 """Is it right and how fast is it on a GPU? Checks first, then times; needs a CUDA device, and says so without one.
 
+First, in at most three minutes (`_gpu_first.py`): what there is, every cut beside references of the CPU, microseconds
+per step of the kernels alone, what the host and an allocation take, compute-sanitizer. Only if those numbers are right
+it goes on to the table.
+
 Right: every cell and precision at several sizes against the CPU engine on new random input, with freed memory full of
 NaN before; the same bits in a second run; jvp and vjp adjoint. Fast: N units, B sequences, T = 1024, I = N inputs,
-input already on the device; medians of times between events on the device, the sides in turns. Forward: `net.unroll(x)`
-against torch.nn under no_grad; forward + backward: all gradients, of the input too. TF32 is off; on, it is timed for
-information. Floor: what it takes at least, the larger of the weights read once and of all multiply-adds at the measured
-rates of a copy and of a large product. Spectra of many networks against torch's batched product and QR at each step,
-and against the CPU engine (a few networks, scaled to all).
+input already on the device; medians of times between events on the device, the sides in turns, after a tenth of a
+second of the same work, while nothing else runs on device and host. Forward: `net.unroll(x)` against torch.nn in eval
+mode under no_grad; forward + backward: all gradients, of the input too. TF32 is off; on, it is timed for information.
+Floor: what it takes at least, the larger of the weights read once and of all multiply-adds at the measured rates of a
+copy and of a large product. Spectra of many networks against torch's batched product and QR at each step, and a
+Cholesky QR, twice, in torch; and against the CPU engine (a few networks, scaled to all).
 
-What is measured is kept in speed_gpu.jsonl in the folder of the figures: after an interruption, or where the time was
-up, the same command goes on where it stopped. Without that file, or with other code or another device, it begins anew.
+Every result is printed as it comes, and kept in speed_gpu-DEVICE.jsonl in the folder of `--out`: after an interruption,
+or where the time was up, the same command goes on where it stopped. Without that file, or with other code, it begins
+anew. `--first` stops before the table. Nothing has to be installed: `PYTHONPATH=src python3 analysis/speed_gpu.py`, 500
+seconds at most, where there are numba, numba-cuda, scipy, matplotlib, tqdm and threadpoolctl; PyTorch is the peer.
 """
 
 import os
+import re
 import secrets
 import sys
 import time
 
+import _gpu_first
 import _gpu_pieces
 import _study as study
 import _workers
@@ -25,7 +34,7 @@ import numpy as np
 import throughtime as tt
 from throughtime.cells import CELLS
 
-WORKERS = max(1, len(os.sched_getaffinity(0)) * 3 // 4)  # compilers; the rest is for launching what is timed
+WORKERS = len(os.sched_getaffinity(0))  # compilers; while something is timed they wait
 PRECISIONS = ("float32", "float64")
 # (T, B, N): the least; one block; one block for each of many sequences; a grid that keeps its weights; that streams
 # them; long.
@@ -33,13 +42,14 @@ CORRECT = [(1, 1, 1), (6, 3, 17), (9, 200, 64), (7, 5, 300), (5, 40, 700), (400,
 SIZES = {
     "units": [32, 64, 128, 256, 512, 1024], "batches": [1, 16, 64], "steps": 1024, "correct": CORRECT,
     "families": [(1024, 64, 48, 64), (64, 256, 48, 16)], "jacobians": [(64, 64), (256, 16)],
-    "product": 8192, "megabytes": 1024, "runs": (3, 15), "workers": WORKERS, "seconds": 400.0,
+    "product": 8192, "megabytes": 1024, "runs": (3, 15), "workers": WORKERS, "seconds": 300.0, "first": 180.0,
 }  # fmt: skip
 FULL = SIZES
 RESUMES = True
+PATIENCE = 60.0  # seconds for a piece
 EFFORT = ("runs", "seconds")  # what does not change what is measured
 LYAPUNOV_GOAL = 20.0
-TABLES = ("lyapunov", "host", "jacobians", "cudnn")
+TABLES = ("lyapunov", "host", "jacobians", "cudnn", "machine", "right", "pace", "queueing", "allocation", "sanitized")
 
 
 def goal(dtype, units, batch):
@@ -79,6 +89,8 @@ def plan(sizes, device, seed):
         if cell in _gpu_pieces.CUDNN
         for dtype in PRECISIONS
     ]
+    # LSTM in float32 before all else, in case the time is up before the end.
+    points.sort(key=lambda point: (point["dtype"] != "float32", point["cell"] != "lstm"))
     for point in points:  # their share of half the time: the device waits for compilers in the other half
         piece(then, "cudnn", runs=runs, seconds=round(0.5 * sizes["seconds"] / len(points), 2), **point)
     return first, then, last
@@ -86,24 +98,55 @@ def plan(sizes, device, seed):
 
 def measure(device="cuda", folder=None, **sizes):
     """What of the plan fits into the time, and what was measured before; `folder` keeps it."""
-    until = time.monotonic() + sizes["seconds"]
     (_, head), *_ = _workers.run([("about", "about", {"device": device})], "_gpu_pieces", workers=1)
     if "error" in head:
         raise RuntimeError(f"the device does not answer: {head['error']}")
     head |= {"versions": study.versions(), "seed": secrets.randbits(32), "date": time.strftime("%Y-%m-%d")}
-    path = None if folder is None else folder / "speed_gpu.jsonl"
+    name = re.sub(r"\W+", "-", head["device"]).strip("-")
+    path = None if folder is None else folder / f"speed_gpu-{name}.jsonl"
     record = _workers.Record(path, head, unlike=("seed", "date"))
+    first = _gpu_first.plan(device, sizes["runs"], sizes.get("cuts", tuple(_gpu_first.CUTS)))
+    right = [key for key, function, _ in first[0] if function == "right"]
     stages = plan(sizes, device, record.head["seed"])
-    keys = [key for stage in stages for key, _, _ in stage]
+    keys = [key for stage in [*first, *stages] for key, _, _ in stage]
+    workers = sizes["workers"]
     with study.tqdm(total=len(keys), desc="speed_gpu", leave=False, disable=study.QUIET) as bar:
         bar.update(sum(key in record.results for key in keys))
-        for stage in stages:
+
+        def done(stage, module, until, **options):
             pieces = [piece for piece in stage if piece[0] not in record.results]
-            workers = 1 if stage is stages[-1] else sizes["workers"]
-            for key, result in _workers.run(pieces, "_gpu_pieces", workers=workers, until=until):
+            for key, result in _workers.run(pieces, module, until=until, patience=PATIENCE, **options):
                 record.add(key, result)
+                bar.write(said(key, result), file=sys.stdout)
+                sys.stdout.flush()
                 bar.update()
+
+        until = time.monotonic() + sizes["first"] - PATIENCE  # no piece is begun after it
+        for stage in first:
+            done(stage, "_gpu_first", until, workers=workers, fresh=True)
+        if all(key in record.results and not _workers.failed(record.results[key]) for key in right):
+            until = time.monotonic() + sizes["seconds"] - PATIENCE
+            for stage in stages:
+                done(stage, "_gpu_pieces", until, workers=1 if stage is stages[-1] else workers)
+        else:
+            bar.write("the first numbers are wrong: the table is not measured", file=sys.stdout)
     return result_of(record.head, keys, record.results, sizes["steps"])
+
+
+def said(key, result):
+    """One result as it comes, in a line or few."""
+    if "error" in result:
+        return f"{key}: {result['error']}"
+    wrong = [item for item in result.get("checks", []) if not item["pass"]]
+    lines = [f"{key}: {len(result['checks'])} checks, {len(wrong)} failed"] if result.get("checks") else []
+    lines += [f"  FAILED {item['name']}: {item['measured']:.3g}" for item in wrong]
+    numbers = {name: value for name, value in result.items() if name not in ("checks", "rows")}
+    for row in [*result.get("rows", []), *([numbers] if numbers else [])]:
+        texts = (
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in row.items()
+        )
+        lines.append(f"{key}: {', '.join(texts)}")
+    return "\n".join(lines) or f"{key}: done"
 
 
 def result_of(head, keys, results, steps):
@@ -125,6 +168,8 @@ def result_of(head, keys, results, steps):
         row["ratio_tf32"] = row["cudnn_tf32"] / row["seconds"] if "cudnn_tf32" in row else None
     for row in [*tables.get("lyapunov", []), *tables.get("jacobians", [])]:
         row["ratio"] = row["torch"] / row["seconds"] if "torch" in row else None
+        if "torch_cholesky" in row:
+            row["ratio_cholesky"] = row["torch_cholesky"] / row["seconds"]
     for row in tables.get("lyapunov", []):
         same = [r for r in tables.get("host", []) if all(r[name] == row[name] for name in ("networks", "dtype", "N"))]
         row |= {"goal": LYAPUNOV_GOAL, "ratio_cpu": same[0]["cpu"] / row["seconds"] if same else None}
@@ -200,7 +245,8 @@ def table(result):
         what = f"spectra of {row['networks']} networks N={row['N']} {row['dtype']}"
         lines.append(
             f"{what}: {1e3 * row['seconds']:.3g} ms a step, QR every {row['interval']};"
-            f" torch {times(row['ratio'])}{mark} times as long (goal {row['goal']:g}), CPU{times(row['ratio_cpu'])}"
+            f" torch {times(row['ratio'])}{mark} times as long (goal {row['goal']:g}), with Cholesky"
+            f"{times(row.get('ratio_cholesky'))}, CPU{times(row['ratio_cpu'])}"
         )
     for row in rows_of(result, "jacobians"):
         what = f"Jacobians of an LSTM step N={row['N']} B={row['B']}"
@@ -275,4 +321,7 @@ if __name__ == "__main__":
     if reason := _gpu_pieces.missing():
         print(f"speed_gpu: skipped, because {reason}")
         sys.exit(0)
+    if "--first" in sys.argv:
+        sys.argv.remove("--first")
+        SIZES["seconds"] = 0.0  # no piece of the table is begun
     study.run(globals(), epilogue=table)

@@ -20,10 +20,13 @@ import throughtime as tt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "analysis"))  # studies import `_study` from beside them
 
+import _gpu_first
 import _gpu_pieces
 import _study
 import _workers
 import speed_gpu
+
+from throughtime.engine.cuda import rules
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAD = {"device": "Made up", "driver": "0", "date": "2000-01-01", "seed": 1, "numba-cuda": "0", "torch": None}
@@ -44,6 +47,15 @@ def gone(turn):
 def stuck(turn):
     with turn():
         time.sleep(60)
+
+def prepared(turn, path):
+    with open(path, "a") as file:
+        file.write("p")
+    alone(turn, path)
+    return {}
+
+def process(turn):
+    return {"process": os.getpid()}
 
 def alone(turn, path):
     with turn():
@@ -77,6 +89,7 @@ def made_up(seconds=1e-3, cudnn=2e-3, without=()):
             result["rows"] = [row | {"what": what} for what in ("forward", "forward+backward")]
         elif function == "lyapunov":
             result["rows"] = [{**size, "networks": a["networks"], "seconds": 1e-3, "torch": 0.03, "interval": 2}]
+            result["rows"][0]["torch_cholesky"] = 0.01
         elif function == "host":
             result["rows"] = [{**size, "networks": a["networks"], "cpu": 0.2}]
         elif function == "jacobians":
@@ -133,7 +146,7 @@ def test_the_table_names_goals_and_marks_what_misses_them():
     assert "goal ahead of cuDNN: met at 132 of 132 points; smallest ratio 2.00" in text
     assert "goal within 1.3 of cuDNN: met at 84 of 84 points; smallest ratio 2.00" in text
     assert "spectra of 1024 networks N=64 float32: 1 ms a step, QR every 2; torch  30.00  times as long" in text
-    assert text.count("(goal 20), CPU   200") == 4
+    assert text.count("(goal 20), with Cholesky 10.00, CPU   200") == 4
     assert max(map(len, text.splitlines())) < 150
     slow = speed_gpu.table(result(cudnn=0.9e-3))
     assert "goal ahead of cuDNN: met at 0 of 132 points; smallest ratio 0.90" in slow
@@ -157,14 +170,14 @@ def test_the_table_without_torch_says_so():
     keys, results = made_up()
     for found in results.values():
         for row in found.get("rows", []):
-            for name in ("cudnn", "cudnn_tf32", "torch"):
+            for name in ("cudnn", "cudnn_tf32", "torch", "torch_cholesky"):
                 row.pop(name, None)
     found = speed_gpu.result_of(HEAD, keys, results, 1024)
     assert speed_gpu.table(found).endswith("against torch: skipped, because torch with CUDA is not installed")
     pyplot.close(speed_gpu.draw(found))
 
 
-@pytest.mark.parametrize("without", [(), ("cudnn", "host")])
+@pytest.mark.parametrize("without", [(), ("cudnn", "host"), ("cudnn", "host", "lyapunov", "jacobians", "peak")])
 def test_the_picture_is_drawn_and_the_numbers_are_small(without, tmp_path):
     found = result(without=without)
     picture = speed_gpu.draw(found)
@@ -180,7 +193,8 @@ def test_the_picture_is_drawn_and_the_numbers_are_small(without, tmp_path):
     _study.write(tmp_path / "numbers.json", "speed_gpu", speed_gpu.__doc__, speed_gpu.SIZES, found)
     assert (tmp_path / "numbers.json").stat().st_size < 300_000
     written = json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))
-    assert written["data"]["left"] == (108 + 4 if without else 0)
+    pieces = {"cudnn": 108, "host": 4, "lyapunov": 4, "jacobians": 2, "peak": 1}
+    assert written["data"]["left"] == sum(pieces[name] for name in without)
 
 
 def test_pieces_that_raise_end_or_hang_cost_only_themselves(pieces):
@@ -223,7 +237,8 @@ def test_a_record_goes_on_where_it_was_killed(tmp_path):
 
 SMALL = {
     "units": [3], "batches": [2], "steps": 4, "correct": [(2, 2, 3)], "families": [(2, 3, 4, 1)], "jacobians": [(2, 1)],
-    "product": 16, "megabytes": 1, "runs": (1, 1), "workers": 1, "seconds": 300.0, "cells": ["tanh"],
+    "product": 16, "megabytes": 1, "runs": (1, 1), "workers": 2, "seconds": 360.0, "first": 360.0,
+    "cells": ["tanh"], "cuts": ["block"],
 }  # fmt: skip
 REHEARSAL = """
 import json, sys
@@ -243,7 +258,7 @@ def test_a_killed_run_goes_on_and_measures_nothing_twice(tmp_path):
     command = [sys.executable, tmp_path / "rehearsal.py", tmp_path, json.dumps(SMALL)]
     where = os.pathsep.join([str(Path(tt.__file__).resolve().parents[1]), str(ROOT / "analysis")])
     environment = os.environ | {"PYTHONPATH": where, "THROUGHTIME_QUIET": "1"}
-    record = tmp_path / "speed_gpu.jsonl"
+    record = tmp_path / "speed_gpu-cpu-a-rehearsal.jsonl"
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     try:
         end = time.monotonic() + 240
@@ -259,9 +274,82 @@ def test_a_killed_run_goes_on_and_measures_nothing_twice(tmp_path):
     assert answer.returncode == 0, answer.stderr
     assert record.read_text().startswith(before)  # date, seed and numbers of the first run
     keys = [json.loads(line)[0] for line in record.read_text().splitlines()[1:]]
-    planned = [key for stage in speed_gpu.plan(SMALL, "cpu", 0) for key, _, _ in stage]
-    assert sorted(keys) == sorted(planned)
-    assert all(json.loads(answer.stdout))
+    stages = [*_gpu_first.plan("cpu", (1, 1), ["block"]), *speed_gpu.plan(SMALL, "cpu", 0)]
+    assert sorted(keys) == sorted(key for stage in stages for key, _, _ in stage)
+    *said, last = answer.stdout.splitlines()
+    assert all(json.loads(last))
+    new = set(keys) - {json.loads(line)[0] for line in before.splitlines()[1:]}
+    assert all(any(line.startswith(f"{key}: ") for line in said) for key in new)  # each as it came
+
+
+CUTS = pytest.mark.parametrize("cut", _gpu_first.CUTS)
+
+
+@CUTS
+def test_the_references_are_what_the_cpu_engine_computes(cut):
+    """They are computed beforehand and carried to the GPU; here the CPU stands in for it."""
+    checks = _gpu_first.right(None, "cpu", cut)["checks"]
+    assert [item["name"] for item in checks if not item["pass"]] == []
+    assert {item["name"].rpartition(" ")[2] for item in checks} >= {"output", "weight_hh_l0", "jvp", "vjp", "input"}
+
+
+def test_a_wrong_cut_is_seen(monkeypatch):
+    """A test of the test: one number in a thousand is off by a hundredth."""
+    exact = _gpu_pieces.numbers
+
+    def off(*arguments):
+        found = exact(*arguments)
+        value = found["weight_hh_l0"].copy()
+        value.ravel()[::1000] += 0.01 * np.abs(value).max()
+        return found | {"weight_hh_l0": value}
+
+    monkeypatch.setattr(_gpu_pieces, "numbers", off)
+    checks = _gpu_first.right(None, "cpu", "block")["checks"]
+    assert [item["name"].split()[-1] for item in checks if not item["pass"]] == ["weight_hh_l0"]
+
+
+@CUTS
+def test_the_cuts_are_those_that_the_rules_choose(cut):
+    dtype, units = _gpu_first.CUTS[cut]
+    for gates, columns in ((4, units), (1, 4 * units)):
+        for batch in (1, 5, 16):
+            plan = rules.plan(units, gates, columns, batch, 1, np.dtype(dtype).itemsize, 132, True)
+            name = "cluster" if plan.cluster else "block" if plan.alone else "grid" if plan.resident else "streamed"
+            assert name == cut.removesuffix("64")
+
+
+def test_wrong_first_numbers_stop_before_the_table(monkeypatch, tmp_path, capsys):
+    begun = []
+
+    def run(pieces, module, **options):
+        for key, function, _ in pieces:
+            begun.append(key)
+            checks = [_study.check("what is wrong", 1.0, 0, 0, why="made up")] if key == "right grid" else []
+            yield key, {"device": "Made up"} if function == "about" else {"checks": checks}
+
+    monkeypatch.setattr(_workers, "run", run)
+    found = speed_gpu.measure(folder=tmp_path, **speed_gpu.SIZES)
+    first = [key for stage in _gpu_first.plan("cuda", (3, 15)) for key, _, _ in stage]
+    assert begun == ["about", *first]
+    assert "sanitized racecheck cluster" in first
+    assert (tmp_path / "speed_gpu-Made-up.jsonl").read_text().count("\n") == 1 + len(first)
+    printed = capsys.readouterr().out
+    assert "FAILED what is wrong: 1" in printed
+    assert "the table is not measured" in printed
+    assert found["data"]["left"] > 100
+
+
+def test_turns_begin_when_nothing_else_is_in_work(pieces, tmp_path):
+    path = tmp_path / "seen"
+    work = [(f"prepared {i}", "prepared", {"path": str(path)}) for i in range(5)]
+    assert len(list(_workers.run(work, pieces, workers=2))) == 5
+    assert path.read_text().replace("pp", "P") == "P()()P()()p()"
+
+
+def test_each_piece_in_a_process_of_its_own(pieces):
+    work = [(f"{i}", "process", {}) for i in range(3)]
+    found = dict(_workers.run(work, pieces, workers=1, fresh=True))
+    assert len({result["process"] for result in found.values()}) == 3
 
 
 def test_a_wrong_number_is_seen(monkeypatch):

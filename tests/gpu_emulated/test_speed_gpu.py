@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "analysis"))
 
+import _gpu_first
 import _gpu_pieces
 
 SHORT = {"steps": 3, "runs": (1, 2)}
@@ -36,6 +37,21 @@ def test_piece(piece):
     found = getattr(_gpu_pieces, piece)(contextlib.nullcontext, "cuda", seed=1, **PIECES[piece])
     assert [item for item in found.get("checks", []) if not item["pass"]] == []
     assert found.get("checks") or found.get("rows")
+
+
+def test_first_pieces(monkeypatch):
+    """Small ones: the right numbers, and the first three pieces of what the host takes."""
+    monkeypatch.setattr(_gpu_first, "CUTS", {"block": ("float32", 3)})
+    monkeypatch.setattr(_gpu_first, "PACE", (2, 4))
+    wanted = {f"block {name}": value for name, value in _gpu_first.numbers(*_gpu_first.problem("block")).items()}
+    monkeypatch.setattr(_gpu_first.np, "load", lambda *_, **__: contextlib.nullcontext(wanted))
+    checks = _gpu_first.right(None, "cuda", "block")["checks"]
+    assert [item["name"] for item in checks if not item["pass"]] == []
+    (machine,) = _gpu_first.machine(None, "cuda")["rows"]
+    assert {"multiprocessors", "clusters of 8", "nvvm", "cudadevrt"} <= machine.keys()
+    assert len(_gpu_first.pace(contextlib.nullcontext, "cuda", "block", (1, 1))["rows"]) == 4
+    assert _gpu_first.queueing(contextlib.nullcontext, "cuda", count=1, units=3)["rows"]
+    assert len(_gpu_first.allocation(contextlib.nullcontext, "cuda", count=1)["rows"]) == 3
 
 
 def test_the_device_is_named():
