@@ -50,7 +50,7 @@ SMALL = {
     "speed_gpu": {  # a rehearsal with the CPU engine in the GPU's place
         "device": "cpu", "units": [4], "batches": [2], "steps": 5, "correct": [(2, 2, 3)], "families": [(2, 4, 4, 1)],
         "jacobians": [(3, 2)], "product": 16, "megabytes": 1, "runs": (1, 1), "workers": 1, "seconds": 600.0,
-        "cells": ["tanh"],
+        "first": 600.0, "cuts": [], "cells": ["tanh"],
     },
     "speed_cpu": {"units": [8], "batches": [1], "runs": 1, "seconds": 0.01, "steps": 5, "cells": ["tanh"]},
 }  # fmt: skip
