@@ -1,10 +1,12 @@
 """Averages over standard Gaussians that resolve steep functions, and the arguments of mean-field theories."""
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from ... import arguments, checks
 from ..arrays import Array
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(20)
@@ -28,15 +30,38 @@ def gaussian_rule(std: float) -> tuple[Array, Array]:
     return z, (half * WEIGHTS).ravel() * np.exp(-0.5 * z**2) * np.sqrt(2.0 / np.pi)
 
 
+LARGEST = 1e6  # standard deviations of weights, biases and noise beyond which no rule here resolves a slope
+
+
 def deviation(name: str, value: Any) -> float:
-    """A finite number ≥ 0, or a sentence that says so."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
+    """A number from 0 to 1e6, or a sentence that says so: TypeError for what is no number."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"`{name}` is {arguments.kind(value)}; expected one number: a standard deviation ≥ 0")
+    number = float(value)
     if not (np.isfinite(number) and number >= 0.0):
-        raise ValueError(f"{name}={value!r}, but a finite number ≥ 0 is needed: it is a standard deviation")
+        raise ValueError(f"{name}={number!r}, but a finite number ≥ 0 is needed: it is a standard deviation")
+    if number > LARGEST:
+        raise ValueError(f"{name}={number!r}, but a standard deviation up to {LARGEST:g} is needed")
     return number
+
+
+def deviations(name: str, value: Any, gates: int) -> Array:
+    """(G,) such numbers, from one for all gates or one for each."""
+    return np.array([deviation(name, number) for number in finite_numbers(name, value, gates, False)])
+
+
+def finite_numbers(name: str, value: Any, gates: int, finite: bool = True) -> Array:
+    """(G,) numbers, from one for all gates or one for each; finite ones, if so asked."""
+    given = np.atleast_1d(checks.numbers(name, value).astype(np.float64))
+    if given.ndim != 1 or given.size not in (1, gates):
+        raise ValueError(
+            f"`{name}` has shape {given.shape}, but this cell has {gates} gate(s): pass one number, or {gates}"
+        )
+    if finite and not np.isfinite(given).all():
+        raise ValueError(f"{name}={value!r}, but finite numbers are needed")
+    return np.broadcast_to(given, gates).copy()
 
 
 def crossing(chi: Callable[[float], float], low: float, most: float = 1e8) -> float:
