@@ -2,8 +2,8 @@
 
 A Gaussian matrix with entries of variance 1/M is W = U Σ V with independent, uniformly distributed orthogonal U and V,
 and singular values that for M → ∞ fill the quarter circle √(4 − σ²)/π on [0, 2]. Here Σ holds the quantiles of that
-law, and U and V are products of random signs, cosine transforms and a random permutation, which mix as uniform ones do: a
-product costs M log M in place of M², and what was sent and felt before need not be kept.
+law, and U and V are products of random signs, cosine transforms and a random permutation, which mix as uniform ones do:
+a product costs M log M in place of M², and what was sent and felt before need not be kept.
 
 Source: Marchenko & Pastur, Math. USSR Sb. 1, 1967 (Σ); Ailon & Chazelle, SIAM J. Comput. 39, 2009 (signs and fast
 transforms); Dudeja, Lu & Sen, Ann. Probab. 51, 2023 (the same dynamics with random signs as with uniform matrices).

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from ..arrays import Array
 from .growth import Growth
-from .quadrature import crossing, deviation, gaussian_rule
+from .quadrature import crossing, deviation, gaussian_rule, number
 
 
 def minimal_rnn(gain: float, input_gain: float = 1.0, power: float = 1.0, bias: float = 0.0) -> "MinimalRnnMeanField":
@@ -31,11 +31,10 @@ def minimal_rnn(gain: float, input_gain: float = 1.0, power: float = 1.0, bias: 
     >>> round(theory.q, 4), round(theory.chi, 5)
     (0.3181, 1.0)
     """
-    if not (np.isfinite(power) and power > 0.0):
+    power, bias = number("power", power, "the mean square of the inputs, > 0"), number("bias", bias)
+    if not power > 0.0:
         raise ValueError(f"power={power!r}, but the mean square of the inputs is a finite number > 0")
-    if not np.isfinite(bias):
-        raise ValueError(f"bias={bias!r}, but a finite number is needed")
-    return MinimalRnnMeanField(deviation("gain", gain), deviation("input_gain", input_gain), float(power), float(bias))
+    return MinimalRnnMeanField(deviation("gain", gain), deviation("input_gain", input_gain), power, bias)
 
 
 def minimal_rnn_critical_gain(input_gain: float = 1.0, power: float = 1.0, bias: float = 0.0) -> float:

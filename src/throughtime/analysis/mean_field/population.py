@@ -205,7 +205,7 @@ def _slowest(run: _Population, warmup: int) -> float:
     if len(series) < 4:
         return float("nan")
     each = [np.stack([part[i] for part in series]) for i in range(len(series[0]))]
-    return max(correlation_time(part) for part in each)
+    return max(correlation_time(part, run.power) for part in each)
 
 
 def _unsettled(run: _Population, warmup: int, time: float) -> str:
@@ -213,6 +213,8 @@ def _unsettled(run: _Population, warmup: int, time: float) -> str:
     if run.overflown:
         return f"the population grew without bound, beyond 1e18 after {len(run.rates)} steps"
     steps = len(run.rates) - warmup
+    if np.isnan(time):
+        return f"{steps} counted steps are too few to tell; pass a larger `steps`"
     if not steps >= ENOUGH * time:
         return (
             f"{steps} counted steps are {steps / time:.2g} correlation times of {time:.3g} steps or more, and "

@@ -30,21 +30,36 @@ def gaussian_rule(std: float) -> tuple[Array, Array]:
     return z, (half * WEIGHTS).ravel() * np.exp(-0.5 * z**2) * np.sqrt(2.0 / np.pi)
 
 
-LARGEST = 1e6  # standard deviations of weights, biases and noise beyond which no rule here resolves a slope
+LARGEST = 1e6  # of weights, biases and noise, beyond which no rule here resolves a slope
 
 
-def deviation(name: str, value: Any) -> float:
-    """A number from 0 to 1e6, or a sentence that says so: TypeError for what is no number."""
+def number(name: str, value: Any, meaning: str = "a finite number") -> float:
+    """One finite number from −1e6 to 1e6: TypeError for what is no number, ValueError for what is too large."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"`{name}` is {arguments.kind(value)}; expected one number: a standard deviation ≥ 0")
-    number = float(value)
-    if not (np.isfinite(number) and number >= 0.0):
-        raise ValueError(f"{name}={number!r}, but a finite number ≥ 0 is needed: it is a standard deviation")
-    if number > LARGEST:
-        raise ValueError(f"{name}={number!r}, but a standard deviation up to {LARGEST:g} is needed")
-    return number
+        raise TypeError(f"`{name}` is {arguments.kind(value)}; expected one number: {meaning}")
+    if not abs(value) <= LARGEST:  # True for NaN
+        raise ValueError(
+            f"`{name}` is {arguments.kind(value)}, but a finite number up to {LARGEST:g} is needed: {meaning}"
+        )
+    return float(value)
+
+
+def deviation(name: str, value: Any) -> float:
+    """A number from 0 to 1e6, or a sentence that says so."""
+    found = number(name, value, "a standard deviation ≥ 0")
+    if found < 0.0:
+        raise ValueError(f"{name}={found!r}, but a finite number ≥ 0 is needed: it is a standard deviation")
+    return found
+
+
+def fractions(x: Any) -> Array:
+    """Fractions of exponents counted from the top, of any shape."""
+    found = checks.numbers("x", x).astype(np.float64)
+    if not np.all((found >= 0.0) & (found <= 1.0)):
+        raise ValueError("`x` is the fraction of exponents counted from the top: numbers between 0 and 1")
+    return np.asarray(found)
 
 
 def deviations(name: str, value: Any, gates: int) -> Array:
@@ -60,14 +75,17 @@ def finite_numbers(name: str, value: Any, gates: int, finite: bool = True) -> Ar
             f"`{name}` has shape {given.shape}, but this cell has {gates} gate(s): pass one number, or {gates}"
         )
     if finite and not np.isfinite(given).all():
-        raise ValueError(f"{name}={value!r}, but finite numbers are needed")
+        raise ValueError(f"`{name}` is {arguments.kind(value)}, but finite numbers are needed")
     return np.broadcast_to(given, gates).copy()
 
 
-def crossing(chi: Callable[[float], float], low: float, most: float = 1e8) -> float:
-    """The gain at which χ(gain) passes 1, from `low`, where it is at most 1; inf if it does not below `most`."""
+def crossing(chi: Callable[[float], float], low: float, most: float = 0.5 * LARGEST) -> float:
+    """The gain at which χ(gain) passes 1, searched from `low` on, down where χ is above 1 and up where it is not; inf if
+    it does not below `most`."""
     from scipy.optimize import brentq
 
+    while chi(low) > 1.0:
+        low *= 0.5
     high = 2.0 * low
     while chi(high) <= 1.0:
         low, high = high, 2.0 * high

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Array
 from .growth import IndependentSlopes
-from .quadrature import deviation
+from .quadrature import deviation, fractions
 
 CRITICAL_GAIN = float(np.sqrt(2.0))
 
@@ -66,9 +66,7 @@ class ReluMeanField(IndependentSlopes):
         >>> relu(2.0, noise=1.0).spectrum([0.0, 0.25, 0.75])
         array([0.34657359, 0.        ,       -inf])
         """
-        rank = np.asarray(x, dtype=np.float64)
-        if not np.all((rank >= 0.0) & (rank <= 1.0)):
-            raise ValueError("`x` is the fraction of exponents counted from the top: numbers between 0 and 1")
+        rank = fractions(x)
         with np.errstate(divide="ignore"):
             value = 0.5 * np.log(self.gain**2 * np.maximum(0.5 - rank, 0.0))
         return value if rank.ndim else float(value)

@@ -10,7 +10,7 @@ from ..arrays import Array
 
 ENOUGH = 20.0  # correlation times that a time average needs; of its transient, a quarter of that is thrown away
 BLOCKS = 20  # of the comparison of early and late
-STILL = 1e-6  # a variance in time below this part of the mean square is a rest of the transient, or rounding
+STILL = 1e-6  # a variance in time below this part of the power is a rest of the transient, or rounding
 
 
 def autocovariance(series: Array, lags: int) -> Array:
@@ -27,20 +27,20 @@ def autocovariance(series: Array, lags: int) -> Array:
     return np.asarray(total / (units * (steps - np.arange(lags + 1))))
 
 
-def correlation_time(series: Array) -> float:
+def correlation_time(series: Array, power: float = 0.0) -> float:
     """The integrated autocorrelation time of the deviations from each unit's mean, steps; at least ½.
 
         τ = ½ + Σ_{lag=1}^{w} ρ(lag),   w the first lag ≥ 5 τ
 
-    series : (T, M). A series much shorter than its correlation time gives about T/6, whatever that time is; constants
-    give ½. Source: Sokal, Monte Carlo methods in statistical mechanics, 1997 (the window).
+    series : (T, M). power : a mean square beside which the series may be constant, if its own is smaller. A series much
+    shorter than its correlation time gives about T/6, whatever that time is; constants give ½. Source: Sokal, Monte Carlo methods in statistical mechanics, 1997 (the window).
 
     >>> correlation_time(np.random.default_rng(0).standard_normal((400, 20))) < 1.0
     True
     """
     deviation = series - series.mean(axis=0)
     covariance = autocovariance(deviation, len(series) // 2)
-    power = float((series.astype(np.float64) ** 2).mean())
+    power = max(power, float((series.astype(np.float64) ** 2).mean()))
     if not covariance[0] > STILL * power:
         return 0.5
     running = 0.5 + np.concatenate([[0.0], np.cumsum(covariance[1:] / covariance[0])])

@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 
 from ..arrays import Array
 from .growth import IndependentSlopes
-from .quadrature import NODES, WEIGHTS, crossing, deviation, gaussian_rule
+from .quadrature import NODES, WEIGHTS, crossing, deviation, fractions, gaussian_rule
 
 
 def tanh(gain: float, noise: float = 0.0, bias: float = 0.0) -> "TanhMeanField":
@@ -134,12 +134,11 @@ class TanhMeanField(IndependentSlopes):
         >>> tanh(2.0).spectrum([0.25, 0.5, 0.75]).round(4)
         array([-0.1667, -0.6893, -1.7001])
         """
-        rank = np.asarray(x, dtype=np.float64)
-        if not np.all((rank >= 0.0) & (rank <= 1.0)):
-            raise ValueError("`x` is the fraction of exponents counted from the top: numbers between 0 and 1")
+        rank = fractions(x)
         flat = rank.ravel()
         d, weights = self.rule
         square = (self.gain * d) ** 2
+        square, weights = square[square > 0.0], weights[square > 0.0]  # slopes beyond the numbers add nothing
         high = np.full(flat.shape, 2.0 * self.lyapunov)  # ln r²: the root lies below ln χ
         if not np.isfinite(high).all():
             return np.full(rank.shape, -np.inf) if rank.ndim else -np.inf
@@ -183,6 +182,8 @@ class TanhMeanField(IndependentSlopes):
     @cached_property
     def entropy_rate(self) -> float:
         """Sum of the positive exponents per unit, nats per step."""
+        if self.chi <= 1.0:
+            return 0.0
         return self._sum_to(self.fraction_positive)
 
     @cached_property
