@@ -68,7 +68,8 @@ class MinimalRnnMeanField(Growth):
 
         def excess(q: float) -> float:
             u, closed, weights = self._gate(q)
-            return self.power * (weights @ closed**2) / (weights @ (closed * (1.0 + u))) - q
+            forgotten = weights @ (closed * (1.0 + u))  # 1 − E u²; 0 where every gate is open to rounding
+            return (self.power * (weights @ closed**2) / forgotten if forgotten > 0.0 else 0.0) - q
 
         return float(brentq(excess, 0.0, self.power, xtol=1e-15))  # (1−u)² ≤ 1 − u², so Q ≤ R
 

@@ -80,8 +80,8 @@ def finite_numbers(name: str, value: Any, gates: int, finite: bool = True) -> Ar
 
 
 def crossing(chi: Callable[[float], float], low: float, most: float = 0.5 * LARGEST) -> float:
-    """The gain at which χ(gain) passes 1, searched from `low` on, down where χ is above 1 and up where it is not; inf if
-    it does not below `most`."""
+    """The gain at which χ(gain) passes 1, searched from `low` down where χ is above 1, and up where it is not; inf if
+    there is none below `most`."""
     from scipy.optimize import brentq
 
     while chi(low) > 1.0:

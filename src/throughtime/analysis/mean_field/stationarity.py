@@ -33,7 +33,8 @@ def correlation_time(series: Array, power: float = 0.0) -> float:
         τ = ½ + Σ_{lag=1}^{w} ρ(lag),   w the first lag ≥ 5 τ
 
     series : (T, M). power : a mean square beside which the series may be constant, if its own is smaller. A series much
-    shorter than its correlation time gives about T/6, whatever that time is; constants give ½. Source: Sokal, Monte Carlo methods in statistical mechanics, 1997 (the window).
+    shorter than its correlation time gives about T/6, whatever that time is; constants give ½.
+    Source: Sokal, Monte Carlo methods in statistical mechanics, 1997 (the window).
 
     >>> correlation_time(np.random.default_rng(0).standard_normal((400, 20))) < 1.0
     True
