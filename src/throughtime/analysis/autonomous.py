@@ -23,8 +23,6 @@ class AutonomousMap:
         if not hasattr(net, "unroll"):
             run = " Of a run pass `run.network`." if hasattr(net, "network") else ""
             raise TypeError(f"`net` is {kind(net)}; expected a network: `throughtime.Network(…)`.{run}")
-        if getattr(net, "stacked", False):
-            raise ValueError('`net` is an ensemble on the GPU: pass its networks one by one, `net.to("cpu")[i]`')
         if getattr(net, "bidirectional", False):
             raise ValueError(
                 "a bidirectional network is no map of a state onto the next: its two directions run through time "
@@ -75,7 +73,7 @@ def as_state(states: Array, layout: tuple[int, int, int]) -> Any:
 
 
 def _parameters(net: Any) -> Any:
-    found = {name: np.asarray(value, dtype=np.float64) for name, value in net.state_dict().items()}
+    found = {name: np.asarray(value, dtype=np.float64) for name, value in net.parameters.items()}
     broken = [name for name, value in found.items() if not np.isfinite(value).all()]
     if broken:
         raise ValueError(f"the parameters {', '.join(broken)} hold NaN or inf: such a network has no fixed points")

@@ -110,7 +110,7 @@ def fixed_points(
     x: Any = None,
     *,
     period: int = 1,
-    starts: Any = 256,
+    starts: Any = 512,
     seed: Any = 0,
     tolerance: float = 1e-11,
     distinct: float = 1e-5,
@@ -140,7 +140,7 @@ def fixed_points(
 
     Returns a `FixedPoints`: .points (M, S), .orbits, .residual, .error, .eigenvalues, .stable, .hits, .slow_points,
     .lost and more. TypeError for what is no network; ValueError for a bidirectional one, an x that is no vector of I
-    finite numbers, starts of the wrong shape or not finite, NaN in the parameters, a period or number of starts below 1.
+    finite numbers, starts of the wrong shape or not finite, NaN in the parameters, no period, or no starts.
 
     Source: Sussillo & Barak, Neural Computation 25, 2013 (q and slow points); Levenberg 1944.
 

@@ -58,7 +58,10 @@ def drawn(flow: AutonomousMap, count: int, steps: int | None, box: Array, rng: n
     half = (count + 1) // 2
     if half < count:
         steps = _settling(flow, starts[half:]) if steps is None else steps
-        reached = _later(flow, starts[half:], rng.integers(1, steps + 1, count - half))
+        times = np.exp(rng.uniform(0.0, np.log(steps), count - half)).astype(
+            np.int64
+        )  # early ones, before all have met
+        reached = _later(flow, starts[half:], times)
         finite = np.isfinite(reached).all(axis=1) & (np.abs(reached).max(axis=1) <= SCALES[-1])
         starts[half:][finite] = reached[finite]
     return starts
