@@ -88,7 +88,7 @@ def test_the_slow_rate_unit_of_a_few_hundred_units():
     short = mean_field.population(tt.Rate(leak=0.1), 2.0, units=300, steps=60)
     assert not short.stationary
     assert "60 counted steps are" in short.reason
-    assert "not stationary: 60 counted steps" in repr(short)
+    assert "  not stationary: 60 counted steps" in repr(short)
     found = mean_field.population(tt.Rate(leak=0.1), 2.0, units=300)
     assert found.stationary
     assert found.reason == ""

@@ -1,6 +1,7 @@
 """What `population` gives: the stationary state of a random network of any cell, and how perturbations of it grow."""
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -86,5 +87,5 @@ class PopulationMeanField(Result):
             f"nats per step   timescale {self.timescale:.4g} steps",
         ]
         if not self.stationary:
-            lines.append(f"  not stationary: {self.reason}")
+            lines += wrap(f"not stationary: {self.reason}", 116, initial_indent="  ", subsequent_indent="    ")
         return "\n".join(lines)

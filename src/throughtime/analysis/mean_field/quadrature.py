@@ -35,15 +35,15 @@ LARGEST = 1e6  # of weights, biases and noise, beyond which no rule here resolve
 
 def number(name: str, value: Any, meaning: str = "a finite number") -> float:
     """One finite number from −1e6 to 1e6: TypeError for what is no number, ValueError for what is too large."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value[()]
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+    given: Any = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if isinstance(given, (bool, np.bool_)) or not isinstance(given, Real):
         raise TypeError(f"`{name}` is {arguments.kind(value)}; expected one number: {meaning}")
-    if not abs(value) <= LARGEST:  # True for NaN
+    size: Any = given
+    if not -LARGEST <= size <= LARGEST:  # nor is NaN
         raise ValueError(
             f"`{name}` is {arguments.kind(value)}, but a finite number up to {LARGEST:g} is needed: {meaning}"
         )
-    return float(value)
+    return float(given)
 
 
 def deviation(name: str, value: Any) -> float:
