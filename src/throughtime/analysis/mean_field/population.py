@@ -7,7 +7,7 @@ process, the same for every unit, whose covariance is that of what the units sen
     likewise
 
 M units stand for E. The fields are products with random matrices that have the singular values of M → ∞ and cost
-M log M (see `fields`); what M units leave of a finite size is of order 1/M, as in a network of M units.
+M log M (see `fields`); what M units leave of a finite size is that of a network of M units.
 
 Dimensions: M units, G gates, S states of a unit, T steps.
 """
@@ -66,7 +66,7 @@ def population(
     Returns a `PopulationMeanField`: .q (E e², what the units send), .state_variance (one per state), .chi, .chi_error
     (from M units and T steps; standard error), .timescale −1/ln χ, .jacobian_moment ⟨σ²⟩ = tr J Jᵀ / S,
     .autocorrelation, .stationary with its .reason. For cells whose state is forgotten at once (tanh) and for untied
-    weights of one state, ⟨σ²⟩ and χ agree. λ_1 of M units is that of a network of M: nearer to M → ∞ as 1/M.
+    weights of one state, ⟨σ²⟩ and χ agree. λ_1 of M units is that of a network of M (see `lyapunov_error`).
     TypeError or ValueError for what has no meaning.
 
     Source: Sompolinsky, Crisanti & Sommers, PRL 61, 1988 (dynamic mean field); Can, Krishnamurthy & Schwab, MSML 2020
@@ -81,10 +81,10 @@ def population(
     gains, spreads, drives = (deviations(n, v, gates) for n, v in (("gain", gain), ("bias", bias), ("noise", noise)))
     means = finite_numbers("bias_mean", bias_mean, gates)
     tied, progress = arguments.flag("tied", tied), arguments.flag("progress", progress)
-    units = arguments.step("units", units, 1, 10**8)
-    counted = FIRST if steps is None else arguments.step("steps", steps, 1, 10**9)
+    units = arguments.step("units", units, 1, 10**7)
+    counted = FIRST if steps is None else arguments.step("steps", steps, 1, 10**7)
     if warmup is not None:
-        warmup = arguments.step("warmup", warmup, 0, 10**9)
+        warmup = arguments.step("warmup", warmup, 0, 10**7)
     before = counted // 2 if warmup is None else warmup
     run = _Population(cell, gains, means, spreads, drives, tied, units, arguments.generator(seed))
     bar = progress_bar(before + counted, "mean field") if progress else None
@@ -171,7 +171,7 @@ class _Population:
         self.rates.append(float(np.log(size)))
         self.means.append(means)
         self.trajectory.append(np.stack([e, *after])[:, : self.kept].astype(np.float32))
-        if len(self.trajectory) * self.trajectory[0].size > KEPT and self.kept > 100:
+        if len(self.trajectory) * self.trajectory[0].size > KEPT and self.kept > 1:
             self.kept //= 2
             self.trajectory = [part[:, : self.kept].copy() for part in self.trajectory]
         self.s, self.v = after, v / size if size > 0.0 else v

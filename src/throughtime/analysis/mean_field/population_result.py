@@ -22,7 +22,10 @@ class PopulationMeanField(Result):
         state_variance: (S,) the variance over the units of every state of the unit (h; h and c of an LSTM).
         lyapunov: λ_1 = ½ ln χ, nats per time step.
         lyapunov_error: its standard error, by batch means over the counted steps; NaN for fewer than eight. It knows
-            of the fluctuations in time, and not of how far M units are from infinitely many (order 1/M).
+            of the fluctuations in time, and not of how far M units are from infinitely many: of order 1/M where the
+            slopes change from step to step (chaos, noise), and about .3/√M, .01 at M = 1000, where they do not (fixed
+            points, linear units): there λ_1 is the edge of the spectrum of one matrix, and the scatter over seeds is
+            the error to take.
         jacobian_moment: ⟨σ²⟩ = tr J Jᵀ / S of the Jacobian of one step.
         autocorrelation: (lags + 1,) E e(t) e(t + lag) for lag = 0, 1, …, time steps.
         correlation_time: of the slowest of what the units send and their states, integrated, time steps; NaN for fewer
