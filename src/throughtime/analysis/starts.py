@@ -33,7 +33,7 @@ def living_box(flow: AutonomousMap, rng: np.random.Generator) -> Array:
                 closed = (later <= box * (1.0 + 1e-9)).any(axis=0)  # False for NaN
             radius = np.where(closed, radius, np.minimum(2.0 * box, SCALES[-1]))
         radius = np.minimum(radius, before)
-        if (radius == before).all():
+        if (radius == before).all() or radius.max() == 1.0:
             break
     return radius
 
@@ -43,7 +43,7 @@ def _probes(flow: AutonomousMap, rng: np.random.Generator) -> Array:
     points of all sizes."""
     corners = rng.choice([-1.0, 1.0], (32, flow.size))
     inner = rng.uniform(-1.0, 1.0, (32, flow.size)) * rng.uniform(0.0, 1.0, (32, 1)) ** 4
-    rows = rng.permutation(flow.size)[:64]
+    rows = rng.permutation(flow.size)[:32]
     pushing = np.sign(flow.run(np.zeros((1, flow.size)), 1).jacobian(1)[0][rows])
     pushing[pushing == 0.0] = 1.0
     probes = np.concatenate([corners, inner, pushing, -pushing, np.ones((1, flow.size))])
