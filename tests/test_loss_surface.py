@@ -120,3 +120,34 @@ def test_the_result_prints_draws_and_converts_itself():
     assert ax.get_xlabel()
     assert ax.get_ylabel()
     pyplot.close(figure)
+
+
+WRONG = {
+    "net": ["x", None, {}, np.eye(2)],
+    "loss": [None, 1.0, "mse"],
+    "first": [
+        None,
+        3,
+        "weight_hh_l0",
+        ("weight_hh_l0", "x"),
+        {"weight_hh_l0": "x"},
+        {"weight_hh_l0": [[np.nan]]},
+        {1: 1},
+    ],
+    "second_values": [None, "x", [], [np.nan], {}, [[1.0]], [1j]],
+}
+
+
+@pytest.mark.parametrize(("name", "given"), [(name, given) for name, several in WRONG.items() for given in several])
+def test_arguments_of_a_wrong_kind_are_named(name, given):
+    net, x, loss, start = cliff(3)
+    options = {"net": net, "x": x, "loss": loss, "first": W, "second": B, "first_values": [1.0], "second_values": [1.0]}
+    with pytest.raises((TypeError, ValueError), match=rf"(?s)`{name}"):
+        surface(**(options | {name: given}), **start)
+
+
+@pytest.mark.parametrize("returned", ["x", ("x", None), ([1.0], None), (None, None), (1.0,)])
+def test_losses_that_return_something_else(returned):
+    net, x, _, start = cliff(3)
+    with pytest.raises(TypeError, match="`loss` returned"):
+        surface(net, x, lambda run: returned, W, B, [1.0], [1.0], **start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,20 @@ class DeviceNetwork:
         return np.stack(arrays) if self.stacked else np.asarray(arrays[0])
 
     def __getattr__(self, name: str) -> Any:  # input_size, hidden_size, dtype, ...
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._host, name)
+        found = None if name.startswith("_") else getattr(self._host, name, None)
+        if found is None or callable(found):  # never a method: it would work on the parameters of the CPU's original
+            raise AttributeError(f'A network on the GPU has no `{name}`; the network of `.to("cpu")` may have it.')
+        return found
+
+    def __copy__(self) -> DeviceNetwork:
+        """Another of the same arrays, as a copy of a `Network` is."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, and copied deeply, by way of the CPU."""
+        return DeviceNetwork, (self._on_cpu(), self.axes)
 
     def layer(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
         """Copies of W_ih, W_hh, b_ih, b_hh of layer k, with the leading axis K; zeros where there are no biases."""
@@ -96,7 +108,7 @@ class DeviceNetwork:
         """Copies of the parameters in NumPy."""
         from .engine.cuda import device
 
-        return {name: device.to_host(device.wrap(value)) for name, value in self.parameters.items()}
+        return {name: device.to_host(self._checked(name)) for name in self.shapes}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Copy parameters from a mapping, as `Network.load_state_dict`; of an ensemble each with its leading axis."""
@@ -118,11 +130,27 @@ class DeviceNetwork:
             return self
         if where != "cpu":
             raise ValueError(f'`device` is {where!r}; expected "cpu" or "cuda".')
-        host, made = self.state_dict(), []
-        for i in range(self.networks):
-            own = {name: value[i] if self.stacked else value for name, value in host.items()}
-            made.append(self._host_network(own))
+        made = self._on_cpu()
         return made if self.stacked else made[0]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """As `Network.save`: the parameters as they are on the device. ValueError for an ensemble, which is many files.
+
+        >>> net.save("net.tt")                                                      # doctest: +SKIP
+        """
+        if self.stacked:
+            raise ValueError(
+                f"A file holds one network, and these are {self.networks}: save each of them, "
+                '`for k, own in enumerate(networks.to("cpu")): own.save(f"{k}.tt")`.'
+            )
+        self.to("cpu").save(path)
+
+    def _on_cpu(self) -> list[Network]:
+        host = self.state_dict()
+        each = [
+            {name: value[k] if self.stacked else value for name, value in host.items()} for k in range(self.networks)
+        ]
+        return [self._host_network(own) for own in each]
 
     def _host_network(self, own: dict[str, np.ndarray]) -> Network:
         names = ("num_layers", "bidirectional", "bias", "batch_first", "dtype")

@@ -58,6 +58,8 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
         >>> tt.kernels.of(tt.Network("lstm", 2, 8, num_layers=2), layer=1).weights[-1]
         (8, 8)
     """
+    if getattr(network, "device", "cpu") == "cuda":
+        raise ValueError('`network` is on the GPU, and the kernels are those of the CPU: pass `network.to("cpu")`.')
     layer = arguments.step("layer", layer, 0, network.num_layers - 1)
     if reverse and not network.bidirectional:
         raise ValueError(

@@ -64,7 +64,7 @@ def fitting(given: Any, wanted: Shapes, dtype: np.dtype[Any], what: str) -> dict
     if wrong:
         told = f"{what} does not fit this network, and nothing was changed; {'; '.join(wrong)}."
         raise ValueError(told + _hint(given, wanted))
-    return {name: checks.array(name, a, dict.fromkeys("rc"[: a.ndim]), dtype, copy=True) for name, a in found.items()}
+    return {name: checks.array(name, a, dict.fromkeys("krc"[-a.ndim :]), dtype, copy=True) for name, a in found.items()}
 
 
 def fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:

@@ -46,6 +46,8 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
     FileNotFoundError if there is no such folder.
     """
+    if getattr(network, "device", "cpu") == "cuda":
+        return network.save(path)  # which comes back here with what is on the device
     parameters.in_place(network.parameters, network.shapes, network.dtype)
     arrays = {name: network.parameters[name] for name in network.shapes}
     header = {

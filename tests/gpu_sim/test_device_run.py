@@ -1,5 +1,8 @@
 """Networks and runs on the device against those on the CPU: every public way through a run."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -180,6 +183,59 @@ def test_there_and_back():
     expected = tt.Network("lstm", 2, 3, seed=5, dtype="float32").parameters["weight_hh_l0"]
     np.testing.assert_array_equal(back.parameters["weight_hh_l0"], expected)
     assert back.dtype == np.float32
+
+
+def trained(net):
+    """The network on the device with other parameters than it was made with."""
+    there = net.to("cuda")
+    there.load_state_dict({name: value + 1.0 for name, value in net.state_dict().items()})
+    return there
+
+
+def test_what_is_kept_of_a_network_is_what_is_on_the_device(tmp_path):
+    """Saved, pickled, copied: never the original, which stayed as it was."""
+    net = tt.Network("gru", 2, 3, num_layers=2, seed=0)
+    there = trained(net)
+    there.save(tmp_path / "net.tt")
+    kept = [tt.load(tmp_path / "net.tt"), pickle.loads(pickle.dumps(there)), copy.deepcopy(there), copy.copy(there)]
+    for other in kept:
+        for name, value in net.parameters.items():
+            np.testing.assert_array_equal(other.state_dict()[name], value + 1.0)
+    kept[2].load_state_dict(net.state_dict())  # a deep copy is another network, a shallow one shares its arrays
+    assert not np.allclose(there.state_dict()["bias_hh_l0"], net.parameters["bias_hh_l0"])
+    assert kept[3].parameters["bias_hh_l0"] is there.parameters["bias_hh_l0"]
+    close(kept[1].unroll(np.ones((3, 2))).output, there.to("cpu").unroll(np.ones((3, 2))).output)
+
+
+def test_an_ensemble_on_the_device_is_pickled_and_not_saved_as_one(tmp_path):
+    family = tt.Ensemble([tt.Network("tanh", 2, 3, seed=k) for k in range(2)])
+    there = family.to("cuda")
+    there.load_state_dict({name: value + 1.0 for name, value in there.state_dict().items()})
+    again = pickle.loads(pickle.dumps(there))
+    assert again.networks == 2
+    assert again.axes == there.axes
+    for name, value in there.state_dict().items():
+        close(again.parameters[name], value)
+    with pytest.raises(ValueError, match="A file holds one network, and these are 2"):
+        there.save(tmp_path / "family.tt")
+
+
+def test_no_method_of_the_original_is_reached_through_the_device():
+    """A method that a network has and its copy on the device does not would work on the parameters of the original."""
+    there = trained(tt.Network("tanh", 2, 3, seed=0))
+    own = {name for name in vars(tt.Network) if callable(getattr(tt.Network, name)) and not name.startswith("_")}
+    assert own <= {name for name in dir(type(there)) if not name.startswith("_")}
+    there._host.anything = lambda: None
+    with pytest.raises(AttributeError, match="has no `anything`"):
+        _ = there.anything
+    with pytest.raises(AttributeError, match=r'`\.to\("cpu"\)`'):
+        _ = there.no_such_thing
+    assert (there.hidden_size, there.state_size, there.bias, there.bidirectional) == (3, 3, True, False)
+    there.parameters["bias_hh_l0"] = np.zeros(3)
+    with pytest.raises(TypeError, match="needs a device array"):
+        there.state_dict()
+    with pytest.raises(ValueError, match=r'network\.to\("cpu"\)'):
+        tt.kernels.of(there)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 2), (4, 1, 2), (1, 4, 1), (4, 1, 1)])

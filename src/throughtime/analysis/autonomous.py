@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..arguments import kind
 from ..cells.base import spec
 from ..network import Network
 from .arrays import Array
@@ -19,6 +20,9 @@ class AutonomousMap:
     """F^p of a network with one constant input x (I,), in float64 whatever the network computes in."""
 
     def __init__(self, net: Any, x: Any, period: int) -> None:
+        if not hasattr(net, "unroll"):
+            run = " Of a run pass `run.network`." if hasattr(net, "network") else ""
+            raise TypeError(f"`net` is {kind(net)}; expected a network: `throughtime.Network(…)`.{run}")
         if getattr(net, "bidirectional", False):
             raise ValueError(
                 "a bidirectional network is no map of a state onto the next: its two directions run through time "
@@ -58,20 +62,6 @@ class AutonomousMap:
     def orbits(self, states: Array) -> Array:
         """(B, p, S): s, F(s), … F^(p−1)(s)."""
         return np.ascontiguousarray(self.run(states, self.period).states[:-1].swapaxes(0, 1))
-
-    def starts(self, count: int, steps: int, seed: Any) -> Array:
-        """The zero state; then by halves uniform in [−1, 1], and what such become after a random time up to `steps`."""
-        rng = np.random.default_rng(seed)
-        drawn = rng.uniform(-1.0, 1.0, (count, self.size))
-        drawn[0] = 0.0
-        half = (count + 1) // 2
-        if half < count:
-            with np.errstate(all="ignore"):
-                later = self.run(drawn[half:], steps).states
-            reached = later[rng.integers(1, steps + 1, count - half), np.arange(count - half)]
-            finite = np.isfinite(reached).all(axis=1) & (np.abs(reached).max(axis=1) < 1e6)
-            drawn[half:][finite] = reached[finite]
-        return drawn
 
 
 def as_state(states: Array, layout: tuple[int, int, int]) -> Any:

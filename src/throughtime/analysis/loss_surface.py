@@ -6,23 +6,34 @@ Dimensions: n, m points along the two directions.
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from .. import finite
+from .. import checks, finite
+from ..arguments import kind
 from .arrays import Array, Result, short
 
 
 @dataclass(frozen=True, repr=False)
 class LossSurface(Result):
-    """Loss and its derivatives along two directions, on a grid: entry [i, j] is at first[i], second[j]."""
+    """Loss and its derivatives along two directions, on a grid: entry [i, j] is at first[i], second[j].
 
-    first: Array  # (n,) offsets along the first direction
-    second: Array  # (m,) offsets along the second
-    loss: Array  # (n, m)
-    gradient: Array  # (n, m, 2) derivative by each offset
-    names: tuple[str, str]  # of the directions
+    Fields:
+        first: (n,) offsets along the first direction, in units of that direction.
+        second: (m,) offsets along the second.
+        loss: (n, m) the loss, as the user's function returned it.
+        gradient: (n, m, 2) its derivative by each of the two offsets.
+        names: what the two directions are, in words.
+        gradient_norm: (n, m) length of the gradient within the plane.
+    """
+
+    first: Array
+    second: Array
+    loss: Array
+    gradient: Array
+    names: tuple[str, str]
 
     @property
     def gradient_norm(self) -> Array:
@@ -71,9 +82,9 @@ def loss_surface(
     move), or (name, index) for a single entry. first_values (n,), second_values (m,) : the offsets a and b. With an
     entry that is 0 in θ its offset is its value.
 
-    Returns a `LossSurface`: .loss (n, m), .gradient (n, m, 2), .gradient_norm (n, m). n·m networks are run there and
-    back. inf and NaN of the loss are reported as they come. ValueError or TypeError for what does not fit, and
-    for NaN in the parameters or in every sequence.
+    Returns a `LossSurface`: .first (n,) and .second (m,), the offsets; .loss (n, m), .gradient (n, m, 2),
+    .gradient_norm (n, m), .names. n·m networks are run there and back. inf and NaN of the loss are reported as they
+    come. ValueError or TypeError for what does not fit, and for NaN in the parameters or in every sequence.
 
     Source: Pascanu, Mikolov & Bengio, ICML 2013, figure 6; Li et al., NeurIPS 2018 (random planes).
 
@@ -86,6 +97,11 @@ def loss_surface(
     >>> surface.loss[:, 0], surface.gradient[:, 0, 0]
     (array([1., 8.]), array([ 3., 12.]))
     """
+    if not hasattr(net, "unroll"):
+        run = " Of a run pass `run.network`." if hasattr(net, "network") else ""
+        raise TypeError(f"`net` is {kind(net)}; expected a network: `throughtime.Network(…)`.{run}")
+    if not callable(loss):
+        raise TypeError(f"`loss` is {kind(loss)}; expected a function of a run that returns (L, dL/doutput).")
     moved = deepcopy(net)
     origin = {name: value.astype(np.float64) for name, value in net.parameters.items()}
     one, name_one = _direction("first", first, origin)
@@ -106,12 +122,13 @@ def loss_surface(
 
 def _loss(loss: Callable[[Any], Any], run: Any) -> tuple[float, dict[str, Array]]:
     given = loss(run)
-    if not isinstance(given, tuple) or len(given) not in (2, 3) or np.ndim(given[0]):
+    height: Any = given[0] if isinstance(given, tuple) and len(given) in (2, 3) else None
+    if not (isinstance(height, (Real, np.ndarray)) and getattr(height, "ndim", 0) == 0):
         raise TypeError(
             f"`loss` returned {type(given).__name__}; expected (L, dL/doutput), or (L, dL/doutput, dL/dfinal_state), L "
             "a number: for L = output.sum() `lambda run: (run.output.sum(), np.ones_like(run.output))`."
         )
-    return float(given[0]), run.backprop(*given[1:]).parameters
+    return float(height), run.backprop(*given[1:]).parameters
 
 
 def _direction(which: str, given: Any, parameters: dict[str, Array]) -> tuple[dict[str, Array], str]:
@@ -121,17 +138,20 @@ def _direction(which: str, given: Any, parameters: dict[str, Array]) -> tuple[di
         if name in parameters:
             try:
                 direction[name][index] = 1.0
-            except IndexError as error:
+            except (IndexError, TypeError, ValueError) as error:
                 raise ValueError(f"`{which}` is entry {index} of {name}, of shape {parameters[name].shape}.") from error
             if direction[name].sum() != 1.0:
                 raise ValueError(f"`{which}` is entry {index} of {name}, more than one number: pass a dict of arrays.")
         shown = f"{name}[{', '.join(map(str, np.atleast_1d(index)))}]"
     elif isinstance(given, Mapping) and given:
-        direction = {name: np.asarray(value, dtype=np.float64) for name, value in given.items()}
-        shown = f"direction in {', '.join(direction)}"
+        moving = {name: checks.numbers(f"{which}[{name!r}]", value) for name, value in given.items()}
+        direction = {name: value.astype(np.float64) for name, value in moving.items()}
+        shown = f"direction in {', '.join(map(str, direction))}"
     else:
-        raise TypeError(f"`{which}` is {given!r}; expected a dict from names to arrays, or (name, index).")
+        raise TypeError(f"`{which}` is {kind(given)}; expected a dict from names to arrays, or (name, index).")
     for name, value in direction.items():
+        if not np.isfinite(value).all():
+            raise ValueError(f"`{which}[{name!r}]` holds NaN or inf; a direction has finite entries.")
         if name not in parameters:
             raise ValueError(f"`{which}` moves {name!r}, but this network has {', '.join(parameters)}.")
         if value.shape != parameters[name].shape:
@@ -140,7 +160,7 @@ def _direction(which: str, given: Any, parameters: dict[str, Array]) -> tuple[di
 
 
 def _offsets(name: str, values: Any) -> Array:
-    found = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    found = np.atleast_1d(checks.numbers(name, values).astype(np.float64))
     if found.ndim != 1 or not found.size or not np.isfinite(found).all():
         raise ValueError(f"`{name}` has shape {found.shape}; expected a list of finite numbers.")
     return found

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from ..arrays import Array
 from .growth import Growth
-from .quadrature import crossing, deviation, gaussian_rule
+from .quadrature import crossing, deviation, gaussian_rule, number
 
 
 def minimal_rnn(gain: float, input_gain: float = 1.0, power: float = 1.0, bias: float = 0.0) -> "MinimalRnnMeanField":
@@ -24,18 +24,17 @@ def minimal_rnn(gain: float, input_gain: float = 1.0, power: float = 1.0, bias: 
         Q = R E(1−u)² / (1 − E u²),   χ = E u² + σ_w² (Q + R) E σ'(e)²
 
     gain : σ_w ≥ 0; input_gain : σ_v ≥ 0; power : R > 0, the mean square of the inputs x_i; bias : μ_b, of the gate.
-    Returns `MinimalRnnMeanField`: .q (Q), .chi, .lyapunov ½ ln χ, .timescale −1/ln χ in steps. ValueError for arguments
-    out of range. Source: Chen, Pennington & Schoenholz, ICML 2018.
+    Returns `MinimalRnnMeanField`: .q (Q), .chi, .lyapunov ½ ln χ, .timescale −1/ln χ in steps. TypeError for what
+    is no number, ValueError for one out of range. Source: Chen, Pennington & Schoenholz, ICML 2018.
 
     >>> theory = minimal_rnn(6.8913, input_gain=1.39, power=0.46)
     >>> round(theory.q, 4), round(theory.chi, 5)
     (0.3181, 1.0)
     """
-    if not (np.isfinite(power) and power > 0.0):
+    power, bias = number("power", power, "the mean square of the inputs, > 0"), number("bias", bias)
+    if not power > 0.0:
         raise ValueError(f"power={power!r}, but the mean square of the inputs is a finite number > 0")
-    if not np.isfinite(bias):
-        raise ValueError(f"bias={bias!r}, but a finite number is needed")
-    return MinimalRnnMeanField(deviation("gain", gain), deviation("input_gain", input_gain), float(power), float(bias))
+    return MinimalRnnMeanField(deviation("gain", gain), deviation("input_gain", input_gain), power, bias)
 
 
 def minimal_rnn_critical_gain(input_gain: float = 1.0, power: float = 1.0, bias: float = 0.0) -> float:
@@ -49,7 +48,14 @@ def minimal_rnn_critical_gain(input_gain: float = 1.0, power: float = 1.0, bias:
 
 @dataclass(frozen=True, repr=False)
 class MinimalRnnMeanField(Growth):
-    """The mean field of a minimal RNN; made by `minimal_rnn`."""
+    """The mean field of a minimal RNN; made by `minimal_rnn`.
+
+    Fields:
+        gain, input_gain, power, bias: what was asked for.
+        q: Q = E h².
+        chi, lyapunov: χ, and λ_1 = ½ ln χ in nats per time step.
+        correlation_length, timescale: 1/|ln χ| and −1/ln χ, time steps; inf at χ = 1, and timescale for χ ≥ 1.
+    """
 
     gain: float
     input_gain: float
@@ -69,7 +75,8 @@ class MinimalRnnMeanField(Growth):
 
         def excess(q: float) -> float:
             u, closed, weights = self._gate(q)
-            return self.power * (weights @ closed**2) / (weights @ (closed * (1.0 + u))) - q
+            forgotten = weights @ (closed * (1.0 + u))  # 1 − E u²; 0 where every gate is open to rounding
+            return (self.power * (weights @ closed**2) / forgotten if forgotten > 0.0 else 0.0) - q
 
         return float(brentq(excess, 0.0, self.power, xtol=1e-15))  # (1−u)² ≤ 1 − u², so Q ≤ R
 

@@ -6,23 +6,29 @@ process, the same for every unit, whose covariance is that of what the units sen
     ⟨r_k(t) r_k(t')⟩ = g_k² C(t, t'),   C(t, t') = E e(t) e(t'),   and for perturbations   ⟨W_k δe(t) · W_k δe(t')⟩
     likewise
 
-M units stand for E. Each field is drawn given the earlier ones: e(t)/√M is written in an orthonormal basis of all that
-was sent before, e = √M Σ_j a_j q_j, and r_k = g_k Σ_j a_j ξ_kj with one Gaussian ξ_kj per unit, gate and basis vector.
-(These are the laws of a network of M units, at the cost M·T² instead of M²·T, without its matrix.)
+M units stand for E. The fields are products with random matrices that have the singular values of M → ∞ and cost
+M log M (see `fields`); what M units leave of a finite size is that of a network of M units.
+
+Dimensions: M units, G gates, S states of a unit, T steps.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ... import arguments
 from ...cells.base import on_arrays, spec, unit_derivatives
-from ..arrays import Array, Result, short
+from ..arrays import Array
+from ..frames import progress_bar
 from ..statistics import batch_means_error
-from .quadrature import deviation
+from .fields import Fields
+from .population_result import PopulationMeanField
+from .quadrature import deviations, finite_numbers
+from .stationarity import ENOUGH, autocovariance, correlation_time, drift
 
-RANK = 1e-7  # a new direction shorter than this part of its vector is rounding
+FIRST, LONGEST = 200, 25_600  # counted steps that are tried first, and at most, where the number is left open
+LARGEST = 1e36  # mean squares up to which a trajectory can be kept in float32
+KEPT = 20_000_000  # numbers of the trajectory that are kept for correlations
 
 
 def population(
@@ -34,25 +40,34 @@ def population(
     noise: Any = 0.0,
     tied: bool = True,
     units: int = 2000,
-    steps: int = 200,
+    steps: int | None = None,
     warmup: int | None = None,
     seed: Any = 0,
-) -> "PopulationMeanField":
+    progress: bool = False,
+) -> PopulationMeanField:
     """Mean-field theory of a random network of any cell: stationary variance, χ of the state Jacobian, timescale.
 
         s' = forward(x, r, s),   δs' = ∂s'/∂s δs + Σ_k ∂s'/∂r_k W_k δe,   χ = lim (E|δs(T)|² / E|δs(0)|²)^(1/T)
 
-    cell : a name or an instance of a cell, also one of your own. The rest but the last five: one number, or one per
+    cell : a name or an instance of a cell, also one of your own. The rest but the last six: one number, or one per
     gate in the order of the gates. gain : g_k ≥ 0 of W_hh. bias_mean, bias : mean and standard deviation ≥ 0 of the
     biases of the input part (fixed in time). noise : standard deviation ≥ 0 of the input part W_ih x, drawn anew at
     every step. tied : True: the weights are the same at all steps, as in a network. False: drawn anew at every step,
     the approximation of Chen et al. 2018 and Gilboa et al. 2019.
-    units, steps, warmup : M, the steps that count, those before (default steps // 2). seed : of the population.
+    units : M. steps, warmup : the steps that count, and those before. Left open, the run goes on from 200 counted
+    steps, doubled up to 25,600, until it counts 20 correlation times of the slowest of what the units send and their
+    states, and no mean drifts any more; a third of all steps is warm-up. Given, they are taken as they are (warmup:
+    half of the steps), and `stationary` says whether they were enough. seed : of the population. progress : show a
+    bar.
+
+    Cost: G·M·log M per step, for a time that grows with the cell's own: 2000 tanh units take 1 s, `Rate(leak=.02)`,
+    which goes on for 10,000 steps, 10 s.
 
     Returns a `PopulationMeanField`: .q (E e², what the units send), .state_variance (one per state), .chi, .chi_error
     (from M units and T steps; standard error), .timescale −1/ln χ, .jacobian_moment ⟨σ²⟩ = tr J Jᵀ / S,
-    .autocorrelation. For cells whose state is forgotten at once (tanh) and for untied weights of one state, ⟨σ²⟩ and χ
-    agree. TypeError or ValueError for what has no meaning.
+    .autocorrelation, .stationary with its .reason. For cells whose state is forgotten at once (tanh) and for untied
+    weights of one state, ⟨σ²⟩ and χ agree. λ_1 of M units is that of a network of M (see `lyapunov_error`).
+    TypeError or ValueError for what has no meaning.
 
     Source: Sompolinsky, Crisanti & Sommers, PRL 61, 1988 (dynamic mean field); Can, Krishnamurthy & Schwab, MSML 2020
     (gates).
@@ -63,52 +78,35 @@ def population(
     """
     cell = arguments.cell(cell)
     gates = spec(cell).gates
-    gains, spreads, drives = (
-        _per_gate(n, v, gates, True) for n, v in (("gain", gain), ("bias", bias), ("noise", noise))
-    )
-    means = _per_gate("bias_mean", bias_mean, gates, False)
-    units, steps = arguments.size("units", units), arguments.size("steps", steps)
-    warmup = steps // 2 if warmup is None else arguments.step("warmup", warmup, 0, 10**9)
-    rng = arguments.generator(seed)
-    fields = _Fields(rng, gains, units, steps + warmup if tied else 1)
-    offsets = means[:, None] + spreads[:, None] * rng.standard_normal((gates, units))
-    s = tuple(rng.uniform(-1.0, 1.0, units) for _ in range(spec(cell).states))
-    v = rng.standard_normal((len(s), units))
-    v /= np.sqrt((v**2).mean())
-    growth, moments, sent, variances = [], [], [], []
-    for t in range(warmup + steps):
-        if not tied:
-            fields.forget()
-        e, slope = _emitted(cell, s)
-        r, w = fields.of(e), fields.of((slope * v).sum(axis=0))
-        x = offsets + drives[:, None] * rng.standard_normal((gates, units))
-        s_next, saved = on_arrays(cell.forward, (tuple(x), tuple(r), s))
-        own, through = _local(cell, s, s_next, saved)
-        v = (own * v).sum(axis=1) + (through * w).sum(axis=1)
-        size = np.sqrt((v**2).mean())
-        v = v / size if size > 0.0 else v
-        if t >= warmup:
-            with np.errstate(divide="ignore"):
-                growth.append(np.log(size))
-            coupled = (gains**2 * (through**2).sum(axis=0).mean(axis=1)).sum() * (slope**2).sum(axis=0).mean()
-            moments.append(((own**2).sum(axis=(0, 1)).mean() + coupled) / len(s))
-            sent.append(e)
-            variances.append([part.var() for part in s_next])
-        s = s_next
-    rates = np.array(growth)
-    error = batch_means_error(rates)
-    activity = np.array(sent)
-    lags = min(steps // 2, 100)
-    correlation = [(activity[: steps - lag] * activity[lag:]).mean() for lag in range(lags + 1)]
+    gains, spreads, drives = (deviations(n, v, gates) for n, v in (("gain", gain), ("bias", bias), ("noise", noise)))
+    means = finite_numbers("bias_mean", bias_mean, gates)
+    tied, progress = arguments.flag("tied", tied), arguments.flag("progress", progress)
+    units = arguments.step("units", units, 1, 10**7)
+    counted = FIRST if steps is None else arguments.step("steps", steps, 1, 10**7)
+    if warmup is not None:
+        warmup = arguments.step("warmup", warmup, 0, 10**7)
+    before = counted // 2 if warmup is None else warmup
+    run = _Population(cell, gains, means, spreads, drives, tied, units, arguments.generator(seed))
+    bar = progress_bar(before + counted, "mean field") if progress else None
+    try:
+        run.go_on(before + counted, bar)
+        time = _slowest(run, before)
+        while steps is None and _unsettled(run, before, time) and counted < LONGEST and not run.overflown:
+            counted *= 2
+            before = counted // 2 if warmup is None else warmup
+            run.go_on(before + counted, bar)
+            time = _slowest(run, before)
+    finally:
+        if bar is not None:
+            bar.close()
+    reason = _unsettled(run, before, time)
     return PopulationMeanField(
-        cell=repr(cell), gain=gains, bias_mean=means, bias=spreads, noise=drives,
-        tied=bool(tied), units=units, steps=steps,
-        q=float((activity**2).mean()), state_variance=np.mean(variances, axis=0), lyapunov=float(rates.mean()),
-        lyapunov_error=float(error), jacobian_moment=float(np.mean(moments)), autocorrelation=np.array(correlation),
+        cell=repr(cell), gain=gains, bias_mean=means, bias=spreads, noise=drives, tied=tied, units=units,
+        **_summary(run, before, time), stationary=not reason, reason=reason,
     )  # fmt: skip
 
 
-def lstm(gain: float = 1.0, *, forget_bias: float = 0.0, **options: Any) -> "PopulationMeanField":
+def lstm(gain: Any = 1.0, *, forget_bias: float = 0.0, **options: Any) -> PopulationMeanField:
     """`population` of the LSTM with one gain for its four gates and a bias `forget_bias` of the forget gate.
 
     >>> bool(lstm(0.5, forget_bias=3.0, units=200, steps=60).timescale > lstm(0.5, units=200, steps=60).timescale)
@@ -117,7 +115,7 @@ def lstm(gain: float = 1.0, *, forget_bias: float = 0.0, **options: Any) -> "Pop
     return population("lstm", gain, bias_mean=(0.0, forget_bias, 0.0, 0.0), **options)
 
 
-def gru(gain: float = 1.0, *, update_bias: float = 0.0, **options: Any) -> "PopulationMeanField":
+def gru(gain: Any = 1.0, *, update_bias: float = 0.0, **options: Any) -> PopulationMeanField:
     """`population` of the GRU with one gain for its three gates and a bias `update_bias` of the update gate z.
 
     >>> bool(gru(0.5, update_bias=3.0, units=200, steps=60).timescale > gru(0.5, units=200, steps=60).timescale)
@@ -126,93 +124,113 @@ def gru(gain: float = 1.0, *, update_bias: float = 0.0, **options: Any) -> "Popu
     return population("gru", gain, bias_mean=(0.0, update_bias, 0.0), **options)
 
 
-@dataclass(frozen=True, repr=False)
-class PopulationMeanField(Result):
-    """The mean field of a random network of any cell; made by `population`, `lstm` and `gru`."""
+class _Population:
+    """M units, a perturbation of them, and what is measured on the way."""
 
-    cell: str
-    gain: Array  # (G,)
-    bias_mean: Array  # (G,)
-    bias: Array  # (G,)
-    noise: Array  # (G,)
-    tied: bool
-    units: int
-    steps: int
-    q: float  # E e²
-    state_variance: Array  # (states,) variance over the units, of h, c
-    lyapunov: float  # λ_1 = ½ ln χ, nats per step
-    lyapunov_error: float  # standard error, of the finite population and time
-    jacobian_moment: float  # ⟨σ²⟩ = tr J Jᵀ / S of one step
-    autocorrelation: Array  # (lags,) E e(t) e(t+lag)
+    def __init__(
+        self, cell: Any, gains: Array, means: Array, spreads: Array, drives: Array, tied: bool, units: int, rng: Any
+    ) -> None:
+        gates, states = spec(cell).gates, spec(cell).states
+        self.cell, self.gains, self.drives, self.rng = cell, gains, drives, rng
+        self.offsets = means[:, None] + spreads[:, None] * rng.standard_normal((gates, units))
+        self.fields = Fields(rng, gains, units, tied)
+        self.s = tuple(rng.uniform(-1.0, 1.0, units) for _ in range(states))
+        self.v = rng.standard_normal((states, units))
+        self.v /= np.sqrt((self.v**2).mean())
+        self.power = float(np.mean(self.s[0] ** 2))  # of the start: what has fallen far below it is quiet
+        self.rates: list[float] = []  # growth of the perturbation, nats
+        self.means: list[list[float]] = []  # E e², one-step moment, and the variance of every state
+        self.trajectory: list[Array] = []  # e and the states (1 + S, units kept), float32
+        self.kept, self.overflown = units, False
 
-    @property
-    def chi(self) -> float:
-        """χ: growth of the mean square of a perturbation, or of a gradient, per step."""
-        return float(np.exp(2.0 * self.lyapunov))
+    def go_on(self, steps: int, bar: Any) -> None:
+        """Up to `steps` steps since the beginning; less if the numbers overflow."""
+        if bar is not None:
+            bar.total = steps
+            bar.refresh()
+        with np.errstate(all="ignore"):  # what grows beyond its numbers is noticed below
+            while len(self.rates) < steps and not self.overflown:
+                self._step()
+                if bar is not None:
+                    bar.update()
 
-    @property
-    def chi_error(self) -> float:
-        """Standard error of χ."""
-        return 2.0 * self.chi * self.lyapunov_error
+    def _step(self) -> None:
+        cell, s = self.cell, self.s
+        e, slope = _emitted(cell, s)
+        r, w = self.fields.of(np.stack([e, (slope * self.v).sum(axis=0)])).swapaxes(0, 1)
+        x = self.offsets + self.drives[:, None] * self.rng.standard_normal(self.offsets.shape)
+        after, saved = on_arrays(cell.forward, (tuple(x), tuple(r), s))
+        own, through = _local(cell, s, after, saved)
+        v = (own * self.v).sum(axis=1) + (through * w).sum(axis=1)
+        size = np.sqrt((v**2).mean())
+        coupled = (self.gains**2 * (through**2).sum(axis=0).mean(axis=1)).sum() * (slope**2).sum(axis=0).mean()
+        means = [(e**2).mean(), ((own**2).sum(axis=(0, 1)).mean() + coupled) / len(s), *(part.var() for part in after)]
+        if not (np.isfinite(size) and max(means) < LARGEST):
+            self.overflown = True
+            return
+        self.rates.append(float(np.log(size)))
+        self.means.append(means)
+        self.trajectory.append(np.stack([e, *after])[:, : self.kept].astype(np.float32))
+        if len(self.trajectory) * self.trajectory[0].size > KEPT and self.kept > 1:
+            self.kept //= 2
+            self.trajectory = [part[:, : self.kept].copy() for part in self.trajectory]
+        self.s, self.v = after, v / size if size > 0.0 else v
 
-    @property
-    def timescale(self) -> float:
-        """−1/ln χ, steps over which the mean square of a gradient falls by a factor e; inf for χ ≥ 1."""
-        return -0.5 / self.lyapunov if self.lyapunov < 0.0 else float("inf")
 
-    def arrays(self) -> dict[str, Array]:
-        """Parameters and predictions as arrays."""
-        more = ("chi", "chi_error", "timescale")
-        return super().arrays() | {name: np.asarray(getattr(self, name)) for name in more}
+def _summary(run: _Population, warmup: int, time: float) -> dict[str, Any]:
+    """What is measured after the warm-up; after two thirds of all steps that there were, if numbers overflowed."""
+    warmup = min(warmup, 2 * len(run.rates) // 3)
+    rates, means = np.array(run.rates[warmup:]), np.array(run.means[warmup:])
+    if not len(rates):
+        means, rates = np.full((1, 2 + len(run.s)), np.nan), np.full(1, np.nan)
+    steps = len(run.rates) - warmup
+    lags = min(steps // 2, max(100, int(5.0 * time)) if time > 0.0 else 100)
+    sent = np.stack([part[0] for part in run.trajectory[warmup:]]) if steps else np.full((1, 1), np.nan)
+    return {
+        "steps": steps,
+        "warmup": warmup,
+        "q": float(means[:, 0].mean()),
+        "state_variance": means[:, 2:].mean(axis=0),
+        "lyapunov": float(rates.mean()),
+        "lyapunov_error": float(batch_means_error(rates)),
+        "jacobian_moment": float(means[:, 1].mean()),
+        "autocorrelation": autocovariance(sent, lags),
+        "correlation_time": time,
+    }
 
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the autocorrelation of what the units send: `throughtime.plots.autocorrelation`."""
-        return self._draw("autocorrelation", ax, options)
 
-    def __repr__(self) -> str:
-        weights = "the same weights at all steps" if self.tied else "weights drawn anew at every step"
-        return "\n".join(
-            [
-                f"Mean field of {self.cell}: gain {short(self.gain)}, {weights}; "
-                f"{self.units} units, {self.steps} steps",
-                f"  bias mean {short(self.bias_mean)}   spread {short(self.bias)}   noise {short(self.noise)}",
-                f"  q {self.q:.5g}   variance of the state {short(self.state_variance)}   ⟨σ²⟩ of one step "
-                f"{self.jacobian_moment:.5g}",
-                f"  χ {self.chi:.5g} ± {self.chi_error:.2g}   λ_1 = ½ ln χ {self.lyapunov:.5g}"
-                f" ± {self.lyapunov_error:.2g} "
-                f"nats per step   timescale {self.timescale:.4g} steps",
-            ]
+def _slowest(run: _Population, warmup: int) -> float:
+    """The longest correlation time of what the units send and of their states."""
+    series = run.trajectory[warmup:]
+    if len(series) < 4:
+        return float("nan")
+    each = [np.stack([part[i] for part in series]) for i in range(len(series[0]))]
+    return max(correlation_time(part, run.power) for part in each)
+
+
+def _unsettled(run: _Population, warmup: int, time: float) -> str:
+    """Why the averages after the warm-up are none of a stationary state; empty if they are."""
+    if run.overflown:
+        return f"the population grew without bound, beyond 1e18 after {len(run.rates)} steps"
+    steps = len(run.rates) - warmup
+    if np.isnan(time):
+        return f"{steps} counted steps are too few to tell; pass a larger `steps`"
+    if not steps >= ENOUGH * time:
+        return (
+            f"{steps} counted steps are {steps / time:.2g} correlation times of {time:.3g} steps or more, and "
+            f"{ENOUGH:g} are needed; pass a larger `steps`"
         )
-
-
-class _Fields:
-    """W_k e for M units and all gates, drawn given all earlier products."""
-
-    def __init__(self, rng: np.random.Generator, gains: Array, units: int, steps: int) -> None:
-        self.rng, self.gains, self.units = rng, gains, units
-        self.basis = np.empty((2 * steps, units))  # rows: orthonormal directions of what was sent
-        self.drawn = np.empty((len(gains), 2 * steps, units))
-        self.count = 0
-
-    def forget(self) -> None:
-        self.count = 0
-
-    def of(self, e: Array) -> Array:
-        """(G, M): g_k W_k e."""
-        rest, known = e.copy(), self.basis[: self.count]
-        parts = np.zeros(self.count)
-        for _ in range(2):  # Gram–Schmidt, twice: orthogonal to rounding
-            part = known @ rest
-            rest -= part @ known
-            parts += part
-        length = np.linalg.norm(rest)
-        if length > RANK * np.linalg.norm(e) and self.count < len(self.basis):
-            self.basis[self.count] = rest / length
-            self.drawn[:, self.count] = self.rng.standard_normal((len(self.gains), self.units))
-            self.count += 1
-            parts = np.append(parts, length)
-        scaled = self.gains[:, None] * (parts / np.sqrt(self.units))
-        return np.stack([row @ drawn[: self.count] for row, drawn in zip(scaled, self.drawn, strict=True)])
+    if warmup < 0.25 * ENOUGH * time:
+        return f"a warm-up of {warmup} steps is short beside a correlation time of {time:.3g} steps; pass a larger one"
+    rates, means = np.array(run.rates[warmup:]), np.array(run.means[warmup:])
+    named = [("q", means[:, 0]), *((f"the variance of state {j}", means[:, 2 + j]) for j in range(len(run.s)))]
+    for what, series in named:
+        if drift(series, 2e-3 * series.mean() + 1e-6 * run.power):
+            return f"{what} still drifts over the {steps} counted steps; pass a larger `warmup` and `steps`"
+    finite = np.isfinite(rates).all()
+    if finite and drift(rates, 1e-3 * abs(rates.mean()) + 1e-7):
+        return f"the growth rate still drifts over the {steps} counted steps; pass a larger `warmup` and `steps`"
+    return ""
 
 
 def _emitted(cell: Any, s: tuple) -> tuple[Array, Array]:
@@ -228,17 +246,3 @@ def _local(cell: Any, s: tuple, s_next: tuple, saved: tuple) -> tuple[Array, Arr
     found = list(unit_derivatives(cell, s, s_next, saved))
     own, through = ([[np.broadcast_to(v, s[0].shape) for v in parts[k]] for parts in found] for k in (2, 1))
     return np.array(own), np.array(through)
-
-
-def _per_gate(name: str, value: Any, gates: int, positive: bool) -> Array:
-    given = np.atleast_1d(np.asarray(value, dtype=np.float64)) if not isinstance(value, str) else np.array([np.nan])
-    if given.ndim != 1 or given.size not in (1, gates):
-        raise ValueError(
-            f"`{name}` has shape {given.shape}, but this cell has {gates} gate(s): pass one number, or {gates}"
-        )
-    for number in given:
-        if positive:
-            deviation(name, number)
-        elif not np.isfinite(number):
-            raise ValueError(f"{name}={value!r}, but finite numbers are needed")
-    return np.broadcast_to(given, gates).copy()

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Array
 from .growth import IndependentSlopes
-from .quadrature import deviation
+from .quadrature import deviation, fractions
 
 CRITICAL_GAIN = float(np.sqrt(2.0))
 
@@ -24,7 +24,7 @@ def relu(gain: float, noise: float = 0.0, bias: float = 0.0) -> "ReluMeanField":
     gain : g ≥ 0, the standard deviation of W_ij times √N; noise, bias : standard deviations ≥ 0.
     Returns `ReluMeanField`: .q (mean square activity; inf where it grows without bound, g ≥ √2 with noise or biases, g
     > √2 without), .chi, .lyapunov, .spectrum(x), .critical_gain √2 whatever noise and biases. At g = √2 without either,
-    every q keeps itself: .q is 0. ValueError for negative or non-finite arguments.
+    every q keeps itself: .q is 0. TypeError for what is no number, ValueError for a negative, non-finite or huge one.
     Source: He et al., ICCV 2015 (the gain √2); Poole et al., NeurIPS 2016.
 
     >>> theory = relu(1.0, noise=0.5)
@@ -36,7 +36,16 @@ def relu(gain: float, noise: float = 0.0, bias: float = 0.0) -> "ReluMeanField":
 
 @dataclass(frozen=True, repr=False)
 class ReluMeanField(IndependentSlopes):
-    """The mean field of a relu network; made by `relu`."""
+    """The mean field of a relu network; made by `relu`.
+
+    Fields:
+        gain, noise, bias: what was asked for.
+        q: E h²; inf where it grows without bound.
+        chi, lyapunov: χ = g²/2, and λ_1 = ½ ln χ in nats per time step.
+        kappa: E d⁴/(E d²)² = 2.
+        correlation_length, timescale: 1/|ln χ| and −1/ln χ, time steps; inf at χ = 1, and timescale for χ ≥ 1.
+        critical_gain: √2.
+    """
 
     gain: float
     noise: float
@@ -66,9 +75,7 @@ class ReluMeanField(IndependentSlopes):
         >>> relu(2.0, noise=1.0).spectrum([0.0, 0.25, 0.75])
         array([0.34657359, 0.        ,       -inf])
         """
-        rank = np.asarray(x, dtype=np.float64)
-        if not np.all((rank >= 0.0) & (rank <= 1.0)):
-            raise ValueError("`x` is the fraction of exponents counted from the top: numbers between 0 and 1")
+        rank = fractions(x)
         with np.errstate(divide="ignore"):
             value = 0.5 * np.log(self.gain**2 * np.maximum(0.5 - rank, 0.0))
         return value if rank.ndim else float(value)

@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 
 from ..arrays import Array
 from .growth import IndependentSlopes
-from .quadrature import NODES, WEIGHTS, crossing, deviation, gaussian_rule
+from .quadrature import NODES, WEIGHTS, crossing, deviation, fractions, gaussian_rule
 
 
 def tanh(gain: float, noise: float = 0.0, bias: float = 0.0) -> "TanhMeanField":
@@ -25,8 +25,8 @@ def tanh(gain: float, noise: float = 0.0, bias: float = 0.0) -> "TanhMeanField":
     gain : g ≥ 0, the standard deviation of W_ij times √N (also the spectral radius of W). noise, bias : standard
     deviations ≥ 0.
     Returns `TanhMeanField`: .q (mean square activity, the larger solution), .chi (growth of the mean square of a
-    perturbation per step), .lyapunov (λ_1, nats per step), .kappa, .spectrum(x), .finite_size(n) and more. ValueError
-    for negative or non-finite arguments.
+    perturbation per step), .lyapunov (λ_1, nats per step), .kappa, .spectrum(x), .finite_size(n) and more. TypeError
+    for what is no number, ValueError for a negative, a non-finite or a huge one.
 
     Integrals by Gauss–Legendre panels no wider than the slope of tanh: 201-point Gauss–Hermite is off by 2 % at g = 5.
     Source: Molgedey, Schuchhardt & Schuster, PRL 69, 1992 (noise); Poole et al., NeurIPS 2016 and Schoenholz et al.,
@@ -44,7 +44,7 @@ def critical_gain(noise: float = 0.0, bias: float = 0.0) -> float:
     """The gain at the edge of chaos of the tanh network, where χ = 1: the critical line over noise and bias.
 
     noise, bias : standard deviations ≥ 0, as for `tanh`; only noise² + bias² matters. It grows with both: a fresh input
-    suppresses chaos. ValueError for negative or non-finite arguments.
+    suppresses chaos. TypeError for what is no number, ValueError for a negative, a non-finite or a huge one.
     Source: Molgedey, Schuchhardt & Schuster, PRL 69, 1992; Schoenholz et al., ICLR 2017 (σ_w² = 1.760955 at σ_b² =
     .05).
 
@@ -59,13 +59,27 @@ def critical_gain(noise: float = 0.0, bias: float = 0.0) -> float:
 
 @dataclass(frozen=True, repr=False)
 class TanhMeanField(IndependentSlopes):
-    """The mean field of a tanh network; made by `tanh`. Per-unit quantities are divided by N."""
+    """The mean field of a tanh network; made by `tanh`. Per-unit quantities are divided by N.
+
+    Fields:
+        gain, noise, bias: what was asked for.
+        q: E h², the mean square activity, the larger solution; 0 in the quiet phase without noise and biases.
+        rule: (slopes d at the nodes z ≥ 0, weights), for averages E f(d).
+        chi, lyapunov: χ = g² E d², and λ_1 = ½ ln χ in nats per time step.
+        kappa: E d⁴/(E d²)².
+        correlation_length, timescale: 1/|ln χ| and −1/ln χ, time steps; inf at χ = 1, and timescale for χ ≥ 1.
+        overlap, overlap_length: the correlation c* that two states settle at, and the time steps of its approach.
+        mean_exponent: the mean of all exponents, nats per time step.
+        fraction_positive: the fraction of positive exponents.
+        entropy_rate: the sum of the positive exponents per unit, nats per time step.
+        kaplan_yorke_dimension: D/N.
+    """
 
     gain: float
     noise: float
     bias: float
-    q: float  # E h²
-    rule: tuple[Array, Array] = field(init=False, compare=False)  # slopes d at the nodes of the rule, and the weights
+    q: float
+    rule: tuple[Array, Array] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         std = np.sqrt(self.gain**2 * self.q + self.noise**2 + self.bias**2)
@@ -134,12 +148,11 @@ class TanhMeanField(IndependentSlopes):
         >>> tanh(2.0).spectrum([0.25, 0.5, 0.75]).round(4)
         array([-0.1667, -0.6893, -1.7001])
         """
-        rank = np.asarray(x, dtype=np.float64)
-        if not np.all((rank >= 0.0) & (rank <= 1.0)):
-            raise ValueError("`x` is the fraction of exponents counted from the top: numbers between 0 and 1")
+        rank = fractions(x)
         flat = rank.ravel()
         d, weights = self.rule
         square = (self.gain * d) ** 2
+        square, weights = square[square > 0.0], weights[square > 0.0]  # slopes beyond the numbers add nothing
         high = np.full(flat.shape, 2.0 * self.lyapunov)  # ln r²: the root lies below ln χ
         if not np.isfinite(high).all():
             return np.full(rank.shape, -np.inf) if rank.ndim else -np.inf
@@ -183,6 +196,8 @@ class TanhMeanField(IndependentSlopes):
     @cached_property
     def entropy_rate(self) -> float:
         """Sum of the positive exponents per unit, nats per step."""
+        if self.chi <= 1.0:
+            return 0.0
         return self._sum_to(self.fraction_positive)
 
     @cached_property
