@@ -35,9 +35,9 @@ def ensemble(
     values and are not called "seed"; over the rest goes the mean, and the bars of a curve are one standard deviation
     over it, not a standard error. unit : words for the axis or the colour bar in place of the field's own. label,
     index : name, colour, marker and line style when several curves share the axes. options : of pcolormesh or errorbar.
-    Values of both signs have colours centred at 0, with a black line there; cells without a finite number are grey and
-    counted at the colour bar; points of −inf are triangles at the lower edge.
-    Returns {"curve": container, "edges": triangles, "legend"} or {"map": mesh, "bar": colour bar, "zero": contour or
+    Values of both signs have colours centred at 0, with a black line around those below; cells without a finite number
+    are hatched and counted at the colour bar; points of −inf are triangles at the lower edge.
+    Returns {"curve": container, "edges": triangles, "legend"} or {"map": mesh, "bar": colour bar, "zero": lines or
     None, "legend"}. ax, legend : as in `throughtime.plots`.
 
     >>> import throughtime as tt
@@ -58,11 +58,11 @@ def ensemble(
     with np.errstate(invalid="ignore"):
         mean, scatter = (values.mean(axis=where), values.std(axis=where)) if where else (values, None)
     count = int(np.prod([len(result.axes[axis]) for axis in apart]))
-    averaged = f"mean over {' and '.join(apart)} ({count})" if apart else ""
+    averaged = f"mean over {' and '.join(apart)} ({count} values)" if apart else ""
     fixed = ", ".join(f"{axis} = {shorter(str(result.axes[axis][0]))}" for axis in rest if axis not in apart)
     if len(over) == 1:
-        bars = f"{averaged}; bars: ± 1 standard deviation over {' and '.join(apart)}" if apart else fixed
-        written = "; ".join(part for part in (label, bars) if part) or "one network each"
+        bars = f"{averaged}; bars: ± 1 standard deviation" if apart else fixed
+        written = "; ".join(part for part in (label, bars) if part) or "one network at each point"
         return _curve(ax, result.axes, over[0], mean, scatter if apart else None, words, written, index, options)
     mean = mean if names.index(over[0]) < names.index(over[1]) else mean.T
     said = "; ".join(part for part in (averaged, fixed) if part)
@@ -139,7 +139,8 @@ def _map(ax: Any, axes: Any, over: list[str], mean: Any, words: str, said: str, 
         raise TypeError(f"pcolormesh does not take these options: {error}.") from None
     black = "; black line: 0" if zero is not None else ""
     first, _, unit = words.rpartition(")")
-    bar = colour_bar(ax, mesh, f"{first}; {said}{black}{without_number(values)}){unit}" if said or black else words)
+    more = f"{said and '; ' + said}{black}{without_number(values)}"
+    bar = colour_bar(ax, mesh, f"{first}{more}){unit}" if first else f"{words}{more}")
     ax.set_xlabel(over[0])
     ax.set_ylabel(over[1])
     _ticks(ax.xaxis, x, x_names)

@@ -9,7 +9,7 @@ from ..analysis import GradientBound, GradientByLag, GradientNorms, GradientProd
 from .legends import remark
 from .marks import border, colour_bar, curve, whole
 from .page import picture, sequence_of
-from .style import nothing
+from .style import nothing, signed, style
 
 NAMED = 5  # sequences that get a line style of their own
 
@@ -64,7 +64,7 @@ def gradient_norms(
             longest, start = end, values[0]
     if len(used) < len(chosen):
         remark(ax, f"without any gradient: {len(chosen) - len(used)} of {len(chosen)} sequences")
-    line = None if rate is False else _slope(ax, decay.rate[used], rate, start, longest)
+    line = None if rate is False else _slope(ax, decay.rate[used], rate, start, longest, label, index)
     ax.set_xlabel("lag k (time steps back)")
     ax.set_ylabel(
         r"$\ln\,\Vert dL/ds_{t-k}\Vert$ $-\;\ln\,\Vert dL/ds_t\Vert$ (nats)"
@@ -78,15 +78,15 @@ def gradient_norms(
     return found
 
 
-def _slope(ax: Any, fitted: Any, rate: Any, start: float, longest: int) -> Any:
+def _slope(ax: Any, fitted: Any, rate: Any, start: float, longest: int, label: str | None, index: int) -> Any:
     """A straight line of slope `rate`, or of the mean of the fitted rates."""
     known = fitted[np.isfinite(fitted)]
     if rate is None and (not known.size or not np.isfinite(start)):
         return None
     slope = float(known.mean()) if rate is None else arguments.real("rate", rate)
     what = "slope" if rate is not None else "fitted slope" if known.size == 1 else "mean of fitted slopes"
-    look = {"color": "0.45", "linewidth": 2.5, "alpha": 0.6, "zorder": 1.5}
-    name = f"{what} {slope:.3g} nats per time step"
+    look = style(index) | {"color": "0.45", "linewidth": 2.5, "alpha": 0.6, "zorder": 1.5}
+    name = f"{label + ': ' if label else ''}{what} {signed(slope, 3)} nats per time step"
     return ax.plot([0, longest], [start, start + slope * longest], label=name, **look)[0]
 
 
@@ -168,13 +168,18 @@ def lag_shares(lags: Any, ax: Any = None, *, label: str | None = None, index: in
     """
     lag = np.arange(lags.share.size)
     name = f"{label}: " if label else ""
-    share, more = curve(ax, lag, lags.share, rf"{name}share $\Vert G_k\Vert/\Vert G\Vert$", index)
-    cosine, most = curve(ax, lag, lags.cosine, rf"{name}cosine of $G_k$ with $G$", index + 1)
+    share, more = curve(ax, lag, lags.share, rf"{name}share $\Vert G_k\Vert/\Vert G\Vert$", index, whose="share")
+    cosine, most = curve(ax, lag, lags.cosine, rf"{name}cosine of $G_k$ with $G$", index + 1, whose="cosine")
     border(ax, 0.0, "0")
     ax.set_xlabel("lag k (time steps back)")
     ax.set_ylabel("part of the weights' gradient (no unit)")
     whole(ax.xaxis)
-    return {"share": share, "cosine": cosine, "edges": more + most}
+    found = {"share": share, "cosine": cosine, "edges": more + most}
+    return (
+        found
+        if np.isfinite(lags.share).any()
+        else found | {"note": nothing(ax, "no gradient, or none\nthat is finite")}
+    )
 
 
 @picture(GradientBound, made_by="tt.analysis.pascanu_bound(net)")
@@ -193,7 +198,7 @@ def gradient_bound(
     11
     """
     lag = np.arange(arguments.step("lags", lags, 0, 10**7) + 1)
-    name = label or f"upper bound (Pascanu), in the long run {bound.rate:.3g} nats per time step"
+    name = label or f"upper bound (Pascanu), in the long run {signed(bound.rate, 3)} nats per time step"
     line, more = curve(ax, lag, bound.log_bound(lag), name, index)
     ax.set_xlabel("lag k (time steps back)")
     ax.set_ylabel(r"$\ln\,\Vert \partial s_t/\partial s_{t-k}\Vert$ (nats)")
@@ -224,7 +229,7 @@ def gradient_products(result: Any, ax: Any = None, *, sequence: int = 0) -> dict
     names = (f"measured{which}", "bound: product of the steps' norms", "bound: Pascanu")
     for index, (values, name) in enumerate(zip(rows, names, strict=True)):
         if not np.isnan(values).all():
-            line, more = curve(ax, np.arange(values.size), values, name, index)
+            line, more = curve(ax, np.arange(values.size), values, name, index, whose=name.split(" (")[0])
             curves.append(line)
             marks += more
     ax.set_xlabel("lag k (time steps back)")

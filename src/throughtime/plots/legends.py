@@ -7,10 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection, QuadMesh
 from matplotlib.legend import Legend
+from matplotlib.legend_handler import HandlerPatch
 from matplotlib.lines import Line2D
+from matplotlib.patches import Circle
 from matplotlib.text import Text
 
 SMALLEST = 7.0  # points
+EDGE = "edge"  # gid of the triangles at the edges of the axes
 CORNERS = {"upper right": (1, 1), "upper left": (0, 1), "lower right": (1, 0), "lower left": (0, 0)}
 SIDES = {"center right": (1, 0.5), "upper center": (0.5, 1), "center left": (0, 0.5), "lower center": (0.5, 0)}
 
@@ -21,15 +24,13 @@ def remark(ax: Axes, words: str) -> None:
         ax.add_line(Line2D([], [], linestyle="none", label=words))
 
 
-def fit(ax: Axes, *, room: float = 1.1) -> None:
-    """Break the axis labels in two, and make them smaller, where they are longer than `room` axes."""
-    _fit(ax.xaxis.label, room * ax.bbox.width, 0)
-    _fit(ax.yaxis.label, room * ax.bbox.height, 1)
-
-
-def fit_bar(bar: Any) -> None:
-    """The same for a colour bar."""
-    _fit(bar.ax.yaxis.label, 1.1 * bar.ax.bbox.height, 1)
+def fit(ax: Axes, bar: Any = None) -> None:
+    """Room for the triangles at the edges; labels longer than their axes broken in two, and if need be made smaller."""
+    _strips(ax)
+    _fit(ax.xaxis.label, ax.bbox.width, 0)
+    _fit(ax.yaxis.label, ax.bbox.height, 1)
+    if bar is not None:
+        _fit(bar.ax.yaxis.label, bar.ax.bbox.height, 1)
 
 
 def _fit(label: Text, room: float, along: int) -> None:
@@ -44,8 +45,9 @@ def _fit(label: Text, room: float, along: int) -> None:
         tried = []
         for cut in [match.start() for match in re.finditer(" ", words) if words.count("$", 0, match.start()) % 2 == 0]:
             label.set_text(f"{words[:cut]}\n{words[cut + 1 :]}")
-            tried.append((length(), label.get_text()))
-        label.set_text(min(tried)[1] if tried else words)
+            before_unit = words[cut + 1] == "(" and length() <= room
+            tried.append((not before_unit, length(), label.get_text()))
+        label.set_text(min(tried)[2] if tried else words)
     if length() > room:
         size = float(label.get_fontsize())
         label.set_fontsize(max(min(SMALLEST, size), size * room / length()))
@@ -69,10 +71,11 @@ def legend(ax: Axes) -> Legend | None:
     look: dict[str, Any] = {
         "handlelength": 1.8, "handletextpad": 0.5, "labelspacing": 0.25, "borderpad": 0.2, "columnspacing": 0.8,
         "borderaxespad": 0.4, "frameon": True, "framealpha": 0.8, "edgecolor": "none", "facecolor": "white",
+        "handler_map": {Circle: HandlerPatch(patch_func=_round)},
     }  # fmt: skip
     room = 0.96 * ax.bbox.width
     for points in (size, SMALLEST):
-        limit = int((72.0 * room / ax.figure.dpi - 3.5 * points) / (0.5 * points))
+        limit = int((72.0 * room / ax.figure.dpi - 3.5 * points) / (0.46 * points))
         folded = [fold(name, max(limit, 12)) for name in names]
         for columns in (3, 2, 1) if len(names) > 3 else (1,):
             found = ax.legend(handles, folded, fontsize=points, ncols=columns, loc="upper right", **look)
@@ -83,6 +86,11 @@ def legend(ax: Axes) -> Legend | None:
             break
     found.set_loc(_free(ax, width, height))
     return found
+
+
+def _round(width: float, height: float, **_: Any) -> Circle:
+    """A circle in the legend is a small circle."""
+    return Circle((0.5 * width, 0.5 * height), 0.5 * height)
 
 
 def fold(words: str, limit: int) -> str:
@@ -120,17 +128,41 @@ def _free(ax: Axes, width: float, height: float) -> Any:
         hidden[name] = int(((ink >= low) & (ink <= low + [width, height])).all(axis=1).sum())
     best = min(hidden, key=lambda name: hidden[name])
     if hidden[best] and ax.get_autoscaley_on():
-        scale = ax.yaxis.get_transform()
-        low, high = scale.transform(np.array(ax.get_ylim()))
-        top = low + (high - low) / (1.0 - min(height, 0.7))
-        ax.set_ylim(top=float(scale.inverted().transform(np.array([top]))[0]), auto=None)
+        _stretch(ax, 0.0, min(height, 0.7))
         return "upper left"
     return best
 
 
+def _strips(ax: Axes) -> None:
+    """Keep the data away from the triangles at the lower and the upper edge, and rounding from filling the page."""
+    ax.autoscale_view()
+    low, high = ax.get_ylim()
+    if ax.get_autoscaley_on() and abs(high - low) < 1e-6 * abs(high + low):  # a constant but for rounding
+        linear = ax.get_yscale() == "linear"
+        ax.set_ylim(
+            low - 0.05 * abs(low) if linear else 0.5 * low, high + 0.05 * abs(high) if linear else 2.0 * high, auto=None
+        )
+    heights = [float(np.asarray(line.get_ydata())[0]) for line in ax.lines if line.get_gid() == EDGE]
+    if ax.get_autoscaley_on():
+        _stretch(ax, 0.04 * any(y < 0.5 for y in heights), 0.04 * any(y > 0.5 for y in heights))
+
+
+def _stretch(ax: Axes, below: float, above: float) -> None:
+    """Limits of y such that these fractions of the axes are empty below and above; they still follow new data."""
+    if (below or above) and ax.get_aspect() == 1.0:  # of equal axes, whose limits follow the data alone
+        (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+        ax.update_datalim([(0.5 * (left + right), low + (high - low) / (1.0 - above))])
+        ax.autoscale_view()
+    elif below or above:
+        scale = ax.yaxis.get_transform()
+        low, high = scale.transform(np.array(ax.get_ylim()))
+        unit = (high - low) / (1.0 - below - above)
+        limits = scale.inverted().transform(np.array([low - below * unit, high + above * unit]))
+        ax.set_ylim(float(limits[0]), float(limits[1]), auto=None)
+
+
 def _ink(ax: Axes) -> Any:
     """Points (n, 2) of what is drawn, in fractions of the axes; lines behind the data (zorder below 1) do not count."""
-    ax.autoscale_view()
     ax.apply_aspect()
     points = [np.empty((0, 2))]
     for line in ax.lines:

@@ -9,7 +9,7 @@ from ..analysis import CovariantVectors, LyapunovSpectrum, TwinGrowth
 from .legends import remark
 from .marks import border, curve, edges, whole
 from .page import numbers, picture, sequence_of
-from .style import COLOURS, MARKERS, STYLES, nothing, style
+from .style import COLOURS, MARKERS, STYLES, nothing, signed, style
 
 FRACTION = "fraction of exponents, from the top (no unit)"
 EXPONENT = r"Lyapunov exponent $\lambda$ (nats per time step)"
@@ -61,6 +61,8 @@ def lyapunov_spectrum(
         remark(ax, f"without a bar: error not known ({missing} of {exponents.size})")
     line = None if theory is None else _theory(theory, ax, float(fraction[-1]), "mean field", index)
     zero = border(ax, 0.0, "0")
+    if exponents.size == 1:
+        ax.set_xlim(0.0, 2.0 * fraction[0], auto=None)
     ax.set_xlabel(FRACTION)
     ax.set_ylabel(EXPONENT)
     found = {"points": points, "theory": line, "zero": zero, "edges": marks}
@@ -86,7 +88,8 @@ def theory_curve(
     border(ax, 0.0, "0")
     ax.set_xlabel(FRACTION)
     ax.set_ylabel(EXPONENT)
-    return {"theory": line}
+    found = {"theory": line}
+    return found if np.isfinite(line.get_ydata()).any() else found | {"note": nothing(ax, "no finite exponent")}
 
 
 def _theory(theory: Any, ax: Any, upto: float, label: str | None, index: int) -> Any:
@@ -177,7 +180,7 @@ def perturbed_twin(
     final = band = None
     if np.isfinite(exponent):
         error_text = f"± {error:.2g} (band: standard error)" if np.isfinite(error) else "(standard error not known)"
-        name = rf"final $\lambda_1={{}}${exponent:.4g} {error_text}"
+        name = rf"final $\lambda_1={{}}${signed(exponent, 4)} {error_text}"
         final = ax.axhline(exponent, color="0.45", linewidth=0.9, linestyle=(0, (4, 2)), zorder=0.6, label=name)
     if np.isfinite(exponent) and np.isfinite(error):
         look = {"color": style(index)["color"], "alpha": 0.2, "linewidth": 0, "zorder": 0}
@@ -215,6 +218,7 @@ def covariant_angles(
     name = f"{label or 'measured'}: {angles.size} angles{several}"
     colour = COLOURS[(index + 1) % len(COLOURS)]
     look = {"color": colour, "alpha": 0.45, "edgecolor": colour}
+    ax.set_xlim(left=0.0, auto=None)
     bars = ax.hist(angles, bins=bins, density=True, label=name, **look)[2]
     if angles.size < every.size:
         remark(ax, f"not drawn: NaN ({every.size - angles.size} of {every.size})")

@@ -8,7 +8,7 @@ from matplotlib.patches import Circle
 from .. import arguments
 from ..analysis import FixedPoints, JacobianSpectrum, NonNormality, ProductSingularValues, Pseudospectrum
 from .legends import remark
-from .marks import border, colour_bar, curve, decades, edges, whole
+from .marks import border, colour_bar, curve, edges, whole
 from .page import numbers, picture, sequence_of
 from .style import COLOURS, MARKERS, nothing
 
@@ -154,8 +154,6 @@ def transient_growth(
     ax.set_xlabel("power $t$ (time steps)")
     ax.set_ylabel(r"$\ln\,\Vert A^t\Vert$ (nats)" if linear else r"$\Vert A^t\Vert$ (factor, no unit)")
     whole(ax.xaxis)
-    if not linear:
-        decades(ax.yaxis)
     return found
 
 
@@ -224,6 +222,8 @@ def product_singular_values(
     array([ 0.693, -0.693])
     """
     rates, which = product.rates, ""
+    if rates.ndim > 1 and len(rates) == 1:
+        rates = rates[0]
     if rates.ndim > 1:
         which = f", sequence {sequence_of(sequence, len(rates))} of {len(rates)}"
         rates = rates[sequence]
@@ -233,6 +233,8 @@ def product_singular_values(
     line.set_markevery(None)
     marks = edges(ax, fraction, rates, line.get_color())
     border(ax, 0.0, "0")
+    if rates.size == 1:
+        ax.set_xlim(0.0, 2.0 * fraction[0], auto=None)
     ax.set_xlabel("fraction of singular values, from the top (no unit)")
     ax.set_ylabel(r"$\ln\,\sigma\,/\,n$ (nats per time step)")
     found = {"points": line, "edges": marks}

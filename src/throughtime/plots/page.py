@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from .. import arguments
 from ..analysis import EnsembleResult
 from .legends import fit, legend
+from .marks import decades
 
 WIDTH, HEIGHT = 3.4, 2.6  # inches: a column of a two-column journal
 LABEL, TICK = 8.0, 7.0  # points, printed at that width
@@ -43,8 +44,12 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
                 if own:  # no empty window is left behind
                     pyplot.close(ax.figure)
                 raise
-            fit(ax)
-            return found | {"legend": legend(ax) if named else None}
+            if own:
+                ax.figure.draw_without_rendering()  # lays it out, so that words can be measured against their axes
+            fit(ax, found.get("bar"))
+            words = legend(ax) if named else None
+            decades(ax.xaxis, ax.yaxis)
+            return found | {"legend": words}
 
         call.__signature__ = signature  # type: ignore[attr-defined]
         return call

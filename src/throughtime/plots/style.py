@@ -21,7 +21,21 @@ def style(index: int) -> dict[str, Any]:
 
 def nothing(ax: Any, why: str) -> Any:
     """Say on the page why there is nothing to draw; the text."""
+    if not any(
+        np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any() for line in ax.lines if line.get_zorder() >= 1
+    ):
+        ax.set_ylim(0.0, 1.0, auto=None)  # ticks around numbers that mean nothing
+        ax.set_yticks([])
     return ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", color="0.4", fontsize=8)
+
+
+def signed(value: float, digits: int) -> str:
+    """A number with a minus sign, not a hyphen.
+
+    >>> signed(-0.5, 3)
+    '−0.5'
+    """
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 def places_on_axis(values: Any) -> tuple[Any, Any]:

@@ -50,7 +50,7 @@ def fixed_points(result: Any, ax: Any = None, *, axes: Any = None) -> dict[str, 
         shown = f"{name if result.period == 1 and name != 'slow' else many} ({len(points)})" if len(points) else None
         found[name] = ax.scatter(points[:, 0], points[:, 1], label=shown, **look)
     ax.set_xlabel(f"first {kind} of state space (no unit)")
-    ax.set_ylabel(f"second {kind} of state space (no unit)" if size > 1 else "(one state alone)")
+    ax.set_ylabel(f"second {kind} of state space (no unit)" if size > 1 else "nothing: one state alone (no unit)")
     return found if len(every) else found | {"note": nothing(ax, "no fixed point and no slow point found")}
 
 

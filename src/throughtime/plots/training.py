@@ -1,14 +1,15 @@
 """Pictures of what training does to a gradient: truncation, clipping, and the loss that it descends."""
 
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
 
 from .. import arguments
 from ..analysis import ClippingEffect, LossSurface, TruncationBias
-from .marks import border, colour_bar, curve, decades, heat_map, without_number
+from .marks import WHOLE, border, colour_bar, curve, heat_map, without_number
 from .page import picture
-from .style import MARKERS, nothing, shorter
+from .style import MARKERS, nothing
 
 _bar = colour_bar  # the option of that name hides the function
 
@@ -31,18 +32,19 @@ def truncation_bias(bias: Any, ax: Any = None, *, label: str | None = None, inde
     order = np.argsort(bias.windows)
     name = f"{label}: " if label else ""
     values = bias.relative_error[order], np.maximum(1.0 - bias.cosine[order], 0.0)
-    names = rf"{name}error $\Vert G(w)-G\Vert/\Vert G\Vert$", rf"{name}$1-{{}}$cosine of $G(w)$ with $G$"
+    names = rf"{name}error $\Vert G(w)-G\Vert/\Vert G\Vert$", f"{name}1 − cosine"
     lines, marks = [], []
     ax.set_xscale("log")
     ax.set_yscale("log")
     for number, (value, text) in enumerate(zip(values, names, strict=True)):
-        line, more = curve(ax, bias.windows[order], value, text, index + number, log=True)
+        line, more = curve(
+            ax, bias.windows[order], value, text, index + number, log=True, whose=("error", "cosine")[number]
+        )
         lines.append(line)
         marks += more
     ax.set_xlabel("window w (time steps)")
     ax.set_ylabel("truncated beside full gradient (no unit)")
-    decades(ax.xaxis, whole=True)
-    decades(ax.yaxis)
+    ax.xaxis.set_gid(WHOLE)
     return {"error": lines[0], "angle": lines[1], "edges": marks}
 
 
@@ -69,14 +71,13 @@ def clipping_effect(effect: Any, ax: Any = None, *, kinds: Any = ("by norm", "by
         left, cosine = effect.norm_ratio[row][order], effect.cosine[row][order]
         where = np.where(left > 0.0, left, np.nan)
         shown = np.where(np.isnan(where), np.nan, cosine)
-        line, more = curve(ax, where, shown, f"clipped {name}", row, marker=MARKERS[row])
+        line, more = curve(ax, where, shown, f"clipped {name}", row, marker=MARKERS[row], whose=name)
         line.set_markevery(None)
         curves.append(line)
         marks += more
     border(ax, 1.0, "1")
     ax.set_xlabel("norm after / before clipping (no unit)")
     ax.set_ylabel("cosine with the unclipped gradient (no unit)")
-    decades(ax.xaxis)
     found = {"curves": curves, "edges": marks}
     if not any(np.isfinite(line.get_ydata()).any() for line in curves):
         found["note"] = nothing(ax, "no gradient, or none\nthat is finite")
@@ -89,9 +90,9 @@ def loss_surface(
 ) -> dict[str, Any]:
     """Map of a `LossSurface`: quantity="loss" or "gradient_norm", by its decimal logarithm unless log=False.
 
-    Points that have no finite number, or with log=True none above 0, are grey, and the colour bar counts them. With
-    log=False a loss of both signs has colours centred at 0 and a black line there.
-    Returns {"image": mesh, "bar": colour bar or None, "zero": contour or None, "legend": None}. ax, legend : as in
+    Points that have no finite number, or with log=True none above 0, are hatched, and the colour bar counts them. With
+    log=False a loss of both signs has colours centred at 0 and a black line around those below.
+    Returns {"image": mesh, "bar": colour bar or None, "zero": lines or None, "legend": None}. ax, legend : as in
     `throughtime.plots`.
 
     >>> import throughtime as tt
@@ -113,12 +114,12 @@ def loss_surface(
         low = int((values <= 0.0).sum())
         with np.errstate(divide="ignore", invalid="ignore"):
             values = np.where(values > 0.0, np.log10(values), np.where(np.isnan(values), np.nan, -np.inf))
-        grey = f"; grey: not above 0 ({low})" if low else ""
+        grey = f"; hatched: not above 0 ({low})" if low else ""
         kept = without_number(np.where(values == -np.inf, 0.0, values))
         label = rf"$\log_{{10}}$ {names[quantity]} (decades{grey}{kept})"
-    image, zero = heat_map(ax, surface.first[across], surface.second[up], values)
+    image, zero = heat_map(ax, surface.first[across], surface.second[up], values, signed=not log)
     for place, name in ((ax.set_xlabel, surface.names[0]), (ax.set_ylabel, surface.names[1])):
-        place(f"offset of {shorter(name, 34)} (no unit)")
+        place(f"offset of {shorten(name, 44, placeholder=' …')} (no unit)")
     found = {"image": image, "zero": zero, "bar": None}
     if arguments.flag("colour_bar", colour_bar):
         found["bar"] = _bar(ax, image, label)
