@@ -74,8 +74,9 @@ def legend(ax: Axes) -> Legend | None:
         "handler_map": {Circle: HandlerPatch(patch_func=_round)},
     }  # fmt: skip
     room = 0.96 * ax.bbox.width
-    for points in (size, SMALLEST):
-        limit = int((72.0 * room / ax.figure.dpi - 3.5 * points) / (0.46 * points))
+    # letters are about half as wide as high; the last tries are for what is wider, on axes that are narrower
+    for points, wide in ((size, 0.46), (size, 0.53), (SMALLEST, 0.46), (SMALLEST, 0.53), (SMALLEST, 0.7)):
+        limit = int((72.0 * room / ax.figure.dpi - 3.5 * points) / (wide * points))
         folded = [fold(name, max(limit, 12)) for name in names]
         for columns in (3, 2, 1) if len(names) > 3 else (1,):
             found = ax.legend(handles, folded, fontsize=points, ncols=columns, loc="upper right", **look)
@@ -99,12 +100,22 @@ def fold(words: str, limit: int) -> str:
     >>> fold("mean over seed and noise", 15)
     'mean over seed\\nand noise'
     """
+    pieces = re.findall(r"(?:\$[^$]*\$|[^ $])+", words)
+    lines = _lines(pieces, limit)
+    for shorter in range(limit - 1, limit // 2, -1):  # as many lines, of more equal length
+        if len(_lines(pieces, shorter)) > len(lines):
+            break
+        lines = _lines(pieces, shorter)
+    return "\n".join(lines)
+
+
+def _lines(pieces: list[str], limit: int) -> list[str]:
     lines = [""]
-    for word in re.findall(r"(?:\$[^$]*\$|[^ $])+", words):
+    for word in pieces:
         if lines[-1] and _letters(lines[-1]) + 1 + _letters(word) > limit:
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
+    return lines
 
 
 def _letters(words: str) -> int:
@@ -135,7 +146,7 @@ def _free(ax: Axes, width: float, height: float) -> Any:
 
 def _strips(ax: Axes) -> None:
     """Keep the data away from the triangles at the lower and the upper edge, and rounding from filling the page."""
-    ax.autoscale_view()
+    ax.autoscale_view(scalex=False)
     low, high = ax.get_ylim()
     if ax.get_autoscaley_on() and abs(high - low) < 1e-6 * abs(high + low):  # a constant but for rounding
         linear = ax.get_yscale() == "linear"

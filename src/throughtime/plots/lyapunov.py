@@ -218,8 +218,8 @@ def covariant_angles(
     name = f"{label or 'measured'}: {angles.size} angles{several}"
     colour = COLOURS[(index + 1) % len(COLOURS)]
     look = {"color": colour, "alpha": 0.45, "edgecolor": colour}
-    ax.set_xlim(left=0.0, auto=None)
     bars = ax.hist(angles, bins=bins, density=True, label=name, **look)[2]
+    ax.set_xlim(left=0.0, auto=None)
     if angles.size < every.size:
         remark(ax, f"not drawn: NaN ({every.size - angles.size} of {every.size})")
     return {"bars": bars}

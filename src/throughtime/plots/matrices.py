@@ -3,6 +3,8 @@
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import ListedColormap
 from matplotlib.patches import Circle
 
 from .. import arguments
@@ -12,6 +14,7 @@ from .marks import border, colour_bar, curve, edges, whole
 from .page import numbers, picture, sequence_of
 from .style import COLOURS, MARKERS, nothing
 
+LINES = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.85, 256)))  # without the yellow, too light for lines
 LARGEST = 700.0  # |ln ‖A^t‖| beyond which the norm itself leaves the range of numbers: then its logarithm is drawn
 
 
@@ -187,7 +190,7 @@ def pseudospectrum(result: Any, ax: Any = None, *, levels: Any = None, colour_ba
     if drawn and np.ndim(levels) == 1:
         drawn = bool(((levels > low) & (levels < high)).any())
     if drawn:
-        look = {"cmap": "viridis", "linewidths": 1.0, "linestyles": "solid"}
+        look = {"cmap": LINES, "linewidths": 1.0, "linestyles": "solid"}
         contours = found["contours"] = ax.contour(result.real, result.imag, decade, levels=levels, **look)
         if arguments.flag("colour_bar", colour_bar):
             found["bar"] = _bar(ax, contours, r"$\log_{10}\,\epsilon$ of the $\epsilon$-pseudospectrum (decades)")

@@ -44,9 +44,9 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
                 if own:  # no empty window is left behind
                     pyplot.close(ax.figure)
                 raise
-            if own:
-                ax.figure.draw_without_rendering()  # lays it out, so that words can be measured against their axes
+            _lay_out(ax)
             fit(ax, found.get("bar"))
+            _lay_out(ax)
             words = legend(ax) if named else None
             decades(ax.xaxis, ax.yaxis)
             return found | {"legend": words}
@@ -55,6 +55,13 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
         return call
 
     return decorate
+
+
+def _lay_out(ax: Any) -> None:
+    """Give the axes the size that they will have, so that words can be measured against it."""
+    figure = ax.figure.canvas.figure  # of a subfigure's axes, the whole
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
 
 
 def axes_(ax: Any) -> Any:
