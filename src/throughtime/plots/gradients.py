@@ -188,7 +188,8 @@ def gradient_bound(
 ) -> dict[str, Any]:
     """Pascanu's upper bound on the gradient against the lag, from a `GradientBound`.
 
-    lags : the longest lag. Returns {"bound": line, "edges": triangles where the bound is zero, "legend"}. ax,
+    lags : the longest lag. label, index : name, colour and line style when several results share the axes.
+    Returns {"bound": line, "edges": triangles where the bound is zero, "legend"}. ax,
     legend : as in `throughtime.plots`.
 
     >>> import throughtime as tt

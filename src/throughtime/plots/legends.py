@@ -24,23 +24,22 @@ def remark(ax: Axes, words: str) -> None:
         ax.add_line(Line2D([], [], linestyle="none", label=words))
 
 
-def fit(ax: Axes, bar: Any = None) -> None:
-    """Room for the triangles at the edges; labels longer than their axes broken in two, and if need be made smaller."""
+def fit(ax: Axes, bar: Any = None) -> bool:
+    """Room for the triangles at the edges; labels longer than their axes broken in two, and if need be made smaller;
+    whether any was."""
     _strips(ax)
-    _fit(ax.xaxis.label, ax.bbox.width, 0)
-    _fit(ax.yaxis.label, ax.bbox.height, 1)
-    if bar is not None:
-        _fit(bar.ax.yaxis.label, bar.ax.bbox.height, 1)
+    changed = _fit(ax.xaxis.label, ax.bbox.width, 0) | _fit(ax.yaxis.label, ax.bbox.height, 1)
+    return changed | (bar is not None and _fit(bar.ax.yaxis.label, bar.ax.bbox.height, 1))
 
 
-def _fit(label: Text, room: float, along: int) -> None:
+def _fit(label: Text, room: float, along: int) -> bool:
     def length() -> float:
         box = label.get_window_extent()
         return box.height if along else box.width
 
     words = label.get_text()
     if not words or length() <= room:
-        return
+        return False
     if "\n" not in words:
         tried = []
         for cut in [match.start() for match in re.finditer(" ", words) if words.count("$", 0, match.start()) % 2 == 0]:
@@ -51,6 +50,7 @@ def _fit(label: Text, room: float, along: int) -> None:
     if length() > room:
         size = float(label.get_fontsize())
         label.set_fontsize(max(min(SMALLEST, size), size * room / length()))
+    return True
 
 
 def tick_size(ax: Axes) -> float:

@@ -36,8 +36,9 @@ def lyapunov_spectrum(
     ['edges', 'legend', 'points', 'theory', 'zero']
     """
     exponents, error, which = spectrum.exponents, spectrum.standard_error, ""
+    sequence = sequence_of(sequence, len(exponents) if exponents.ndim > 1 else 1)
     if exponents.ndim > 1:
-        which = f", sequence {sequence_of(sequence, len(exponents))} of {len(exponents)}"
+        which = f", sequence {sequence} of {len(exponents)}"
         exponents, error = exponents[sequence], error[sequence]
     fraction = (np.arange(exponents.size) + 0.5) / spectrum.state_size
     shown, known = np.isfinite(exponents), np.isfinite(error)
@@ -76,6 +77,7 @@ def theory_curve(
     """The predicted spectrum λ(x) of a mean-field result (or any function of the fraction x), as a line up to x =
     `upto`.
 
+    label, index : name and line style when several results share the axes.
     Where the prediction is −inf the line ends, and the legend says from which x on. Returns {"theory": line,
     "legend"}. ax, legend : as in `throughtime.plots`.
 
@@ -130,8 +132,9 @@ def lyapunov_history(spectrum: Any, ax: Any = None, *, exponents: Any = None, se
     2
     """
     history, error, which = spectrum.history, spectrum.standard_error, ""
-    if spectrum.exponents.ndim > 1:
-        which = f"sequence {sequence_of(sequence, len(error))} of {len(error)}"
+    sequence = sequence_of(sequence, len(error) if error.ndim > 1 else 1)
+    if error.ndim > 1:
+        which = f"sequence {sequence} of {len(error)}"
         history, error = history[:, sequence], error[sequence]
     count = history.shape[1]
     asked = np.linspace(0, count - 1, min(6, count)).round().astype(int) if exponents is None else exponents
@@ -172,8 +175,9 @@ def perturbed_twin(
     ['band', 'curve', 'edges', 'final', 'legend']
     """
     history, exponent, error, which = twin.history, twin.exponent, twin.standard_error, ""
+    sequence = sequence_of(sequence, history.shape[1] if history.ndim > 1 else 1)
     if history.ndim > 1:
-        which = f", sequence {sequence_of(sequence, history.shape[1])} of {history.shape[1]}"
+        which = f", sequence {sequence} of {history.shape[1]}"
         history, exponent, error = history[:, sequence], exponent[sequence], error[sequence]
     index += 1
     line, marks = curve(ax, twin.times, history, f"{label or 'running mean'}{which}", index)

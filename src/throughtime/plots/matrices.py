@@ -225,10 +225,9 @@ def product_singular_values(
     array([ 0.693, -0.693])
     """
     rates, which = product.rates, ""
-    if rates.ndim > 1 and len(rates) == 1:
-        rates = rates[0]
+    sequence = sequence_of(sequence, len(rates) if rates.ndim > 1 else 1)
     if rates.ndim > 1:
-        which = f", sequence {sequence_of(sequence, len(rates))} of {len(rates)}"
+        which = f", sequence {sequence} of {len(rates)}" if len(rates) > 1 else ""
         rates = rates[sequence]
     fraction, shown = (np.arange(rates.size) + 0.5) / product.state_size, np.isfinite(rates)
     name = f"{label or f'n = {product.stop - product.start} time steps'}{which}"

@@ -45,8 +45,8 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
                     pyplot.close(ax.figure)
                 raise
             _lay_out(ax)
-            fit(ax, found.get("bar"))
-            _lay_out(ax)
+            if fit(ax, found.get("bar")):
+                _lay_out(ax)
             words = legend(ax) if named else None
             decades(ax.xaxis, ax.yaxis)
             return found | {"legend": words}

@@ -21,11 +21,9 @@ def style(index: int) -> dict[str, Any]:
 
 def nothing(ax: Any, why: str) -> Any:
     """Say on the page why there is nothing to draw; the text."""
-    if not any(
-        np.isfinite(np.asarray(line.get_ydata(), dtype=float)).any() for line in ax.lines if line.get_zorder() >= 1
-    ):
-        ax.set_ylim(0.0, 1.0, auto=None)  # ticks around numbers that mean nothing
-        ax.set_yticks([])
+    lines = [np.asarray(line.get_ydata(), dtype=float) for line in ax.lines if line.get_zorder() >= 1]
+    if not any(np.isfinite(line).any() for line in lines) and not ax.images and not ax.collections and not ax.patches:
+        ax.set_ylim(0.0, 1.0, auto=None)  # in place of limits around nothing
     return ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", va="center", color="0.4", fontsize=8)
 
 
