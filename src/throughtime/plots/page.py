@@ -60,8 +60,9 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
 def _lay_out(ax: Any) -> None:
     """Give the axes the size that they will have, so that words can be measured against it."""
     figure = ax.figure.canvas.figure  # of a subfigure's axes, the whole
-    if figure.get_layout_engine() is not None:
-        figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
 
 
 def axes_(ax: Any) -> Any:

@@ -71,7 +71,7 @@ def critical_curve(
     >>> from matplotlib.figure import Figure
     >>> theory, gains = tt.analysis.mean_field.relu(1.2), np.linspace(0.0, 2.0, 9)
     >>> critical_curve(theory, ax=Figure().subplots(), gains=gains, chi=gains**2 / 2)["point"].get_xdata()
-    [1.2]
+    array([1.2])
     """
     gains, chi = numbers("gains", gains), numbers("chi", chi)
     if gains.ndim != 1 or gains.shape != chi.shape:
