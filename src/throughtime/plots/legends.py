@@ -139,7 +139,7 @@ def _free(ax: Axes, width: float, height: float) -> Any:
         hidden[name] = int(((ink >= low) & (ink <= low + [width, height])).all(axis=1).sum())
     best = min(hidden, key=lambda name: hidden[name])
     if hidden[best] and ax.get_autoscaley_on():
-        _stretch(ax, 0.0, min(height, 0.7))
+        _stretch(ax, 0.0, 1.0 - (1.0 - min(height, 0.7)) / min(ink[:, 1].max(), 1.0))  # what is drawn ends below it
         return "upper left"
     return best
 
