@@ -1,24 +1,25 @@
 """Pictures of the results: each function takes `ax=` (a new one if None) and returns its artists in a dictionary.
 
+    ax      Matplotlib axes to draw on; None: a new figure of pyplot, one column (3.4 inches) wide
+    legend  whether to name everything on the axes in a legend (True), which hides no data where that is possible
+
+On axes that are given nothing else is touched, and pyplot is not used: letters keep their size there, unless a label is
+longer than its axis. Every axis and colour bar has its quantity and unit, every line a name in the legend or at its
+end, which also says what a bar or a band is. What has no place on an axis, as −inf, or 0 on a logarithmic one, is a
+triangle at its edge; NaN is counted in the legend.
+
 Nothing else imports Matplotlib. Colours are Okabe & Ito's: told apart by colour-blind readers, and ordered so
 that neighbours differ in lightness too, with line styles and markers that differ: a greyscale print tells them apart
-as well.
+as well. Maps rise or fall in lightness all the way.
 """
 
-from .gradients import (
-    clipping_effect,
-    gradient_bound,
-    gradient_by_lag,
-    gradient_norms,
-    gradient_products,
-    lag_shares,
-    loss_surface,
-    truncation_bias,
-)
+from .ensembles import ensemble
+from .gradients import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares
 from .lyapunov import covariant_angles, lyapunov_history, lyapunov_spectrum, perturbed_twin, theory_curve
 from .matrices import eigenvalues, product_singular_values, pseudospectrum, singular_values, transient_growth
 from .style import COLOURS, MARKERS, STYLES, style
-from .systems import autocorrelation, critical_curve, ensemble, fixed_points
+from .systems import autocorrelation, critical_curve, fixed_points
+from .training import clipping_effect, loss_surface, truncation_bias
 
 __all__ = [
     "COLOURS",
