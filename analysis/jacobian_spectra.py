@@ -187,7 +187,7 @@ def draw(result):
 def cloud(ax, item, i, radius, name, every=1):
     """Eigenvalues with the circle of theory and its name on it; `every`: only each so-manieth is drawn."""
     values = (np.array(item["re"]) + 1j * np.array(item["im"]))[::every]
-    found = tt.plots.eigenvalues(values, ax=ax, radius=radius, index=i)
+    found = tt.plots.eigenvalues(values, ax=ax, radius=radius, index=i, legend=False)
     found["points"].set(sizes=[5.0 if every == 1 else 14.0], zorder=4)
     found["circle"].set(linewidth=0.9, zorder=5)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
