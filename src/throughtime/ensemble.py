@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from . import arguments, sweep
+from . import arguments, streams, sweep
+from .cells.versions import code_of
 from .network import Network
 from .unrolled import Unrolled
 
@@ -153,23 +154,54 @@ class Ensemble:
         """
         return self._map((), [None] * len(self), function, args, options)
 
-    def _map(self, way: tuple, runs: list, function: Callable, args: tuple, options: dict) -> Any:
-        """`way`: () or the arguments of `unroll`; `runs`: what is unrolled already."""
+    def _map(
+        self, way: tuple, runs: list, function: Callable, args: tuple, options: dict, known: str | None = None
+    ) -> Any:
+        """`way`: () or the arguments of `unroll`, `known` their key; `runs`: what is unrolled already."""
         from .analysis.ensembles import EnsembleResult
 
+        if not callable(function):
+            raise TypeError(
+                f"`function` is {arguments.kind(function)}; expected a function that is called with each network."
+            )
         function = getattr(function, "per_network", function)
+        calls = self._calls(function, args, options)
 
         def keys() -> list[str]:
-            what = sweep.named(function)
-            return [sweep.digest(what, way, args, sorted(options.items()), _numbers(network)) for network in self]
+            sweep.named(function)
+            shared = sweep.key(calls[0]) if calls[0] is calls[-1] else None
+            whole = [sweep.key(call) for call in calls] if shared is None else [shared] * len(calls)
+            by = sweep.key(way) if known is None else known
+            return [sweep.key(whole[i], by, self._content(i, runs[i])) for i in range(len(self))]
 
-        pieces = [(_analyse, (self, i, runs[i], way, function, args, options)) for i in range(len(self))]
+        pieces = [(_analyse, (self, i, runs[i], way, *calls[i])) for i in range(len(self))]
         if self.backend == "joblib":
-            member = self._member
-            pieces = [(_analyse, (member(i), 0, runs[i], way, function, args, options)) for i in range(len(self))]
+            pieces = [(_analyse, (self._member(i), 0, runs[i], way, *calls[i])) for i in range(len(self))]
         names = [f"the network of {self._label(i)}" for i in range(len(self))]
         results = sweep.sweep(pieces, names, backend=self.backend, save=self.save, keys=keys, progress=self.progress)
         return EnsembleResult(self.axes, tuple(results))
+
+    def _calls(self, function: Callable, args: tuple, options: dict) -> list[tuple]:
+        """(function, args, options) for each network: the same for all, but for generators, one stream for each."""
+        count = len(self)
+        found = streams.outside(function, 1 + len(args), options) if count > 1 else None
+        for one in (*args, *options.values()) if count > 1 and found is None else ():
+            found = found or (streams.outside(one) if callable(one) else None)
+        if found is not None:
+            raise ValueError(
+                f"`{getattr(function, '__name__', 'function')}` draws from the generator `{found}`, which is none of "
+                "its arguments: the networks would share it, and each result would depend on which of them came first. "
+                "Pass it as an argument, map(function, rng=rng): then each network gets a stream of its own."
+            )
+        return streams.spawned((function, args, options), count) or [(function, args, options)] * count
+
+    def _content(self, index: int, run: Any) -> str:
+        """A digest of all that a network is, or was when it was unrolled: numbers, the code of its cell, attributes."""
+        network = self[index] if run is None else run.network
+        numbers = network.parameters if run is None else run.made_with()
+        cell = network.cell if run is None else run._layers[0][0].cell
+        held = vars(network) | {"parameters": {name: np.asarray(numbers[name]) for name in network.shapes}}
+        return sweep.key(type(network), held, code_of(cell))
 
     def _member(self, index: int) -> Any:
         """What another process needs of one network: itself, or how to make it."""
@@ -192,7 +224,9 @@ class EnsembleRun:
 
     def __init__(self, ensemble: Ensemble, way: tuple) -> None:
         self.ensemble, self._way, self._runs = ensemble, way, None
+        self._key: str | None = None
         if ensemble.backend == "threads":
+            self._key = None if ensemble.save is None else sweep.key(way)  # what is unrolled now: x may change later
             self._runs = self._unrolled()
 
     def _unrolled(self) -> list[Unrolled]:
@@ -218,7 +252,8 @@ class EnsembleRun:
 
     def map(self, function: Callable, *args: Any, **options: Any) -> Any:
         """`function(run, *args, **options)` for every network's run -> `EnsembleResult`."""
-        return self.ensemble._map(self._way, self._runs or [None] * len(self.ensemble), function, args, options)
+        runs = self._runs or [None] * len(self.ensemble)
+        return self.ensemble._map(self._way, runs, function, args, options, self._key)
 
     def _stack(self, arrays: list[np.ndarray]) -> np.ndarray:
         return np.stack(arrays).reshape(*self.ensemble.shape, *arrays[0].shape)

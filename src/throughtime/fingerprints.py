@@ -47,6 +47,14 @@ def exact(*values: Any, own: str = "") -> str:
     return _Walk(strict=True, own=own).of(values)
 
 
+def python_function(value: Any) -> Any:
+    """The Python function of a Numba dispatcher or ufunc, any other value as it is."""
+    for one in (value, getattr(value, "_dispatcher", None)):
+        if isinstance(getattr(one, "py_func", None), types.FunctionType):
+            return one.py_func  # type: ignore[union-attr]
+    return value
+
+
 def names_of(code: types.CodeType) -> list[str]:
     """The global names and attributes that a code object speaks of, those of the functions inside it included."""
     found = list(code.co_names)
@@ -54,6 +62,12 @@ def names_of(code: types.CodeType) -> list[str]:
         if isinstance(constant, types.CodeType):
             found += names_of(constant)
     return found
+
+
+def globals_of(code: types.CodeType) -> list[str]:
+    """The names among these that are globals."""
+    loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+    return list(dict.fromkeys(one.argval for one in _instructions(code) if one.opname in loads))
 
 
 def is_fixed(name: str | None) -> bool:
@@ -114,8 +128,9 @@ class _Walk:
             return [kind.__name__, *sorted(self.all(value))]  # in no order of their own
         if kind is dict:
             return ["dict", *(text for item in value.items() for text in self.all(item))]
-        if isinstance(getattr(value, "py_func", None), types.FunctionType):  # of a Numba dispatcher
-            return ["compiled", self.of(value.py_func), repr(sorted(getattr(value, "targetoptions", {}).items()))]
+        if python_function(value) is not value:
+            options = repr(sorted(getattr(value, "targetoptions", {}).items()))
+            return ["compiled", self.of(python_function(value)), options]
         if isinstance(value, types.MethodType):
             return ["method", self.of(value.__func__), self.of(value.__self__)]
         if isinstance(value, np.generic):
@@ -154,13 +169,14 @@ class _Walk:
     def reached(self, function: types.FunctionType) -> Iterator[list[str]]:
         """The globals that a function names, and what it names inside the modules among them."""
         names = list(dict.fromkeys(names_of(function.__code__)))
-        skipped: set[str] = set()
+        own, skipped, modules = names, set[str](), list[types.ModuleType]()
         if self.strict:
+            own = globals_of(function.__code__)
             if {"getattr", "globals", "vars", "attrgetter", "__dict__"} & set(names):  # names that are texts
-                names += [text for text in _texts(function.__code__) if text not in names]
-            skipped = _changed_by(function.__code__)
-        modules = [] if not self.strict else list(_imported(function))
-        for name in names:
+                texts = _texts(function.__code__)
+                own, names = list(dict.fromkeys([*own, *texts])), list(dict.fromkeys([*names, *texts]))
+            skipped, modules = _changed_by(function.__code__), list(_imported(function))
+        for name in own:
             if name in function.__globals__ and name not in OWN_NAMES:
                 value = function.__globals__[name]
                 if isinstance(value, types.ModuleType):
@@ -257,9 +273,6 @@ class _Walk:
     def ufunc(self, value: Any) -> list[str]:
         if getattr(np, value.__name__, None) is value:
             return ["ufunc", self.module("numpy"), value.__name__]
-        inner = getattr(getattr(value, "_dispatcher", None), "py_func", None)  # of numba.vectorize
-        if inner is not None:
-            return ["ufunc", self.of(inner)]
         scipy = sys.modules.get("scipy.special")
         if scipy is not None and getattr(scipy, value.__name__, None) is value:
             return ["ufunc", self.module("scipy"), value.__name__]
@@ -288,12 +301,15 @@ def _installed(package: str) -> str:
     return " ".join(found)
 
 
+UNASSIGNED = ("not yet assigned",)
+
+
 def cell_contents(cell: Any) -> Any:
-    """What a closure holds; a name not yet assigned is an empty tuple of its own kind."""
+    """What a closure holds, UNASSIGNED for a name that has no value yet."""
     try:
         return cell.cell_contents
     except ValueError:
-        return ("not yet assigned",)
+        return UNASSIGNED
 
 
 def _named(value: Any) -> str:
@@ -346,8 +362,9 @@ def _imported(function: types.FunctionType) -> Iterator[types.ModuleType]:
                 continue  # the function will say so itself
             yield found
             for part in consts[1] if len(consts) == 2 and isinstance(consts[1], tuple) else ():
-                with contextlib.suppress(ImportError, TypeError):  # `from package import module`
-                    hasattr(found, part) or importlib.import_module(f"{found.__name__}.{part}")
+                if not hasattr(found, part):  # `from package import module`
+                    with contextlib.suppress(ImportError, TypeError):
+                        importlib.import_module(f"{found.__name__}.{part}")
             head = found.__name__.split(".")[0]
             if head != found.__name__ and head in sys.modules:
                 yield sys.modules[head]

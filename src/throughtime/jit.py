@@ -23,6 +23,9 @@ from llvmlite import ir  # noqa: F401  for scalar.py, as are Numba's types: the 
 from numba import extending, njit
 from numba import types as number_types  # noqa: F401
 from numba.core.ccallback import CFunc
+from numba.core.dispatcher import Dispatcher
+from numba.core.typing.templates import builtin_registry
+from numba.np.ufunc.dufunc import DUFunc
 
 from . import sources
 from .code_cache import CodeCache
@@ -108,6 +111,24 @@ def _sources() -> str | None:
     """Numba's version and the library's own compiled code, for a kernel contains the helpers it calls."""
     found = sources.digest("jit", "scalar", "engine")
     return None if found is None else f"{numba.__version__} {found}"
+
+
+def compiled_like(value: Any, copy: types.FunctionType) -> Any:
+    """A copy of a helper's Python function, usable in compiled code in the way in which the helper is."""
+    if isinstance(value, Dispatcher):
+        made = type(value)(copy, dict(value.locals), dict(value.targetoptions))
+        if not value._can_compile:  # made for certain signatures alone
+            for arguments in value.overloads:
+                made.compile(arguments)
+            made.disable_compile()
+        return made
+    if isinstance(value, DUFunc):
+        return numba.vectorize(**value.targetoptions)(copy)
+    known: Any = next((kind for one, kind in reversed(builtin_registry.globals) if one is value), None)
+    if known is None:
+        return copy  # plain Python, which Numba will refuse in its own words
+    inside = getattr(getattr(known.templates[0], "_overload_func", None), "__closure__", None) or ()
+    return register_jitable(copy) if any(cell.cell_contents is value for cell in inside) else value
 
 
 def in_precision(function: Callable, real: type) -> Callable:

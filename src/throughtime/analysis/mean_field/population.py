@@ -18,6 +18,7 @@ import numpy as np
 
 from ... import arguments
 from ...cells.base import on_arrays, spec, unit_derivatives
+from ...cells.versions import in_force
 from ..arrays import Array, Result, short
 from ..statistics import batch_means_error
 from .quadrature import deviation
@@ -61,7 +62,7 @@ def population(
     >>> bool(abs(theory.lyapunov - 0.1547) < 0.05)
     True
     """
-    cell = arguments.cell(cell)
+    cell = in_force(arguments.cell(cell))
     gates = spec(cell).gates
     gains, spreads, drives = (
         _per_gate(n, v, gates, True) for n, v in (("gain", gain), ("bias", bias), ("noise", noise))
