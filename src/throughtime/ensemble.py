@@ -7,11 +7,12 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from . import arguments, streams, sweep
+from . import arguments, kept_results, streams, sweep
+from . import axes as along
 from .cells.versions import code_of
 from .network import Network
 from .unrolled import Unrolled
@@ -28,20 +29,26 @@ class Ensemble:
         axes: dict name -> values; the networks are all combinations, the last axis fastest. For a list, optional, their
             product its length; by default {"network": 0, 1, …}.
         backend: "threads": networks side by side in as many threads as `get_num_threads()`, each with single-threaded
-            linear algebra. "joblib": wherever `joblib.parallel_config` says; backend="dask" there spreads them over a
-            Dask cluster.
-        save: a folder for the results. An interrupted sweep goes on where it stopped when the same call is made again;
-            a result is read again only if function, arguments and parameters are the same, bit by bit. (Pickle files:
-            read only folders of your own.)
+            linear algebra. "joblib": processes on all cores, or wherever `joblib.parallel_config` says;
+            backend="dask" there spreads them over a Dask cluster, n_jobs=1 takes one after another.
+        save: a folder for the results. An interrupted sweep goes on where it stopped when the same call is made again.
+            A result is read again only if all that it depends on is the same, bit by bit: networks, arguments and
+            generators, the code of the function, of what it calls and of the cell, the globals they read, this
+            library; what cannot be compared (an open file) is refused. Damaged files are computed again, and where
+            nothing can be written a warning says so. (Pickle files: read only folders of your own.)
         progress: whether to show a bar.
 
     Every function of `throughtime.analysis` that takes a network takes an ensemble, and every one that takes a run
-    takes `ensemble.unroll(x)`; the other arguments are the same for all. They return an `EnsembleResult` with labelled
-    axes.
+    takes `ensemble.unroll(x)`; the other arguments are the same for all, except that of a random generator (`seed=` a
+    numpy Generator, or any other among the arguments) each network gets a stream of its own, so that the results do not
+    depend on threads, backend or order. The streams are spawned from one draw of the generator: a second call with it
+    gives others, a fresh `default_rng(7)` the same again. A whole number is the same seed for every network. They return
+    an `EnsembleResult` with labelled axes.
 
     Raises:
         TypeError, ValueError: for networks of different shapes, a function whose networks differ from call to call,
-            axes that do not fit, an unknown backend. An error in one network carries a note that says in which.
+            axes that do not fit, an unknown backend, a `save` that is no path of a folder, a mapped function that draws
+            from a generator outside its arguments. An error in one network carries a note that says in which.
 
     Example:
         >>> import throughtime as tt
@@ -62,17 +69,19 @@ class Ensemble:
         save: Any = None,
         progress: bool = False,
     ) -> None:
+        if not isinstance(backend, str):
+            raise TypeError(f'`backend` is {arguments.kind(backend)}; expected "threads" or "joblib".')
         self.backend = arguments.known("backend", backend, sweep.BACKENDS)
-        self.save, self.progress = save, arguments.flag("progress", progress)
+        self.save, self.progress = kept_results.checked(save), arguments.flag("progress", progress)
         self._make = networks if callable(networks) else None
-        self._list = [] if callable(networks) else list(networks)
+        self._list = [] if callable(networks) else _listed(networks)
         if axes is None:
             if self._make is not None:
                 raise ValueError(
                     'A function of networks needs `axes`, the values to call it with: {"gain": [0.5, 1.5]}.'
                 )
             axes = {"network": range(len(self._list))}
-        self.axes = {str(name): np.asarray(v).tolist() if _plain(v) else list(v) for name, v in axes.items()}
+        self.axes = along.checked(axes)
         self.points = [dict(zip(self.axes, point, strict=True)) for point in product(*self.axes.values())]
         if self._make is None and len(self._list) != len(self.points):
             shape = " × ".join(f"{len(values)} of {name}" for name, values in self.axes.items())
@@ -81,6 +90,8 @@ class Ensemble:
             )
         if not self.points:
             raise ValueError("An ensemble needs at least one network; one of `axes` has no values.")
+        if self._make is not None:
+            along.fits(self._make, self.points[0])
         self._first: tuple | None = None
         first = self[0]
         if self._make is not None and _numbers(first) != _numbers(self[0]):
@@ -100,7 +111,29 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.points)
 
-    def __getitem__(self, index: int) -> Network:
+    @overload
+    def __getitem__(self, index: int) -> Network: ...
+
+    @overload
+    def __getitem__(self, index: Any) -> Any: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        """family[3]: a network by its place in `points`; family[0, 1]: by one index for each axis; with a slice among
+        them, the `Ensemble` of a part, where an axis with a number keeps length 1.
+
+        >>> import throughtime as tt
+        >>> family = tt.Ensemble([tt.Network("gru", 2, 8, seed=k) for k in range(6)], {"a": [1, 2, 3], "b": [0, 1]})
+        >>> family[1:, 0].axes
+        {'a': [2, 3], 'b': [0]}
+        """
+        found = along.places(self.axes, index)
+        return self._network(found) if isinstance(found, int) else self._part(*found)
+
+    def _part(self, axes: dict[str, list], places: list[int]) -> Ensemble:
+        networks = [self._list[k] for k in places] if self._make is None else self._make
+        return Ensemble(networks, axes, backend=self.backend, save=self.save, progress=self.progress)
+
+    def _network(self, index: int) -> Network:
         network = self._list[index] if self._make is None else self._make(**self.points[index])
         if not isinstance(network, Network):
             raise TypeError(
@@ -134,7 +167,7 @@ class Ensemble:
         """All networks as one `DeviceNetwork` ("cuda"), every parameter with a leading axis, run in one launch.
 
         Of its runs the axis of the batch holds the networks in the order of `points`; the analyses give what they give
-        here, an `EnsembleResult`.
+        here, an `EnsembleResult`. With a Generator as their `seed`, all networks there share one draw of it.
         """
         if device == "cpu":
             return self
@@ -342,6 +375,10 @@ def _numbers(network: Network) -> tuple:
     return repr(network.cell), tuple(str(getattr(network, name)) for name in SHAPE), parameters
 
 
-def _plain(values: Any) -> bool:
-    """Numbers, which become Python's own, so that they print and compare as such."""
-    return np.ndim(values) == 1 and np.asarray(values).dtype.kind in "fiu"
+def _listed(networks: Any) -> list:
+    if isinstance(networks, (str, bytes, Mapping, Network)) or not np.iterable(networks):
+        raise TypeError(
+            f"`networks` is {arguments.kind(networks)}; expected a list of networks, Ensemble([net]), or a function that "
+            'makes one: Ensemble(lambda seed: Network("gru", 2, 8, seed=seed), {"seed": range(10)}).'
+        )
+    return along.listed("networks", networks)

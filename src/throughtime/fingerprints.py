@@ -81,6 +81,7 @@ class _Walk:
 
     def __init__(self, strict: bool, own: str = "") -> None:
         self.strict, self.own = strict, own
+        self.first: Any = None
         self.known: dict[int, str] = {}
         self.open: list[int] = []
         self.kept: list[Any] = []  # so that no id is used twice
@@ -176,6 +177,9 @@ class _Walk:
                 texts = _texts(function.__code__)
                 own, names = list(dict.fromkeys([*own, *texts])), list(dict.fromkeys([*names, *texts]))
             skipped, modules = _changed_by(function.__code__), list(_imported(function))
+            if self.first is None:  # the function itself: nobody of ours catches what it raises
+                self.first = function
+                own = [name for name in own if name not in _guarding(function.__code__)]
         for name in own:
             if name in function.__globals__ and name not in OWN_NAMES:
                 value = function.__globals__[name]
@@ -342,6 +346,20 @@ def _changed_by(code: types.CodeType) -> set[str]:
             found.add(last)
         last = instruction.argval if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME") else None
     return found
+
+
+def _guarding(code: types.CodeType) -> set[str]:
+    """The globals that decide about nothing but whether to raise, as in `if x in NAME: raise …`: no result has them."""
+    found = [one for one in dis.get_instructions(code) if one.opname not in ("CACHE", "TO_BOOL", "NOT_TAKEN")]
+    places = {one.offset: k for k, one in enumerate(found)}
+    loads = [k for k, one in enumerate(found) if one.opname == "LOAD_GLOBAL"]
+    guards = set[int]()
+    for k, one in enumerate(found):
+        block = found[k + 1 : places.get(one.argval, 0)] if "JUMP" in one.opname and "IF_FALSE" in one.opname else []
+        if block and block[-1].opname == "RAISE_VARARGS" and not any("JUMP" in b.opname for b in block):
+            guards |= {k - 2} if found[k - 1].opname in ("CONTAINS_OP", "COMPARE_OP") else set()
+    names = {found[k].argval for k in guards if k in loads}
+    return set() if code.co_exceptiontable else names - {found[k].argval for k in loads if k not in guards}
 
 
 def _imported(function: types.FunctionType) -> Iterator[types.ModuleType]:
