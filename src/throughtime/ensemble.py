@@ -13,7 +13,7 @@ import numpy as np
 
 from . import arguments, kept_results, streams, sweep
 from . import axes as along
-from .cells.versions import code_of
+from .cells.versions import contents
 from .network import Network
 from .unrolled import Unrolled
 
@@ -233,8 +233,8 @@ class Ensemble:
         network = self[index] if run is None else run.network
         numbers = network.parameters if run is None else run.made_with()
         cell = network.cell if run is None else run._layers[0][0].cell
-        held = vars(network) | {"parameters": {name: np.asarray(numbers[name]) for name in network.shapes}}
-        return sweep.key(type(network), held, code_of(cell))
+        held = {"parameters": {name: np.asarray(numbers[name]) for name in network.shapes}, "cell": contents(cell)}
+        return sweep.key(type(network), vars(network) | held)
 
     def _member(self, index: int) -> Any:
         """What another process needs of one network: itself, or how to make it."""

@@ -42,9 +42,18 @@ def in_force(cell: Any) -> Any:
     return tuple.__new__(version.cls, cell)
 
 
-def code_of(cell: Any) -> str:
-    """A digest of the code of a cell: of its version, or of the one now in force."""
-    return type(in_force(cell))._version.digest
+def contents(cell: Any) -> tuple:
+    """What a cell depends on, to compare: its class by name, its fields, its code in its version or the one now in
+    force, and what else the user put into the class."""
+    version = type(in_force(cell))._version
+    cls = version.origin
+    others = {
+        name: value
+        for klass in cls.__mro__[: cls.__mro__.index(tuple)]
+        for name, value in vars(klass).items()
+        if not name.startswith("_") and name not in METHODS
+    }
+    return cls.__module__, cls.__qualname__, tuple(cell), version.digest, others
 
 
 class Version:
