@@ -24,7 +24,16 @@ class Sampler:
     def __call__(self, net):
         return self.draw(net)
 
-    def draw(net, rng):
+    def draw(self, net):
+        return self.scale * self.rng.standard_normal(2)
+
+
+class Pair(NamedTuple):
+    rng: Any
+    label: str = "a"
+
+
+def draw(net, rng):
     """Two numbers from a generator, or from whatever holds one."""
     if isinstance(rng, (Sampler, Pair)):
         rng = rng.rng
