@@ -122,8 +122,7 @@ class CodeCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception as error:  # whatever unpickling raises: the file is as it was written, but not for us
-            _unreadable(self._cache_path, f"{type(error).__name__}: {error}")
+        except Exception:  # as it was written, but not for this process: of a module that cannot be imported here, say
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
