@@ -30,7 +30,9 @@ def test_one_network_by_its_place_or_by_one_index_for_each_axis():
             np.testing.assert_array_equal(weights(nets[index]), weights(make(gain, seed)))
 
 
-@pytest.mark.parametrize("index", [np.s_[1:, :], np.s_[:, 1], np.s_[::2, 0:1], np.s_[-1, :], np.s_[::-1, ::-1], np.s_[0:1, 0]])
+@pytest.mark.parametrize(
+    "index", [np.s_[1:, :], np.s_[:, 1], np.s_[::2, 0:1], np.s_[-1, :], np.s_[::-1, ::-1], np.s_[0:1, 0]]
+)
 @pytest.mark.parametrize("of", ["function", "list"])
 def test_slices_are_ensembles(index, of):
     nets = family() if of == "function" else tt.Ensemble(list(family()), family().axes)
@@ -50,7 +52,10 @@ def test_one_axis_takes_a_plain_slice_and_keeps_its_options(tmp_path):
     assert nets.save == tmp_path
 
 
-@pytest.mark.parametrize("index", [1.0, "0", None, True, [0, 1], np.array([0, 1]), (0,), (0, 1, 0), np.s_[0:2], (0, 1.5), np.s_["a":, 0], ...])
+@pytest.mark.parametrize(
+    "index",
+    [1.0, "0", None, True, [0, 1], np.array([0, 1]), (0,), (0, 1, 0), np.s_[0:2], (0, 1.5), np.s_["a":, 0], ...],
+)
 def test_other_indices_are_a_sentence(index):
     with pytest.raises(TypeError, match=r"family\[0, 0\]"):
         family()[index]

@@ -1,4 +1,4 @@
-"""Machine code on disk is a convenience: damaged, foreign or unwritable, it is one line in a warning and compiled anew."""
+"""Machine code on disk is a convenience: damaged, foreign or unwritable, it is one warning and compiled anew."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def contents(file):
     whole = file.read_bytes()
     n = len(whole)
     broken = {f"cut at {k}": whole[:k] for k in {0, 1, 2, 26, 27, 28, 58, 59, 60, 64, n // 4, n // 2, n - 8, n - 1}}
-    broken |= {"zeros": bytes(n), "a page of zeros": whole[: n // 2] + bytes(min(4096, n - n // 2)) + whole[n // 2 + 4096 :]}
+    broken |= {
+        "zeros": bytes(n),
+        "a page of zeros": whole[: n // 2] + bytes(min(4096, n - n // 2)) + whole[n // 2 + 4096 :],
+    }
     broken |= {"zeros behind": whole[: n // 2] + bytes(n - n // 2), "longer": whole + b"\0", "text": b"hello\n" * 20}
     broken |= {"another pickle": pickle.dumps({"a": 1}), "half a pickle": OTHER}
     broken["Numba's own, of another version"] = pickle.dumps("0.1.0") + pickle.dumps(("stamp", {}))
@@ -179,7 +182,9 @@ def test_the_package_as_byte_code_alone(tmp_path):
     import compileall
     import shutil
 
-    package = Path(shutil.copytree(PACKAGE, tmp_path / "library" / "throughtime", ignore=shutil.ignore_patterns("__pycache__")))
+    package = Path(
+        shutil.copytree(PACKAGE, tmp_path / "library" / "throughtime", ignore=shutil.ignore_patterns("__pycache__"))
+    )
     compileall.compile_dir(package, legacy=True, quiet=1)
     for file in package.rglob("*.py"):
         file.unlink()

@@ -80,10 +80,10 @@ def measure(net, power=16.0):
 """
 NEIGHBOUR = "OFFSET = 21.0\n\ndef value(u):\n    return u + OFFSET\n"
 EDITS = [
-    "GAIN = 2.0", "1.0, 2.0])", '"shift": 3.0', "(2.0, 3.0)", '{"a", "b"}', "1.5 * u", "more=4.0", "last=5.0", "6.0 * u",
-    "return 7.0", "+ 8.0", "9.0 * u", "factor = 10.0", "11.0 * u", "return 12.0", "Scale(13.0)", "more=14.0", "15.0 * u",
-    "power=16.0", "17.0 * u", "18.0 for", "19.0 if", "else 20.0", "GAIN * u", "deep(u) + more", "self.by * u",
-    "OFFSET = 21.0", "u + OFFSET", "CONSTANT = 22.0",
+    "GAIN = 2.0", "1.0, 2.0])", '"shift": 3.0', "(2.0, 3.0)", '{"a", "b"}', "1.5 * u", "more=4.0", "last=5.0",
+    "6.0 * u", "return 7.0", "+ 8.0", "9.0 * u", "factor = 10.0", "11.0 * u", "return 12.0", "Scale(13.0)", "more=14.0",
+    "15.0 * u", "power=16.0", "17.0 * u", "18.0 for", "19.0 if", "else 20.0", "GAIN * u", "deep(u) + more",
+    "self.by * u", "OFFSET = 21.0", "u + OFFSET", "CONSTANT = 22.0",
 ]  # fmt: skip
 
 
@@ -322,6 +322,27 @@ def test_a_class_that_is_gone_is_computed_again(tmp_path, lab):
         patch.delitem(sys.modules, "lab")
         files = sorted(tmp_path.glob("*.pkl"))
         assert [read(file, "any") for file in files] == [None, None]
+
+
+def test_no_bit_of_a_saved_network_changes_it(tmp_path):
+    """The files of Network.save: 400 flips, each a sentence or, of a date or the like, the same network."""
+    path = tmp_path / "net.tt"
+    net = tt.Network(tt.LeakyTanh(leak=0.3), 2, 3, num_layers=2, seed=0)
+    net.save(path)
+    whole, outcome = path.read_bytes(), []
+    for bit in np.random.default_rng(0).permutation(8 * len(whole))[:400]:
+        broken = bytearray(whole)
+        broken[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(broken)
+        try:
+            found = tt.load(path)
+        except ValueError:
+            outcome.append(False)
+            continue
+        assert repr(found) == repr(net)
+        np.testing.assert_equal(found.parameters, net.parameters)
+        outcome.append(True)
+    assert set(outcome) == {True, False}
 
 
 def test_no_warning_where_all_goes_well(tmp_path):

@@ -19,7 +19,12 @@ LEVELS = ("jit", "scalar", "cells", "engine", "network", "unrolled", "truncated"
 CODE = ("code_cache", "fingerprints", "sources")
 NETWORK = ("arguments", "axes", "checks", "device_network", "finite", "init", "parameters", "storage")
 RUNS = ("kernels", "ensemble", "sweep", "kept_results", "streams", "device_run")
-BESIDE = {**dict.fromkeys(CODE, "jit"), **dict.fromkeys(NETWORK, "network"), **dict.fromkeys(RUNS, "unrolled"), "device_truncated": "truncated"}
+BESIDE = {
+    **dict.fromkeys(CODE, "jit"),
+    **dict.fromkeys(NETWORK, "network"),
+    **dict.fromkeys(RUNS, "unrolled"),
+    "device_truncated": "truncated",
+}
 # Against the stream, so that a call sits where the user looks for it: Network.unroll, Unrolled.backprop(window=…) and
 # the method that draws a result. Inside functions only.
 UPWARD = {

@@ -1,4 +1,4 @@
-"""A run keeps the version of the cell's code in force when it was unrolled; what comes later takes the one now in force.
+"""A run keeps the version of the cell's code in force when it was unrolled; what comes later takes the new one.
 
 Each edit multiplies the slope of a linear cell: h' = SLOPE (x + r), so that everything the library says of a run or a
 network shows which version was used.

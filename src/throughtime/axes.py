@@ -26,7 +26,7 @@ def checked(axes: Any) -> dict[str, list]:
     found = {}
     for name, values in axes.items():
         if not isinstance(name, str) or not name.strip():
-            raise TypeError(f"The name {name!r} of an axis is {type(name).__name__}; expected a str such as \"gain\".")
+            raise TypeError(f"The name {name!r} of an axis is {type(name).__name__}; expected a str such as 'gain'.")
         if isinstance(values, (str, bytes, Mapping, set, frozenset)) or not np.iterable(values):
             raise TypeError(
                 f'The values of the axis "{name}" are {arguments.kind(values)}; expected a list of them, in order: '
@@ -86,7 +86,7 @@ def places(axes: dict[str, list], index: Any) -> tuple[dict[str, list], list[int
         index = (index,)
     if len(index) != len(axes):
         raise TypeError(f"[{_shown(index)}] has {len(index)} of {len(axes)} indices; {_advice(axes)}.")
-    picked = []
+    picked: list[Any] = []
     for one, (name, values) in zip(index, axes.items(), strict=True):
         if isinstance(one, slice):
             try:
@@ -124,8 +124,8 @@ def _advice(axes: dict[str, list]) -> str:
     every = ", ".join("0" for _ in axes)
     part = ", ".join(["0:2", *(":" for _ in list(axes)[1:])])
     return (
-        f"the axes are ({', '.join(axes)}): write family[3] for a network by its place in `points`, family[{every}] for "
-        f"one along the axes, family[{part}] for a part of the ensemble"
+        f"the axes are ({', '.join(axes)}): write family[3] for a network by its place in `points`, family[{every}] "
+        f"for one along the axes, family[{part}] for a part of the ensemble"
     )
 
 

@@ -9,7 +9,7 @@ import hashlib
 import os
 import pickle
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
@@ -56,7 +56,7 @@ class _Elsewhere(_CacheLocator):
 
 
 class _Implementation(CompileResultCacheImpl):
-    _locator_classes = [*CompileResultCacheImpl._locator_classes[:3], _Elsewhere]
+    _locator_classes: ClassVar = [*CompileResultCacheImpl._locator_classes[:3], _Elsewhere]
 
 
 class _Files(IndexDataCacheFile):

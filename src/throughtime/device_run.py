@@ -52,9 +52,7 @@ class DeviceRun(Unrolled):
             for d in range(network.num_directions):
                 columns = self._columns(k, d)
                 arrays.move(states[T if d else 0, :, columns], initial[:, columns])
-                layer = gpu.unroll(
-                    cell, network.layer(k, bool(d)), reaching, states, columns.start, ends, bool(d)
-                )
+                layer = gpu.unroll(cell, network.layer(k, bool(d)), reaching, states, columns.start, ends, bool(d))
                 directions.append(layer)
                 sent.append(layer.output())
             self._layers.append(directions)

@@ -42,8 +42,8 @@ class Ensemble:
     takes `ensemble.unroll(x)`; the other arguments are the same for all, except that of a random generator (`seed=` a
     numpy Generator, or any other among the arguments) each network gets a stream of its own, so that the results do not
     depend on threads, backend or order. The streams are spawned from one draw of the generator: a second call with it
-    gives others, a fresh `default_rng(7)` the same again. A whole number is the same seed for every network. They return
-    an `EnsembleResult` with labelled axes.
+    gives others, a fresh `default_rng(7)` the same again. A whole number is the same seed for every network. They
+    return an `EnsembleResult` with labelled axes.
 
     Raises:
         TypeError, ValueError: for networks of different shapes, a function whose networks differ from call to call,
@@ -188,7 +188,7 @@ class Ensemble:
         return self._map((), [None] * len(self), function, args, options)
 
     def _map(
-        self, way: tuple, runs: list, function: Callable, args: tuple, options: dict, known: str | None = None
+        self, way: tuple, runs: list[Any], function: Callable, args: tuple, options: dict, known: str | None = None
     ) -> Any:
         """`way`: () or the arguments of `unroll`, `known` their key; `runs`: what is unrolled already."""
         from .analysis.ensembles import EnsembleResult
@@ -285,7 +285,7 @@ class EnsembleRun:
 
     def map(self, function: Callable, *args: Any, **options: Any) -> Any:
         """`function(run, *args, **options)` for every network's run -> `EnsembleResult`."""
-        runs = self._runs or [None] * len(self.ensemble)
+        runs: list[Any] = self._runs or [None] * len(self.ensemble)
         return self.ensemble._map(self._way, runs, function, args, options, self._key)
 
     def _stack(self, arrays: list[np.ndarray]) -> np.ndarray:
@@ -378,7 +378,7 @@ def _numbers(network: Network) -> tuple:
 def _listed(networks: Any) -> list:
     if isinstance(networks, (str, bytes, Mapping, Network)) or not np.iterable(networks):
         raise TypeError(
-            f"`networks` is {arguments.kind(networks)}; expected a list of networks, Ensemble([net]), or a function that "
-            'makes one: Ensemble(lambda seed: Network("gru", 2, 8, seed=seed), {"seed": range(10)}).'
+            f"`networks` is {arguments.kind(networks)}; expected a list of networks, Ensemble([net]), or a function "
+            'that makes one: Ensemble(lambda seed: Network("gru", 2, 8, seed=seed), {"seed": range(10)}).'
         )
     return along.listed("networks", networks)

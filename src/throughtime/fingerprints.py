@@ -77,7 +77,7 @@ def is_fixed(name: str | None) -> bool:
 
 
 class _Walk:
-    """One pass over a graph of objects: a digest for each, known ones again by what was found, cycles by their depth."""
+    """One pass over a graph of objects: a digest for each, taken once; an object inside itself by its depth."""
 
     def __init__(self, strict: bool, own: str = "") -> None:
         self.strict, self.own = strict, own
@@ -364,7 +364,6 @@ def _guarding(code: types.CodeType) -> set[str]:
 
 def _imported(function: types.FunctionType) -> Iterator[types.ModuleType]:
     """The modules that a function imports when it runs; imported here, as it would itself."""
-    level = 0
     consts: list[Any] = []
     for instruction in _instructions(function.__code__):
         if instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
@@ -374,6 +373,7 @@ def _imported(function: types.FunctionType) -> Iterator[types.ModuleType]:
             name = "." * level + instruction.argval
             if is_fixed(instruction.argval) and not level:
                 continue
+            found: Any
             try:
                 found = importlib.import_module(name, function.__globals__.get("__package__"))
             except (ImportError, TypeError):

@@ -115,8 +115,9 @@ def _sources() -> str | None:
 
 def compiled_like(value: Any, copy: types.FunctionType) -> Any:
     """A copy of a helper's Python function, usable in compiled code in the way in which the helper is."""
-    if isinstance(value, Dispatcher):
-        made = type(value)(copy, dict(value.locals), dict(value.targetoptions))
+    dispatcher: Any = Dispatcher  # Numba's stubs do not know all of it
+    if isinstance(value, dispatcher):
+        made: Any = type(value)(copy, dict(value.locals), dict(value.targetoptions))
         if not value._can_compile:  # made for certain signatures alone
             for arguments in value.overloads:
                 made.compile(arguments)

@@ -24,8 +24,8 @@ def folder(save: Any) -> Path:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
-            f'`save` is "{path}", and no folder can be made there ({error.strerror or error}); pass the path of a folder '
-            "for the results."
+            f'`save` is "{path}", and no folder can be made there ({error.strerror or error}); pass the path of a '
+            "folder for the results."
         ) from error
     return path
 
@@ -84,8 +84,8 @@ def write(file: Path, key: str, value: Any) -> str | None:
 def warn(reason: str) -> None:
     """Of the first result that could not be kept; the others will hardly fare better."""
     warnings.warn(
-        f"A result could not be kept ({reason}). It is returned all the same, and the sweep goes on; what is not in the "
-        "folder of `save` will be computed again when the same call is made.",
+        f"A result could not be kept ({reason}). It is returned all the same, and the sweep goes on; what is not in "
+        "the folder of `save` will be computed again when the same call is made.",
         RuntimeWarning,
         stacklevel=4,
     )

@@ -77,8 +77,13 @@ def _parts(value: Any) -> list[Any]:
 def _is_record(value: Any) -> bool:
     """An object of a class of the user's, with attributes."""
     module = type(value).__module__
-    own = module.split(".")[0] == OWN or is_fixed(module)
-    return hasattr(value, "__dict__") and not own and not isinstance(value, (type, types.FunctionType, types.ModuleType))
+    if (
+        module.split(".")[0] == OWN
+        or is_fixed(module)
+        or isinstance(value, (type, types.FunctionType, types.ModuleType))
+    ):
+        return False
+    return hasattr(value, "__dict__")
 
 
 def _inside(value: Any) -> Iterator[Any]:
@@ -95,7 +100,7 @@ def _inside(value: Any) -> Iterator[Any]:
 
 
 def _replaced(value: Any, made: dict[int, Any]) -> Any:
-    """A copy with the streams in it; what holds none is not copied. `made`: for what, by its id, there is one already."""
+    """A copy with the streams in it; what holds none is not copied. `made`: by id, what has its copy already."""
     if id(value) in made:
         return made[id(value)]
     if type(value) in PLAIN or next(_inside(value), None) is None:

@@ -78,7 +78,7 @@ def sweep(
         for i, value, failed in _bar(done, len(pieces), len(pieces) - len(open_), progress):
             results[i], place = value, places[i]
             if not here and place is not None:  # another machine may not see the folder
-                failed = kept_results.write(*place, value)
+                failed = kept_results.write(place[0], place[1], value)
             if failed is not None and lost is None:
                 lost = failed
                 kept_results.warn(failed)
@@ -96,7 +96,7 @@ def _task(index: int, name: str, work: Callable, arguments: tuple, place: Place 
             error.add_note(f"This happened in {name}; the results of the others are kept if `save` names a folder.")
             raise
         # at once: an interrupt of the caller does not lose it
-        return index, value, None if place is None else kept_results.write(*place, value)
+        return index, value, None if place is None else kept_results.write(place[0], place[1], value)
 
 
 def _by_threads(tasks: list[tuple]) -> Generator[Done, None, None]:

@@ -47,7 +47,7 @@ class EnsembleResult(Result):
                 f"result[{name!r}]: expected the name of a field, as in result[{(self.fields or ['…'])[0]!r}], or "
                 "result[()] for results that are numbers; .at(…) gives the result of one network."
             )
-        if name == ():
+        if not isinstance(name, str):
             what = "the results"
             try:
                 found = [np.asarray(result) for result in self.results]
@@ -96,7 +96,7 @@ class EnsembleResult(Result):
         own = {name: dimensions(kind, name, value.ndim - len(self.axes)) for name, value in arrays.items()}
         renamed = {name: free(name, self.axes) for names in own.values() for name in names}
         taken = {*self.axes, *renamed.values()}
-        data = {}
+        data: dict[str, Any] = {}
         for name, value in arrays.items():
             data[free(name, [*taken, *data])] = ([*self.axes, *(renamed[part] for part in own[name])], value)
         return xarray.Dataset(data, coords={name: coordinate(values) for name, values in self.axes.items()})

@@ -171,7 +171,7 @@ def _kernels(cls: Any, dtype: np.dtype) -> Kernels:
 
 
 def kernels(cell: Any, dtype: Any) -> Kernels:
-    """The compiled parts of the version of a cell that is in force, or that the cell of a run holds (cells/versions.py).
+    """The compiled parts of the version of a cell that is in force, or that a run's cell holds (cells/versions.py).
 
     A class registered again (edited in a notebook, say) is new and gets its own.
     """
