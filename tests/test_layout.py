@@ -16,7 +16,7 @@ ROOT = Path(throughtime.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # A file may import from its own level and from those before.
 LEVELS = ("jit", "scalar", "cells", "engine", "network", "unrolled", "truncated", "analysis", "plots")
-CODE = ("code_cache", "fingerprints", "sources")
+CODE = ("code_cache", "code_names", "fingerprints", "sources")
 NETWORK = ("arguments", "axes", "checks", "device_network", "finite", "init", "parameters", "storage")
 RUNS = ("kernels", "ensemble", "sweep", "kept_results", "streams", "device_run")
 BESIDE = {

@@ -46,6 +46,16 @@ def listed(what: str, values: Any) -> list:
     return found
 
 
+def networks(given: Any) -> list:
+    """The networks of an ensemble as a list, not yet looked at."""
+    if isinstance(given, (str, bytes, Mapping)) or not np.iterable(given):
+        raise TypeError(
+            f"`networks` is {arguments.kind(given)}; expected a list of networks, Ensemble([net]), or a function "
+            'that makes one: Ensemble(lambda seed: Network("gru", 2, 8, seed=seed), {"seed": range(10)}).'
+        )
+    return listed("networks", given)
+
+
 def _plain(values: Any) -> bool:
     """Whether these are numbers, and nothing but numbers."""
     if not isinstance(values, (list, tuple, range, np.ndarray)) or len(values) > MOST:

@@ -74,7 +74,7 @@ class Ensemble:
         self.backend = arguments.known("backend", backend, sweep.BACKENDS)
         self.save, self.progress = kept_results.checked(save), arguments.flag("progress", progress)
         self._make = networks if callable(networks) else None
-        self._list = [] if callable(networks) else _listed(networks)
+        self._list = [] if callable(networks) else along.networks(networks)
         if axes is None:
             if self._make is not None:
                 raise ValueError(
@@ -198,7 +198,7 @@ class Ensemble:
                 f"`function` is {arguments.kind(function)}; expected a function that is called with each network."
             )
         function = getattr(function, "per_network", function)
-        calls = self._calls(function, args, options)
+        calls = streams.calls(function, args, options, len(self))
 
         def keys() -> list[str]:
             sweep.named(function)
@@ -213,20 +213,6 @@ class Ensemble:
         names = [f"the network of {self._label(i)}" for i in range(len(self))]
         results = sweep.sweep(pieces, names, backend=self.backend, save=self.save, keys=keys, progress=self.progress)
         return EnsembleResult(self.axes, tuple(results))
-
-    def _calls(self, function: Callable, args: tuple, options: dict) -> list[tuple]:
-        """(function, args, options) for each network: the same for all, but for generators, one stream for each."""
-        count = len(self)
-        found = streams.outside(function, 1 + len(args), options) if count > 1 else None
-        for one in (*args, *options.values()) if count > 1 and found is None else ():
-            found = found or (streams.outside(one) if callable(one) else None)
-        if found is not None:
-            raise ValueError(
-                f"`{getattr(function, '__name__', 'function')}` draws from the generator `{found}`, which is none of "
-                "its arguments: the networks would share it, and each result would depend on which of them came first. "
-                "Pass it as an argument, map(function, rng=rng): then each network gets a stream of its own."
-            )
-        return streams.spawned((function, args, options), count) or [(function, args, options)] * count
 
     def _content(self, index: int, run: Any) -> str:
         """A digest of all that a network is, or was when it was unrolled: numbers, the code of its cell, attributes."""
@@ -373,12 +359,3 @@ def _numbers(network: Network) -> tuple:
     """Everything a network's behaviour depends on, to compare and to hash."""
     parameters = {name: (value.shape, value.tobytes()) for name, value in network.parameters.items()}
     return repr(network.cell), tuple(str(getattr(network, name)) for name in SHAPE), parameters
-
-
-def _listed(networks: Any) -> list:
-    if isinstance(networks, (str, bytes, Mapping, Network)) or not np.iterable(networks):
-        raise TypeError(
-            f"`networks` is {arguments.kind(networks)}; expected a list of networks, Ensemble([net]), or a function "
-            'that makes one: Ensemble(lambda seed: Network("gru", 2, 8, seed=seed), {"seed": range(10)}).'
-        )
-    return along.listed("networks", networks)

@@ -8,10 +8,8 @@ something has no contents to compare (an open file, a lock), for a result must n
 
 import contextlib
 import copyreg
-import dis
 import functools
 import hashlib
-import importlib
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -20,15 +18,25 @@ from typing import Any
 
 import numpy as np
 
-FIXED = {"builtins", "cmath", "math", "numba", "numpy", "scipy"}  # modules that nobody edits between two runs
+from .code_names import (
+    FIXED,
+    cell_contents,
+    changed_by,
+    globals_of,
+    guarding,
+    imported,
+    is_fixed,
+    names_of,
+    python_function,
+    texts_of,
+)  # fmt: skip
+
 OWN = __name__.split(".")[0]
 SKIPPED = {  # of a class: what Python keeps there for itself, and the record that names the class
     "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__annotate__",
     "__annotations_cache__", "__annotate_func__", "__firstlineno__", "__static_attributes__", "__throughtime__",
     "__abstractmethods__", "__slotnames__", "_abc_impl", "__type_params__", "__orig_bases__",
 }  # fmt: skip
-# Calls that change a container: one that a function changes itself, a log or a memo, is no argument of it.
-CHANGING = {"append", "extend", "add", "update", "setdefault", "insert", "appendleft"}
 CONTAINERS = (list, dict, set)
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented), range, slice)
 
@@ -45,35 +53,6 @@ def fingerprint(value: Any) -> str:
 def exact(*values: Any, own: str = "") -> str:
     """A digest of the values by their contents and code; `own` stands for the source of this package."""
     return _Walk(strict=True, own=own).of(values)
-
-
-def python_function(value: Any) -> Any:
-    """The Python function of a Numba dispatcher or ufunc, any other value as it is."""
-    for one in (value, getattr(value, "_dispatcher", None)):
-        if isinstance(getattr(one, "py_func", None), types.FunctionType):
-            return one.py_func  # type: ignore[union-attr]
-    return value
-
-
-def names_of(code: types.CodeType) -> list[str]:
-    """The global names and attributes that a code object speaks of, those of the functions inside it included."""
-    found = list(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found += names_of(constant)
-    return found
-
-
-def globals_of(code: types.CodeType) -> list[str]:
-    """The names among these that are globals."""
-    loads = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
-    return list(dict.fromkeys(one.argval for one in _instructions(code) if one.opname in loads))
-
-
-def is_fixed(name: str | None) -> bool:
-    """Whether a module is one that does not change between two runs: Python's own, or one of FIXED."""
-    head = (name or "").split(".")[0]
-    return head in FIXED or (head in sys.stdlib_module_names and head != "__main__")
 
 
 class _Walk:
@@ -174,12 +153,12 @@ class _Walk:
         if self.strict:
             own = globals_of(function.__code__)
             if {"getattr", "globals", "vars", "attrgetter", "__dict__"} & set(names):  # names that are texts
-                texts = _texts(function.__code__)
+                texts = texts_of(function.__code__)
                 own, names = list(dict.fromkeys([*own, *texts])), list(dict.fromkeys([*names, *texts]))
-            skipped, modules = _changed_by(function.__code__), list(_imported(function))
+            skipped, modules = changed_by(function.__code__), list(imported(function))
             if self.first is None:  # the function itself: nobody of ours catches what it raises
                 self.first = function
-                own = [name for name in own if name not in _guarding(function.__code__)]
+                own = [name for name in own if name not in guarding(function.__code__)]
         for name in own:
             if name in function.__globals__ and name not in OWN_NAMES:
                 value = function.__globals__[name]
@@ -275,12 +254,11 @@ class _Walk:
         return ["builtin", value.__qualname__, self.of(owner)]
 
     def ufunc(self, value: Any) -> list[str]:
-        if getattr(np, value.__name__, None) is value:
-            return ["ufunc", self.module("numpy"), value.__name__]
-        scipy = sys.modules.get("scipy.special")
-        if scipy is not None and getattr(scipy, value.__name__, None) is value:
-            return ["ufunc", self.module("scipy"), value.__name__]
-        raise Unrecognised(f"the ufunc {value.__name__} does not show its code")
+        name: str = value.__name__
+        for module in ("numpy", "scipy.special"):
+            if getattr(sys.modules.get(module), name, None) is value:
+                return ["ufunc", self.module(module), name]
+        raise Unrecognised(f"the ufunc {name} does not show its code")
 
 
 BUILTIN = (
@@ -305,84 +283,6 @@ def _installed(package: str) -> str:
     return " ".join(found)
 
 
-UNASSIGNED = ("not yet assigned",)
-
-
-def cell_contents(cell: Any) -> Any:
-    """What a closure holds, UNASSIGNED for a name that has no value yet."""
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return UNASSIGNED
-
-
 def _named(value: Any) -> str:
     name = getattr(value, "__qualname__", None)
     return name if isinstance(name, str) else f"an object of type {type(value).__name__}"
-
-
-def _texts(code: types.CodeType) -> list[str]:
-    found = []
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found += _texts(constant)
-        elif isinstance(constant, str):
-            found.append(constant)
-    return found
-
-
-def _instructions(code: types.CodeType) -> Iterator[dis.Instruction]:
-    yield from dis.get_instructions(code)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _instructions(constant)
-
-
-def _changed_by(code: types.CodeType) -> set[str]:
-    """The global names whose object a function changes by a call such as NAME.append(…)."""
-    found, last = set(), None
-    for instruction in _instructions(code):
-        if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and instruction.argval in CHANGING and last is not None:
-            found.add(last)
-        last = instruction.argval if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME") else None
-    return found
-
-
-def _guarding(code: types.CodeType) -> set[str]:
-    """The globals that decide about nothing but whether to raise, as in `if x in NAME: raise …`: no result has them."""
-    found = [one for one in dis.get_instructions(code) if one.opname not in ("CACHE", "TO_BOOL", "NOT_TAKEN")]
-    places = {one.offset: k for k, one in enumerate(found)}
-    loads = [k for k, one in enumerate(found) if one.opname == "LOAD_GLOBAL"]
-    guards = set[int]()
-    for k, one in enumerate(found):
-        block = found[k + 1 : places.get(one.argval, 0)] if "JUMP" in one.opname and "IF_FALSE" in one.opname else []
-        if block and block[-1].opname == "RAISE_VARARGS" and not any("JUMP" in b.opname for b in block):
-            guards |= {k - 2} if found[k - 1].opname in ("CONTAINS_OP", "COMPARE_OP") else set()
-    names = {found[k].argval for k in guards if k in loads}
-    return set() if code.co_exceptiontable else names - {found[k].argval for k in loads if k not in guards}
-
-
-def _imported(function: types.FunctionType) -> Iterator[types.ModuleType]:
-    """The modules that a function imports when it runs; imported here, as it would itself."""
-    consts: list[Any] = []
-    for instruction in _instructions(function.__code__):
-        if instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
-            consts = [*consts[-1:], instruction.argval]
-        elif instruction.opname == "IMPORT_NAME":
-            level = consts[0] if len(consts) == 2 and isinstance(consts[0], int) else 0
-            name = "." * level + instruction.argval
-            if is_fixed(instruction.argval) and not level:
-                continue
-            found: Any
-            try:
-                found = importlib.import_module(name, function.__globals__.get("__package__"))
-            except (ImportError, TypeError):
-                continue  # the function will say so itself
-            yield found
-            for part in consts[1] if len(consts) == 2 and isinstance(consts[1], tuple) else ():
-                if not hasattr(found, part):  # `from package import module`
-                    with contextlib.suppress(ImportError, TypeError):
-                        importlib.import_module(f"{found.__name__}.{part}")
-            head = found.__name__.split(".")[0]
-            if head != found.__name__ and head in sys.modules:
-                yield sys.modules[head]

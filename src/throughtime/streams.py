@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .fingerprints import OWN, PLAIN, cell_contents, globals_of, is_fixed
+from .code_names import cell_contents, globals_of, is_fixed
+from .fingerprints import OWN, PLAIN
 
 SOURCES = (np.random.Generator, np.random.RandomState, np.random.BitGenerator, np.random.SeedSequence, random.Random)
 WORDS = 8  # of 32 bits, drawn from a generator to seed its streams
@@ -28,6 +29,20 @@ def spawned(value: Any, count: int) -> list[Any]:
     """
     streams = {id(one): _streams(one, count) for one in {id(one): one for one in _inside(value)}.values()}
     return [_replaced(value, {key: each[k] for key, each in streams.items()}) for k in range(count)] if streams else []
+
+
+def calls(function: Any, args: tuple, options: dict, count: int) -> list[tuple]:
+    """(function, args, options) for each network: the same for all, but for generators, one stream for each."""
+    found = outside(function, 1 + len(args), options) if count > 1 else None
+    for one in (*args, *options.values()) if count > 1 and found is None else ():
+        found = found or (outside(one) if callable(one) else None)
+    if found is not None:
+        raise ValueError(
+            f"`{getattr(function, '__name__', 'function')}` draws from the generator `{found}`, which is none of its "
+            "arguments: the networks would share it, and each result would depend on which of them came first. Pass "
+            "it as an argument, map(function, rng=rng): then each network gets a stream of its own."
+        )
+    return spawned((function, args, options), count) or [(function, args, options)] * count
 
 
 def outside(function: Any, positional: int = 0, named: Iterable[str] = ()) -> str | None:

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ..fingerprints import OWN, cell_contents, fingerprint, globals_of, is_fixed, names_of, python_function
+from ..code_names import cell_contents, globals_of, is_fixed, names_of, python_function
+from ..fingerprints import OWN, fingerprint
 from ..jit import compiled_like
 from .base import examined, spec
 
