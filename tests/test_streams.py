@@ -210,3 +210,20 @@ def test_one_network_draws_from_its_generator_alike_for_every_number_of_threads(
         result = getattr(tt.analysis, name)(NETS[0], x, seed=np.random.default_rng(7))
         found.append(result.arrays())
     np.testing.assert_equal(found[1:], found[:1] * 2)
+
+
+def test_joblib_takes_all_cores_where_nobody_says_how_many(monkeypatch):
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed: its backend was not tested")
+    asked, parallel = [], joblib.Parallel
+
+    def watched(n_jobs=None, **options):
+        asked.append(n_jobs)
+        return parallel(1, **options)
+
+    monkeypatch.setattr(joblib, "Parallel", watched)
+    family = tt.Ensemble(NETS, backend="joblib")
+    expected = tt.Ensemble(NETS).map(draw, 7)[()]
+    np.testing.assert_array_equal(family.map(draw, 7)[()], expected)
+    with joblib.parallel_config(n_jobs=1):
+        np.testing.assert_array_equal(family.map(draw, 7)[()], expected)
+    assert asked == [-1, None]
