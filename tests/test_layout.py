@@ -16,16 +16,22 @@ ROOT = Path(throughtime.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # A file may import from its own level and from those before.
 LEVELS = ("jit", "scalar", "cells", "engine", "network", "unrolled", "truncated", "analysis", "plots")
-NETWORK = ("arguments", "checks", "device_network", "finite", "init", "parameters", "storage")
-RUNS = ("kernels", "ensemble", "sweep", "device_run")
-BESIDE = {**dict.fromkeys(NETWORK, "network"), **dict.fromkeys(RUNS, "unrolled"), "device_truncated": "truncated"}
+CODE = ("code_cache", "code_names", "fingerprints", "sources")
+NETWORK = ("arguments", "axes", "checks", "device_network", "finite", "init", "parameters", "storage")
+RUNS = ("kernels", "ensemble", "sweep", "kept_results", "streams", "device_run")
+BESIDE = {
+    **dict.fromkeys(CODE, "jit"),
+    **dict.fromkeys(NETWORK, "network"),
+    **dict.fromkeys(RUNS, "unrolled"),
+    "device_truncated": "truncated",
+}
 # Against the stream, so that a call sits where the user looks for it: Network.unroll, Unrolled.backprop(window=…) and
 # the method that draws a result. Inside functions only.
 UPWARD = {
     ("network", "unrolled"), ("device_network", "device_run"), ("unrolled", "truncated"), ("analysis", "plots"),
     ("ensemble", "analysis"), ("device_run", "device_truncated"),
 }  # fmt: skip
-BELOW = ("jit", "engine")
+BELOW = ("jit", "engine", "code_cache")
 ONLY_IN = {"numba": BELOW, "llvmlite": BELOW, "matplotlib": ("plots",), "torch": ()}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import checks
+from .cells.versions import in_force
 from .engine import gpu
 from .engine.cuda import arrays, device, jacobians
 from .unrolled import Gradients, Unrolled
@@ -45,15 +46,13 @@ class DeviceRun(Unrolled):
         initial = _state(state, network, B, self._had_batch)
         states = device.empty((T + 1, B, network.state_size), network.dtype)
         self._layers: list[list[Any]] = []
-        reaching = self.input
+        reaching, cell = self.input, in_force(network.cell)
         for k in range(network.num_layers):
             directions, sent = [], []
             for d in range(network.num_directions):
                 columns = self._columns(k, d)
                 arrays.move(states[T if d else 0, :, columns], initial[:, columns])
-                layer = gpu.unroll(
-                    network.cell, network.layer(k, bool(d)), reaching, states, columns.start, ends, bool(d)
-                )
+                layer = gpu.unroll(cell, network.layer(k, bool(d)), reaching, states, columns.start, ends, bool(d))
                 directions.append(layer)
                 sent.append(layer.output())
             self._layers.append(directions)

@@ -7,11 +7,13 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from . import arguments, sweep
+from . import arguments, kept_results, streams, sweep
+from . import axes as along
+from .cells.versions import contents
 from .network import Network
 from .unrolled import Unrolled
 
@@ -27,20 +29,26 @@ class Ensemble:
         axes: dict name -> values; the networks are all combinations, the last axis fastest. For a list, optional, their
             product its length; by default {"network": 0, 1, …}.
         backend: "threads": networks side by side in as many threads as `get_num_threads()`, each with single-threaded
-            linear algebra. "joblib": wherever `joblib.parallel_config` says; backend="dask" there spreads them over a
-            Dask cluster.
-        save: a folder for the results. An interrupted sweep goes on where it stopped when the same call is made again;
-            a result is read again only if function, arguments and parameters are the same, bit by bit. (Pickle files:
-            read only folders of your own.)
+            linear algebra. "joblib": processes on all cores, or wherever `joblib.parallel_config` says;
+            backend="dask" there spreads them over a Dask cluster, n_jobs=1 takes one after another.
+        save: a folder for the results. An interrupted sweep goes on where it stopped when the same call is made again.
+            A result is read again only if all that it depends on is the same, bit by bit: networks, arguments and
+            generators, the code of the function, of what it calls and of the cell, the globals they read, this
+            library; what cannot be compared (an open file) is refused. Damaged files are computed again, and where
+            nothing can be written a warning says so. (Pickle files: read only folders of your own.)
         progress: whether to show a bar.
 
     Every function of `throughtime.analysis` that takes a network takes an ensemble, and every one that takes a run
-    takes `ensemble.unroll(x)`; the other arguments are the same for all. They return an `EnsembleResult` with labelled
-    axes.
+    takes `ensemble.unroll(x)`; the other arguments are the same for all, except that of a random generator (`seed=` a
+    numpy Generator, or any other among the arguments) each network gets a stream of its own, so that the results do not
+    depend on threads, backend or order. The streams are spawned from one draw of the generator: a second call with it
+    gives others, a fresh `default_rng(7)` the same again. A whole number is the same seed for every network. They
+    return an `EnsembleResult` with labelled axes.
 
     Raises:
         TypeError, ValueError: for networks of different shapes, a function whose networks differ from call to call,
-            axes that do not fit, an unknown backend. An error in one network carries a note that says in which.
+            axes that do not fit, an unknown backend, a `save` that is no path of a folder, a mapped function that draws
+            from a generator outside its arguments. An error in one network carries a note that says in which.
 
     Example:
         >>> import throughtime as tt
@@ -61,17 +69,19 @@ class Ensemble:
         save: Any = None,
         progress: bool = False,
     ) -> None:
+        if not isinstance(backend, str):
+            raise TypeError(f'`backend` is {arguments.kind(backend)}; expected "threads" or "joblib".')
         self.backend = arguments.known("backend", backend, sweep.BACKENDS)
-        self.save, self.progress = save, arguments.flag("progress", progress)
+        self.save, self.progress = kept_results.checked(save), arguments.flag("progress", progress)
         self._make = networks if callable(networks) else None
-        self._list = [] if callable(networks) else list(networks)
+        self._list = [] if callable(networks) else along.networks(networks)
         if axes is None:
             if self._make is not None:
                 raise ValueError(
                     'A function of networks needs `axes`, the values to call it with: {"gain": [0.5, 1.5]}.'
                 )
             axes = {"network": range(len(self._list))}
-        self.axes = {str(name): np.asarray(v).tolist() if _plain(v) else list(v) for name, v in axes.items()}
+        self.axes = along.checked(axes)
         self.points = [dict(zip(self.axes, point, strict=True)) for point in product(*self.axes.values())]
         if self._make is None and len(self._list) != len(self.points):
             shape = " × ".join(f"{len(values)} of {name}" for name, values in self.axes.items())
@@ -80,6 +90,8 @@ class Ensemble:
             )
         if not self.points:
             raise ValueError("An ensemble needs at least one network; one of `axes` has no values.")
+        if self._make is not None:
+            along.fits(self._make, self.points[0])
         self._first: tuple | None = None
         first = self[0]
         if self._make is not None and _numbers(first) != _numbers(self[0]):
@@ -99,7 +111,29 @@ class Ensemble:
     def __len__(self) -> int:
         return len(self.points)
 
-    def __getitem__(self, index: int) -> Network:
+    @overload
+    def __getitem__(self, index: int) -> Network: ...
+
+    @overload
+    def __getitem__(self, index: Any) -> Any: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        """family[3]: a network by its place in `points`; family[0, 1]: by one index for each axis; with a slice among
+        them, the `Ensemble` of a part, where an axis with a number keeps length 1.
+
+        >>> import throughtime as tt
+        >>> family = tt.Ensemble([tt.Network("gru", 2, 8, seed=k) for k in range(6)], {"a": [1, 2, 3], "b": [0, 1]})
+        >>> family[1:, 0].axes
+        {'a': [2, 3], 'b': [0]}
+        """
+        found = along.places(self.axes, index)
+        return self._network(found) if isinstance(found, int) else self._part(*found)
+
+    def _part(self, axes: dict[str, list], places: list[int]) -> Ensemble:
+        networks = [self._list[k] for k in places] if self._make is None else self._make
+        return Ensemble(networks, axes, backend=self.backend, save=self.save, progress=self.progress)
+
+    def _network(self, index: int) -> Network:
         network = self._list[index] if self._make is None else self._make(**self.points[index])
         if not isinstance(network, Network):
             raise TypeError(
@@ -133,7 +167,7 @@ class Ensemble:
         """All networks as one `DeviceNetwork` ("cuda"), every parameter with a leading axis, run in one launch.
 
         Of its runs the axis of the batch holds the networks in the order of `points`; the analyses give what they give
-        here, an `EnsembleResult`.
+        here, an `EnsembleResult`. With a Generator as their `seed`, all networks there share one draw of it.
         """
         if device == "cpu":
             return self
@@ -153,23 +187,40 @@ class Ensemble:
         """
         return self._map((), [None] * len(self), function, args, options)
 
-    def _map(self, way: tuple, runs: list, function: Callable, args: tuple, options: dict) -> Any:
-        """`way`: () or the arguments of `unroll`; `runs`: what is unrolled already."""
+    def _map(
+        self, way: tuple, runs: list[Any], function: Callable, args: tuple, options: dict, known: str | None = None
+    ) -> Any:
+        """`way`: () or the arguments of `unroll`, `known` their key; `runs`: what is unrolled already."""
         from .analysis.ensembles import EnsembleResult
 
+        if not callable(function):
+            raise TypeError(
+                f"`function` is {arguments.kind(function)}; expected a function that is called with each network."
+            )
         function = getattr(function, "per_network", function)
+        calls = streams.calls(function, args, options, len(self))
 
         def keys() -> list[str]:
-            what = sweep.named(function)
-            return [sweep.digest(what, way, args, sorted(options.items()), _numbers(network)) for network in self]
+            sweep.named(function)
+            shared = sweep.key(calls[0]) if calls[0] is calls[-1] else None
+            whole = [sweep.key(call) for call in calls] if shared is None else [shared] * len(calls)
+            by = sweep.key(way) if known is None else known
+            return [sweep.key(whole[i], by, self._content(i, runs[i])) for i in range(len(self))]
 
-        pieces = [(_analyse, (self, i, runs[i], way, function, args, options)) for i in range(len(self))]
+        pieces = [(_analyse, (self, i, runs[i], way, *calls[i])) for i in range(len(self))]
         if self.backend == "joblib":
-            member = self._member
-            pieces = [(_analyse, (member(i), 0, runs[i], way, function, args, options)) for i in range(len(self))]
+            pieces = [(_analyse, (self._member(i), 0, runs[i], way, *calls[i])) for i in range(len(self))]
         names = [f"the network of {self._label(i)}" for i in range(len(self))]
         results = sweep.sweep(pieces, names, backend=self.backend, save=self.save, keys=keys, progress=self.progress)
         return EnsembleResult(self.axes, tuple(results))
+
+    def _content(self, index: int, run: Any) -> str:
+        """A digest of all that a network is, or was when it was unrolled: numbers, the code of its cell, attributes."""
+        network = self[index] if run is None else run.network
+        numbers = network.parameters if run is None else run.made_with()
+        cell = network.cell if run is None else run._layers[0][0].cell
+        held = {"parameters": {name: np.asarray(numbers[name]) for name in network.shapes}, "cell": contents(cell)}
+        return sweep.key(type(network), vars(network) | held)
 
     def _member(self, index: int) -> Any:
         """What another process needs of one network: itself, or how to make it."""
@@ -192,7 +243,9 @@ class EnsembleRun:
 
     def __init__(self, ensemble: Ensemble, way: tuple) -> None:
         self.ensemble, self._way, self._runs = ensemble, way, None
+        self._key: str | None = None
         if ensemble.backend == "threads":
+            self._key = None if ensemble.save is None else sweep.key(way)  # what is unrolled now: x may change later
             self._runs = self._unrolled()
 
     def _unrolled(self) -> list[Unrolled]:
@@ -218,7 +271,8 @@ class EnsembleRun:
 
     def map(self, function: Callable, *args: Any, **options: Any) -> Any:
         """`function(run, *args, **options)` for every network's run -> `EnsembleResult`."""
-        return self.ensemble._map(self._way, self._runs or [None] * len(self.ensemble), function, args, options)
+        runs: list[Any] = self._runs or [None] * len(self.ensemble)
+        return self.ensemble._map(self._way, runs, function, args, options, self._key)
 
     def _stack(self, arrays: list[np.ndarray]) -> np.ndarray:
         return np.stack(arrays).reshape(*self.ensemble.shape, *arrays[0].shape)
@@ -305,8 +359,3 @@ def _numbers(network: Network) -> tuple:
     """Everything a network's behaviour depends on, to compare and to hash."""
     parameters = {name: (value.shape, value.tobytes()) for name, value in network.parameters.items()}
     return repr(network.cell), tuple(str(getattr(network, name)) for name in SHAPE), parameters
-
-
-def _plain(values: Any) -> bool:
-    """Numbers, which become Python's own, so that they print and compare as such."""
-    return np.ndim(values) == 1 and np.asarray(values).dtype.kind in "fiu"

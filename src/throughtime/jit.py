@@ -15,14 +15,21 @@ import hashlib
 import types
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 from llvmlite import ir  # noqa: F401  for scalar.py, as are Numba's types: the two libraries come in by this door
-from numba import cfunc, extending, njit
+from numba import extending, njit
 from numba import types as number_types  # noqa: F401
+from numba.core.ccallback import CFunc
+from numba.core.dispatcher import Dispatcher
+from numba.core.typing.templates import builtin_registry
+from numba.np.ufunc.dufunc import DUFunc
+
+from . import sources
+from .code_cache import CodeCache
+from .fingerprints import fingerprint
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,  # threads take their parts of a sequence at the same time
@@ -37,8 +44,6 @@ intrinsic: Any = extending.intrinsic
 overload: Any = extending.overload
 register_jitable: Any = extending.register_jitable
 
-FIXED = {"builtins", "cmath", "math", "numba", "numpy", "scipy"}  # modules that nobody edits between two runs
-
 # The cells' functions are inlined by Numba itself: a callee optimised on its own arrives with small vectors in it, and
 # LLVM then leaves the loop around it scalar, 2-3 times slower. (Scalar functions like tanh vectorise as plain callees
 # and compile faster so.)
@@ -50,11 +55,9 @@ def specialise(function: Callable, name: str, **names: Any) -> Any:
 
     It is cached on disk under a name that changes with everything it depends on.
     """
-    copy = _copy(function, name, names)
-    try:
-        return njit(cache=True, **OPTIONS)(copy)
-    except RuntimeError:  # no folder to write to, neither beside the package nor in the user's cache
-        return njit(**OPTIONS)(copy)  # compiled anew in every process
+    made = njit(**OPTIONS)(_copy(function, name, names))
+    made._cache = _kept_code(made.py_func) or made._cache
+    return made
 
 
 def merged(function: Callable, **names: Any) -> Any:
@@ -69,15 +72,25 @@ def address_of(function: Callable, name: str, signature: Any, **names: Any) -> i
     """The address of a compiled copy, made as in `specialise`, which compiled code calls as C calls a function."""
     copy = _copy(function, name, names)
     options = {key: value for key, value in OPTIONS.items() if key != "nogil"}
-    try:
-        made: Any = cfunc(signature, cache=True, **options)(copy)
-    except RuntimeError:
-        made = cfunc(signature, **options)(copy)
+    made: Any = CFunc(copy, (signature.args, signature.return_type), locals={}, options=options)
+    made._cache = _kept_code(copy) or made._cache
+    made.compile()
     _kept.append(made)  # its machine code must outlive the address
     return made.address
 
 
 _kept: list[Any] = []
+
+
+def _kept_code(function: Callable) -> Any:
+    """The cache of a function, None where it is compiled anew in every process: without a folder to write to, neither
+    beside the package nor in the user's cache, or where our own source cannot be told from another version of it."""
+    if _sources() is None:
+        return None
+    try:
+        return CodeCache(function)
+    except (RuntimeError, OSError):
+        return None
 
 
 def _copy(function: Callable, name: str, names: dict[str, Any]) -> types.FunctionType:
@@ -94,59 +107,29 @@ def _copy(function: Callable, name: str, names: dict[str, Any]) -> types.Functio
 
 
 @cache
-def _sources() -> str:
-    """Digest of Numba's version and of the library's own compiled code, for a kernel contains the helpers it calls."""
-    here = Path(__file__).parent
-    files = [here / "jit.py", here / "scalar.py", *sorted((here / "engine").glob("*.py"))]
-    return hashlib.sha256(b"\0".join([numba.__version__.encode(), *(file.read_bytes() for file in files)])).hexdigest()
+def _sources() -> str | None:
+    """Numba's version and the library's own compiled code, for a kernel contains the helpers it calls."""
+    found = sources.digest("jit", "scalar", "engine")
+    return None if found is None else f"{numba.__version__} {found}"
 
 
-def fingerprint(value: Any) -> str:
-    """A text that changes whenever the code of `value`, or of anything that it calls, changes."""
-    return hashlib.sha256("\n".join(_parts(value, set())).encode()).hexdigest()
-
-
-def _parts(value: Any, seen: set[int]) -> list[str]:
-    value = getattr(value, "py_func", value)  # the Python function of a Numba dispatcher
-    if isinstance(value, types.FunctionType):
-        if id(value) in seen:
-            return [value.__qualname__]
-        seen.add(id(value))
-        found = [repr(value.__defaults__), *_parts(value.__code__, seen)]
-        reached: list[Any] = [cell.cell_contents for cell in value.__closure__ or ()]
-        names = _names(value.__code__)
-        for name in names:
-            if name in value.__globals__:
-                reached.append(value.__globals__[name])
-        for item in reached:  # grows as it goes: package.module.function
-            if isinstance(item, types.ModuleType) and item.__name__.split(".")[0] not in FIXED:
-                inside = [vars(item)[name] for name in names if name in vars(item)]
-                reached += [new for new in inside if not any(new is known for known in reached)]
-        for item in reached:
-            found += _parts(item, seen)
-        return found
-    if isinstance(value, types.CodeType):
-        found = [value.co_code.hex(), repr(value.co_names), repr(value.co_varnames)]
-        for constant in value.co_consts:
-            found += _parts(constant, seen)
-        return found
-    if isinstance(value, types.ModuleType):
-        return [value.__name__]
-    if isinstance(value, type):
-        return [value.__qualname__]
-    if isinstance(value, tuple):
-        return [part for item in value for part in _parts(item, seen)]
-    if isinstance(value, np.ndarray):
-        return [str(value.dtype), str(value.shape), value.tobytes().hex()]
-    return [type(value).__name__, repr(value)]
-
-
-def _names(code: types.CodeType) -> list[str]:
-    found = list(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found += _names(constant)
-    return found
+def compiled_like(value: Any, copy: types.FunctionType) -> Any:
+    """A copy of a helper's Python function, usable in compiled code in the way in which the helper is."""
+    dispatcher: Any = Dispatcher  # Numba's stubs do not know all of it
+    if isinstance(value, dispatcher):
+        made: Any = type(value)(copy, dict(value.locals), dict(value.targetoptions))
+        if not value._can_compile:  # made for certain signatures alone
+            for arguments in value.overloads:
+                made.compile(arguments)
+            made.disable_compile()
+        return made
+    if isinstance(value, DUFunc):
+        return numba.vectorize(**value.targetoptions)(copy)
+    known: Any = next((kind for one, kind in reversed(builtin_registry.globals) if one is value), None)
+    if known is None:
+        return copy  # plain Python, which Numba will refuse in its own words
+    inside = getattr(getattr(known.templates[0], "_overload_func", None), "__closure__", None) or ()
+    return register_jitable(copy) if any(cell.cell_contents is value for cell in inside) else value
 
 
 def in_precision(function: Callable, real: type) -> Callable:

@@ -23,7 +23,8 @@ class Network:
 
         x_t = W_ih input_t + b_ih,    r_t = W_hh emit(s_{t-1}) + b_hh,    s_t = cell.forward(x_t, r_t, s_{t-1}),
 
-    unit by unit; the next layer's input is emit(s_t), of both directions side by side where there are two.
+    unit by unit; the next layer's input is emit(s_t), of both directions side by side where there are two. If the code
+    of the cell is edited, the next unroll takes the new version, and the runs made before keep theirs.
 
     Args:
         cell: a name (tanh, relu, linear, sigmoid, leaky_tanh, rate, lstm, gru) or an instance of a cell.

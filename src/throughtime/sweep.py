@@ -6,21 +6,22 @@ A piece is `work(*arguments)` with functions and data that can be pickled if it 
 
 from __future__ import annotations
 
-import hashlib
-import os
-import pickle
-import tempfile
 import threading
+import types
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from . import kept_results, sources
 from .engine import threads
+from .fingerprints import Unrecognised, exact
 
 BACKENDS = ("threads", "joblib")
 Piece = tuple[Callable, tuple]
+Place = tuple[Path, str]  # a file, and the key of what it holds
+Done = tuple[int, Any, str | None]
 
 _lock = threading.Lock()
 _inside = 0
@@ -55,47 +56,50 @@ def sweep(
 ) -> list[Any]:
     """The results of all pieces, in their order.
 
-    names : of the pieces, for errors. backend : "threads", or "joblib" with whatever joblib.parallel_config says. save
-    : a folder; keys() gives a digest of each piece: a result whose file is there is read, the others are computed and
-    written as they come, each file complete or absent. An error or an interrupt leaves those that were finished.
+    names : of the pieces, for errors. backend : "threads", or "joblib" with whatever joblib.parallel_config says, all
+    cores if it says nothing. save : a folder; keys() gives a digest of each piece: a result whose file is there is
+    read, the others are computed and written as they come, each file complete or absent. An error or an interrupt
+    leaves those that were finished.
     """
-    files: list[Path | None] = [None] * len(pieces)
+    places: list[Place | None] = [None] * len(pieces)
     results: list[Any] = [None] * len(pieces)
     open_ = list(range(len(pieces)))
     if save is not None:
-        folder = Path(save)
-        folder.mkdir(parents=True, exist_ok=True)
-        files = [folder / f"{i:06d}-{key}.pkl" for i, key in enumerate(keys())]
-        found = {i: _read(file) for i, file in enumerate(files) if file is not None and file.exists()}
-        for i, value in found.items():
-            if value is not None:
-                results[i] = value[0]
-        open_ = [i for i in open_ if found.get(i) is None]
+        folder = kept_results.folder(save)
+        places = [(folder / f"{i:06d}-{key[:16]}.pkl", f"{i} {key}") for i, key in enumerate(keys())]
+        found = [None if place is None else kept_results.read(*place) for place in places]
+        results = [None if value is None else value[0] for value in found]
+        open_ = [i for i in open_ if found[i] is None]
     here = backend == "threads"
-    tasks = [(i, names[i], *pieces[i], files[i] if here else None) for i in open_]
+    tasks = [(i, names[i], *pieces[i], places[i] if here else None) for i in open_]
     done = _by_threads(tasks) if here else _by_joblib(tasks)
+    lost = None
     try:
-        for i, value in _bar(done, len(pieces), len(pieces) - len(open_), progress):
-            results[i] = value
-            if not here:  # another machine may not see the folder
-                _write(files[i], value)
+        for i, value, failed in _bar(done, len(pieces), len(pieces) - len(open_), progress):
+            results[i], place = value, places[i]
+            if not here and place is not None:  # another machine may not see the folder
+                failed = kept_results.write(place[0], place[1], value)
+            if failed is not None and lost is None:
+                lost = failed
+                kept_results.warn(failed)
     finally:
         done.close()
     return results
 
 
-def _task(index: int, name: str, work: Callable, arguments: tuple, file: Path | None) -> tuple[int, Any]:
+def _task(index: int, name: str, work: Callable, arguments: tuple, place: Place | None) -> Done:
+    """(index, result, why it could not be kept)."""
     with alone():
         try:
             value = work(*arguments)
         except Exception as error:
             error.add_note(f"This happened in {name}; the results of the others are kept if `save` names a folder.")
             raise
-        _write(file, value)  # at once: an interrupt of the caller does not lose it
-        return index, value
+        # at once: an interrupt of the caller does not lose it
+        return index, value, None if place is None else kept_results.write(place[0], place[1], value)
 
 
-def _by_threads(tasks: list[tuple]) -> Generator[tuple[int, Any], None, None]:
+def _by_threads(tasks: list[tuple]) -> Generator[Done, None, None]:
     pool = ThreadPoolExecutor(
         max(1, min(threads.get_num_threads(), len(tasks))), thread_name_prefix="throughtime-sweep"
     )
@@ -119,15 +123,17 @@ def _by_threads(tasks: list[tuple]) -> Generator[tuple[int, Any], None, None]:
             raise failed
 
 
-def _by_joblib(tasks: list[tuple]) -> Generator[tuple[int, Any], None, None]:
+def _by_joblib(tasks: list[tuple]) -> Generator[Done, None, None]:
     try:
         from joblib import Parallel, delayed
+        from joblib.parallel import get_active_backend
     except ImportError as error:
         raise ImportError(
             'backend="joblib" needs the package joblib: pip install joblib, or use backend="threads"'
         ) from error
     if tasks:
-        yield from Parallel(return_as="generator_unordered")(delayed(_task)(*task) for task in tasks)
+        cores = -1 if get_active_backend()[1] is None else None  # joblib itself takes one where nobody says how many
+        yield from Parallel(cores, return_as="generator_unordered")(delayed(_task)(*task) for task in tasks)
 
 
 def _bar(done: Iterator, total: int, already: int, progress: bool) -> Iterator:
@@ -138,45 +144,23 @@ def _bar(done: Iterator, total: int, already: int, progress: bool) -> Iterator:
     return iter(tqdm(done, total=total, initial=already, unit="network"))
 
 
-def digest(*parts: Any) -> str:
-    """Sixteen hexadecimal digits of everything a result depends on."""
-    whole = hashlib.sha256()
-    for part in parts:
-        whole.update(pickle.dumps(part, protocol=5))
-        whole.update(b"|")
-    return whole.hexdigest()[:16]
-
-
-def named(function: Callable) -> tuple:
-    """What tells a function from others, and from itself after an edit; only one that a module holds."""
-    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-    if "<" in name or name.endswith("."):
+def key(*values: Any) -> str:
+    """A digest of everything that a result depends on, code and data; ValueError for what cannot be recognised."""
+    try:
+        return exact(*values, own=sources.digest() or "unknown")
+    except Unrecognised as error:
         raise ValueError(
-            f"`save` needs a function that can be recognised when the sweep goes on, but {name} is a "
-            "lambda, local or made on "
-            "the spot: define it with `def` at the top of a module"
+            f"`save` reads a result again when function, arguments and network are the same, but {error}: pass plain "
+            "data and functions, or leave `save` out."
+        ) from error
+
+
+def named(function: Callable) -> Callable:
+    """`function`, if it can be told from others when a sweep goes on."""
+    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+    if isinstance(function, types.FunctionType) and "<" in name:
+        raise ValueError(
+            f"`save` needs a function that can be recognised when the sweep goes on, but {name} is a lambda or local "
+            "function, made on the spot: define it with `def` at the top of a module"
         )
-    code = getattr(function, "__code__", None)
-    return name, None if code is None else code.co_code, None if code is None else repr(code.co_names)
-
-
-def _write(file: Path | None, value: Any) -> None:
-    if file is None:
-        return
-    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            pickle.dump((value,), stream, protocol=5)
-        os.replace(temporary, file)  # complete or absent
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _read(file: Path) -> tuple | None:
-    """(result,), or None if the file cannot be read, and the piece is computed again. Pickle runs what it is told to:
-    only folders of one's own."""
-    try:
-        return pickle.loads(file.read_bytes())
-    except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError):
-        return None
+    return function

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import checks
 from .cells.base import spec
+from .cells.versions import in_force
 from .engine import cpu, jacobians, memory
 from .network import Network
 
@@ -74,7 +75,7 @@ class Unrolled:
         initial = checks.state(state, network, B, self._had_batch)
         states = memory.empty((T + 1, B, network.state_size), network.dtype)
         self._layers: list[list[cpu.Layer]] = []
-        reaching = self.input
+        reaching, cell = self.input, in_force(network.cell)
         for k in range(network.num_layers):
             directions = []
             for d in range(network.num_directions):
@@ -82,7 +83,7 @@ class Unrolled:
                 states[-1 if d else 0, :, self._columns(k, d)] = initial[:, self._columns(k, d)]
                 w_ih, w_hh, b_ih, b_hh = (memory.copy(p) for p in network.layer(k, bool(d)))
                 directions.append(
-                    cpu.unroll(network.cell, (w_ih, w_hh, b_ih, b_hh), reaching, states, offset, self.lengths, bool(d))
+                    cpu.unroll(cell, (w_ih, w_hh, b_ih, b_hh), reaching, states, offset, self.lengths, bool(d))
                 )
             self._layers.append(directions)
             sent = [layer.sent[:-1] if layer.reverse else layer.sent[1:] for layer in directions]

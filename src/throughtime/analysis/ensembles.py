@@ -1,5 +1,6 @@
 """What an analysis of an ensemble gives: one result per network, on labelled axes."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from textwrap import wrap
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array, Result, short
+from .dimensions import coordinate, derived, dimensions, free
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,21 +29,30 @@ class EnsembleResult(Result):
         """Length of every axis."""
         return tuple(len(values) for values in self.axes.values())
 
-    def at(self, **values: Any) -> Any:
+    def at(self, /, **values: Any) -> Any:
         """The result of one network, by one value of every axis: result.at(gain=1.5, seed=0)."""
         if set(values) != set(self.axes):
             raise ValueError(f"at({', '.join(values)}) has to name every axis once: {', '.join(self.axes)}")
         index = 0
         for name, known in self.axes.items():
-            if values[name] not in known:
+            place = next((k for k, one in enumerate(known) if one is values[name] or _same(one, values[name])), None)
+            if place is None:
                 raise ValueError(f"{name}={values[name]!r} is not on that axis: {short_list(known)}")
-            index = index * len(known) + known.index(values[name])
+            index = index * len(known) + place
         return self.results[index]
 
     def __getitem__(self, name: Any) -> Array:
-        if name == ():
-            found = [np.asarray(result) for result in self.results]
+        if not isinstance(name, str) and not (isinstance(name, tuple) and not name):
+            raise TypeError(
+                f"result[{name!r}]: expected the name of a field, as in result[{(self.fields or ['…'])[0]!r}], or "
+                "result[()] for results that are numbers; .at(…) gives the result of one network."
+            )
+        if not isinstance(name, str):
             what = "the results"
+            try:
+                found = [np.asarray(result) for result in self.results]
+            except ValueError:  # nested lists of different lengths
+                found = [np.empty((), object)]
         else:
             if not all(hasattr(result, name) for result in self.results):
                 have = ", ".join(self.fields) or "nothing but themselves: result[()]"
@@ -67,28 +78,38 @@ class EnsembleResult(Result):
 
     def arrays(self) -> dict[str, Array]:
         """Every numeric field with the axes in front (those that differ in shape left out), and the axes' values."""
-        found: dict[str, Array] = {}
-        for name in self.fields:
-            try:
-                found[name] = self[name]
-            except (KeyError, ValueError):
-                continue
-        if not self.fields:
-            found["values"] = self[()]
-        return found | {f"axis_{name}": np.asarray(values) for name, values in self.axes.items()}
+        found = {name: value for name, value in self._numbers().items() if name in self.fields or not self.fields}
+        return found | {f"axis_{name}": coordinate(values) for name, values in self.axes.items()}
 
     def to_xarray(self) -> Any:
-        """An xarray.Dataset with the ensemble's axes as coordinates. ImportError with a sentence without xarray."""
+        """An xarray.Dataset with the ensemble's axes as coordinates. ImportError with a sentence without xarray.
+
+        It holds the numeric fields and the derived numbers (such as the Kaplan–Yorke dimension) that have one shape in
+        all results; axes that mean the same have one name ("exponent", "sequence", "time", …). Where an axis of the
+        ensemble has the name of a field or of such an axis, it keeps it, and the other is called NAME_of_result.
+        """
         try:
             import xarray
         except ImportError as error:
             raise ImportError("to_xarray() needs the package xarray: pip install xarray, or use .arrays()") from error
-        data = {}
-        for name, value in self.arrays().items():
-            if not name.startswith("axis_"):
-                own = [f"{name}_{i}" for i in range(value.ndim - len(self.axes))]
-                data[name] = ([*self.axes, *own], value)
-        return xarray.Dataset(data, coords={name: np.asarray(values) for name, values in self.axes.items()})
+        kind, arrays = type(self.results[0]).__name__, self._numbers()
+        own = {name: dimensions(kind, name, value.ndim - len(self.axes)) for name, value in arrays.items()}
+        renamed = {name: free(name, self.axes) for names in own.values() for name in names}
+        taken = {*self.axes, *renamed.values()}
+        data: dict[str, Any] = {}
+        for name, value in arrays.items():
+            data[free(name, [*taken, *data])] = ([*self.axes, *(renamed[part] for part in own[name])], value)
+        return xarray.Dataset(data, coords={name: coordinate(values) for name, values in self.axes.items()})
+
+    def _numbers(self) -> dict[str, Array]:
+        """The fields and derived numbers that have one shape in all results."""
+        if not self.fields:
+            return {"values": self[()]}
+        found = {}
+        for name in [*self.fields, *derived(self.results[0])]:
+            with suppress(KeyError, ValueError):
+                found[name] = self[name]
+        return found
 
     def plot(self, name: Any = (), ax: Any = None, **options: Any) -> Any:
         """Draw one field over one or two axes, a curve or a map: `throughtime.plots.ensemble`."""
@@ -116,6 +137,13 @@ def short_list(values: list) -> str:
     """
     text = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
     return ", ".join(text if len(text) <= 6 else [*text[:3], "…", *text[-2:]])
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of an axis are equal, arrays included."""
+    with suppress(TypeError, ValueError):
+        return bool(np.all(np.asarray(one == other))) and np.shape(one) == np.shape(other)
+    return False
 
 
 def _numeric(value: Any) -> bool:

@@ -31,7 +31,7 @@ class DeviceTangent(NetworkTangent):
         record = spec(self.net.cell)
         with device.on(run.stream):
             if self.net.num_layers == record.gates == record.states == 1:
-                d, sent, own = slopes(self.net.cell, *self._kept(run, start, stop))
+                d, sent, own = slopes(run._layers[0][0].cell, *self._kept(run, start, stop))
                 if own is None:
                     return Diagonal(self._weights(), d, sent, None).log_det()
             return log_det(run, start, stop)

@@ -102,11 +102,15 @@ class NetworkTangent:
         while start < stop:
             if not self.known[0] <= start < self.known[1]:
                 low, high = start, min(start + AT_ONCE, self.length)
-                self.known, self.slopes = (low, high), slopes(self.net.cell, *self._kept(self.run, low, high))
+                self.known, self.slopes = (low, high), slopes(self._cell(), *self._kept(self.run, low, high))
             low, end = self.known[0], min(stop, self.known[1])
             parts: list[Any] = [None if part is None else part[start - low : end - low] for part in self.slopes]
             yield Diagonal(self.weights, *parts)
             start = end
+
+    def _cell(self) -> Any:
+        """The cell of the present piece, in the version of its code that was unrolled."""
+        return self.run._layers[0][0].cell
 
     def _kept(self, run: Any, start: int, stop: int) -> tuple[Array, tuple[Array, ...]]:
         """Of a layer of one gate and one state: its states from `start` to `stop`, and what these steps saved."""

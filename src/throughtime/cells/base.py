@@ -48,6 +48,10 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
     Write literals with a point, 1.0 and not 1: beside a whole number compiled code takes float32 to float64 and rounds
     only the result. `tt.check_cell` finds them.
 
+    The code may change while it is used: a global, array or helper that the functions refer to, or the functions
+    themselves (autoreload in a notebook). A run keeps the version that was in force when it was unrolled, in all that
+    is asked of it; every new `unroll`, `kernels.of` or analysis of a network takes the version now in force.
+
     Args:
         gates: G, the blocks of rows of the weight matrices (1 for a vanilla network, 3 for a GRU, 4 for an LSTM).
         states: S, the numbers that a unit carries to the next step (2 for an LSTM: h and c).
@@ -132,6 +136,11 @@ def unit_derivatives(cell: Any, s: Values, s_next: Values, saved: Values) -> Ite
 
 def _same(self: Any, other: Any) -> bool:
     return type(self) is type(other) and tuple(self) == tuple(other)
+
+
+def examined(cls: type, record: Spec) -> Spec:
+    """The record of a cell class whose functions have changed since `record` was made."""
+    return _examined(cls, record.gates, record.states)
 
 
 def _examined(cls: type, gates: int, states: int) -> Spec:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .base import Spec, Values, on_arrays, spec, unit_derivatives
+from .versions import in_force
 
 STEPS = (1e-2, 5e-3, 2.5e-3)  # halved twice: the error of a central difference falls four times each, slope 2
 
@@ -27,6 +28,8 @@ def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
     >>> tt.check_cell(tt.GRU())
     'GRU is right: 3 gates, 1 state, 4 saved; backward agrees with forward.'
     """
+    spec(cell)  # or a sentence
+    cell = in_force(cell)
     record = spec(cell)
     rng = np.random.default_rng(seed)
     point = tuple(rng.normal(size=units) for _ in range(2 * record.gates + record.states))

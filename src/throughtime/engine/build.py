@@ -13,7 +13,9 @@ import numpy as np
 from numba import types
 
 from ..cells.base import Spec, spec
-from ..jit import address_of, fingerprint, in_precision, inlined, intrinsic, specialise
+from ..cells.versions import in_force
+from ..fingerprints import fingerprint
+from ..jit import address_of, in_precision, inlined, intrinsic, specialise
 from . import loops, pointwise, tangents
 from .matmul import group, packers, products
 from .tile import lanes
@@ -169,6 +171,9 @@ def _kernels(cls: Any, dtype: np.dtype) -> Kernels:
 
 
 def kernels(cell: Any, dtype: Any) -> Kernels:
-    """The compiled parts of a cell. A class registered again (edited in a notebook, say) is new and gets its own."""
-    cls: Any = type(cell)
+    """The compiled parts of the version of a cell that is in force, or that a run's cell holds (cells/versions.py).
+
+    A class registered again (edited in a notebook, say) is new and gets its own.
+    """
+    cls: Any = type(in_force(cell))
     return _kernels(cls, np.dtype(dtype))

@@ -18,6 +18,7 @@ import numpy as np
 
 from ... import arguments
 from ...cells.base import on_arrays, spec, unit_derivatives
+from ...cells.versions import in_force
 from ..arrays import Array
 from ..frames import progress_bar
 from ..statistics import batch_means_error
@@ -76,7 +77,7 @@ def population(
     >>> bool(abs(theory.lyapunov - 0.1547) < 0.05)
     True
     """
-    cell = arguments.cell(cell)
+    cell = in_force(arguments.cell(cell))
     gates = spec(cell).gates
     gains, spreads, drives = (deviations(n, v, gates) for n, v in (("gain", gain), ("bias", bias), ("noise", noise)))
     means = finite_numbers("bias_mean", bias_mean, gates)

@@ -1,0 +1,136 @@
+"""Machine code on disk: Numba's cache, which here is a convenience and never the end of a computation.
+
+Numba unpickles what it finds. Here every file begins with a checksum of the rest, and of what is damaged, cut short or
+of another version nothing is read: the code is compiled again and written in its place. A file that cannot be read or
+written (a full disk, a folder without permission) is named in one warning per process, and the work goes on.
+"""
+
+import hashlib
+import os
+import pickle
+import warnings
+from typing import Any, ClassVar
+
+from numba.core import config
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.misc.appdirs import AppDirs
+
+MAGIC = b"throughtime machine code 1\n"
+_said: set[str] = set()
+
+
+def _say(what: str, reason: object) -> None:
+    if what not in _said:
+        _said.add(what)
+        warnings.warn(f"throughtime: {what} ({reason}).", RuntimeWarning, stacklevel=2)
+
+
+def _unreadable(path: str, reason: object) -> None:
+    _say("kept machine code was damaged or could not be read; it is compiled again", f"{path}: {reason}")
+
+
+class _Elsewhere(_CacheLocator):
+    """A folder of the user's, for code whose file is not in a folder: in a zip archive or a frozen program."""
+
+    def __init__(self, file: str) -> None:
+        base = config.CACHE_DIR or AppDirs(appname="numba", appauthor=False).user_cache_dir
+        self.path = os.path.join(base, self.get_suitable_cache_subpath(file))
+
+    def get_cache_path(self) -> str:
+        return self.path
+
+    def get_source_stamp(self) -> str:
+        return ""  # the names of our functions carry the digest of their source
+
+    def get_disambiguator(self) -> str:
+        return "0"
+
+    @classmethod
+    def from_function(cls, function: Any, file: str) -> "_Elsewhere | None":
+        found = cls(file)
+        try:
+            found.ensure_cache_path()
+        except OSError:
+            return None
+        return found
+
+
+class _Implementation(CompileResultCacheImpl):
+    _locator_classes: ClassVar = [*CompileResultCacheImpl._locator_classes[:3], _Elsewhere]
+
+
+class _Files(IndexDataCacheFile):
+    """Numba's index and data files, each behind a checksum; what a file holds says itself which function it is."""
+
+    def save(self, key: Any, data: Any) -> None:
+        super().save(key, (key, data))
+
+    def load(self, key: Any) -> Any:
+        found = super().load(key)
+        return found[1] if found is not None and found[0] == key else None
+
+    def _load_index(self) -> dict:
+        data = self._read(self._index_path)
+        if data is None:
+            return {}
+        version, stamp, overloads = pickle.loads(data)
+        return overloads if (version, stamp) == (self._version, self._source_stamp) else {}
+
+    def _save_index(self, overloads: dict) -> None:
+        self._write(self._index_path, (self._version, self._source_stamp, overloads))
+
+    def _load_data(self, name: str) -> Any:
+        data = self._read(self._data_path(name))
+        return None if data is None else pickle.loads(data)
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(self._data_path(name), data)
+
+    def _read(self, path: str) -> bytes | None:
+        """The contents, if they are what was written; None otherwise."""
+        try:
+            with open(path, "rb") as file:
+                whole = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            _unreadable(path, error.strerror or error)
+            return None
+        start = len(MAGIC) + 32
+        data = whole[start:]
+        if whole[:start] != MAGIC + hashlib.sha256(data).digest():
+            _unreadable(path, "its checksum is not that of its contents" if whole else "it is empty")
+            return None
+        return data
+
+    def _write(self, path: str, value: Any) -> None:
+        data = self._dump(value)
+        with self._open_for_write(path) as file:
+            file.write(MAGIC + hashlib.sha256(data).digest() + data)
+
+
+class CodeCache(FunctionCache):
+    """The cache of one function; made only where there is a folder to write to (RuntimeError or OSError otherwise)."""
+
+    _impl_class = _Implementation
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # as it was written, but not for this process: of a module that cannot be imported here, say
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        if data.library.has_dynamic_globals:
+            return  # the address of a large array: for this process alone
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            reason = getattr(error, "strerror", None) or error
+            _say("machine code could not be kept for the next process, which compiles it again",
+                 f"{self._cache_path}: {reason}")  # fmt: skip
