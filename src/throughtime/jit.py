@@ -23,6 +23,7 @@ import numpy as np
 from llvmlite import ir  # noqa: F401  for scalar.py, as are Numba's types: the two libraries come in by this door
 from numba import cfunc, extending, njit
 from numba import types as number_types  # noqa: F401
+from numba.core.compiler import run_frontend
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,  # threads take their parts of a sequence at the same time
@@ -147,6 +148,14 @@ def _names(code: types.CodeType) -> list[str]:
         if isinstance(constant, types.CodeType):
             found += _names(constant)
     return found
+
+
+def ir_of(function: Callable) -> Any:
+    """A function in Numba's intermediate language, the same for every version of Python; None if it cannot be read."""
+    try:
+        return run_frontend(function)
+    except Exception:  # what Numba does not understand; the compilation of the cell says so in words
+        return None
 
 
 def in_precision(function: Callable, real: type) -> Callable:

@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from .sharing import gives_one_tuple_twice
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -35,7 +37,7 @@ class Spec:
     states: int  # S
     saved: int  # how many numbers `forward` saves
     emits: bool  # the cell has its own `emit`
-    shared: bool  # `backward` returns one and the same tuple as dx and dr, which is then kept once
+    shared: bool  # `backward` always returns one and the same tuple as dx and dr, which is then kept once
 
 
 Values = tuple[np.ndarray, ...]
@@ -159,10 +161,10 @@ def _examined(cls: type, gates: int, states: int) -> Spec:
     with np.errstate(all="ignore"):
         s_next, saved = _tuples(name, "forward", sample.forward(x, r, s), "(s_next, saved)", (states, None))
         back = sample.backward(s, s, s_next, saved)
-        dx, dr, _ = _tuples(name, "backward", back, "(dx, dr, ds_prev)", (gates, gates, states))
+        _tuples(name, "backward", back, "(dx, dr, ds_prev)", (gates, gates, states))
         if emits:
             _tuples(name, "emit_slope", (sample.emit_slope(s),), "one slope for each state", (states,))
-    return Spec(cls, name, gates, states, len(saved), emits, dx is dr)
+    return Spec(cls, name, gates, states, len(saved), emits, gives_one_tuple_twice(make.backward))
 
 
 def default(cls: Any, field: str) -> float | np.integer | np.floating:
