@@ -20,12 +20,12 @@ def gives_one_tuple_twice(function: Any) -> bool:
 
 def _twice(block: Any) -> bool:
     """Whether a block that ends in `return` builds the tuple itself, and reads one variable for its first two parts."""
-    made = {}
+    made: dict[str, Any] = {}
     for statement in block.body[:-1]:
         if hasattr(statement, "target"):
             made[statement.target.name] = statement.value
-    found = made.get(block.body[-1].value.name)
+    found: Any = made.get(block.body[-1].value.name)
     while getattr(found, "op", None) == "cast":
         found = made.get(found.value.name)
-    parts = found.items if getattr(found, "op", None) == "build_tuple" else ()
+    parts: Any = found.items if getattr(found, "op", None) == "build_tuple" else ()
     return len(parts) == 3 and parts[0].name == parts[1].name
