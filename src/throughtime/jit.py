@@ -159,17 +159,35 @@ def ir_of(function: Callable) -> Any:
 
 
 def in_precision(function: Callable, real: type) -> Callable:
-    """A copy of a cell's function whose float literals have the type `real`: `0.5 * x` in float32 stays in float32."""
-    if real is np.float64:
-        return function
+    """A copy of a cell's function whose float literals have the type `real`: `0.5 * x` in float32 stays in float32.
+
+    So have the numbers among its globals, and the literals of the `@njit` functions that it calls.
+    """
+    return function if real is np.float64 else _in_precision(function, real, {})
+
+
+def _in_precision(function: Any, real: type, made: dict[int, Any]) -> Any:
     name, code = function.__name__, function.__code__
+    used = {key: function.__globals__[key] for key in _names(code) if key in function.__globals__}
+    made[id(function)] = None  # a function that calls itself goes on with the original
+    names = {key: _typed(value, real) for key, value in used.items() if type(value) in (float, tuple)}
+    for key, value in used.items():
+        python, options = getattr(value, "py_func", None), getattr(value, "targetoptions", None)
+        if isinstance(python, types.FunctionType) and isinstance(options, dict):
+            if id(python) not in made:
+                made[id(python)] = njit(**options)(_in_precision(python, real, made))
+            names[key] = made[id(python)] or value
     code = code.replace(co_consts=tuple(_typed(value, real) for value in code.co_consts))
-    copy = types.FunctionType(code, function.__globals__, name, function.__defaults__, function.__closure__)
+    closure = tuple(types.CellType(_typed(cell.cell_contents, real)) for cell in function.__closure__ or ())
+    named = {**function.__globals__, **names}
+    copy = types.FunctionType(code, named, name, function.__defaults__, closure or None)
     copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
     return copy
 
 
 def _typed(constant: Any, real: type) -> Any:
+    if isinstance(constant, types.CodeType):  # a function inside, such as a lambda
+        return constant.replace(co_consts=tuple(_typed(value, real) for value in constant.co_consts))
     if type(constant) is tuple:
         return tuple(_typed(value, real) for value in constant)
     return real(constant) if type(constant) is float else constant

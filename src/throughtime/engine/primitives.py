@@ -47,7 +47,7 @@ def read(_, array, at, stride, count):
 
 @intrinsic(prefer_literal=True)
 def write(_, array, at, stride, values, count):
-    """array[at], array[at + stride], ... = values: `count` real numbers in a tuple, a literal, cast to the array's type.
+    """array[at], array[at + stride], ... = values, a tuple of `count` real numbers, cast to the array's type.
 
     Other counts do not compile: what a cell returns is seen here last, and more numbers would land on their neighbours.
     """
