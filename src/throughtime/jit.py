@@ -175,7 +175,8 @@ def _in_precision(function: Any, real: type, made: dict[int, Any]) -> Any:
         python, options = getattr(value, "py_func", None), getattr(value, "targetoptions", None)
         if isinstance(python, types.FunctionType) and isinstance(options, dict):
             if id(python) not in made:
-                made[id(python)] = njit(**options)(_in_precision(python, real, made))
+                asked = {key: option for key, option in options.items() if key != "nopython"}  # njit sets it itself
+                made[id(python)] = njit(**asked)(_in_precision(python, real, made))
             names[key] = made[id(python)] or value
     code = code.replace(co_consts=tuple(_typed(value, real) for value in code.co_consts))
     closure = tuple(types.CellType(_typed(cell.cell_contents, real)) for cell in function.__closure__ or ())

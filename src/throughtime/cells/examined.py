@@ -1,5 +1,6 @@
 """What a class has to be to be registered as a cell, and the record that is made of it."""
 
+import re
 from dataclasses import dataclass
 from inspect import CO_VARARGS, CO_VARKEYWORDS, signature
 from linecache import getline
@@ -112,12 +113,20 @@ def in_plain_python(cls: Any, function: str, error: Exception) -> str:
     code, trace, line = getattr(cls, function).__code__, error.__traceback__, None
     while trace is not None:
         line, trace = (trace.tb_lineno if trace.tb_frame.f_code is code else line), trace.tb_next
+    start = f"`{cls.__name__}.{function}` fails for ordinary numbers{place(code, line)}: "
+    if type(error).__module__.startswith("numba"):
+        used = re.search(r"<function (\w+)|[Aa]ttribute '(\w+)'|global name '(\w+)'", str(error))
+        why = (
+            f"; it uses `{next(filter(None, used.groups()))}`, which compiled code does not take there" if used else ""
+        )
+        return f"{start}a compiled function that it calls does not compile by itself{why}."
     hint = "x, r, s, ds and saved are tuples of numbers: write saved[0] for the first."
     if isinstance(error, ArithmeticError) or "domain" in str(error):
         hint = "Give the fields defaults with which the cell can be computed."
     elif isinstance(error, NameError | AttributeError):
         hint = "What a cell uses stands above it, or is one of its fields."
-    return f"`{cls.__name__}.{function}` fails for ordinary numbers{place(code, line)}: {error!r}. {hint}"
+    said = str(error).strip().splitlines()
+    return f"{start}{type(error).__name__}: {said[0] if said else 'no more is known'}. {hint}"
 
 
 def place(code: Any, line: int | None) -> str:

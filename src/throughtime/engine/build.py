@@ -112,6 +112,7 @@ class Kernels:
         if name not in self._made:
             function, constants = getattr(pointwise, name), self.shape.constants
             names = {key: constants[key] for key in function.__code__.co_names if key in constants}
+            failures.look(self.record)
             code = {key: fingerprint(value) for key, value in self._functions.items()}
             for key, value in self._functions.items():
                 if key in function.__code__.co_names:

@@ -60,16 +60,16 @@ def examine(record: Spec, dtype: Any) -> dict[str, Any]:
         return types.UniTuple(real, n)
 
     G, S, K = record.gates, record.states, record.saved
-    given = {"forward": (numbers(G), numbers(G), numbers(S))}
+    given: dict[str, tuple] = {"forward": (numbers(G), numbers(G), numbers(S))}
     given["backward"] = (numbers(S), numbers(S), numbers(S), numbers(K))
     sizes: dict[str, Any] = {"forward": (S, K), "backward": (G, G, S)}
     if record.emits:
         given |= {"emit": (numbers(S),), "emit_slope": (numbers(S),)}
         sizes |= {"emit": None, "emit_slope": S}
+    look(record)
     found = {}
     for name, arguments in given.items():
         function = getattr(cls, name)
-        _syntax(record.name, name, function, set())
         try:
             made = numba.njit(**OPTIONS)(in_precision(function, dtype.type))
             made.compile((cell, *arguments))
@@ -78,6 +78,12 @@ def examine(record: Spec, dtype: Any) -> dict[str, Any]:
         found[name] = made.overloads[(cell, *arguments)]
         _check_sizes(record, name, function, found[name].signature.return_type, sizes[name])
     return found
+
+
+def look(record: Spec) -> None:
+    """ValueError for what would not compile, or would compile and be lost: an error raised in a cell reaches nobody."""
+    for name in ("forward", "backward", *(("emit", "emit_slope") if record.emits else ())):
+        _syntax(record.name, name, getattr(record.cls, name), set())
 
 
 def in_words(record: Spec, dtype: Any, error: Exception) -> Exception:
@@ -91,7 +97,7 @@ def in_words(record: Spec, dtype: Any, error: Exception) -> Exception:
 
 
 def _syntax(cell: str, name: str, function: Any, seen: set[int]) -> None:
-    """Raises for what would not compile, or would compile and be lost: an error raised inside a cell reaches nobody."""
+    """Raises for a function, or a compiled one that it calls, which does what SYNTAX lists."""
     seen.add(id(function))
     code, line = function.__code__, None
     steps: dict[str, int | None] = {}
@@ -256,7 +262,7 @@ def _wide(cell: str, name: str, function: Any, statement: Any, constants: dict[s
             f"write {float(whole)} for {whole} (literals with a point take the network's precision)."
         )
     culprit = "give all numbers a point, 2.0 for 2"
-    named = getattr(value, "attr", None) or getattr(value, "name", None)
+    named = value.attr if op == "getattr" else getattr(value, "name", None) if op is None else None
     if any(isinstance(v, np.ndarray) for v in operands):
         culprit = "an array outside the cell is in its own precision; make it a tuple of numbers, or fields"
     elif op == "getattr" or type(value).__name__ in ("Global", "FreeVar"):
