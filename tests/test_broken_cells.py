@@ -142,7 +142,7 @@ REGISTERED = {
     "a name from nowhere": ("nowhere(u)", r"NameError.* What a cell uses stands above it"),
     "clip in a helper": ("calls_clip(u)", r"in line 5, .* does not compile by itself; it uses `clip`"),
     "no field": ("u * cell.gain", r"AttributeError"),
-    "range of a field": ("        for k in range(cell.a):\n            u += 0.5\n        return (u,), ()\n", r"integer"),
+    "range of a field": ("        for k in range(cell.a):\n            u += 0.5\n        return (u,), ()\n", "integer"),
 }  # fmt: skip
 
 
