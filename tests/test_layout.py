@@ -29,7 +29,7 @@ BESIDE = {
 # the method that draws a result. Inside functions only.
 UPWARD = {
     ("network", "unrolled"), ("device_network", "device_run"), ("unrolled", "truncated"), ("analysis", "plots"),
-    ("ensemble", "analysis"), ("device_run", "device_truncated"),
+    ("ensemble", "analysis"), ("device_run", "device_truncated"), ("cells", "engine"),
 }  # fmt: skip
 BELOW = ("jit", "engine", "code_cache")
 ONLY_IN = {"numba": BELOW, "llvmlite": BELOW, "matplotlib": ("plots",), "torch": ()}

@@ -20,6 +20,7 @@ import numpy as np
 
 from .code_names import (
     FIXED,
+    OWN,
     cell_contents,
     changed_by,
     globals_of,
@@ -31,7 +32,6 @@ from .code_names import (
     texts_of,
 )  # fmt: skip
 
-OWN = __name__.split(".")[0]
 SKIPPED = {  # of a class: what Python keeps there for itself, and the record that names the class
     "__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__annotate__",
     "__annotations_cache__", "__annotate_func__", "__firstlineno__", "__static_attributes__", "__throughtime__",

@@ -23,12 +23,14 @@ from llvmlite import ir  # noqa: F401  for scalar.py, as are Numba's types: the 
 from numba import extending, njit
 from numba import types as number_types  # noqa: F401
 from numba.core.ccallback import CFunc
+from numba.core.compiler import run_frontend
 from numba.core.dispatcher import Dispatcher
 from numba.core.typing.templates import builtin_registry
 from numba.np.ufunc.dufunc import DUFunc
 
 from . import sources
 from .code_cache import CodeCache
+from .code_names import names_of, python_function, settled
 from .fingerprints import fingerprint
 
 OPTIONS: dict[str, Any] = {
@@ -132,18 +134,61 @@ def compiled_like(value: Any, copy: types.FunctionType) -> Any:
     return register_jitable(copy) if any(cell.cell_contents is value for cell in inside) else value
 
 
+def ir_of(function: Callable) -> Any:
+    """A function in Numba's intermediate language, the same for every version of Python; None if it cannot be read."""
+    try:
+        return run_frontend(function)
+    except Exception:  # what Numba does not understand; the compilation of the cell says so in words
+        return None
+
+
 def in_precision(function: Callable, real: type) -> Callable:
-    """A copy of a cell's function whose float literals have the type `real`: `0.5 * x` in float32 stays in float32."""
-    if real is np.float64:
-        return function
+    """A copy of a cell's function whose float literals have the type `real`: `0.5 * x` in float32 stays in float32.
+
+    So have the numbers and arrays among its globals, and all that the helpers that it calls refer to.
+    """
+    return function if real is np.float64 else _in_precision(function, real, {})
+
+
+def _in_precision(function: Any, real: type, made: dict[int, Any]) -> Any:
     name, code = function.__name__, function.__code__
+    inside = names_of(code)
+    used = {key: function.__globals__[key] for key in inside if key in function.__globals__}
+    made[id(function)] = None  # a function that calls itself goes on with the original
+    names = {key: _value_in_precision(value, real, made, inside) for key, value in used.items()}
     code = code.replace(co_consts=tuple(_typed(value, real) for value in code.co_consts))
-    copy = types.FunctionType(code, function.__globals__, name, function.__defaults__, function.__closure__)
+    held = (_value_in_precision(cell.cell_contents, real, made, inside) for cell in function.__closure__ or ())
+    closure = tuple(types.CellType(value) for value in held)
+    named = {**function.__globals__, **names}
+    defaults = _typed(function.__defaults__, real) if function.__defaults__ else None
+    copy = types.FunctionType(code, named, name, defaults, closure or None)
     copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
     return copy
 
 
+def _value_in_precision(value: Any, real: type, made: dict[int, Any], names: list[str]) -> Any:
+    """What a cell's function refers to: numbers and arrays of them in that type, a helper or module of the user's as a
+    copy that refers to such."""
+    if type(value) is tuple:
+        return tuple(_value_in_precision(part, real, made, names) for part in value)
+    if isinstance(value, np.ndarray) and value.dtype == np.float64:
+        return value.astype(real)
+    if isinstance(value, types.ModuleType) and not settled(value.__name__):
+        copy: Any = types.ModuleType(value.__name__)
+        inside = {name: vars(value)[name] for name in names if name in vars(value)}
+        vars(copy).update({name: _value_in_precision(part, real, made, names) for name, part in inside.items()})
+        return copy
+    python = python_function(value)
+    if not isinstance(python, types.FunctionType) or settled(python.__module__):
+        return _typed(value, real)
+    if id(python) not in made:
+        made[id(python)] = compiled_like(value, _in_precision(python, real, made))
+    return made[id(python)] or value
+
+
 def _typed(constant: Any, real: type) -> Any:
+    if isinstance(constant, types.CodeType):  # a function inside, such as a lambda
+        return constant.replace(co_consts=tuple(_typed(value, real) for value in constant.co_consts))
     if type(constant) is tuple:
         return tuple(_typed(value, real) for value in constant)
     return real(constant) if type(constant) is float else constant

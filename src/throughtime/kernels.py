@@ -7,9 +7,10 @@
                                        grad_output (T, B, N), grad_last (B, S)
                                        -> dW_ih, dW_hh, db_ih, db_hh, grad_x (T, B, I), grad_first (B, S)
 
-All arrays are C-contiguous and of the network's dtype; compiled code does not check that, nor shapes. The functions are
-Numba dispatchers: a `@njit` function names them as globals, and takes `k.weights` as an argument, for it holds
-addresses of this process. They run in the calling thread and release the GIL if the caller does.
+All arrays are C-contiguous and of the network's dtype; each call looks at its arguments first, also in compiled code,
+and raises ValueError for shapes that do not fit and arrays of another dtype or order, TypeError for what is no array.
+The functions are Numba dispatchers: a `@njit` function names them as globals, and takes `k.weights` as an argument, for
+it holds addresses of this process. They run in the calling thread and release the GIL if the caller does.
 
 >>> import numpy as np, throughtime as tt
 >>> from numba import njit
@@ -34,6 +35,7 @@ import numpy as np
 from . import arguments
 from .engine import build, cpu
 from .engine.build import BACKWARD, FORWARD, Shape, kernels
+from .engine.taken import array_type, count_type, in_words, taken, tuple_type
 from .jit import specialise
 from .network import Network
 
@@ -44,7 +46,12 @@ class LayerKernels(NamedTuple):
     step: Any
     unroll: Any
     backprop: Any
-    weights: tuple
+    weights: tuple  # fields, addresses, packed weights forward and back, what the cell counts, (inputs, units)
+
+    def __repr__(self) -> str:
+        inputs, units = self.weights[-1]
+        sizes = f"{inputs} inputs, {units} units, {self.weights[0].dtype}"
+        return f"LayerKernels(step, unroll, backprop, weights: {sizes})"
 
 
 def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKernels:
@@ -71,30 +78,79 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
     pointwise = compiled.pointwise(*FORWARD, *BACKWARD)
     fields = cpu.fields(network.cell, network.dtype)
     forward, backward = cpu.pack_forward(compiled, weights), cpu.pack_backward(compiled, weights)
-    return LayerKernels(*_functions(compiled.shape), (fields, pointwise, forward, backward, (inputs, units)))
+    shape = compiled.shape
+    packed = (fields, pointwise, forward, backward, _counts(shape), (inputs, units))
+    return LayerKernels(*_functions(shape), packed)
+
+
+def _counts(shape: Shape) -> tuple[int, ...]:
+    """What the functions were compiled for, so that they know the weights of another cell."""
+    return shape.gates, shape.states, shape.saved, int(shape.emits), int(shape.shared)
 
 
 @cache
 def _functions(shape: Shape) -> tuple[Any, Any, Any]:
-    wanted = ("BLOCK", "WIDTH", "GATES", "STATES", "KEPT", "LANES", "EMITS", "SHARED")
+    wanted = ("BLOCK", "WIDTH", "BACK", "GATES", "STATES", "SAVED", "KEPT", "LANES", "EMITS", "SHARED")
     sizes = {name: shape.constants[name] for name in wanted}
     forward, backward = build.loop(shape, "unroll"), build.loop(shape, "backprop")
     sent = specialise(_sent, shape.name, loop=forward, **sizes)
-    unroll = specialise(_unroll, shape.name, run=sent, **sizes)
-    step = specialise(_step, shape.name, run=sent, **sizes)
-    return step, unroll, specialise(_backprop, shape.name, loop=backward, run=sent, **sizes)
+    given = _arguments(shape) | {"fits": specialise(_fits, shape.name, **sizes)}
+    unroll = specialise(_unroll, shape.name, run=sent, **given, **sizes)
+    step = specialise(_step, shape.name, run=sent, **given, **sizes)
+    back = specialise(_backprop, shape.name, loop=backward, run=sent, **given, **sizes)
+    last = "backprop(weights, x, states, saved, grad_output, grad_last)"
+    step, unroll = in_words(step, "step(weights, x, state)"), in_words(unroll, "unroll(weights, x, states)")
+    return step, unroll, in_words(back, last)
+
+
+def _arguments(shape: Shape) -> dict[str, Any]:
+    """The functions that look at the arguments, by the names under which the kernels call them."""
+    vector = array_type(shape.dtype, 1)
+    name, real = shape.dtype.name, f"C-contiguous and {shape.dtype.name}"
+    found: dict[str, Any] = {}
+    shapes = {"x": "(T, B, I)", "states": "(T+1, B, S)", "grad_output": "(T, B, N)", "grad_last": "(B, S)"}
+    for key, axes in (shapes | {"state": "(B, S)", "x_now": "(B, I)", "saved": "(n,)"}).items():
+        what = f"{key.removesuffix('_now')} {axes}, {real}"
+        how = f"as np.ascontiguousarray(…, np.{name}) makes it" if key != "saved" else "as `unroll` returned it"
+        how += ", and not read-only." if key == "states" else "."
+        wanted = array_type(shape.dtype, axes.count(",") + 1 - (key == "saved"))
+        found[f"taken_{key}"] = taken(what, wanted, how, written=key == "states")
+    integers = [count_type(n) for n in (len(build.POINTWISE), len(_counts(shape)), 2)]
+    kinds = vector, integers[0], tuple_type((vector,) * 4), tuple_type((vector,) * 2), *integers[1:]
+    how = f"the `weights` of tt.kernels.of(net) for a network of {name}."
+    return found | {"taken_weights": taken("weights", tuple_type(kinds), how)}
 
 
 # Replaced in every compiled copy; here for readers and for tools.
-BLOCK = WIDTH = GATES = STATES = KEPT = LANES = 1
+BLOCK = WIDTH = BACK = GATES = STATES = SAVED = KEPT = LANES = 1
 EMITS = SHARED = False
 loop: Any = None
 run: Any = None
+fits: Any = None
+taken_weights = taken_x = taken_x_now = taken_state = taken_states = taken_saved = fits
+taken_grad_output = taken_grad_last = fits
+
+
+def _fits(weights):
+    """Raises unless the packed weights are those of a layer of the cell that this was compiled for."""
+    fields, _, forward, backward, counts, (inputs, units) = weights
+    if counts != (GATES, STATES, SAVED, int(EMITS), int(SHARED)):
+        raise ValueError(
+            "`weights` belong to another kind of cell: take functions and weights from one k = tt.kernels.of(net), "
+            "and write k.step(k.weights, …)."
+        )
+    panels, columns, backs = (units + BLOCK - 1) // BLOCK, (inputs + BACK - 1) // BACK, (units + BACK - 1) // BACK
+    w_ih, b_ih, w_hh, b_hh = forward
+    right = inputs > 0 and units > 0 and fields.size > 0 and b_ih.size == panels * WIDTH and b_hh.size == b_ih.size
+    right = right and w_ih.size == panels * inputs * WIDTH and w_hh.size == panels * units * WIDTH
+    right = right and backward[0].size == backs * panels * WIDTH * BACK
+    if not (right and backward[1].size == columns * panels * WIDTH * BACK):
+        raise ValueError("`weights` do not fit together: take them as they are from k = tt.kernels.of(net), k.weights.")
 
 
 def _sent(weights, x, states, saved):
     """The unrolled loop; returns what the units send, flat, and the distance of its rows."""
-    fields, pointwise, forward, _, (inputs, units) = weights
+    fields, pointwise, forward, _, _, (inputs, units) = weights
     steps, batch = x.shape[0], x.shape[1]
     flat = states.reshape(-1)
     sent, row = (np.empty((steps + 1) * batch * units, x.dtype), units) if EMITS else (flat, STATES * units)
@@ -108,7 +164,18 @@ def _sent(weights, x, states, saved):
 
 def _unroll(weights, x, states):
     """Fill states (T+1, B, S) from states[0] for the input x (T, B, I); returns what the way back will need."""
-    units = weights[4][1]
+    weights, x, states = taken_weights(weights), taken_x(x), taken_states(states)
+    fits(weights)
+    inputs, units = weights[5]
+    if x.shape[2] != inputs:
+        raise ValueError(
+            "unroll: `x` (T, B, I) has another number of inputs I than the layer, which k.weights[-1] tells."
+        )
+    if states.shape != (x.shape[0] + 1, x.shape[1], STATES * units):
+        raise ValueError(
+            "unroll: `states` must have the shape (T+1, B, S), one time more than `x` (T, B, I) and the same batch, "
+            "with S the units times the cell's states: np.zeros((len(x) + 1, x.shape[1], S), x.dtype)."
+        )
     saved = np.empty(x.shape[0] * x.shape[1] * ((units + BLOCK - 1) // BLOCK) * KEPT, x.dtype)
     run(weights, x, states, saved)
     return saved
@@ -116,8 +183,17 @@ def _unroll(weights, x, states):
 
 def _step(weights, x, state):
     """The state after one step: x (B, I), state (B, S)."""
-    units = weights[4][1]
+    weights, x, state = taken_weights(weights), taken_x_now(x), taken_state(state)
+    fits(weights)
+    inputs, units = weights[5]
     batch, size = state.shape
+    if x.shape[1] != inputs:
+        raise ValueError("step: `x` (B, I) has another number of inputs I than the layer, which k.weights[-1] tells.")
+    if x.shape[0] != batch or size != STATES * units:
+        raise ValueError(
+            "step: `state` must have the shape (B, S), with the batch B of `x` (B, I) and S the units times the cell's "
+            "states: np.zeros((len(x), S), x.dtype)."
+        )
     states = np.empty((2, batch, size), x.dtype)
     for b in range(batch):
         for n in range(size):
@@ -129,8 +205,27 @@ def _step(weights, x, state):
 
 def _backprop(weights, x, states, saved, grad_output, grad_last):
     """dW_ih, dW_hh, db_ih, db_hh, grad_x and grad_first from the gradients of the output and of the last state."""
-    fields, pointwise, _, backward, (inputs, units) = weights
+    weights, x, states, saved = taken_weights(weights), taken_x(x), taken_states(states), taken_saved(saved)
+    grad_output, grad_last = taken_grad_output(grad_output), taken_grad_last(grad_last)
+    fits(weights)
+    fields, pointwise, _, backward, _, (inputs, units) = weights
     steps, batch = x.shape[0], x.shape[1]
+    if x.shape[2] != inputs:
+        raise ValueError("backprop: `x` (T, B, I) has another number of inputs I than the layer, see k.weights[-1].")
+    if states.shape != (steps + 1, batch, STATES * units):
+        raise ValueError(
+            "backprop: `states` must have the shape (T+1, B, S), and be those that `unroll` filled from `x`."
+        )
+    if saved.size != steps * batch * ((units + BLOCK - 1) // BLOCK) * KEPT:
+        raise ValueError(
+            "backprop: `saved` has another size than `unroll` returns: saved = k.unroll(k.weights, x, states)."
+        )
+    if grad_output.shape != (steps, batch, units):
+        raise ValueError(
+            "backprop: `grad_output` must have the shape (T, B, N), for every step that of the layer's output."
+        )
+    if grad_last.shape != (batch, STATES * units):
+        raise ValueError("backprop: `grad_last` must have the shape (B, S), that of a state: states[-1].")
     depth = (units + BLOCK - 1) // BLOCK * WIDTH
     grad_x, carry = np.zeros((steps, batch, inputs), x.dtype), grad_last.copy()
     g_ih, g_hh = np.zeros((GATES * units, inputs), x.dtype), np.zeros((GATES * units, units), x.dtype)

@@ -19,24 +19,11 @@ says so:
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Spec:
-    """What the engine has to know of a cell class; its counts are checked when the class is registered."""
-
-    cls: type
-    name: str
-    gates: int  # G
-    states: int  # S
-    saved: int  # how many numbers `forward` saves
-    emits: bool  # the cell has its own `emit`
-    shared: bool  # `backward` returns one and the same tuple as dx and dr, which is then kept once
-
+from .examined import Spec, examined
 
 Values = tuple[np.ndarray, ...]
 _registered: dict[str, Spec] = {}
@@ -85,7 +72,7 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
             raise TypeError(f"`{label}` is {count!r}; it is a number of blocks, a positive integer.")
 
     def register(cls: Any) -> type:
-        _registered[cls.__name__] = _examined(cls, gates, states)
+        _registered[cls.__name__] = examined(cls, gates, states)
         cls.__throughtime__ = _registered[cls.__name__]
         cls.__eq__ = _same  # as tuples, GRU() and Tanh() would be equal: both are empty
         cls.__hash__ = lambda self: hash((cls, *self))
@@ -136,64 +123,3 @@ def unit_derivatives(cell: Any, s: Values, s_next: Values, saved: Values) -> Ite
 
 def _same(self: Any, other: Any) -> bool:
     return type(self) is type(other) and tuple(self) == tuple(other)
-
-
-def examined(cls: type, record: Spec) -> Spec:
-    """The record of a cell class whose functions have changed since `record` was made."""
-    return _examined(cls, record.gates, record.states)
-
-
-def _examined(cls: type, gates: int, states: int) -> Spec:
-    name = cls.__name__
-    if not (issubclass(cls, tuple) and hasattr(cls, "_fields")):
-        raise TypeError(
-            f"`{name}` must be a NamedTuple class: write `class {name}(NamedTuple):` with its hyper-parameters as "
-            "fields."
-        )
-    for function in ("forward", "backward"):
-        if not callable(getattr(cls, function, None)):
-            raise TypeError(
-                f"`{name}` has no `{function}`; a cell needs `forward(cell, x, r, s)` and "
-                "`backward(cell, ds, s, s_next, saved)`."
-            )
-    emits = hasattr(cls, "emit")
-    if emits != hasattr(cls, "emit_slope"):
-        raise TypeError(
-            f"`{name}` has only one of `emit` and `emit_slope`; what a unit sends and its slope belong together."
-        )
-    # One unit, once, in plain Python: the counts are read off what the functions return.
-    make: Any = cls
-    sample = make(*(default(cls, field) for field in cls._fields))
-    x, r, s = (tuple(np.float64(0.1 * (k + 1)) for k in range(n)) for n in (gates, gates, states))
-    with np.errstate(all="ignore"):
-        s_next, saved = _tuples(name, "forward", sample.forward(x, r, s), "(s_next, saved)", (states, None))
-        back = sample.backward(s, s, s_next, saved)
-        dx, dr, _ = _tuples(name, "backward", back, "(dx, dr, ds_prev)", (gates, gates, states))
-        if emits:
-            _tuples(name, "emit_slope", (sample.emit_slope(s),), "one slope for each state", (states,))
-    return Spec(cls, name, gates, states, len(saved), emits, dx is dr)
-
-
-def default(cls: Any, field: str) -> float | np.integer | np.floating:
-    """A value for a field: its default, or one half."""
-    value = cls._field_defaults.get(field, 0.5)
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(
-            f"The field `{field}` of `{cls.__name__}` is {value!r}; the hyper-parameters of a cell are real numbers."
-        )
-    return value
-
-
-def _tuples(name: str, function: str, returned: Any, wanted: str, counts: tuple) -> tuple:
-    """`returned`, if it is a tuple of tuples of the wanted lengths."""
-    right = isinstance(returned, tuple) and len(returned) == len(counts)
-    right = right and all(
-        isinstance(part, tuple) and count in (None, len(part)) for part, count in zip(returned, counts, strict=True)
-    )
-    if not right:
-        sizes = ", ".join("any" if count is None else str(count) for count in counts)
-        raise TypeError(
-            f"`{name}.{function}` must return {wanted}, tuples of {sizes} numbers; it returned {returned!r}. "
-            f"A tuple of one number is written `(u,)`."
-        )
-    return returned

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from ..code_names import cell_contents, globals_of, is_fixed, names_of, python_function
-from ..fingerprints import OWN, fingerprint
+from ..code_names import cell_contents, globals_of, names_of, python_function, settled
+from ..fingerprints import fingerprint
 from ..jit import compiled_like
-from .base import examined, spec
+from .base import spec
+from .examined import examined
 
 METHODS = ("forward", "backward", "emit", "emit_slope")
 ABSENT: Any = object()
@@ -116,7 +117,7 @@ class Version:
                 self._keep(value, value.copy(order="K"))
             return self._made[id(value)]
         function = python_function(value)
-        if isinstance(function, types.FunctionType) and not _settled(function.__module__):
+        if isinstance(function, types.FunctionType) and not settled(function.__module__):
             made = self._function(function)
             if id(value) not in self._made:
                 self._keep(value, compiled_like(value, made))
@@ -152,7 +153,7 @@ class Version:
 
     def _module(self, module: types.ModuleType, names: frozenset[str]) -> Any:
         """A module of the user's that holds what the function names in it."""
-        if _settled(module.__name__):
+        if settled(module.__name__):
             return module
         key = (id(module), names)
         if key not in self._modules:
@@ -163,11 +164,6 @@ class Version:
                 if name in spaces:
                     setattr(made, name, self._frozen(spaces[name], names))
         return self._modules[key]
-
-
-def _settled(module: str | None) -> bool:
-    """Whether functions of a module are left as they are: nobody edits them while they are used."""
-    return is_fixed(module) or (module or "").split(".")[0] == OWN
 
 
 def _renewed(cls: Any) -> Version:
@@ -181,7 +177,7 @@ def _renewed(cls: Any) -> Version:
             return known
         record = spec(cls)
         first = cls not in _now and record.cls is cls  # a class that inherits from a cell is looked at like an edit
-        own = replace(record, cls=found.cls) if first else examined(found.cls, record)
+        own = replace(record, cls=found.cls) if first else examined(found.cls, record.gates, record.states)
         found.cls.__throughtime__ = own
         cls.__throughtime__ = replace(own, cls=cls)
         _now[cls] = _all[cls, found.digest] = found

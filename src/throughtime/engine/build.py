@@ -4,7 +4,7 @@ The loops are compiled for a shape (gates, states, saved, ...), the pointwise fu
 kinds share one loop, and a new cell costs the compilation of a few lines.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 from numba import types
 
 from ..cells.base import Spec, spec
+from ..cells.sharing import gives_one_tuple_twice
 from ..cells.versions import in_force
 from ..fingerprints import fingerprint
 from ..jit import address_of, in_precision, inlined, intrinsic, specialise
-from . import loops, pointwise, tangents
+from . import failures, loops, pointwise, tangents
 from .matmul import group, packers, products
 from .tile import lanes
 
@@ -88,9 +89,10 @@ class Kernels:
     """The compiled parts of one cell class in one precision."""
 
     def __init__(self, record: Spec, dtype: np.dtype) -> None:
+        cls: Any = record.cls
+        record = replace(record, shared=gives_one_tuple_twice(cls.backward))  # as it is now, when it is compiled
         self.record, self.dtype = record, dtype
         self.shape = Shape(dtype, record.gates, record.states, record.saved, record.emits, record.shared)
-        cls: Any = record.cls
         emit, slope = (cls.emit, cls.emit_slope) if record.emits else (_h, _slope_of_h(record.states))
         self._functions = {"forward": cls.forward, "backward": cls.backward, "emit": emit, "emit_slope": slope}
         self._made: dict[str, int] = {}
@@ -112,13 +114,17 @@ class Kernels:
         if name not in self._made:
             function, constants = getattr(pointwise, name), self.shape.constants
             names = {key: constants[key] for key in function.__code__.co_names if key in constants}
+            failures.look(self.record)
             code = {key: fingerprint(value) for key, value in self._functions.items()}
             for key, value in self._functions.items():
                 if key in function.__code__.co_names:
                     names[key] = _on_fields(value, self.record.cls, self.dtype.type)
             pointer = types.CPointer(numba.from_dtype(self.dtype))
             label, signature = f"{self.record.name}-{self.dtype.name}", types.void(pointer, pointer)
-            self._made[name] = address_of(function, label, signature, code=code, **names)
+            try:
+                self._made[name] = address_of(function, label, signature, code=code, **names)
+            except Exception as error:  # whatever Numba, or a part of it, makes of a cell that it does not understand
+                raise failures.in_words(self.record, self.dtype, error) from None
         return self._made[name]
 
 

@@ -90,8 +90,8 @@ class Layer:
         found = rules.plan(self.units, gates, columns, rows, self.networks, itemsize, *room)
         if found is None:
             raise ValueError(
-                f"hidden_size={self.units} is more than the GPU's kernels hold for {self.record.name}; take fewer "
-                'units, or the CPU: net.to("cpu")'
+                f"hidden_size={self.units} with {spec(self.cell).gates} gates is more than the GPU's kernels hold for "
+                f'{self.record.name}; take fewer, or the CPU: net.to("cpu")'
             )
         return found
 

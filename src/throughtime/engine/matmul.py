@@ -40,7 +40,7 @@ def _product(a, a_at, a_row, rows, depth, panels, first, last, start, start_pane
         for k in range(0, depth, DEEP):
             x, size = a_at + k, min(DEEP, depth - k)
             panel = (panels, (p * depth + k) * WIDTH, depth * WIDTH, WIDTH)
-            if count == GROUP:
+            if rows == 1 and count == GROUP:
                 tile(1, VECTORS, GROUP, (a, x, 0, 1), panel, size, (begin, at, gap, 0), (out, c, WIDTH, 0))
             else:
                 m = 0
@@ -141,7 +141,7 @@ def group(vectors: int) -> int:
 def products(vectors: int, dtype: Any) -> dict[str, Any]:
     """The compiled products for panels of so many vectors, under the names by which the loops call them."""
     width = vectors * lanes(dtype)
-    rows, deep = most_rows(vectors), NEAR // (width * np.dtype(dtype).itemsize)
+    rows, deep = most_rows(vectors), max(1, NEAR // (width * np.dtype(dtype).itemsize))
     sizes = {"VECTORS": vectors, "ROWS": rows, "TALL": 8 if rows >= 8 else 4, "WIDTH": width}
     sizes |= {"GROUP": group(vectors), "DEEP": deep}
     name = f"{vectors}x{lanes(dtype)}"

@@ -25,9 +25,9 @@ def forward_block(fields, work):
         s_next, keep = forward(
             fields, read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, GATES), read(work, S0 + n, BLOCK, STATES)
         )
-        write(work, S1 + n, BLOCK, s_next)
-        write(work, KEEP + n, BLOCK, keep)
-        write(work, E + n, BLOCK, (emit(fields, s_next),))
+        write(work, S1 + n, BLOCK, s_next, STATES)
+        write(work, KEEP + n, BLOCK, keep, SAVED)
+        write(work, E + n, BLOCK, (emit(fields, s_next),), 1)
 
 
 def backward_block(fields, work):
@@ -37,9 +37,9 @@ def backward_block(fields, work):
         s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
         dx, dr, dp = backward(fields, read(work, DS + n, BLOCK, STATES), s, s_next, read(work, KEEP + n, BLOCK, SAVED))
         if not SHARED:
-            write(work, DX + n, BLOCK, dx)
-        write(work, DR + n, BLOCK, dr)
-        write(work, DP + n, BLOCK, dp)
+            write(work, DX + n, BLOCK, dx, GATES)
+        write(work, DR + n, BLOCK, dr, GATES)
+        write(work, DP + n, BLOCK, dp, STATES)
 
 
 def tangent_block(fields, work):
@@ -53,25 +53,25 @@ def tangent_block(fields, work):
         for n in range(BLOCK):
             s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
             dx, dr, dp = backward(fields, one_hot(work, i, STATES), s, s_next, read(work, KEEP + n, BLOCK, SAVED))
-            write(work, c + n, BLOCK, dx)
-            write(work, c + GATES * BLOCK + n, BLOCK, dr)
-            write(work, c + 2 * GATES * BLOCK + n, BLOCK, dp)
+            write(work, c + n, BLOCK, dx, GATES)
+            write(work, c + GATES * BLOCK + n, BLOCK, dr, GATES)
+            write(work, c + 2 * GATES * BLOCK + n, BLOCK, dp, STATES)
     for n in range(BLOCK):
-        write(work, SLOPE + n, BLOCK, emit_slope(fields, read(work, S1 + n, BLOCK, STATES)))
+        write(work, SLOPE + n, BLOCK, emit_slope(fields, read(work, S1 + n, BLOCK, STATES)), STATES)
 
 
 def emit_block(fields, work):
     """What the units send: work[S1] -> work[E]."""
     wide()
     for n in range(BLOCK):
-        write(work, E + n, BLOCK, (emit(fields, read(work, S1 + n, BLOCK, STATES)),))
+        write(work, E + n, BLOCK, (emit(fields, read(work, S1 + n, BLOCK, STATES)),), 1)
 
 
 def slope_block(fields, work):
     """The derivative of what the units send by their states: work[S1] -> work[SLOPE]."""
     wide()
     for n in range(BLOCK):
-        write(work, SLOPE + n, BLOCK, emit_slope(fields, read(work, S1 + n, BLOCK, STATES)))
+        write(work, SLOPE + n, BLOCK, emit_slope(fields, read(work, S1 + n, BLOCK, STATES)), STATES)
 
 
 def apply_block(fields, work):

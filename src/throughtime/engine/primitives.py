@@ -45,10 +45,18 @@ def read(_, array, at, stride, count):
     return signature, codegen
 
 
-@intrinsic
-def write(_, array, at, stride, values):
-    """array[at], array[at + stride], ... = values, cast to the array's type."""
-    signature = types.void(array, types.intp, types.intp, values)
+@intrinsic(prefer_literal=True)
+def write(_, array, at, stride, values, count):
+    """array[at], array[at + stride], ... = values, a tuple of `count` real numbers, cast to the array's type.
+
+    Other counts do not compile: what a cell returns is seen here last, and more numbers would land on their neighbours.
+    """
+    if not isinstance(count, types.IntegerLiteral) or not isinstance(values, types.BaseTuple):
+        return None
+    real = all(isinstance(kind, (types.Integer, types.Float, types.Boolean)) for kind in values)
+    if len(values) != count.literal_value or not real:
+        return None
+    signature = types.void(array, types.intp, types.intp, values, count)
 
     def codegen(context, builder, sig, args):
         base = _address(context, builder, sig.args[0], args[0], args[1])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
+from .. import failures
 from . import barrier, device, exchange, loops, quotients, registers  # noqa: F401  quotients: registered, not called
 from .rules import Plan, chunk, wide
 
@@ -37,6 +38,7 @@ def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, aligned
 def cell_functions(cls: Any, dtype: np.dtype) -> dict[str, Any]:
     """The cell's functions for kernels, and what stands in where it sends h."""
     record, real = spec(cls), dtype.type
+    failures.examine(record, dtype)  # in words, before the device's compiler meets it
     slopes = (real(1),) + (real(0),) * (record.states - 1)
     found = {"forward": cls.forward, "backward": cls.backward}
     found["emit"] = cls.emit if record.emits else lambda cell, s: s[0]

@@ -1,0 +1,34 @@
+"""Cells of any shape on the device against the CPU, which tests/test_synthetic_cells.py compares with NumPy."""
+
+import numpy as np
+import pytest
+from test_synthetic_cells import Shape, made
+
+import throughtime as tt
+from throughtime.engine.cuda import device
+
+SHAPES = [Shape(1, 4, 5, True, False), Shape(5, 1, 1), Shape(10, 2, 3, False, False), Shape(6, 3, 0, True)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_shapes(shape):
+    net = tt.Network(made(shape)(0.7), 2, 3, seed=1)
+    rng = np.random.default_rng(2)
+    x, g = rng.standard_normal((3, 2, 2)), rng.standard_normal((3, 2, 3))
+    run, there = net.unroll(x, lengths=[3, 2]), net.to("cuda").unroll(x, lengths=[3, 2])
+    v = rng.standard_normal((2, net.state_size))
+    expected, found = run.backprop(g), there.backprop(g)
+    pairs = [(there.states, run.states), (found.input, expected.input), (there.jacobian(2), run.jacobian(2))]
+    pairs += [(found.parameters[name], value) for name, value in expected.parameters.items()]
+    pairs += [(there.jvp(v, 0, 3), run.jvp(v, 0, 3)), (there.vjp(v, 0, 3), run.vjp(v, 0, 3))]
+    for ours, theirs in pairs:
+        np.testing.assert_allclose(
+            device.to_host(ours) if device.on_device(ours) else ours, theirs, rtol=1e-12, atol=1e-12
+        )
+
+
+def test_more_gates_than_the_kernels_hold():
+    """Registers end somewhere: a sentence, and the CPU goes on."""
+    net = tt.Network(made(Shape(40, 1, 1))(0.7), 2, 3, seed=1)
+    with pytest.raises(ValueError, match=r"hidden_size=3 with 40 gates is more than the GPU's kernels hold"):
+        net.to("cuda").unroll(np.zeros((3, 2, 2)))
