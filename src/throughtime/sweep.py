@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any
 
 from .engine import threads
+from .engine.blas import single_blas
 
 BACKENDS = ("threads", "joblib")
 Piece = tuple[Callable, tuple]
 
 _lock = threading.Lock()
 _inside = 0
-_before: Any = None
+_before = 1
 
 
 @contextmanager
@@ -32,22 +33,19 @@ def alone() -> Iterator[None]:
     """One thread for the engine and one for BLAS, in the whole process, while somebody is inside: the threads are
     outside, one per piece. A piece's own threads and the spinning ones of OpenBLAS would take each other's cores."""
     global _inside, _before
-    from threadpoolctl import threadpool_limits
-
     with _lock:
         _inside += 1
         if _inside == 1:
-            _before = threads.get_num_threads(), threadpool_limits(1, user_api="blas")
+            _before = threads.get_num_threads()
             threads.set_num_threads(1)
     try:
-        yield
+        with single_blas():
+            yield
     finally:
         with _lock:
             _inside -= 1
             if _inside == 0:
-                count, limits = _before
-                threads.set_num_threads(count)
-                limits.restore_original_limits()
+                threads.set_num_threads(_before)
 
 
 def sweep(

@@ -5,6 +5,9 @@ that neighbours differ in lightness too, with line styles and markers that diffe
 as well.
 """
 
+from inspect import isfunction as _isfunction
+
+from ..engine.blas import hold_public as _hold_public
 from .gradients import (
     clipping_effect,
     gradient_bound,
@@ -48,3 +51,7 @@ __all__ = [
     "transient_growth",
     "truncation_bias",
 ]
+
+for _name in __all__:  # they compute with BLAS, whose threads would spin on
+    if _isfunction(globals()[_name]):
+        globals()[_name] = _hold_public(globals()[_name])
