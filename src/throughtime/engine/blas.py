@@ -84,7 +84,7 @@ def pools() -> list[Pool]:
             for library in ThreadpoolController().lib_controllers:
                 if library.user_api == "blas" and library.filepath not in _pools:
                     _pools[library.filepath] = Pool(library)
-        except Exception:  # noqa: S110 # a library that cannot be asked costs time, and must not cost the result
+        except Exception:  # a library that cannot be asked costs time, and must not cost the result
             pass
         _modules = len(sys.modules)
     return list(_pools.values())
