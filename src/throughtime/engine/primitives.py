@@ -12,15 +12,9 @@ from ..jit import intrinsic, register_jitable
 from .tile import VECTOR_BYTES
 
 _is_x86 = llvm.get_process_triple().startswith(("x86_64", "i686"))
-_system = ctypes.CDLL(None)
-_can_yield, _can_sleep = hasattr(_system, "sched_yield"), hasattr(_system, "usleep")
+_can_yield = hasattr(ctypes.CDLL(None), "sched_yield")
 _yield_processor = types.ExternalFunction("sched_yield", types.int32())
-_sleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 SPINS = 100  # polls, some 5 microseconds, before a waiting thread offers its processor to others: they may share one
-# Offers, some 0.3 ms, before it leaves the processor for a moment: whoever it waits for has been put aside by the
-# system, which moves it to a processor that is idle, and not to one that is spinning.
-OFFERS = 1000
-NAP = np.uint32(50)  # microseconds
 
 AHEAD = 1 << 11  # bytes
 
@@ -292,9 +286,7 @@ def meet(meeting, threads, round_):
         while _arrived(meeting) < threads * (round_ + 1):
             _pause()
             polls += 1
-            if polls > SPINS + OFFERS and _can_sleep:
-                _sleep(NAP)
-            elif polls > SPINS and _can_yield:
+            if polls > SPINS and _can_yield:
                 _yield_processor()
     return round_ + 1
 
