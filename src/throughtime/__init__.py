@@ -13,6 +13,8 @@ from typing import Any as _Any
 from . import init, scalar
 from .cells import CELLS, GRU, LSTM, LeakyTanh, Linear, Rate, Relu, Sigmoid, Tanh, cell
 from .cells.check import check_cell
+from .engine.blas import single_blas
+from .engine.foreign import PerformanceWarning
 from .engine.threads import get_num_threads, set_num_threads
 from .ensemble import Ensemble
 from .network import Network
@@ -22,9 +24,9 @@ from .unrolled import Gradients, Unrolled
 __version__ = "0.1.0"
 
 __all__ = [
-    "CELLS", "GRU", "LSTM", "Ensemble", "Gradients", "LeakyTanh", "Linear", "Network", "Rate", "Relu", "Sigmoid",
-    "Tanh", "Unrolled", "analysis", "cell", "check_cell", "get_num_threads", "init", "kernels", "load", "plots",
-    "scalar", "set_num_threads",
+    "CELLS", "GRU", "LSTM", "Ensemble", "Gradients", "LeakyTanh", "Linear", "Network", "PerformanceWarning", "Rate",
+    "Relu", "Sigmoid", "Tanh", "Unrolled", "analysis", "cell", "check_cell", "get_num_threads", "init", "kernels",
+    "load", "plots", "scalar", "set_num_threads", "single_blas",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import arguments
 from .cells import CELLS
+from .engine.blas import single_blas
 
 Values = dict[str, np.ndarray]
 
@@ -172,6 +173,7 @@ def _gaussian(n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((n, n)) / np.sqrt(n)
 
 
+@single_blas
 def _orthogonal(n: int, rng: np.random.Generator) -> np.ndarray:
     q, r = np.linalg.qr(rng.standard_normal((n, n)))
     return q * np.copysign(1.0, r.diagonal())

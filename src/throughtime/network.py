@@ -10,6 +10,7 @@ import numpy as np
 
 from . import arguments, checks, parameters
 from .cells.base import spec
+from .engine.blas import single_blas
 from .init import Initialiser, initialiser
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ class Network:
         self.shapes = parameters.shapes(
             self.cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
         )
-        initial = initialiser(init)(self, arguments.generator(seed))
+        with single_blas():
+            initial = initialiser(init)(self, arguments.generator(seed))
         self.parameters = parameters.fitting(initial, self.shapes, self.dtype, "What `init` returned")
 
     def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> Unrolled:

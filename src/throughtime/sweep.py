@@ -16,6 +16,7 @@ from typing import Any
 
 from . import kept_results, sources
 from .engine import threads
+from .engine.blas import single_blas
 from .fingerprints import Unrecognised, exact
 
 BACKENDS = ("threads", "joblib")
@@ -25,7 +26,7 @@ Done = tuple[int, Any, str | None]
 
 _lock = threading.Lock()
 _inside = 0
-_before: Any = None
+_before = 1
 
 
 @contextmanager
@@ -33,22 +34,19 @@ def alone() -> Iterator[None]:
     """One thread for the engine and one for BLAS, in the whole process, while somebody is inside: the threads are
     outside, one per piece. A piece's own threads and the spinning ones of OpenBLAS would take each other's cores."""
     global _inside, _before
-    from threadpoolctl import threadpool_limits
-
     with _lock:
         _inside += 1
         if _inside == 1:
-            _before = threads.get_num_threads(), threadpool_limits(1, user_api="blas")
+            _before = threads.get_num_threads()
             threads.set_num_threads(1)
     try:
-        yield
+        with single_blas():
+            yield
     finally:
         with _lock:
             _inside -= 1
             if _inside == 0:
-                count, limits = _before
-                threads.set_num_threads(count)
-                limits.restore_original_limits()
+                threads.set_num_threads(_before)
 
 
 def sweep(

@@ -3,6 +3,7 @@ converts itself."""
 
 from inspect import isfunction as _isfunction
 
+from ..engine.blas import hold_public as _hold_public
 from ..ensemble import takes_ensembles as _takes_ensembles
 from . import mean_field
 from .bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
@@ -77,7 +78,8 @@ __all__ = [
     "truncation_bias",
 ]
 
-# Every analysis takes an ensemble, or the run of one, in place of its network or run; a new one needs no registration.
+# Every analysis takes an ensemble, or the run of one, in place of its network or run, and holds BLAS to one thread; a
+# new one needs no registration.
 for _name in __all__:
     if _isfunction(globals()[_name]):
-        globals()[_name] = _takes_ensembles(globals()[_name])
+        globals()[_name] = _hold_public(_takes_ensembles(globals()[_name]))

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.blas import hold_methods
+
 Array = NDArray[Any]
 
 
@@ -13,6 +15,10 @@ class Result:
     """Base of the frozen result records: every field that is an array or a number comes out of `.arrays()`."""
 
     along_batch: ClassVar[dict[str, int]] = {}  # the fields that tell sequences apart, and on which axis
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        hold_methods(cls)
 
     def of_sequences(self, places: range) -> Self:
         """The result of some of the sequences."""

@@ -8,6 +8,7 @@ Dimensions: B sequences, S states of a unit, N units, size = that of the state o
 import numpy as np
 
 from . import memory, threads
+from .blas import single_blas
 from .build import TANGENT
 from .cpu import Array, Layer, flat_states, sent_slopes
 
@@ -15,6 +16,7 @@ AT_ONCE = 1 << 24  # bytes of products with what a layer receives, held while it
 LARGE = 1 << 22  # bytes of matrices under which a second thread that writes them costs more than it saves
 
 
+@single_blas
 def jacobian(layers: list[Layer], start: int, stop: int) -> Array:
     """ds_{t+1}/ds_t of layers one above the other for t = start ... stop-1, (stop-start, B, size, size).
 

@@ -12,6 +12,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from . import foreign
 from .primitives import new_meeting
 
 FREE = 1 << 62  # a meeting's count that lets every thread pass
@@ -95,11 +96,14 @@ def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> N
         loop(*arguments, whole, new_meeting())
         return
     try:
+        look = foreign.look()
         while len(team.workers) < len(parts) - 1:
             team.workers.append(_Worker())
         _run_together(team.workers[: len(parts) - 1], loop, arguments, parts)
     finally:
         team.free.release()
+    if look is not None:
+        foreign.judge(look, len(parts), _available())
 
 
 def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, parts: list[tuple]) -> None:

@@ -13,6 +13,9 @@ that neighbours differ in lightness too, with line styles and markers that diffe
 as well. Maps rise or fall in lightness all the way.
 """
 
+from inspect import isfunction as _isfunction
+
+from ..engine.blas import hold_public as _hold_public
 from .ensembles import ensemble
 from .gradients import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares
 from .lyapunov import covariant_angles, lyapunov_history, lyapunov_spectrum, perturbed_twin, theory_curve
@@ -49,3 +52,7 @@ __all__ = [
     "transient_growth",
     "truncation_bias",
 ]
+
+for _name in __all__:  # they compute with BLAS, whose threads would spin on
+    if _isfunction(globals()[_name]):
+        globals()[_name] = _hold_public(globals()[_name])
