@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import parameters
+from . import arguments, parameters
 from .network import Network
 
 if TYPE_CHECKING:
@@ -114,10 +114,8 @@ class DeviceNetwork:
 
     def to(self, where: str) -> Any:
         """`"cpu"`: a `Network` with copies of the parameters (of an ensemble a list of them); `"cuda"`: itself."""
-        if where == "cuda":
+        if arguments.device(where) == "cuda":
             return self
-        if where != "cpu":
-            raise ValueError(f'`device` is {where!r}; expected "cpu" or "cuda".')
         host, made = self.state_dict(), []
         for i in range(self.networks):
             own = {name: value[i] if self.stacked else value for name, value in host.items()}

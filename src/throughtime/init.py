@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import arguments
+from . import arguments, checks
 from .cells import CELLS
 
 Values = dict[str, np.ndarray]
@@ -63,7 +63,7 @@ class _Blocks:
 
 @dataclass(frozen=True)
 class _ForgetBias:
-    value: float
+    value: np.ndarray
     base: Initialiser
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
@@ -71,6 +71,11 @@ class _ForgetBias:
             raise ValueError(f"init=forget_bias(…) is for the cell lstm; {network.cell!r} has no forget gate.")
         if not network.bias:
             raise ValueError("init=forget_bias(…) sets biases, but the network was asked for with `bias=False`.")
+        if self.value.shape not in ((), (network.hidden_size,)):
+            raise ValueError(
+                f"`value` of init=forget_bias(…) has shape {self.value.shape}; expected one number, or one for each of "
+                f"the {network.hidden_size} units."
+            )
         values = {name: np.array(value, dtype=float) for name, value in self.base(network, rng).items()}
         forget = slice(network.hidden_size, 2 * network.hidden_size)  # gate blocks i, f, g, o
         for name in values:
@@ -132,18 +137,26 @@ def identity(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.
     return _blocks(lambda n, rng: np.eye(n), gain, input_gain, bias_std)
 
 
-def forget_bias(value: float, base: Initialiser | str = "uniform") -> Initialiser:
+def forget_bias(value: Any, base: Initialiser | str = "uniform") -> Initialiser:
     """For the LSTM: forget-gate biases bias_ih = value and bias_hh = 0, so their sum is `value`; all else as `base`.
+
+    value: one number, or N of them, one for each unit: with ln(uniform(1, T_max − 1)) units of all time constants, the
+    "chrono" initialisation of the paper below.
 
     With no other drive the cell state decays as exp(−t/τ), 1/τ = −ln σ(value) = ln(1 + exp(−value)) nats per time step:
     .69 at 0, .31 at 1, .049 at 3 (Tallec & Ollivier 2018, arXiv:1804.11188). ValueError from Network for any other
-    cell and with bias=False.
+    cell, with bias=False and for another number of values.
 
         >>> import throughtime as tt
         >>> tt.Network("lstm", 3, 2, init=tt.init.forget_bias(3.0)).parameters["bias_ih_l0"][2:4]
         array([3., 3.])
     """
-    return _ForgetBias(arguments.real("value", value), initialiser(base, name="base"))
+    found = checks.numbers("value", value)
+    if found.ndim == 0:
+        found = np.asarray(arguments.real("value", found[()]))
+    if found.ndim > 1 or not np.isfinite(found).all():
+        raise ValueError(f"`value` has shape {found.shape}; expected one finite number, or one for each unit.")
+    return _ForgetBias(found.astype(float), initialiser(base, name="base"))
 
 
 NAMED: dict[str, Callable[[], Initialiser]] = {

@@ -82,6 +82,9 @@ class Network:
         self.bias = arguments.flag("bias", bias)
         self.batch_first = arguments.flag("batch_first", batch_first)
         self.dtype = arguments.float_type(dtype)
+        parameters.room_for(
+            self.cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
+        )
         self.num_directions = 1 + self.bidirectional
         self.state_size = self.num_layers * self.num_directions * self.hidden_size * spec(self.cell).states
         self.shapes = parameters.shapes(
@@ -131,10 +134,8 @@ class Network:
         >>> net.to("cpu") is net
         True
         """
-        if device == "cpu":
+        if arguments.device(device) == "cpu":
             return self
-        if device != "cuda":
-            raise ValueError(f'`device` is {device!r}; expected "cpu" or "cuda".')
         from .device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
 
         return DeviceNetwork([self])

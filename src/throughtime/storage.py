@@ -46,6 +46,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
     FileNotFoundError if there is no such folder.
     """
+    path = arguments.path("path", path)
     parameters.in_place(network.parameters, network.shapes, network.dtype)
     arrays = {name: network.parameters[name] for name in network.shapes}
     header = {
@@ -60,6 +61,8 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     target = Path(path).resolve()  # through a symbolic link: the file is replaced, not the link
     if not target.parent.is_dir():
         raise FileNotFoundError(f'There is no folder "{target.parent}" to save "{target.name}" in.')
+    if target.is_dir():
+        raise ValueError(f'"{target}" is a folder; name a file in it to save the network to.')
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with open(temporary, "xb") as file:
@@ -79,7 +82,8 @@ def load(path: str | os.PathLike[str]) -> Network:
 
     A user's own cell has to be registered before, by importing the module that defines it. ValueError, in words,
     for a file that is damaged, foreign, from a newer version, or of a cell unknown here;
-    FileNotFoundError if there is none.
+    FileNotFoundError if there is none. TypeError if `path` is not a str or an os.PathLike: a number would be an open
+    file of this process.
 
     >>> import os, tempfile, throughtime as tt
     >>> path = os.path.join(tempfile.mkdtemp(), "net.tt")
@@ -87,11 +91,17 @@ def load(path: str | os.PathLike[str]) -> Network:
     >>> tt.load(path).cell
     LSTM()
     """
+    path = arguments.path("path", path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f'There is no file "{path}".')
+    if not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "no file"
+        raise ValueError(f'"{path}" is {what}; throughtime.load reads a file that Network.save wrote.')
     try:
         with open(path, "rb") as file:
             return _read(file)
     except _Refused as reason:
-        raise ValueError(f'"{os.fspath(path)}" {reason}') from reason.__cause__
+        raise ValueError(f'"{path}" {reason}') from reason.__cause__
 
 
 # ---------------------------------------------------------------------------------------------- the archive

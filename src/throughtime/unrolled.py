@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, room
 from .cells.base import spec
 from .engine import cpu, jacobians, memory
 from .network import Network
@@ -68,6 +68,7 @@ class Unrolled:
         self.network = network
         self.input, self._had_batch = checks.sequence(x, network)
         T, B, _ = self.input.shape
+        _room(network, T, B)
         self.lengths = checks.lengths(lengths, T, B)
         if self.lengths is not None:  # padding is never seen: NaN there would reach the weights' gradient as 0 * NaN
             self.input[np.arange(T)[:, None] >= self.lengths] = 0
@@ -259,6 +260,9 @@ class Unrolled:
         self._one_way("A Jacobian")
         stop = self.steps if stop is None else stop
         self._window(start, stop)
+        B, S = self.states.shape[1:]
+        advice = "Take them for fewer steps at once, by `start` and `stop`."
+        room.check(f"{stop - start} Jacobians ({B}, {S}, {S})", (stop - start) * B * S * S, self.network.dtype.itemsize, advice)
         return jacobians.jacobian([layer for (layer,) in self._layers], int(start), int(stop))
 
     def output_cotangent(self, t: int, g: Any) -> Array:
@@ -353,6 +357,15 @@ class Unrolled:
         if len(self._layers) == 1:
             return max(1, self.steps)
         return max(1, MOST_BYTES // max(1, len(rows) * self.network.hidden_size * rows.dtype.itemsize))
+
+
+def _room(network: Network, steps: int, batch: int) -> None:
+    """ValueError if this machine cannot hold what the way back needs: states, saved numbers, what the units send."""
+    record = spec(network.cell)
+    units = network.num_layers * network.num_directions * network.hidden_size
+    numbers = (steps + 1) * batch * (network.input_size + units * (record.states + record.saved + 1))
+    advice = "Unroll fewer sequences or time steps at once, with `state=run.final_state` for the next ones."
+    room.check(f"A run of {steps} time steps of {batch} sequences", numbers, network.dtype.itemsize, advice)
 
 
 def _read_only(array: Array) -> Array:

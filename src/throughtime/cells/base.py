@@ -16,6 +16,10 @@ says so:
 
     emit(cell, s)        -> e
     emit_slope(cell, s)  -> S numbers, de/ds
+
+and one whose fields have a meaning only in some range refuses others when a network is made of it:
+
+    valid(cell)          -> nothing, or raises ValueError with a sentence
 """
 
 from collections.abc import Callable, Iterator
