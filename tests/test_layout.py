@@ -16,9 +16,13 @@ ROOT = Path(throughtime.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # A file may import from its own level and from those before.
 LEVELS = ("jit", "scalar", "cells", "engine", "network", "unrolled", "truncated", "analysis", "plots")
-NETWORK = ("arguments", "checks", "device_network", "finite", "init", "parameters", "storage")
-RUNS = ("kernels", "ensemble", "sweep", "device_run")
-BESIDE = {**dict.fromkeys(NETWORK, "network"), **dict.fromkeys(RUNS, "unrolled"), "device_truncated": "truncated"}
+NETWORK = (
+    "arguments", "checks", "device_network", "finite", "foreign", "init", "parameters", "storage", "words",
+)  # fmt: skip
+RUNS = ("kernels", "ensemble", "expected", "sweep", "device_run")
+BESIDE = {**dict.fromkeys(NETWORK, "network"), **dict.fromkeys(RUNS, "unrolled"), "device_truncated": "truncated"} | {
+    "room": "jit"
+}
 # Against the stream, so that a call sits where the user looks for it: Network.unroll, Unrolled.backprop(window=…) and
 # the method that draws a result. Inside functions only.
 UPWARD = {

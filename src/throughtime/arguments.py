@@ -18,7 +18,6 @@ import numpy as np
 from .cells import CELLS
 from .cells.base import registered, spec
 
-
 LARGEST = 2**63 - 1  # what a size of an array, or a count of steps, can be
 
 
@@ -87,7 +86,7 @@ def float_type(value: Any) -> np.dtype[Any]:
 
 
 def device(value: Any) -> str:
-    """ "cpu" or "cuda". """
+    """ "cpu" or "cuda"."""
     if isinstance(value, str) and value in ("cpu", "cuda"):
         return value
     told = str(value) if type(value).__module__.startswith("torch") else value
@@ -97,9 +96,9 @@ def device(value: Any) -> str:
             f'`device` is {kind(value)}; write "cuda". Which GPU that is, the environment says: start Python with '
             f"CUDA_VISIBLE_DEVICES={number}."
         )
-    if of_torch := {"torch.float32": "float32", "torch.float64": "float64"}.get(str(told)):
+    if isinstance(told, str) and (of_torch := {"torch.float32": "float32", "torch.float64": "float64"}.get(told)):
         raise TypeError(f'`device` is {kind(value)}; a network keeps its dtype: make one with `dtype="{of_torch}"`.')
-    if told in ("cpu", "cuda"):
+    if isinstance(told, str) and told in ("cpu", "cuda"):
         raise TypeError(f'`device` is {kind(value)}; write "{told}".')
     error = ValueError if isinstance(value, str) else TypeError
     raise error(f'`device` is {kind(value)}; expected "cpu" or "cuda".')
@@ -109,7 +108,7 @@ def path(name: str, value: Any) -> str:
     """The name of a file or folder, from a str or an os.PathLike of one; not the number of an open file."""
     try:
         found = os.fspath(value)
-    except TypeError as error:
+    except Exception as error:  # TypeError, or what an object of another library raises
         number = "; a number is an open file of this process" if isinstance(value, (int, np.integer)) else ""
         raise TypeError(f"`{name}` is {kind(value)}{number}; expected the name of a file, a str or a Path.") from error
     if isinstance(found, bytes):

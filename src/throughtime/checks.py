@@ -143,7 +143,7 @@ def state(state: Any, network: Sizes, batch: int, had_batch: bool, *, name: str 
     """
     count, rows, units = spec(network.cell).states, network.num_layers * network.num_directions, network.hidden_size
     out = np.zeros((batch, rows, count, units), network.dtype)
-    whole = _flat(name, state, network, batch, had_batch)
+    whole = _flat(name, state, network, batch, had_batch) if name == "state" else None
     if whole is not None:
         return whole
     if state is not None:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import arguments, parameters
+from . import arguments, parameters, words
 from .network import Network
 
 if TYPE_CHECKING:
     from .device_run import DeviceRun
 
 
-class DeviceNetwork:
+class DeviceNetwork(words.Sealed):
     """A copy of a network on the GPU; what it is and does is what `Network` is and does, with device arrays.
 
     Made by `network.to("cuda")`, and back by `.to("cpu")`. Its attributes are those of the network, and
@@ -31,6 +31,10 @@ class DeviceNetwork:
     """
 
     device = "cuda"
+    _sealed_by = "parameters"
+
+    def _unset(self, name: str) -> str:
+        return "" if name == "parameters" else self._host._unset(name)
 
     def __init__(self, members: Sequence[Network], axes: Mapping[str, list] | None = None) -> None:
         from .engine.cuda import device

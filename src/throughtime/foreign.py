@@ -1,4 +1,4 @@
-"""Arrays of other libraries that NumPy does not read as real numbers: what each one is, and the call that makes it so."""
+"""Arrays of other libraries that NumPy does not read as real numbers: what they are, and the call that helps."""
 
 from __future__ import annotations
 
@@ -45,9 +45,8 @@ def unusual(name: str, found: np.ndarray, value: Any) -> str:
     if dtype.names:
         first = dtype.names[0]
         return (
-            f"`{name}` has the fields {', '.join(dtype.names)} (dtype {dtype}); expected an array of real numbers. Pass "
-            f'one of them, `{name}["{first}"]`, or all, '
-            f"`numpy.lib.recfunctions.structured_to_unstructured({name})`."
+            f'`{name}` has dtype {dtype}; expected an array of real numbers. Pass one of its fields, '
+            f'`{name}["{first}"]`, or all, `numpy.lib.recfunctions.structured_to_unstructured({name})`.'
         )
     if dtype.kind in "mM":
         origin = f"({name} - {name}[0])" if dtype.kind == "M" else name

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import arguments, checks
+from . import arguments, checks, words
 from .cells import CELLS
+
+__all__ = ["forget_bias", "gaussian", "identity", "orthogonal", "uniform"]
 
 Values = dict[str, np.ndarray]
 
@@ -84,6 +86,7 @@ class _ForgetBias:
         return values
 
 
+@words.explained
 def uniform() -> Initialiser:
     """Every parameter from U(−1/√N, 1/√N): PyTorch's default, and ours.
 
@@ -96,6 +99,7 @@ def uniform() -> Initialiser:
     return _Uniform()
 
 
+@words.explained
 def gaussian(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.0) -> Initialiser:
     """W_hh ~ N(0, gain²/N) in every gate block, W_ih ~ N(0, input_gain²/I), biases of sum ~ N(0, bias_std²).
 
@@ -110,6 +114,7 @@ def gaussian(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.
     return _blocks(_gaussian, gain, input_gain, bias_std)
 
 
+@words.explained
 def orthogonal(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.0) -> Initialiser:
     """Every gate block of W_hh is gain·Q with QᵀQ = 1, Q uniform over all orthogonal matrices; the rest as in gaussian.
 
@@ -124,6 +129,7 @@ def orthogonal(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 
     return _blocks(_orthogonal, gain, input_gain, bias_std)
 
 
+@words.explained
 def identity(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.0) -> Initialiser:
     """Every gate block of W_hh is gain·1; the rest as in gaussian.
 
@@ -137,6 +143,7 @@ def identity(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.
     return _blocks(lambda n, rng: np.eye(n), gain, input_gain, bias_std)
 
 
+@words.explained
 def forget_bias(value: Any, base: Initialiser | str = "uniform") -> Initialiser:
     """For the LSTM: forget-gate biases bias_ih = value and bias_hh = 0, so their sum is `value`; all else as `base`.
 

@@ -31,11 +31,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import arguments
+from . import arguments, expected, words
 from .engine import build, cpu
 from .engine.build import BACKWARD, FORWARD, Shape, kernels
 from .jit import specialise
 from .network import Network
+
+__all__ = ["LayerKernels", "of"]
 
 
 class LayerKernels(NamedTuple):
@@ -47,6 +49,7 @@ class LayerKernels(NamedTuple):
     weights: tuple
 
 
+@words.explained
 def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKernels:
     """The kernels of one layer (and direction) of a network. Ask again after its parameters have changed.
 
@@ -58,6 +61,8 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
         >>> tt.kernels.of(tt.Network("lstm", 2, 8, num_layers=2), layer=1).weights[-1]
         (8, 8)
     """
+    expected.network("network", network, "kernels.of", ensembles=False)
+    reverse = arguments.flag("reverse", reverse)
     layer = arguments.step("layer", layer, 0, network.num_layers - 1)
     if reverse and not network.bidirectional:
         raise ValueError(

@@ -61,11 +61,6 @@ def fitting(given: Any, wanted: Shapes, dtype: np.dtype[Any], what: str) -> dict
         call = "; pass its `.state_dict()`" if hasattr(given, "state_dict") else ""
         raise TypeError(f"{what} is {kind(given)}; expected a mapping from names to arrays{call}.")
     found: dict[str, np.ndarray] = {}
-    if any(getattr(given[name], "requires_grad", False) is True for name in given):
-        raise TypeError(
-            f"{what} holds torch Parameters that require grad; pass the `.state_dict()` of the module, or "
-            "`{name: value.detach() for name, value in …}`."
-        )
     wrong, said = [], dict[str, list[str]]()
     if missing := [name for name in wanted if name not in given]:
         wrong.append(f"missing: {', '.join(missing)}")
@@ -75,9 +70,13 @@ def fitting(given: Any, wanted: Shapes, dtype: np.dtype[Any], what: str) -> dict
         try:
             found[name] = checks.numbers(name, given[name])
         except (TypeError, ValueError) as error:
-            said.setdefault(str(error).rstrip(".").replace(f"{name}", "{}"), []).append(name)
+            said.setdefault(str(error).rstrip(".").replace(name, "{}"), []).append(name)
     for sentence, names in said.items():  # of sixteen tensors that require grad it is said once
-        more = f" (and so with {len(names) - 1} more: {', '.join(names[1:])})" if names[1:] else ""
+        if getattr(given[names[0]], "requires_grad", False) is True:
+            sentence = (
+                "`{}` is a torch.Parameter that requires grad; pass the `.state_dict()` of its module, or `{}.detach()`"
+            )
+        more = f" (and {len(names) - 1} more: {', '.join(names[1:])})" if names[1:] else ""
         wrong.append(sentence.replace("{}", names[0]) + more)
     if bad := [f"{n} {a.shape} instead of {wanted[n]}" for n, a in found.items() if a.shape != wanted[n]]:
         wrong.append(f"misshaped: {', '.join(bad)}")

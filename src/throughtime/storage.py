@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from . import arguments, parameters
+from . import arguments, parameters, words
 from .cells import CELLS
 from .cells.base import registered
 from .network import Network
@@ -62,7 +62,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     if not target.parent.is_dir():
         raise FileNotFoundError(f'There is no folder "{target.parent}" to save "{target.name}" in.')
     if target.is_dir():
-        raise ValueError(f'"{target}" is a folder; name a file in it to save the network to.')
+        raise IsADirectoryError(f'"{target}" is a folder; name a file in it to save the network to.')
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with open(temporary, "xb") as file:
@@ -77,6 +77,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
         raise
 
 
+@words.explained
 def load(path: str | os.PathLike[str]) -> Network:
     """The network that `Network.save` wrote to `path`, its parameters bit by bit.
 
@@ -94,9 +95,10 @@ def load(path: str | os.PathLike[str]) -> Network:
     path = arguments.path("path", path)
     if not os.path.exists(path):
         raise FileNotFoundError(f'There is no file "{path}".')
-    if not os.path.isfile(path):
-        what = "a folder" if os.path.isdir(path) else "no file"
-        raise ValueError(f'"{path}" is {what}; throughtime.load reads a file that Network.save wrote.')
+    if os.path.isdir(path):
+        raise IsADirectoryError(f'"{path}" is a folder; throughtime.load reads a file that Network.save wrote.')
+    if not os.path.isfile(path):  # a pipe, say, which nobody may ever write to
+        raise ValueError(f'"{path}" is no ordinary file; throughtime.load reads a file that Network.save wrote.')
     try:
         with open(path, "rb") as file:
             return _read(file)

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, room
+from . import arguments, checks, room, words
+from .arguments import kind
 from .cells.base import spec
 from .engine import cpu, jacobians, memory
 from .network import Network
@@ -45,7 +46,8 @@ class Gradients:
         return f"Gradients of {', '.join(self.parameters)}: norm {norm:.6g}; also .input, .initial_state, .states"
 
 
-class Unrolled:
+@words.explain
+class Unrolled(words.Sealed):
     """A network unfolded over one input, made by `network.unroll(x)`; it owns copies of the input and the parameters.
 
     output       (T, B, N*D), or (T, N*D) for one sequence, or (B, T, N*D) with batch_first: what the last layer sends,
@@ -93,6 +95,20 @@ class Unrolled:
         self.states = _read_only(states)
         self.output = _read_only(self._outside(reaching))
 
+    _sealed_by = "output"  # the last that __init__ sets
+
+    def _unset(self, name: str) -> str:
+        advice = words.near(name, dir(self))
+        if not hasattr(self, name):
+            return f"A run has no attribute `{name}` to set{advice and '; ' + advice}."
+        return (
+            f"`run.{name}` is what was computed, and setting it would change nothing else of the run; make another, "
+            "`net.unroll(x)`, or keep your own array beside it."
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        raise words.missing(self, name, dir(type(self)) + list(self.__dict__), "A run")
+
     @property
     def steps(self) -> int:
         """T, the time steps."""
@@ -139,7 +155,7 @@ class Unrolled:
             return None
         if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1:
             raise ValueError(
-                f"`window` is {window!r}; it is a number of time steps, at least 1, or None for the full gradient."
+                f"`window` is {kind(window)}; it is a number of time steps, at least 1, or None for the full gradient."
             )
         if self.network.bidirectional:
             raise ValueError(
@@ -240,7 +256,7 @@ class Unrolled:
         """
         self._one_way("A Jacobian")
         if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= self.steps:
-            raise ValueError(f"`t` is {t!r}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}.")
+            raise ValueError(f"`t` is {kind(t)}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}.")
         return self.jacobians(int(t) - 1, int(t))[0]
 
     def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
@@ -262,12 +278,15 @@ class Unrolled:
         self._window(start, stop)
         B, S = self.states.shape[1:]
         advice = "Take them for fewer steps at once, by `start` and `stop`."
-        room.check(f"{stop - start} Jacobians ({B}, {S}, {S})", (stop - start) * B * S * S, self.network.dtype.itemsize, advice)
+        room.check(
+            f"{stop - start} Jacobians ({B}, {S}, {S})", (stop - start) * B * S * S, self.network.dtype.itemsize, advice
+        )
         return jacobians.jacobian([layer for (layer,) in self._layers], int(start), int(stop))
 
     def output_cotangent(self, t: int, g: Any) -> Array:
         """(B, S): what the gradient g (B, N) of the output after input t-1 brings into states[t], for t = 1 ... T."""
         self._one_way("The cotangent of one state")
+        t = arguments.step("t", t, 1, self.steps)
         layer, n = self._layers[-1][0], self.network.hidden_size
         g = checks.array("g", g, {"batch": self.states.shape[1], "hidden_size": n}, self.network.dtype)
         out = np.zeros(self.states.shape[1:], self.network.dtype)
@@ -330,7 +349,7 @@ class Unrolled:
     def _window(self, start: int, stop: int) -> None:
         for label, t in (("start", start), ("stop", stop)):
             if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 0 <= t <= self.steps:
-                raise ValueError(f"`{label}` is {t!r}; times of states go from 0 to T = {self.steps}.")
+                raise ValueError(f"`{label}` is {kind(t)}; times of states go from 0 to T = {self.steps}.")
         if start > stop:
             raise ValueError(
                 f"`start` is {start} and `stop` is {stop}; a window goes from states[start] to states[stop], "

@@ -63,16 +63,16 @@ def missing(owner: Any, name: str, known: Iterable[str], what: str) -> Attribute
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """did you mean `input_size`? Empty where nothing is near."""
+    """perhaps you mean `input_size`; empty where nothing is near."""
     found = difflib.get_close_matches(name, [other for other in known if not other.startswith("_")], n=1, cutoff=0.6)
-    return f"did you mean `{found[0]}`?" if found else ""
+    return f"perhaps you mean `{found[0]}`" if found else ""
 
 
 class Sealed:
     """An object that is what it was made as: once `_sealed_by` is there, no public attribute is set or removed.
 
-    Names that begin with an underscore are the library's own. `_unset` says what to write instead; an empty answer lets
-    the attribute pass.
+    Names that begin with an underscore are the library's own, and a function may take the place of a method, as tests
+    put it there. `_unset` says what to write instead; an empty answer lets the attribute pass.
     """
 
     _sealed_by = ""
@@ -81,17 +81,22 @@ class Sealed:
         raise NotImplementedError
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if self._sealed_by in self.__dict__ and not name.startswith("_") and (words := self._unset(name)):
-            raise AttributeError(words, name=name, obj=self)
+        if not (callable(value) and callable(getattr(type(self), name, None))):
+            self._check(name)
         object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
+        if not callable(getattr(type(self), name, None)):
+            self._check(name)
+        object.__delattr__(self, name)
+
+    def _check(self, name: str) -> None:
         if self._sealed_by in self.__dict__ and not name.startswith("_") and (words := self._unset(name)):
             raise AttributeError(words, name=name, obj=self)
-        object.__delattr__(self, name)
 
 
 Made = TypeVar("Made", bound=Callable[..., Any])
+Class = TypeVar("Class", bound=type)
 
 
 def explained(function: Made) -> Made:
@@ -105,12 +110,12 @@ def explained(function: Made) -> Made:
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
                 raise  # from inside
-        raise TypeError(_misfit(function.__qualname__.removesuffix(".__init__"), signature, args, options)) from None
+        raise TypeError(misfit(function.__qualname__.removesuffix(".__init__"), signature, args, options)) from None
 
     return call  # type: ignore[return-value]
 
 
-def _misfit(name: str, signature: inspect.Signature, args: tuple, options: dict[str, Any]) -> str:
+def misfit(name: str, signature: inspect.Signature, args: tuple, options: dict[str, Any]) -> str:
     """What is wrong with these arguments."""
     known = {key: value for key, value in signature.parameters.items() if key not in ("self", "cls")}
     args = args[len(signature.parameters) - len(known) :]
@@ -123,8 +128,9 @@ def _misfit(name: str, signature: inspect.Signature, args: tuple, options: dict[
     if len(args) > len(places):
         rest = [key for key, value in known.items() if value.kind is value.KEYWORD_ONLY]
         by_name = f"; the others by name: {', '.join(f'{key}=…' for key in rest)}" if rest else ""
-        return f"`{name}` was given {len(args)} arguments by place, and takes {len(places)} so ({', '.join(places)})" + (
-            f"{by_name}."
+        return (
+            f"`{name}` was given {len(args)} arguments by place, and takes {len(places)} so ({', '.join(places)})"
+            + (f"{by_name}.")
         )
     if twice := [key for key in places[: len(args)] if key in options]:
         return f"`{name}` was given `{twice[0]}` twice, by place and by name."
@@ -133,7 +139,7 @@ def _misfit(name: str, signature: inspect.Signature, args: tuple, options: dict[
     return f"`{name}` needs {' and '.join(f'`{key}`' for key in lacking)}. {shown}."
 
 
-def explain(cls: type) -> type:
+def explain(cls: Class) -> Class:
     """Class decorator: `explained` for every public method and for making an instance."""
     for name, member in list(vars(cls).items()):
         if inspect.isfunction(member) and (name == "__init__" or not name.startswith("_")):

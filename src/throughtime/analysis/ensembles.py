@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import kind
 from .arrays import Array, Result, short
 
 
@@ -39,9 +40,12 @@ class EnsembleResult(Result):
         return self.results[index]
 
     def __getitem__(self, name: Any) -> Array:
-        if name == ():
+        if isinstance(name, tuple) and not name:
             found = [np.asarray(result) for result in self.results]
             what = "the results"
+        elif not isinstance(name, str):
+            first = (*self.fields, "…")[0]
+            raise TypeError(f'a result of an ensemble has names, not {kind(name)}: result["{first}"]')
         else:
             if not all(hasattr(result, name) for result in self.results):
                 have = ", ".join(self.fields) or "nothing but themselves: result[()]"

@@ -5,6 +5,10 @@ that neighbours differ in lightness too, with line styles and markers that diffe
 as well.
 """
 
+from inspect import isfunction as _isfunction
+
+from ..expected import checked as _checked
+from .checked import drawing as _drawing
 from .gradients import (
     clipping_effect,
     gradient_bound,
@@ -48,3 +52,7 @@ __all__ = [
     "transient_growth",
     "truncation_bias",
 ]
+
+for _name in __all__:
+    if _isfunction(globals()[_name]):
+        globals()[_name] = (_checked if _name == "style" else _drawing)(globals()[_name])
