@@ -7,7 +7,7 @@ Dimensions: T time steps, B sequences (batch), I inputs, N hidden units, L layer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,6 +52,8 @@ def numbers(name: str, value: Any) -> Array:
             f"`{name}` has dtype {found.dtype}; networks compute with real numbers. If the imaginary part is zero, "
             f"pass `{name}.real`; if not, its real and imaginary parts as two inputs."
         )
+    if found.dtype.kind == "O" and isinstance(value, int):
+        raise ValueError(f"`{name}` is {kind(value)}, more than NumPy computes with.")
     if found.dtype.kind == "O" and found.ndim == 0:
         raise TypeError(f"`{name}` is {kind(value)}; expected an array of real numbers.")
     if found.dtype.kind == "O":
@@ -97,8 +99,9 @@ def symbolic(shape: Mapping[str, int | None]) -> str:
     return f"({', '.join(shape)}{comma}) = ({', '.join(sizes)}{comma})"
 
 
-def sequence(x: Any, network: Sizes) -> tuple[Array, bool]:
-    """The input as an own array (T, B, I) of the network's dtype, and whether it came with a batch axis."""
+def sequence(x: Any, network: Sizes, room_for: Callable[[int, int], None] | None = None) -> tuple[Array, bool]:
+    """The input as an own array (T, B, I) of the network's dtype, and whether it came with a batch axis. `room_for` is
+    called with T and B before anything is copied."""
     found = numbers("x", x)
     if found.ndim not in (2, 3) or found.shape[-1] != network.input_size:
         raise ValueError(wrong_sequence(found.shape, network, _largest_token(found)))
@@ -107,6 +110,8 @@ def sequence(x: Any, network: Sizes) -> tuple[Array, bool]:
         found = found[:, None, :]
     elif network.batch_first:
         found = found.swapaxes(0, 1)
+    if room_for is not None:
+        room_for(*found.shape[:2])
     return array("x", found, dict.fromkeys(("time", "batch", "inputs")), network.dtype, copy=True), had_batch
 
 
@@ -265,10 +270,11 @@ def _one_hot(largest: int, inputs: int) -> str:
 
 def _flat(name: str, state: Any, network: Sizes, batch: int, had_batch: bool) -> Array | None:
     """A state that came as one array (B, S), or (S,), as an array (B, S); None for one in PyTorch's shapes."""
-    if state is None or isinstance(state, (tuple, list)) or getattr(network, "stacked", False):
+    count = spec(network.cell).states
+    if state is None or isinstance(state, (tuple, list)[: 2 if count > 1 else 1]) or getattr(network, "stacked", False):
         return None
-    rows, units = network.num_layers * network.num_directions, network.hidden_size
-    size = rows * units * spec(network.cell).states
+    units = network.hidden_size
+    size = network.num_layers * network.num_directions * units * count
     found = numbers(name, state)
     if found.ndim not in (1, 2) or found.shape[-1] != size or (size == units and found.ndim == 2 and not had_batch):
         return None  # with one layer of one state (L*D, N) and (B, S) are the same, and stay the former

@@ -186,12 +186,12 @@ def _number(name: str, value: Any) -> float:
 
 def _parted(state: Any, net: Network) -> Any:
     """A state that came as one array (B, S) or (S,), as `run.states[t]`, in the shapes of PyTorch (L, B, N)."""
-    if isinstance(state, (tuple, list)) or net.bidirectional:
+    count = spec(net.cell).states
+    if isinstance(state, (tuple, list)[: 2 if count > 1 else 1]) or net.bidirectional:
         return state
     flat = checks.numbers("state", state)
     if flat.ndim not in (1, 2) or flat.shape[-1] != net.state_size:
         return state
-    count = spec(net.cell).states
     parts = flat.reshape(-1, net.num_layers, count, net.hidden_size).transpose(2, 1, 0, 3)
     return parts[0] if count == 1 else tuple(parts)
 

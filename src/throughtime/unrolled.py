@@ -68,9 +68,8 @@ class Unrolled(words.Sealed):
 
     def __init__(self, network: Network, x: Any, state: Any = None, lengths: Any = None) -> None:
         self.network = network
-        self.input, self._had_batch = checks.sequence(x, network)
+        self.input, self._had_batch = checks.sequence(x, network, lambda steps, batch: _room(network, steps, batch))
         T, B, _ = self.input.shape
-        _room(network, T, B)
         self.lengths = checks.lengths(lengths, T, B)
         if self.lengths is not None:  # padding is never seen: NaN there would reach the weights' gradient as 0 * NaN
             self.input[np.arange(T)[:, None] >= self.lengths] = 0
