@@ -87,7 +87,7 @@ def test_what_the_limit_is():
     assert 2**28 < LIMIT() < 2**63
     with pytest.raises(ValueError, match=r"^It needs more bytes than can be addressed \(2\^63\)"):
         room.check("It", 10**5000)
-    room.check("It", LIMIT() // 8)
+    room.check("It", room.limit() // 8)
 
 
 # ------------------------------------------------------------------------------------- paths

@@ -15,7 +15,7 @@ from ..expected import checked, told
 MISSING: Any = object()
 ALSO = ("eigenvalues", "singular_values", "transient_growth")  # draw arrays as well
 NUMBERS = {"axes", "chi", "exponents", "gains", "levels", "rate", "sequences"}
-NEVER = (str, bytes, Mapping, set, type)
+NEVER = (str, bytes, Mapping, set)
 
 
 def drawing(function: Callable) -> Callable:
@@ -64,11 +64,12 @@ def _subject(first: str, given: Any, name: str) -> None:
     """TypeError for what is no result, nor what a picture draws beside it."""
     module = type(given).__module__
     curve = name == "theory_curve"
-    if curve and not callable(given) and not hasattr(given, "spectrum"):
+    mine = isinstance(given, type) or module in ("throughtime.network", "throughtime.unrolled", "throughtime.ensemble")
+    if curve and (mine or not (callable(given) or hasattr(given, "spectrum"))):
         raise TypeError(f"`{first}` is {told(given)}; expected a mean-field result or a function of the fraction x.")
     if curve or module.startswith("throughtime.analysis."):
         return
-    if isinstance(given, NEVER) or given is None or module in ("throughtime.network", "throughtime.unrolled"):
+    if mine or isinstance(given, NEVER) or given is None:
         raise TypeError(f"`{first}` is {told(given)}; `plots.{name}` draws the result of an analysis.")
     try:
         found = np.asarray(given)
