@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import kind
 from .arrays import Array, Result, short
 
 
@@ -40,12 +39,9 @@ class EnsembleResult(Result):
         return self.results[index]
 
     def __getitem__(self, name: Any) -> Array:
-        if isinstance(name, tuple) and not name:
+        if name == ():
             found = [np.asarray(result) for result in self.results]
             what = "the results"
-        elif not isinstance(name, str):
-            first = (*self.fields, "…")[0]
-            raise TypeError(f'a result of an ensemble has names, not {kind(name)}: result["{first}"]')
         else:
             if not all(hasattr(result, name) for result in self.results):
                 have = ", ".join(self.fields) or "nothing but themselves: result[()]"

@@ -44,10 +44,10 @@ class IndependentSlopes(Growth):
 
     def finite_size(self, n: int) -> float:
         """λ_1 of a network of n units, ½ ln χ − (3κ−1)/(4n), nats per step."""
-        n = arguments.size("n", n)
+        n = arguments.step("n", n, 1, 10**12)
         return self.lyapunov - (3.0 * self.kappa - 1.0) / (4.0 * n)
 
     def step_std(self, n: int) -> float:
         """Standard deviation of the growth in one step of a network of n units, ½ √((3κ−1)/n), nats."""
-        n = arguments.size("n", n)
+        n = arguments.step("n", n, 1, 10**12)
         return float(0.5 * np.sqrt((3.0 * self.kappa - 1.0) / n))
