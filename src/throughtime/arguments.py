@@ -194,7 +194,9 @@ def kind(value: Any) -> str:
 
 
 def shown(number: Any) -> str:
-    """A number as a sentence shows it, of which a whole one may have thousands of digits."""
+    """A whole number as a sentence shows it, which may have thousands of digits; anything else with its type."""
+    if isinstance(number, (bool, np.bool_)) or not isinstance(number, (int, np.integer)):
+        return kind(number)
     if isinstance(number, int) and number.bit_length() > 80:
         return f"{'-' if number < 0 else ''}10^{int(number.bit_length() * math.log10(2))} or so"
     return str(number)

@@ -43,7 +43,7 @@ def numbers(name: str, value: Any) -> Array:
         found = np.asarray(value)
     except Exception as error:  # whatever another library's __array__ raises, and NumPy's own for ragged lists
         raise foreign.unreadable(name, value, error) from error
-    if found.dtype.kind in "biuf" and not found.dtype.name.startswith(foreign.NARROW):
+    if found.dtype.kind in "biuf":
         return found
     if words := foreign.unusual(name, found, value):
         raise TypeError(words)

@@ -22,7 +22,8 @@ from .network import Network
 from .unrolled import Gradients, Unrolled
 from .words import misfit
 
-AT_LEAST = 64  # bytes that a step, an angle, a bin of a count cannot do without
+AT_LEAST = 64  # bytes that a step, an angle or a unit cannot do without
+BYTES = {"bins": 1 << 16}  # of a bar in a picture
 MAKE = '`tt.Network("gru", input_size=…, hidden_size=…)`'
 
 
@@ -126,6 +127,13 @@ def real_numbers(name: str, value: Any, function: str) -> Any:
     return value
 
 
+def several(name: str, value: Any, function: str) -> Any:
+    """A count of starts, or the starts themselves."""
+    if np.ndim(value) == 0:
+        room.check(f"`{name}`={arguments.shown(value)}", arguments.whole(name, value), AT_LEAST)
+    return value
+
+
 def seed(name: str, value: Any, function: str) -> Any:
     arguments.generator(value)
     return value
@@ -144,6 +152,7 @@ KINDS: dict[str, Callable[[str, Any, str], Any]] = {
     "jacobians": jacobians,
     "seed": seed,
     "loss": loss,
+    "starts": several,
     **dict.fromkeys(("x", "lag", "gain", "bias", "bias_mean", "noise", "windows", "thresholds"), real_numbers),
     **dict.fromkeys(("first_values", "second_values"), real_numbers),
 }
@@ -160,7 +169,7 @@ def _as_annotated(name: str, value: Any, hint: Any) -> Any:
         if any(typing.get_origin(other) for other in allowed) and np.ndim(value):  # or several of them
             return checks.numbers(name, value)
         number = arguments.whole(name, value)
-        room.check(f"`{name}`={number}", abs(number), AT_LEAST, "Take a smaller number.")
+        room.check(f"`{name}`={number}", abs(number), BYTES.get(name, AT_LEAST), "Take a smaller number.")
         return number
     if float in allowed:
         return _number(name, value)

@@ -45,7 +45,7 @@ def unusual(name: str, found: np.ndarray, value: Any) -> str:
     if dtype.names:
         first = dtype.names[0]
         return (
-            f'`{name}` has dtype {dtype}; expected an array of real numbers. Pass one of its fields, '
+            f"`{name}` has dtype {dtype}; expected an array of real numbers. Pass one of its fields, "
             f'`{name}["{first}"]`, or all, `numpy.lib.recfunctions.structured_to_unstructured({name})`.'
         )
     if dtype.kind in "mM":

@@ -119,11 +119,8 @@ class Network(words.Sealed):
         return f"A network has no attribute `{name}` to set{advice and '; ' + advice}."
 
     def __getattr__(self, name: str) -> Any:
-        if name in self.__dict__.get("shapes", ()):
-            raise AttributeError(
-                f'The parameters are in a dict: write `net.parameters["{name}"]`.', name=name, obj=self
-            )
-        raise words.missing(self, name, dir(type(self)) + list(self.__dict__), "A network")
+        write = f'write `net.parameters["{name}"]`' if name in self.__dict__.get("shapes", ()) else ""
+        raise words.NoSuchAttribute(self, name, "A network", write)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         raise TypeError(f"A network is not called as a function; {words.UNROLL}.")

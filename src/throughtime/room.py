@@ -12,13 +12,14 @@ except ImportError:  # pragma: no cover - Windows has no such limits
     resource = None  # type: ignore[assignment]
 
 ADDRESSABLE = 2**63 - 1  # bytes of an array, and any of its sizes
+SMALL = 1 << 24  # bytes that any machine has, so that nobody asks
 CGROUP = Path("/sys/fs/cgroup/memory.max")  # what a container may use, "max" where nothing is set
 
 
 def check(what: str, numbers: int, itemsize: int = 8, advice: str = "Take smaller sizes.") -> None:
     """ValueError if `what`, so many numbers of `itemsize` bytes, is more than the memory of this machine."""
-    needed, there = int(numbers) * int(itemsize), limit()
-    if needed > there:
+    needed = int(numbers) * int(itemsize)
+    if needed > SMALL and needed > (there := limit()):
         raise ValueError(f"{what} needs {_readable(needed)}, and this machine has {_readable(there)}. {advice}")
 
 

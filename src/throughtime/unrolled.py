@@ -105,7 +105,7 @@ class Unrolled(words.Sealed):
         )
 
     def __getattr__(self, name: str) -> Any:
-        raise words.missing(self, name, dir(type(self)) + list(self.__dict__), "A run")
+        raise words.NoSuchAttribute(self, name, "A run")
 
     @property
     def steps(self) -> int:
@@ -153,7 +153,8 @@ class Unrolled(words.Sealed):
             return None
         if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1:
             raise ValueError(
-                f"`window` is {checks.kind(window)}; it is a number of time steps, at least 1, or None for the full gradient."
+                f"`window` is {arguments.shown(window)}; it is a number of time steps, at least 1, or None for the full "
+                "gradient."
             )
         if self.network.bidirectional:
             raise ValueError(
@@ -254,7 +255,9 @@ class Unrolled(words.Sealed):
         """
         self._one_way("A Jacobian")
         if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= self.steps:
-            raise ValueError(f"`t` is {checks.kind(t)}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}.")
+            raise ValueError(
+                f"`t` is {arguments.shown(t)}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}."
+            )
         return self.jacobians(int(t) - 1, int(t))[0]
 
     def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
@@ -347,7 +350,7 @@ class Unrolled(words.Sealed):
     def _window(self, start: int, stop: int) -> None:
         for label, t in (("start", start), ("stop", stop)):
             if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 0 <= t <= self.steps:
-                raise ValueError(f"`{label}` is {checks.kind(t)}; times of states go from 0 to T = {self.steps}.")
+                raise ValueError(f"`{label}` is {arguments.shown(t)}; times of states go from 0 to T = {self.steps}.")
         if start > stop:
             raise ValueError(
                 f"`start` is {start} and `stop` is {stop}; a window goes from states[start] to states[stop], "

@@ -56,10 +56,17 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-def missing(owner: Any, name: str, known: Iterable[str], what: str) -> AttributeError:
-    """The error for an attribute that `owner`, "A network", does not have."""
-    advice = ATTRIBUTES.get(name) or near(name, known)
-    return AttributeError(f"{what} has no attribute `{name}`{advice and '; ' + advice}.", name=name, obj=owner)
+class NoSuchAttribute(AttributeError):
+    """For an attribute that an object does not have. The sentence is made when it is read: getattr(run, name, default)
+    asks often, and the search for a name near by would take three times as long as a backward pass."""
+
+    def __init__(self, owner: Any, name: str, what: str, advice: str = "") -> None:
+        super().__init__(what, name=name, obj=owner)
+        self.advice = advice
+
+    def __str__(self) -> str:
+        advice = self.advice or ATTRIBUTES.get(self.name) or near(self.name, dir(self.obj))
+        return f"{self.args[0]} has no attribute `{self.name}`{advice and '; ' + advice}."
 
 
 def near(name: str, known: Iterable[str]) -> str:

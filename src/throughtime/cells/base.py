@@ -28,6 +28,8 @@ from typing import Any
 
 import numpy as np
 
+from .. import room
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -83,6 +85,7 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
     for label, count in (("gates", gates), ("states", states)):
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise TypeError(f"`{label}` is {count!r}; it is a number of blocks, a positive integer.")
+        room.check(f"A cell of so many {label}", count, 1 << 12, f"`{label}` is a number of blocks, at most some ten.")
 
     def register(cls: Any) -> type:
         _registered[cls.__name__] = _examined(cls, gates, states)
