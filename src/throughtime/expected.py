@@ -34,8 +34,10 @@ def checked(function: Callable) -> Callable:
     return call
 
 
-def checking(function: Callable) -> Callable:
-    """The same for a method, or a function that lies in no module under its name."""
+def checking(function: Callable, kinds: Mapping[str, Callable] | None = None) -> Callable:
+    """The same for a method, or a function that lies in no module under its name. `kinds`: what arguments of some names
+    are; by default KINDS."""
+    kinds = KINDS if kinds is None else kinds
     signature = inspect.signature(function)
     hints = functools.cache(lambda: _hints(function))  # when first called: a class may be named that comes later
 
@@ -51,8 +53,8 @@ def checking(function: Callable) -> Callable:
                 continue
             if value is parameter.default:
                 continue
-            if name in KINDS and hints().get(name) not in (bool, int, float, str):
-                given.arguments[name] = KINDS[name](name, value, function.__name__)
+            if name in kinds and hints().get(name) not in (bool, int, float, str):
+                given.arguments[name] = kinds[name](name, value, function.__name__)
             else:
                 given.arguments[name] = _as_annotated(name, value, hints().get(name, Any))
         if given.arguments.get("state") is not None and isinstance(net := given.arguments.get("net"), Network):
@@ -104,6 +106,8 @@ def matrix(name: str, value: Any, function: str) -> Any:
         )
     if value is None or isinstance(value, (str, bytes, Mapping, set, type)):
         raise TypeError(f"`{name}` is {told(value)}; `{function}` takes a matrix (S, S), or a run and `t=…`.")
+    if _holds_complex(value):
+        return value
     return checks.numbers(name, value)
 
 
@@ -203,6 +207,13 @@ def _parted(state: Any, net: Network) -> Any:
         return state
     parts = flat.reshape(-1, net.num_layers, count, net.hidden_size).transpose(2, 1, 0, 3)
     return parts[0] if count == 1 else tuple(parts)
+
+
+def _holds_complex(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind == "c"
+    except Exception:  # ragged lists, tensors: checks.numbers says what they are
+        return False
 
 
 def _hints(function: Callable) -> dict[str, Any]:

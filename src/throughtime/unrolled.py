@@ -152,9 +152,9 @@ class Unrolled(words.Sealed):
         if window is None:
             return None
         if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1:
+            given = arguments.shown(window)
             raise ValueError(
-                f"`window` is {arguments.shown(window)}; it is a number of time steps, at least 1, or None for the full "
-                "gradient."
+                f"`window` is {given}; it is a number of time steps, at least 1, or None for the full gradient."
             )
         if self.network.bidirectional:
             raise ValueError(

@@ -65,8 +65,9 @@ class NoSuchAttribute(AttributeError):
         self.advice = advice
 
     def __str__(self) -> str:
-        advice = self.advice or ATTRIBUTES.get(self.name) or near(self.name, dir(self.obj))
-        return f"{self.args[0]} has no attribute `{self.name}`{advice and '; ' + advice}."
+        name = str(self.name)
+        advice = self.advice or ATTRIBUTES.get(name) or near(name, dir(self.obj))
+        return f"{self.args[0]} has no attribute `{name}`{advice and '; ' + advice}."
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .. import checks
-from ..expected import checked, told
+from ..expected import checking, told
 
 MISSING: Any = object()
 ALSO = ("eigenvalues", "singular_values", "transient_growth")  # draw arrays as well
@@ -20,7 +20,7 @@ NEVER = (str, bytes, Mapping, set)
 
 def drawing(function: Callable) -> Callable:
     """The same picture; something else than its result is refused in words, and so are axes that are none."""
-    known, name = checked(function), function.__name__
+    known, name = checking(function, {}), function.__name__
     first = next(iter(inspect.signature(function).parameters))
 
     @functools.wraps(function)
