@@ -57,7 +57,8 @@ def checking(function: Callable, kinds: Mapping[str, Callable] | None = None) ->
                 given.arguments[name] = kinds[name](name, value, function.__name__)
             else:
                 given.arguments[name] = _as_annotated(name, value, hints().get(name, Any))
-        if given.arguments.get("state") is not None and isinstance(net := given.arguments.get("net"), Network):
+        follows = "warmup" in signature.parameters  # a trajectory, whose state it splits itself
+        if follows and given.arguments.get("state") is not None and isinstance(net := given.arguments.get("net"), Network):
             given.arguments["state"] = _parted(given.arguments["state"], net)
         try:
             return function(*given.args, **given.kwargs)

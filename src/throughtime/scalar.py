@@ -196,7 +196,7 @@ def quotient(a: Any, b: Any) -> Any:
     except ValueError as error:
         raise ValueError(f"`a` has shape {np.shape(a)} and `b` {np.shape(b)}, which do not fit each other.") from error
     with np.errstate(all="ignore"):
-        return np.divide(a, b)
+        return a / b if np.all(b) else np.divide(a, b)  # Python's own floats know no division by 0
 
 
 @overload(quotient, target="cpu", jit_options=OPTIONS["cpu"], strict=False)
