@@ -225,6 +225,12 @@ def test_a_state_of_a_run_is_a_state_for_analyses(cell):
         analyse = getattr(tt.analysis, name)
         a, b = (analyse(net, x, state=state, k=2, seed=0, warmup=5) for state in (run.states[-1], run.final_state))
         np.testing.assert_array_equal(a.exponents, b.exponents)
+    one = net.unroll(X[:, 0])
+    a, b = (
+        tt.analysis.lyapunov_spectrum(net, x[:, 0], state=state, k=1, seed=0, warmup=5)
+        for state in (one.states[-1], net.unroll(X[:, :1]).final_state)
+    )
+    np.testing.assert_array_equal(a.exponents, b.exponents)
     twins = [tt.analysis.perturbed_twin(net, x, state=state, seed=0) for state in (run.states[-1], run.final_state)]
     np.testing.assert_array_equal(twins[0].exponent, twins[1].exponent)
 

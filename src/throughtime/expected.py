@@ -58,8 +58,12 @@ def checking(function: Callable, kinds: Mapping[str, Callable] | None = None) ->
             else:
                 given.arguments[name] = _as_annotated(name, value, hints().get(name, Any))
         follows = "warmup" in signature.parameters  # a trajectory, whose state it splits itself
-        if follows and given.arguments.get("state") is not None and isinstance(net := given.arguments.get("net"), Network):
-            given.arguments["state"] = _parted(given.arguments["state"], net)
+        if (
+            follows
+            and given.arguments.get("state") is not None
+            and isinstance(net := given.arguments.get("net"), Network)
+        ):
+            given.arguments["state"] = _parted(given.arguments["state"], net, given.arguments.get("x"))
         try:
             return function(*given.args, **given.kwargs)
         except (MemoryError, OverflowError) as error:  # of one huge array, or of a number, in NumPy or Python
@@ -198,8 +202,9 @@ def _number(name: str, value: Any) -> float:
     return float(value) if finite else arguments.real(name, value)
 
 
-def _parted(state: Any, net: Network) -> Any:
-    """A state that came as one array (B, S) or (S,), as `run.states[t]`, in the shapes of PyTorch (L, B, N)."""
+def _parted(state: Any, net: Network, x: Any) -> Any:
+    """A state that came as one array (B, S) or (S,), as `run.states[t]`, in the shapes of PyTorch: (L, B, N), or (L, N)
+    where the input has no batch axis."""
     count = spec(net.cell).states
     if isinstance(state, (tuple, list)[: 2 if count > 1 else 1]) or net.bidirectional:
         return state
@@ -207,6 +212,8 @@ def _parted(state: Any, net: Network) -> Any:
     if flat.ndim not in (1, 2) or flat.shape[-1] != net.state_size:
         return state
     parts = flat.reshape(-1, net.num_layers, count, net.hidden_size).transpose(2, 1, 0, 3)
+    if x is not None and np.ndim(x) == 2 and parts.shape[2] == 1:
+        parts = parts[:, :, 0]
     return parts[0] if count == 1 else tuple(parts)
 
 
