@@ -33,6 +33,9 @@ def drawing(function: Callable) -> Callable:
             raise TypeError(f"`ax` is {told(ax)}; expected Matplotlib axes: `figure, ax = pyplot.subplots()`.")
         if options.get("theory") is not None:
             _subject("theory", options["theory"], "theory_curve")
+        kinds = options.get("kinds", ())
+        if not isinstance(kinds, (str, tuple, list)) or not all(isinstance(kind, str) for kind in kinds):
+            raise TypeError(f'`kinds` is {told(kinds)}; expected names, such as ("by norm", "per step").')
         for key in NUMBERS & options.keys():
             if options[key] is not None:
                 options[key] = checks.numbers(key, options[key])
