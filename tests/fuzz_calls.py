@@ -72,7 +72,7 @@ def wrong_values():
         None, True, "", "x", b"x", "a\0b", "cuda:0", "net.tt", -1, 0, 1, 3, 10**30, -(10**30), 2**63, 2**62, 10**400,
         1.5, 0.0, -1.0, float("nan"), float("inf"), -float("inf"), 1e300, 1e-300, 1j, np.float32(2), np.int8(-3),
         [], [[]], {}, (), set(), {"a": 1}, {1: "a"}, [None], ["a", "b"], [1, [2, 3]], (1, 2), (1.0, 2.0, 3.0), object(),
-        int, tt.Network, tt.GRU, tt.GRU(), tt.Rate(leak=2.0), np, print, lambda *a, **k: None, lambda *a, **k: 1 / 3,
+        bool, tt.Network, tt.GRU, tt.GRU(), tt.Rate(leak=2.0), np, id, lambda *a, **k: None, lambda *a, **k: 1 / 3,
         iter([1, 2]), range(3), slice(1, 2), Ellipsis, np.zeros(0), np.zeros((0, 3)), np.zeros((3, 0, 2)), np.zeros(()),
         np.full((3, 3), np.nan), np.full((T, B, N), np.inf), np.zeros((3, 3)), np.eye(3, dtype=int), np.ones((2, 3)),
         np.eye(3) * 1e300, np.eye(3) * 1e-300, np.eye(3, dtype=np.float16), np.eye(3, dtype=complex), wide, wide[:, 0],
