@@ -51,6 +51,15 @@ def room_for(cell: Any, input_size: int, hidden_size: int, num_layers: int, bidi
     room.check(f"A network of {sizes}", numbers + names)
 
 
+def room_for_run(network: Any, steps: int, batch: int) -> None:
+    """ValueError if this machine cannot hold what the way back needs: states, saved numbers, what the units send."""
+    record = spec(network.cell)
+    units = network.num_layers * network.num_directions * network.hidden_size
+    numbers = (steps + 1) * batch * (network.input_size + units * (record.states + record.saved + 1))
+    advice = "Unroll fewer sequences or time steps at once, with `state=run.final_state` for the next ones."
+    room.check(f"A run of {steps} time steps of {batch} sequences", numbers, network.dtype.itemsize, advice)
+
+
 def fitting(given: Any, wanted: Shapes, dtype: np.dtype[Any], what: str) -> dict[str, np.ndarray]:
     """Own arrays of `dtype` from the mapping `given`, if its names and shapes are those of `wanted`.
 

@@ -6,11 +6,12 @@ Dimensions: T time steps, B sequences, I inputs, N units, L layers, D directions
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from . import arguments, checks, room, words
+from . import arguments, checks, parameters, room, words
 from .cells.base import spec
 from .engine import cpu, jacobians, memory
 from .network import Network
@@ -67,7 +68,7 @@ class Unrolled(words.Sealed):
 
     def __init__(self, network: Network, x: Any, state: Any = None, lengths: Any = None) -> None:
         self.network = network
-        self.input, self._had_batch = checks.sequence(x, network, lambda steps, batch: _room(network, steps, batch))
+        self.input, self._had_batch = checks.sequence(x, network, partial(parameters.room_for_run, network))
         T, B, _ = self.input.shape
         self.lengths = checks.lengths(lengths, T, B)
         if self.lengths is not None:  # padding is never seen: NaN there would reach the weights' gradient as 0 * NaN
@@ -377,15 +378,6 @@ class Unrolled(words.Sealed):
         if len(self._layers) == 1:
             return max(1, self.steps)
         return max(1, MOST_BYTES // max(1, len(rows) * self.network.hidden_size * rows.dtype.itemsize))
-
-
-def _room(network: Network, steps: int, batch: int) -> None:
-    """ValueError if this machine cannot hold what the way back needs: states, saved numbers, what the units send."""
-    record = spec(network.cell)
-    units = network.num_layers * network.num_directions * network.hidden_size
-    numbers = (steps + 1) * batch * (network.input_size + units * (record.states + record.saved + 1))
-    advice = "Unroll fewer sequences or time steps at once, with `state=run.final_state` for the next ones."
-    room.check(f"A run of {steps} time steps of {batch} sequences", numbers, network.dtype.itemsize, advice)
 
 
 def _read_only(array: Array) -> Array:
