@@ -17,6 +17,18 @@ sys.path.insert(0, str(Path(__file__).parent))  # `import naive` works whatever 
 import pytest
 
 
+def pytest_addoption(parser):
+    parser.addoption("--fuzz-seconds", type=float, help="how long each fuzzer goes on, in place of some ten seconds")
+    parser.addoption("--fuzz-seed", type=int, default=0, help="of the fuzzer of wrong calls")
+
+
+@pytest.fixture
+def fuzz_seconds(request):
+    """`fuzz_seconds(usual)`: how long a fuzzer goes on, by --fuzz-seconds or THROUGHTIME_FUZZ or as usual."""
+    wanted = request.config.getoption("--fuzz-seconds") or os.environ.get("THROUGHTIME_FUZZ")
+    return lambda usual: float(wanted or usual)
+
+
 @pytest.fixture(scope="session")
 def torch():
     """PyTorch on one thread, or a skip that says why."""

@@ -16,9 +16,11 @@ ROOT = Path(throughtime.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # A file may import from its own level and from those before.
 LEVELS = ("jit", "scalar", "cells", "engine", "network", "unrolled", "truncated", "analysis", "plots")
-CODE = ("code_cache", "code_names", "fingerprints", "sources")
-NETWORK = ("arguments", "axes", "checks", "device_network", "finite", "init", "parameters", "storage")
-RUNS = ("kernels", "ensemble", "sweep", "kept_results", "streams", "device_run")
+CODE = ("code_cache", "code_names", "fingerprints", "room", "sources")
+NETWORK = (
+    "arguments", "axes", "checks", "device_network", "finite", "foreign", "init", "parameters", "storage", "words",
+)  # fmt: skip
+RUNS = ("kernels", "ensemble", "expected", "sweep", "kept_results", "streams", "device_run")
 BESIDE = {
     **dict.fromkeys(CODE, "jit"),
     **dict.fromkeys(NETWORK, "network"),

@@ -17,10 +17,12 @@ from .engine.blas import single_blas
 from .engine.foreign import PerformanceWarning
 from .engine.threads import get_num_threads, set_num_threads
 from .ensemble import Ensemble
+from .expected import checked as _checked
 from .network import Network
 from .storage import load
 from .unrolled import Gradients, Unrolled
 
+check_cell, set_num_threads = _checked(check_cell), _checked(set_num_threads)
 __version__ = "0.1.0"
 
 __all__ = [

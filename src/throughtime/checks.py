@@ -7,12 +7,13 @@ Dimensions: T time steps, B sequences (batch), I inputs, N hidden units, L layer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import foreign, room
 from .arguments import kind
 from .cells.base import spec
 
@@ -41,14 +42,18 @@ def numbers(name: str, value: Any) -> Array:
     try:
         found = np.asarray(value)
     except Exception as error:  # whatever another library's __array__ raises, and NumPy's own for ragged lists
-        raise _unreadable(name, value, error) from error
+        raise foreign.unreadable(name, value, error) from error
     if found.dtype.kind in "biuf":
         return found
+    if words := foreign.unusual(name, found, value):
+        raise TypeError(words)
     if found.dtype.kind == "c":
         raise TypeError(
             f"`{name}` has dtype {found.dtype}; networks compute with real numbers. If the imaginary part is zero, "
             f"pass `{name}.real`; if not, its real and imaginary parts as two inputs."
         )
+    if found.dtype.kind == "O" and isinstance(value, int):
+        raise ValueError(f"`{name}` is {kind(value)}, more than NumPy computes with.")
     if found.dtype.kind == "O" and found.ndim == 0:
         raise TypeError(f"`{name}` is {kind(value)}; expected an array of real numbers.")
     if found.dtype.kind == "O":
@@ -77,6 +82,7 @@ def array(
     wanted = tuple(shape.values())
     if len(wanted) != found.ndim or any(w not in (None, f) for w, f in zip(wanted, found.shape, strict=True)):
         raise ValueError(f"`{name}` has shape {found.shape}; expected {symbolic(shape)}.{hint and ' ' + hint}")
+    room.check(f"`{name}`, of shape {found.shape},", found.size, dtype.itemsize)
     with np.errstate(all="ignore"):  # a number too large for float32 becomes inf, as it would by arithmetic
         return compact(found.astype(dtype, order="C", copy=copy))
 
@@ -93,16 +99,19 @@ def symbolic(shape: Mapping[str, int | None]) -> str:
     return f"({', '.join(shape)}{comma}) = ({', '.join(sizes)}{comma})"
 
 
-def sequence(x: Any, network: Sizes) -> tuple[Array, bool]:
-    """The input as an own array (T, B, I) of the network's dtype, and whether it came with a batch axis."""
+def sequence(x: Any, network: Sizes, room_for: Callable[[int, int], None] | None = None) -> tuple[Array, bool]:
+    """The input as an own array (T, B, I) of the network's dtype, and whether it came with a batch axis. `room_for` is
+    called with T and B before anything is copied."""
     found = numbers("x", x)
     if found.ndim not in (2, 3) or found.shape[-1] != network.input_size:
-        raise ValueError(wrong_sequence(found.shape, network))
+        raise ValueError(wrong_sequence(found.shape, network, _largest_token(found)))
     had_batch = found.ndim == 3
     if not had_batch:
         found = found[:, None, :]
     elif network.batch_first:
         found = found.swapaxes(0, 1)
+    if room_for is not None:
+        room_for(*found.shape[:2])
     return array("x", found, dict.fromkeys(("time", "batch", "inputs")), network.dtype, copy=True), had_batch
 
 
@@ -134,10 +143,14 @@ def state(state: Any, network: Sizes, batch: int, had_batch: bool, *, name: str 
     """A state in PyTorch's shapes as an array (B, S): layer 0 (h, then c), [layer 0 reverse], layer 1, ...
 
     `state` is h, for a cell of several states the tuple (h, c, ...); each is (L*D, B, N), or (L*D, N) where the input
-    had no batch axis. None, or None in the tuple, stands for zeros.
+    had no batch axis. None, or None in the tuple, stands for zeros. Or one array (B, S), or (S,) where the input had no
+    batch axis: all numbers of the state, as a run has them in `states[t]`.
     """
     count, rows, units = spec(network.cell).states, network.num_layers * network.num_directions, network.hidden_size
     out = np.zeros((batch, rows, count, units), network.dtype)
+    whole = _flat(name, state, network, batch, had_batch) if name == "state" else None
+    if whole is not None:
+        return whole
     if state is not None:
         for i, (part, value) in enumerate(_parts(name, state, count, network)):
             if value is not None:
@@ -200,22 +213,7 @@ def perturbation(name: str, value: Any, batch: int, state_size: int, dtype: np.d
 # ---------------------------------------------------------------------------------------------- in words
 
 
-def _unreadable(name: str, value: Any, error: Exception) -> Exception:
-    kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__name__}"
-    if getattr(value, "requires_grad", False):
-        return TypeError(
-            f"`{name}` is a {kind} that requires grad, and gradients do not pass through NumPy; pass "
-            f"`{name}.detach()`. throughtime has its own: `run.backprop(grad_output)`."
-        )
-    if not hasattr(value, "__array__") and "inhomogeneous" in str(error):
-        return ValueError(
-            f"`{name}` is a ragged list: its rows have different lengths. Pad them to one array "
-            "(time, batch, inputs) and pass the true lengths as `lengths=[…]`."
-        )
-    return TypeError(f"`{name}` is a {kind} that NumPy cannot read ({error}); pass a NumPy array on the CPU.")
-
-
-def wrong_sequence(shape: tuple[int, ...], network: Sizes) -> str:
+def wrong_sequence(shape: tuple[int, ...], network: Sizes, largest_token: int | None = None) -> str:
     wanted, inputs = network.input_size, f"input_size={network.input_size}"
     names: tuple[str, ...] = ("batch", "time", "inputs") if network.batch_first else ("time", "batch", "inputs")
     other = (
@@ -230,6 +228,8 @@ def wrong_sequence(shape: tuple[int, ...], network: Sizes) -> str:
             cause = " For one sequence of one input pass `x[:, None]`."
         elif shape == (wanted,):
             cause = " For one sequence of a single time step pass `x[None, :]`."
+        elif largest_token is not None:
+            cause = " " + _one_hot(largest_token, wanted)
         else:
             cause = ""
         return f"`x` has shape {shape}: {axes}. {layout}{cause}"
@@ -245,9 +245,48 @@ def wrong_sequence(shape: tuple[int, ...], network: Sizes) -> str:
         cause = f"If yours is ({names[0]}, inputs, {names[1]}), pass `np.swapaxes(x, 1, 2)`."
     elif len(shape) == 3 and shape[0] == wanted:
         cause = f"If yours is (inputs, {names[0]}, {names[1]}), pass `np.moveaxis(x, 0, 2)`."
+    elif largest_token is not None:
+        cause = _one_hot(largest_token, wanted)
     else:
         cause = f"For inputs of this size build the network with `input_size={shape[-1]}`."
     return f"`x` has shape {shape}: {read}, but this network has {inputs}. {layout} {cause}"
+
+
+def _largest_token(found: Array) -> int | None:
+    """The largest of whole numbers of at least 0 without an axis of inputs, as those of words or bytes are."""
+    if found.dtype.kind not in "iu" or found.ndim not in (1, 2) or not found.size or found.min() < 0:
+        return None
+    return int(found.max())
+
+
+def _one_hot(largest: int, inputs: int) -> str:
+    if largest < inputs:
+        return f"If these are numbers of tokens, pass each as one of the inputs: `np.eye({inputs})[x]`."
+    return (
+        "If these are numbers of tokens, build the network with an input for each of them "
+        f"(`input_size={largest + 1}` or more) and pass `np.eye(net.input_size)[x]`."
+    )
+
+
+def _flat(name: str, state: Any, network: Sizes, batch: int, had_batch: bool) -> Array | None:
+    """A state that came as one array (B, S), or (S,), as an array (B, S); None for one in PyTorch's shapes."""
+    count = spec(network.cell).states
+    if state is None or isinstance(state, (tuple, list)[: 2 if count > 1 else 1]) or getattr(network, "stacked", False):
+        return None
+    units = network.hidden_size
+    size = network.num_layers * network.num_directions * units * count
+    found = numbers(name, state)
+    if found.ndim not in (1, 2) or found.shape[-1] != size or (size == units and found.ndim == 2 and not had_batch):
+        return None  # with one layer of one state (L*D, N) and (B, S) are the same, and stay the former
+    if network.num_directions == 2:
+        raise ValueError(
+            f"`{name}` has shape {found.shape}, as `run.states[t]`, but the two directions of a bidirectional network "
+            "do not end at the same entry of it; pass `run.final_state`."
+        )
+    if not had_batch and found.shape == (size,):
+        found = found[None]
+    hint = "These are all numbers of a state, as in `run.states[t]`."
+    return array(name, found, {"batch": batch, "state_size": size}, network.dtype, hint=hint)
 
 
 def _parts(name: str, state: Any, count: int, network: Sizes) -> list[tuple[str, Any]]:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import parameters
+from . import arguments, parameters, words
 from .network import Network
 
 if TYPE_CHECKING:
     from .device_run import DeviceRun
 
 
-class DeviceNetwork:
+class DeviceNetwork(words.Sealed):
     """A copy of a network on the GPU; what it is and does is what `Network` is and does, with device arrays.
 
     Made by `network.to("cuda")`, and back by `.to("cpu")`. Its attributes are those of the network, and
@@ -32,6 +32,10 @@ class DeviceNetwork:
     """
 
     device = "cuda"
+    _sealed_by = "parameters"
+
+    def _unset(self, name: str) -> str:
+        return "" if name == "parameters" else self._host._unset(name)
 
     def __init__(self, members: Sequence[Network], axes: Mapping[str, list] | None = None) -> None:
         from .engine.cuda import device
@@ -126,10 +130,8 @@ class DeviceNetwork:
 
     def to(self, where: str) -> Any:
         """`"cpu"`: a `Network` with copies of the parameters (of an ensemble a list of them); `"cuda"`: itself."""
-        if where == "cuda":
+        if arguments.device(where) == "cuda":
             return self
-        if where != "cpu":
-            raise ValueError(f'`device` is {where!r}; expected "cpu" or "cuda".')
         made = self._on_cpu()
         return made if self.stacked else made[0]
 

@@ -169,10 +169,8 @@ class Ensemble:
         Of its runs the axis of the batch holds the networks in the order of `points`; the analyses give what they give
         here, an `EnsembleResult`. With a Generator as their `seed`, all networks there share one draw of it.
         """
-        if device == "cpu":
+        if arguments.device(device) == "cpu":
             return self
-        if device != "cuda":
-            raise ValueError(f'`device` is {device!r}; expected "cpu" or "cuda".')
         from .device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
 
         return DeviceNetwork(list(self), self.axes)

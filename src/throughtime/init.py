@@ -13,9 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import arguments
+from . import arguments, checks, words
 from .cells import CELLS
 from .engine.blas import single_blas
+
+__all__ = ["forget_bias", "gaussian", "identity", "orthogonal", "uniform"]
 
 Values = dict[str, np.ndarray]
 
@@ -64,7 +66,7 @@ class _Blocks:
 
 @dataclass(frozen=True)
 class _ForgetBias:
-    value: float
+    value: np.ndarray
     base: Initialiser
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
@@ -72,6 +74,11 @@ class _ForgetBias:
             raise ValueError(f"init=forget_bias(…) is for the cell lstm; {network.cell!r} has no forget gate.")
         if not network.bias:
             raise ValueError("init=forget_bias(…) sets biases, but the network was asked for with `bias=False`.")
+        if self.value.shape not in ((), (network.hidden_size,)):
+            raise ValueError(
+                f"`value` of init=forget_bias(…) has shape {self.value.shape}; expected one number, or one for each of "
+                f"the {network.hidden_size} units."
+            )
         values = {name: np.array(value, dtype=float) for name, value in self.base(network, rng).items()}
         forget = slice(network.hidden_size, 2 * network.hidden_size)  # gate blocks i, f, g, o
         for name in values:
@@ -80,6 +87,7 @@ class _ForgetBias:
         return values
 
 
+@words.explained
 def uniform() -> Initialiser:
     """Every parameter from U(−1/√N, 1/√N): PyTorch's default, and ours.
 
@@ -92,6 +100,7 @@ def uniform() -> Initialiser:
     return _Uniform()
 
 
+@words.explained
 def gaussian(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.0) -> Initialiser:
     """W_hh ~ N(0, gain²/N) in every gate block, W_ih ~ N(0, input_gain²/I), biases of sum ~ N(0, bias_std²).
 
@@ -106,6 +115,7 @@ def gaussian(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.
     return _blocks(_gaussian, gain, input_gain, bias_std)
 
 
+@words.explained
 def orthogonal(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.0) -> Initialiser:
     """Every gate block of W_hh is gain·Q with QᵀQ = 1, Q uniform over all orthogonal matrices; the rest as in gaussian.
 
@@ -120,6 +130,7 @@ def orthogonal(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 
     return _blocks(_orthogonal, gain, input_gain, bias_std)
 
 
+@words.explained
 def identity(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.0) -> Initialiser:
     """Every gate block of W_hh is gain·1; the rest as in gaussian.
 
@@ -133,18 +144,27 @@ def identity(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.
     return _blocks(lambda n, rng: np.eye(n), gain, input_gain, bias_std)
 
 
-def forget_bias(value: float, base: Initialiser | str = "uniform") -> Initialiser:
+@words.explained
+def forget_bias(value: Any, base: Initialiser | str = "uniform") -> Initialiser:
     """For the LSTM: forget-gate biases bias_ih = value and bias_hh = 0, so their sum is `value`; all else as `base`.
+
+    value: one number, or N of them, one for each unit: with ln(uniform(1, T_max − 1)) units of all time constants, the
+    "chrono" initialisation of the paper below.
 
     With no other drive the cell state decays as exp(−t/τ), 1/τ = −ln σ(value) = ln(1 + exp(−value)) nats per time step:
     .69 at 0, .31 at 1, .049 at 3 (Tallec & Ollivier 2018, arXiv:1804.11188). ValueError from Network for any other
-    cell and with bias=False.
+    cell, with bias=False and for another number of values.
 
         >>> import throughtime as tt
         >>> tt.Network("lstm", 3, 2, init=tt.init.forget_bias(3.0)).parameters["bias_ih_l0"][2:4]
         array([3., 3.])
     """
-    return _ForgetBias(arguments.real("value", value), initialiser(base, name="base"))
+    found = checks.numbers("value", value)
+    if found.ndim == 0:
+        found = np.asarray(arguments.real("value", found[()]))
+    if found.ndim > 1 or not np.isfinite(found).all():
+        raise ValueError(f"`value` has shape {found.shape}; expected one finite number, or one for each unit.")
+    return _ForgetBias(found.astype(float), initialiser(base, name="base"))
 
 
 NAMED: dict[str, Callable[[], Initialiser]] = {

@@ -32,12 +32,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import arguments
+from . import arguments, expected, words
 from .engine import build, cpu
 from .engine.build import BACKWARD, FORWARD, Shape, kernels
 from .engine.taken import array_type, count_type, in_words, taken, tuple_type
 from .jit import specialise
 from .network import Network
+
+__all__ = ["LayerKernels", "of"]
 
 
 class LayerKernels(NamedTuple):
@@ -54,6 +56,7 @@ class LayerKernels(NamedTuple):
         return f"LayerKernels(step, unroll, backprop, weights: {sizes})"
 
 
+@words.explained
 def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKernels:
     """The kernels of one layer (and direction) of a network. Ask again after its parameters have changed.
 
@@ -65,8 +68,10 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
         >>> tt.kernels.of(tt.Network("lstm", 2, 8, num_layers=2), layer=1).weights[-1]
         (8, 8)
     """
+    expected.network("network", network, "kernels.of", ensembles=False)
     if getattr(network, "device", "cpu") == "cuda":
         raise ValueError('`network` is on the GPU, and the kernels are those of the CPU: pass `network.to("cpu")`.')
+    reverse = arguments.flag("reverse", reverse)
     layer = arguments.step("layer", layer, 0, network.num_layers - 1)
     if reverse and not network.bidirectional:
         raise ValueError(

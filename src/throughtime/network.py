@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import arguments, checks, parameters
+from . import arguments, checks, parameters, words
 from .cells.base import spec
 from .engine.blas import single_blas
 from .init import Initialiser, initialiser
@@ -16,8 +16,13 @@ from .init import Initialiser, initialiser
 if TYPE_CHECKING:
     from .unrolled import Unrolled
 
+ARGUMENTS = (
+    "cell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype", "init", "seed",
+)  # fmt: skip
 
-class Network:
+
+@words.explain
+class Network(words.Sealed):
     """A recurrent network of one kind of cell, in PyTorch's conventions.
 
     With emit(s) what a unit of state s sends (h for most cells), layer by layer and direction by direction
@@ -47,7 +52,8 @@ class Network:
         shapes: dict name -> shape of these.
         state_size: S = L*D*N*states, the numbers that the network carries from step to step.
         num_directions: D.
-        Every argument but init and seed is there under its own name too.
+        Every argument but init and seed is there under its own name too. All but `parameters` stay what they were when
+        the network was made: AttributeError says what to write instead.
 
     Raises:
         TypeError: for an argument of the wrong kind.
@@ -84,6 +90,9 @@ class Network:
         self.bias = arguments.flag("bias", bias)
         self.batch_first = arguments.flag("batch_first", batch_first)
         self.dtype = arguments.float_type(dtype)
+        parameters.room_for(
+            self.cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
+        )
         self.num_directions = 1 + self.bidirectional
         self.state_size = self.num_layers * self.num_directions * self.hidden_size * spec(self.cell).states
         self.shapes = parameters.shapes(
@@ -93,11 +102,38 @@ class Network:
             initial = initialiser(init)(self, arguments.generator(seed))
         self.parameters = parameters.fitting(initial, self.shapes, self.dtype, "What `init` returned")
 
+    _sealed_by = "parameters"  # the last that __init__ sets
+
+    def _unset(self, name: str) -> str:
+        if name == "parameters":
+            return ""
+        if name in self.shapes:
+            return f'The parameters are in a dict: write `net.parameters["{name}"][...] = …`, not `net.{name} = …`.'
+        if name in ARGUMENTS:
+            return (
+                f"`net.{name}` says what the network is, and setting it would change nothing; make another, "
+                f"`tt.Network(…, {name}=…)`."
+            )
+        if hasattr(Network, name) or name in ("num_directions", "state_size", "shapes"):
+            return f"`net.{name}` follows from the arguments of `tt.Network`; it cannot be set."
+        if type(self) is not Network:  # your own class has attributes of its own
+            return ""
+        advice = words.ATTRIBUTES.get(name) or words.near(name, [*self.shapes, *ARGUMENTS, *dir(self)])
+        return f"A network has no attribute `{name}` to set{advice and '; ' + advice}."
+
+    def __getattr__(self, name: str) -> Any:
+        write = f'write `net.parameters["{name}"]`' if name in self.__dict__.get("shapes", ()) else ""
+        raise words.NoSuchAttribute(self, name, "A network", write)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        raise TypeError(f"A network is not called as a function; {words.UNROLL}.")
+
     def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> Unrolled:
         """The network unfolded over one input: outputs, states, and from there backprop, jvp, vjp and jacobian.
 
         x (T, B, I), or (T, I) for one sequence, or (B, T, I) with batch_first. state: the initial h, of an LSTM (h, c),
-        each (L*D, B, N), or (L*D, N) for one sequence; None is zeros. lengths: B whole numbers from 0 to T, where
+        each (L*D, B, N), or (L*D, N) for one sequence; or all of it in one array, (B, S) or (S,), as another run's
+        `states[t]` of one direction has it; None is zeros. lengths: B whole numbers from 0 to T, where
         sequences are shorter than T; what follows is padding, and the reverse direction starts at the last valid step.
         NaN and inf go through and stay in their own sequence. TypeError or ValueError for what does not fit.
 
@@ -134,10 +170,8 @@ class Network:
         >>> net.to("cpu") is net
         True
         """
-        if device == "cpu":
+        if arguments.device(device) == "cpu":
             return self
-        if device != "cuda":
-            raise ValueError(f'`device` is {device!r}; expected "cpu" or "cuda".')
         from .device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
 
         return DeviceNetwork([self])

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
-from .arguments import kind
+from . import checks, room
+from .arguments import kind, shown
 from .cells.base import spec
 
 Shapes = dict[str, tuple[int, ...]]
+NAME_BYTES = 512  # of a name, a shape and an empty array, about
 KEY = re.compile(r"(?P<kind>weight|bias)_(ih|hh)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
 
 
@@ -39,6 +40,26 @@ def shapes(cell: Any, input_size: int, hidden_size: int, num_layers: int, bidire
     return out
 
 
+def room_for(cell: Any, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool, bias: bool) -> None:
+    """ValueError if this machine cannot hold the parameters, which are drawn in float64; before their shapes are made,
+    for a million layers of one unit are a million names too."""
+    rows, directions = spec(cell).gates * hidden_size, 1 + bidirectional
+    each = rows * (hidden_size + 2 * bias)
+    numbers = directions * (num_layers * each + rows * (input_size + (num_layers - 1) * hidden_size * directions))
+    names = directions * num_layers * (4 if bias else 2) * NAME_BYTES // 8
+    sizes = f"input_size={shown(input_size)}, hidden_size={shown(hidden_size)}, num_layers={shown(num_layers)}"
+    room.check(f"A network of {sizes}", numbers + names)
+
+
+def room_for_run(network: Any, steps: int, batch: int) -> None:
+    """ValueError if this machine cannot hold what the way back needs: states, saved numbers, what the units send."""
+    record = spec(network.cell)
+    units = network.num_layers * network.num_directions * network.hidden_size
+    numbers = (steps + 1) * batch * (network.input_size + units * (record.states + record.saved + 1))
+    advice = "Unroll fewer sequences or time steps at once, with `state=run.final_state` for the next ones."
+    room.check(f"A run of {steps} time steps of {batch} sequences", numbers, network.dtype.itemsize, advice)
+
+
 def fitting(given: Any, wanted: Shapes, dtype: np.dtype[Any], what: str) -> dict[str, np.ndarray]:
     """Own arrays of `dtype` from the mapping `given`, if its names and shapes are those of `wanted`.
 
@@ -49,7 +70,7 @@ def fitting(given: Any, wanted: Shapes, dtype: np.dtype[Any], what: str) -> dict
         call = "; pass its `.state_dict()`" if hasattr(given, "state_dict") else ""
         raise TypeError(f"{what} is {kind(given)}; expected a mapping from names to arrays{call}.")
     found: dict[str, np.ndarray] = {}
-    wrong = []
+    wrong, said = [], dict[str, list[str]]()
     if missing := [name for name in wanted if name not in given]:
         wrong.append(f"missing: {', '.join(missing)}")
     if extra := [str(name) for name in given if name not in wanted]:
@@ -58,7 +79,14 @@ def fitting(given: Any, wanted: Shapes, dtype: np.dtype[Any], what: str) -> dict
         try:
             found[name] = checks.numbers(name, given[name])
         except (TypeError, ValueError) as error:
-            wrong.append(str(error).rstrip("."))
+            said.setdefault(str(error).rstrip(".").replace(name, "{}"), []).append(name)
+    for sentence, names in said.items():  # of sixteen tensors that require grad it is said once
+        if getattr(given[names[0]], "requires_grad", False) is True:
+            sentence = (
+                "`{}` is a torch.Parameter that requires grad; pass the `.state_dict()` of its module, or `{}.detach()`"
+            )
+        more = f" (and {len(names) - 1} more: {', '.join(names[1:])})" if names[1:] else ""
+        wrong.append(sentence.replace("{}", names[0]) + more)
     if bad := [f"{n} {a.shape} instead of {wanted[n]}" for n, a in found.items() if a.shape != wanted[n]]:
         wrong.append(f"misshaped: {', '.join(bad)}")
     if wrong:
@@ -103,6 +131,11 @@ def _hint(given: Mapping[Any, Any], wanted: Shapes) -> str:
             f" The names carry the prefix {p!r}{others} of a module inside a module; strip it: "
             f"`{{k.removeprefix({p!r}): v for k, v in state_dict.items() if k.startswith({p!r})}}`."
         )
+    if any(name.startswith("weight_hr_l") for name in names):
+        return (
+            " weight_hr_l0 is the projection of an LSTM with `proj_size`, which throughtime does not have; use the "
+            "parameters of one without."
+        )
     theirs = _read_off({name: tuple(getattr(given[name], "shape", ())) for name in names if KEY.fullmatch(name)})
     ours = _read_off(wanted)
     if theirs is None or ours is None or theirs == ours:
@@ -110,8 +143,10 @@ def _hint(given: Mapping[Any, Any], wanted: Shapes) -> str:
     gates = theirs.pop("gates"), ours.pop("gates")
     different = ", ".join(f"{key}={value}" for key, value in theirs.items() if value != ours[key])
     hint = f" These are the parameters of a network with {different}." if different else ""
-    if gates[0] != gates[1]:
+    if gates[0] != gates[1] and gates[0].is_integer():
         hint += f" Its cell has {gates[0]:g} gates (1: tanh, relu; 3: gru; 4: lstm), this network's has {gates[1]:g}."
+    elif gates[0] != gates[1]:
+        hint += " The rows of its weight_hh_l0 are no multiple of its columns: of no recurrent network known here."
     return hint
 
 

@@ -21,8 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import room
 from .jit import intrinsic, ir, overload
 from .jit import number_types as types
+
+__all__ = ["exp", "quotient", "relu", "relu_slope", "sigmoid", "sigmoid_slope", "tanh", "tanh_slope"]
 
 # "numpy": the check for division by zero would keep a loop scalar. forceinline: a call left standing would too.
 # fastmath must be refused aloud: an overload that is silent about it inherits its caller's flags, and with `reassoc`
@@ -139,6 +142,20 @@ def compiles(function: Any, *targets: str) -> Any:
     return decorate
 
 
+def _numbers(x: Any) -> Any:
+    """A float or an array of floats as it came, whole numbers as floats; TypeError in words for anything else."""
+    if isinstance(x, (float, np.floating)) or (isinstance(x, np.ndarray) and x.dtype.kind == "f" and x.nbytes < 2**30):
+        return x
+    try:
+        found = np.asarray(x)
+    except Exception as error:  # ragged lists, and what an object of another library raises
+        raise TypeError(f"`x` is an object of type {type(x).__name__}; expected a number or an array.") from error
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"`x` is an object of type {type(x).__name__}; expected a real number or an array of such.")
+    room.check("The result for `x`", found.size, 4 * 8)  # and three arrays on the way
+    return found[()] if found.dtype.kind == "f" else found[()].astype(float)
+
+
 def exp(x: Any) -> Any:
     """e^x, within 1 ulp, subnormal results included.
 
@@ -146,7 +163,7 @@ def exp(x: Any) -> Any:
     (1.0, inf)
     """
     with np.errstate(over="ignore", under="ignore"):
-        return np.exp(x)
+        return np.exp(_numbers(x))
 
 
 @compiles(exp, "cpu")
@@ -173,7 +190,13 @@ def quotient(a: Any, b: Any) -> Any:
     >>> quotient(1.0, 4.0)
     0.25
     """
-    return a / b
+    a, b = _numbers(a), _numbers(b)
+    try:
+        np.broadcast_shapes(np.shape(a), np.shape(b))
+    except ValueError as error:
+        raise ValueError(f"`a` has shape {np.shape(a)} and `b` {np.shape(b)}, which do not fit each other.") from error
+    with np.errstate(all="ignore"):
+        return a / b if np.all(b) else np.divide(a, b)  # Python's own floats know no division by 0
 
 
 @overload(quotient, target="cpu", jit_options=OPTIONS["cpu"], strict=False)
@@ -187,7 +210,7 @@ def tanh(x: Any) -> Any:
     >>> float(tanh(1e-300)), float(tanh(np.inf))
     (1e-300, 1.0)
     """
-    return np.tanh(x)
+    return np.tanh(_numbers(x))
 
 
 @compiles(tanh, "cpu")
@@ -217,7 +240,7 @@ def tanh_slope(x: Any) -> Any:
     True
     """
     with np.errstate(over="ignore"):  # -2|x| at the largest floats
-        e = exp(-2.0 * np.abs(x))
+        e = exp(-2.0 * np.abs(_numbers(x)))
     return 4.0 * e / ((1.0 + e) * (1.0 + e))
 
 
@@ -238,6 +261,7 @@ def sigmoid(x: Any) -> Any:
     >>> float(sigmoid(0.0)), bool(sigmoid(-700.0) > 0)
     (0.5, True)
     """
+    x = _numbers(x)
     e = exp(-np.abs(x))
     return np.where(np.less(x, 0), e, e.dtype.type(1)) / (1.0 + e)
 
@@ -259,7 +283,7 @@ def sigmoid_slope(x: Any) -> Any:
     >>> float(sigmoid_slope(0.0))
     0.25
     """
-    e = exp(-np.abs(x))
+    e = exp(-np.abs(_numbers(x)))
     return e / ((1.0 + e) * (1.0 + e))
 
 
@@ -280,7 +304,7 @@ def relu(x: Any) -> Any:
     >>> float(relu(-3.0)), float(relu(2.0))
     (0.0, 2.0)
     """
-    return np.maximum(x, 0.0)
+    return np.maximum(_numbers(x), 0.0)
 
 
 @compiles(relu, "cpu", "cuda")
@@ -295,7 +319,7 @@ def relu_slope(x: Any) -> Any:
     >>> float(relu_slope(0.0)), float(relu_slope(2.0))
     (0.0, 1.0)
     """
-    return np.heaviside(x, 0.0)
+    return np.heaviside(_numbers(x), 0.0)
 
 
 @compiles(relu_slope, "cpu", "cuda")

@@ -27,7 +27,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from . import arguments, parameters
+from . import arguments, parameters, words
 from .cells import CELLS
 from .cells.base import registered
 from .network import Network
@@ -46,6 +46,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
     FileNotFoundError if there is no such folder.
     """
+    path = arguments.path("path", path)
     if getattr(network, "device", "cpu") == "cuda":
         return network.save(path)  # which comes back here with what is on the device
     parameters.in_place(network.parameters, network.shapes, network.dtype)
@@ -62,6 +63,8 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     target = Path(path).resolve()  # through a symbolic link: the file is replaced, not the link
     if not target.parent.is_dir():
         raise FileNotFoundError(f'There is no folder "{target.parent}" to save "{target.name}" in.')
+    if target.is_dir():
+        raise IsADirectoryError(f'"{target}" is a folder; name a file in it to save the network to.')
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with open(temporary, "xb") as file:
@@ -76,12 +79,14 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
         raise
 
 
+@words.explained
 def load(path: str | os.PathLike[str]) -> Network:
     """The network that `Network.save` wrote to `path`, its parameters bit by bit.
 
     A user's own cell has to be registered before, by importing the module that defines it. ValueError, in words,
     for a file that is damaged, foreign, from a newer version, or of a cell unknown here;
-    FileNotFoundError if there is none.
+    FileNotFoundError if there is none. TypeError if `path` is not a str or an os.PathLike: a number would be an open
+    file of this process.
 
     >>> import os, tempfile, throughtime as tt
     >>> path = os.path.join(tempfile.mkdtemp(), "net.tt")
@@ -89,11 +94,18 @@ def load(path: str | os.PathLike[str]) -> Network:
     >>> tt.load(path).cell
     LSTM()
     """
+    path = arguments.path("path", path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f'There is no file "{path}".')
+    if os.path.isdir(path):
+        raise IsADirectoryError(f'"{path}" is a folder; throughtime.load reads a file that Network.save wrote.')
+    if not os.path.isfile(path):  # a pipe, say, which nobody may ever write to
+        raise ValueError(f'"{path}" is no ordinary file; throughtime.load reads a file that Network.save wrote.')
     try:
         with open(path, "rb") as file:
             return _read(file)
     except _Refused as reason:
-        raise ValueError(f'"{os.fspath(path)}" {reason}') from reason.__cause__
+        raise ValueError(f'"{path}" {reason}') from reason.__cause__
 
 
 # ---------------------------------------------------------------------------------------------- the archive

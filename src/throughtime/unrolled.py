@@ -6,11 +6,12 @@ Dimensions: T time steps, B sequences, I inputs, N units, L layers, D directions
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import arguments, checks, parameters, room, words
 from .cells.base import spec
 from .cells.versions import in_force
 from .engine import cpu, jacobians, memory
@@ -46,7 +47,8 @@ class Gradients:
         return f"Gradients of {', '.join(self.parameters)}: norm {norm:.6g}; also .input, .initial_state, .states"
 
 
-class Unrolled:
+@words.explain
+class Unrolled(words.Sealed):
     """A network unfolded over one input, made by `network.unroll(x)`; it owns copies of the input and the parameters.
 
     output       (T, B, N*D), or (T, N*D) for one sequence, or (B, T, N*D) with batch_first: what the last layer sends,
@@ -67,7 +69,7 @@ class Unrolled:
 
     def __init__(self, network: Network, x: Any, state: Any = None, lengths: Any = None) -> None:
         self.network = network
-        self.input, self._had_batch = checks.sequence(x, network)
+        self.input, self._had_batch = checks.sequence(x, network, partial(parameters.room_for_run, network))
         T, B, _ = self.input.shape
         self.lengths = checks.lengths(lengths, T, B)
         if self.lengths is not None:  # padding is never seen: NaN there would reach the weights' gradient as 0 * NaN
@@ -92,6 +94,20 @@ class Unrolled:
             reaching = np.where((np.arange(T)[:, None] < self.lengths)[:, :, None], reaching, network.dtype.type(0))
         self.states = _read_only(states)
         self.output = _read_only(self._outside(reaching))
+
+    _sealed_by = "output"  # the last that __init__ sets
+
+    def _unset(self, name: str) -> str:
+        advice = words.near(name, dir(self))
+        if not hasattr(self, name):
+            return f"A run has no attribute `{name}` to set{advice and '; ' + advice}."
+        return (
+            f"`run.{name}` is what was computed, and setting it would change nothing else of the run; make another, "
+            "`net.unroll(x)`, or keep your own array beside it."
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        raise words.NoSuchAttribute(self, name, "A run")
 
     @property
     def steps(self) -> int:
@@ -138,8 +154,9 @@ class Unrolled:
         if window is None:
             return None
         if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1:
+            given = arguments.shown(window)
             raise ValueError(
-                f"`window` is {window!r}; it is a number of time steps, at least 1, or None for the full gradient."
+                f"`window` is {given}; it is a number of time steps, at least 1, or None for the full gradient."
             )
         if self.network.bidirectional:
             raise ValueError(
@@ -240,7 +257,9 @@ class Unrolled:
         """
         self._one_way("A Jacobian")
         if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= self.steps:
-            raise ValueError(f"`t` is {t!r}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}.")
+            raise ValueError(
+                f"`t` is {arguments.shown(t)}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}."
+            )
         return self.jacobians(int(t) - 1, int(t))[0]
 
     def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
@@ -260,11 +279,17 @@ class Unrolled:
         self._one_way("A Jacobian")
         stop = self.steps if stop is None else stop
         self._window(start, stop)
+        B, S = self.states.shape[1:]
+        advice = "Take them for fewer steps at once, by `start` and `stop`."
+        room.check(
+            f"{stop - start} Jacobians ({B}, {S}, {S})", (stop - start) * B * S * S, self.network.dtype.itemsize, advice
+        )
         return jacobians.jacobian([layer for (layer,) in self._layers], int(start), int(stop))
 
     def output_cotangent(self, t: int, g: Any) -> Array:
         """(B, S): what the gradient g (B, N) of the output after input t-1 brings into states[t], for t = 1 ... T."""
         self._one_way("The cotangent of one state")
+        t = arguments.step("t", t, 1, self.steps)
         layer, n = self._layers[-1][0], self.network.hidden_size
         g = checks.array("g", g, {"batch": self.states.shape[1], "hidden_size": n}, self.network.dtype)
         out = np.zeros(self.states.shape[1:], self.network.dtype)
@@ -327,7 +352,7 @@ class Unrolled:
     def _window(self, start: int, stop: int) -> None:
         for label, t in (("start", start), ("stop", stop)):
             if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 0 <= t <= self.steps:
-                raise ValueError(f"`{label}` is {t!r}; times of states go from 0 to T = {self.steps}.")
+                raise ValueError(f"`{label}` is {arguments.shown(t)}; times of states go from 0 to T = {self.steps}.")
         if start > stop:
             raise ValueError(
                 f"`start` is {start} and `stop` is {stop}; a window goes from states[start] to states[stop], "

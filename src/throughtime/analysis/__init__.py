@@ -5,6 +5,7 @@ from inspect import isfunction as _isfunction
 
 from ..engine.blas import hold_public as _hold_public
 from ..ensemble import takes_ensembles as _takes_ensembles
+from ..expected import checked as _checked
 from . import mean_field
 from .bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
 from .clipping import ClippingEffect, clip_by_norm, clip_by_value, clip_per_step, clipping_effect
@@ -78,8 +79,8 @@ __all__ = [
     "truncation_bias",
 ]
 
-# Every analysis takes an ensemble, or the run of one, in place of its network or run, and holds BLAS to one thread; a
-# new one needs no registration.
+# Every analysis takes an ensemble, or the run of one, in place of its network or run, holds BLAS to one thread and says
+# in words what else it cannot take; a new one needs no registration.
 for _name in __all__:
     if _isfunction(globals()[_name]):
-        globals()[_name] = _hold_public(_takes_ensembles(globals()[_name]))
+        globals()[_name] = _checked(_hold_public(_takes_ensembles(globals()[_name])))

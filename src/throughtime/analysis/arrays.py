@@ -1,12 +1,14 @@
 """What every result of this package shares: the array type, conversion to a dictionary of arrays, short printing."""
 
 from dataclasses import fields, replace
+from inspect import isfunction
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.blas import hold_methods
+from ..expected import checking
 
 Array = NDArray[Any]
 
@@ -14,12 +16,17 @@ Array = NDArray[Any]
 class Result:
     """Base of the frozen result records: every field that is an array or a number comes out of `.arrays()`."""
 
-    along_batch: ClassVar[dict[str, int]] = {}  # the fields that tell sequences apart, and on which axis
-
     def __init_subclass__(cls, **options: Any) -> None:
+        """Every public method says in words which arguments it cannot take, by their annotations, and holds BLAS."""
         super().__init_subclass__(**options)
+        for name, member in list(vars(cls).items()):
+            if isfunction(member) and not name.startswith("_"):
+                setattr(cls, name, checking(member))
         hold_methods(cls)
 
+    along_batch: ClassVar[dict[str, int]] = {}  # the fields that tell sequences apart, and on which axis
+
+    @checking
     def of_sequences(self, places: range) -> Self:
         """The result of some of the sequences."""
         parts = {name: np.take(getattr(self, name), places, axis) for name, axis in self.along_batch.items()}

@@ -48,6 +48,7 @@ class GradientBound(Result):
         lag = np.asarray(lag)
         if lag.dtype.kind not in "iu" or (lag < 0).any():
             raise ValueError("`lag` is a number of time steps back, or an array of them: whole numbers of at least 0")
+        arguments.step("lag", lag.max(initial=0), 0, 10**7)
         logs, power, scale = [0.0], np.eye(len(self.block_norms)), 0.0
         for _ in range(int(lag.max(initial=0))):
             power = self.block_norms @ power

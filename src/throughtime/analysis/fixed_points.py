@@ -77,6 +77,7 @@ class FixedPoints(Result):
 
     def state(self, index: int) -> Any:
         """Point `index` as `net.unroll(x, state=…)` takes it for one sequence: h (L, N), or a tuple (h, c)."""
+        index = arguments.step("index", index, -len(self.points), len(self.points) - 1)
         found = as_state(self.points[index][None], self.layout)
         return tuple(part[:, 0] for part in found) if isinstance(found, tuple) else found[:, 0]
 

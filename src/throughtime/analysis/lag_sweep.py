@@ -8,7 +8,7 @@ belong to BLAS (200 lags, 128 units, one thread: 40 ms, and 110 by the engine's 
 Dimensions: T steps, B sequences, S state size, N units, G gates.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -99,7 +99,10 @@ def chosen(run: Any, parameters: Any) -> tuple[str, ...]:
     known = tuple(run.network.parameters)
     if parameters is None:
         return tuple(name for name in known if name.startswith("weight_hh"))
-    names = (parameters,) if isinstance(parameters, str) else tuple(parameters)
+    names = (parameters,) if isinstance(parameters, str) else parameters
+    if not isinstance(names, (tuple, list, set, Mapping)) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"`parameters` is {checks.kind(parameters)}; expected names, of {', '.join(known)}.")
+    names = tuple(names)
     if not names:
         raise ValueError(f"`parameters` names none; this network has {', '.join(known)}.")
     for name in names:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import get_lapack_funcs, schur
 
-from .. import arguments, finite
+from .. import arguments, finite, room
 from .arrays import Array, Result
 
 DENSE = 24  # sizes up to which one SVD is faster than some ten triangular solves called from Python
@@ -155,6 +155,7 @@ def pseudospectrum(
     """
     a = matrix_of(matrix, t, sequence)
     points = arguments.size("points", points)
+    room.check(f"A grid of `points`={points} by {points}", points**2, 64)
     resolvent = Resolvent(a)
     if half_width is None:
         half_width = 1.25 * max(1.0, np.abs(resolvent.eigenvalues).max(), 0.5 * np.linalg.norm(a, 2))

@@ -16,6 +16,10 @@ says so:
 
     emit(cell, s)        -> e
     emit_slope(cell, s)  -> S numbers, de/ds
+
+and one whose fields have a meaning only in some range refuses others when a network is made of it:
+
+    valid(cell)          -> nothing, or raises ValueError with a sentence
 """
 
 from collections.abc import Callable, Iterator
@@ -23,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import room
 from .examined import Spec, examined
 
 Values = tuple[np.ndarray, ...]
@@ -70,6 +75,7 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
     for label, count in (("gates", gates), ("states", states)):
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise TypeError(f"`{label}` is {count!r}; it is a number of blocks, a positive integer.")
+        room.check(f"A cell of so many {label}", count, 1 << 12, f"`{label}` is a number of blocks, at most some ten.")
 
     def register(cls: Any) -> type:
         _registered[cls.__name__] = examined(cls, gates, states)

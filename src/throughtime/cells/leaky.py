@@ -23,6 +23,13 @@ class LeakyTanh(NamedTuple):
 
     leak: float = 0.1
 
+    def valid(cell):
+        if not 0.0 < cell.leak <= 1.0:
+            raise ValueError(
+                f"The `leak` of the cell is {cell.leak:g}; expected more than 0 and at most 1: the part of the state "
+                "that one step replaces, the time step in units of the time constant."
+            )
+
     def forward(cell, x, r, s):
         u = x[0] + r[0]
         return (s[0] + cell.leak * (tanh(u) - s[0]),), (u,)

@@ -16,6 +16,8 @@ as well. Maps rise or fall in lightness all the way.
 from inspect import isfunction as _isfunction
 
 from ..engine.blas import hold_public as _hold_public
+from ..expected import checked as _checked
+from .checked import drawing as _drawing
 from .ensembles import ensemble
 from .gradients import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares
 from .lyapunov import covariant_angles, lyapunov_history, lyapunov_spectrum, perturbed_twin, theory_curve
@@ -55,4 +57,4 @@ __all__ = [
 
 for _name in __all__:  # they compute with BLAS, whose threads would spin on
     if _isfunction(globals()[_name]):
-        globals()[_name] = _hold_public(globals()[_name])
+        globals()[_name] = (_checked if _name == "style" else _drawing)(_hold_public(globals()[_name]))
