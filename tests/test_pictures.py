@@ -480,7 +480,7 @@ def test_wrong_results_and_options_are_refused_in_sentences(name):
     draw(name, case, Figure().subplots())
     result = KNOWN[name, case]
     if name != "ensemble":
-        with pytest.raises(TypeError, match=rf"plots.{name} has no option `colour`; it has "):
+        with pytest.raises(TypeError, match=rf"`{name}` has no argument `colour`.*takes \("):
             function(result, colour="red", **options)
     with pytest.raises(TypeError, match="`legend` is 'top'"):
         function(result, legend="top", **options)

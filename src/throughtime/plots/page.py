@@ -33,7 +33,7 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
 
         @wraps(draw)
         def call(*given: Any, **options: Any) -> dict[str, Any]:
-            bound = _bound(draw.__name__, signature, given, options)
+            bound = _bound(signature, given, options)
             named = arguments.flag("legend", bound.arguments.pop("legend"))
             _kind(draw.__name__, next(iter(bound.arguments.values())), kinds, made_by, arrays)
             own = bound.arguments["ax"] is None
@@ -109,16 +109,8 @@ def text(name: str, value: Any) -> str | None:
     return value
 
 
-def _bound(name: str, signature: inspect.Signature, given: Any, options: Any) -> inspect.BoundArguments:
-    known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    if not any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values()):
-        for option in options:
-            if option not in known:
-                raise TypeError(f"plots.{name} has no option `{option}`; it has {', '.join(known[1:])}.")
-    try:
-        bound = signature.bind(*given, **options)
-    except TypeError as error:
-        raise TypeError(f"plots.{name}({', '.join(known)}): {error}.") from None
+def _bound(signature: inspect.Signature, given: Any, options: Any) -> inspect.BoundArguments:
+    bound = signature.bind(*given, **options)  # what does not fit is told by checked.py, before
     bound.apply_defaults()
     if "index" in bound.arguments:
         bound.arguments["index"] = arguments.step("index", bound.arguments["index"], 0, 10**6)
