@@ -1,86 +1,123 @@
-"""A product of matrices as Q · diag(e^logs) · U: no window over- or underflows, and a lost direction takes no other along.
+"""A product of matrices as L · diag(e^logs) · U: no window over- or underflows, and a lost direction takes no other along.
 
 Dimensions: B sequences, S state size, K directions, r ≤ K of them that are left.
 
-Each step decomposes J Q = Q' R by Householder's QR, rows sorted by size, and takes R into logarithms and U. Where R
-shows that J may be singular, the rank of J Q is counted beside what rounding does to it: entry by entry at most about
-S eps (|J| |Q|), so that rows or columns of 1e-200 (saturated units) count as much as those of 1. Of a frame that has
-lost rank a QR decomposition with pivoting keeps r directions, the pivots chosen by what each column has grown to; U is
-then r × K, no longer square, and every column that is lost still has its share in the rows that are left.
+Each step eliminates, J L = L' R, and takes R into logarithms and U; the columns of L are 1 at their pivots, at most 1
+elsewhere and 0 at the pivots before. Elimination, unlike an orthogonal decomposition, works on rows and columns of any
+size (saturated units: 1e-200) to the relative accuracy of their entries (Demmel et al., Linear Algebra Appl. 299,
+1999). A pivot counts beside what rounding does to its place, S eps (|J| |L| + |L'| |R|); where one does not, J L is
+eliminated again with pivots from all rows and columns, and what is rounding is taken for the zero that it stands for.
+U is then r × K, no longer square: a column that is lost still has its share in the rows that are left. Columns of J of
+very different size are brought to one size, and the rows that they meet, of what comes before J, to theirs.
 """
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import lapack, lu
 
 from .arrays import Array
 
 CENTRE, MARGIN = 250.0, 60.0  # nats of a window, and beyond it on either side
-DOUBT = np.log(1e-5)  # R_ii beside the largest of J from which the rank is counted: far above the rounding of all else
-LOST = 8.0  # singular values up to this many S eps are rounding (of random singular matrices: up to 1)
-EPS = float(np.finfo(np.float64).eps)
-LARGEST, SMALLEST = 1000, -500  # exponents of 2 between which matrices are multiplied as they are
+DOUBT = np.log(1e-5)  # a pivot beside the largest of J below which it is looked at: far above the rounding of all else
+WILD = 1e3  # what a row takes from one below it, from which the columns are ordered anew: U stays moderate
+LOST = 4.0 * float(np.finfo(np.float64).eps)  # times S: rounding of a sum of S products, four times its bound S eps/2 …
+UNEVEN = 12  # columns that differ by more than a factor 2^12 are balanced
+MOST = 900  # exponent of 2 up to which weights stand as they are
 
 
 class Triangle:
-    """Q (B, S, K), logs (B, K) and U (B, K, K) of a product that starts as the frame Q; what is lost is last, its logs
-    −inf and its columns of Q and rows of U zero. NaN in logs: a sequence that is not finite."""
+    """L (B, S, K), logs (B, K) and U (B, K, K) of a product that starts as a frame of independent columns; what is lost
+    is last, its logs −inf and its columns of L and rows of U zero. NaN in logs: a sequence that is not finite."""
 
     def __init__(self, frame: Array) -> None:
         batch, _, columns = frame.shape
         self.frame, self.logs = frame, np.zeros((batch, columns))
         self.unit = np.repeat(np.eye(columns)[None], batch, axis=0)
 
-    def step(self, jacobians: Array, pivot: bool = False) -> None:
-        """Multiply by J (B, S, S) from the left. pivot : order the columns by their size, whatever the rank."""
-        jacobians, shift, largest = tamed(jacobians)
+    def through(self, matrices: Iterable[Array], pivot: bool = False) -> None:
+        """Multiply by each J (B, S, S) from the left. pivot : order the columns by their size, whatever the rank."""
+        before = None  # the matrix that comes next, once it is known what comes after it
+        for jacobians in matrices:
+            scaled, weights, shift = balanced(jacobians)
+            if before is not None or weights is not None:
+                self._step(before, weights, pivot)
+            self.logs = self.logs + shift[:, None]
+            before = scaled
+        if before is not None:
+            self._step(before, None, pivot)
+
+    def _step(self, jacobians: Array | None, weights: Array | None, pivot: bool) -> None:
+        """The same of one matrix, or of none, whose rows then take the weights (B, S)."""
         with np.errstate(all="ignore"):
-            moved = jacobians @ self.frame
-        q, r, doubtful = self.decompose(moved, largest)
-        lost = []
-        for b in np.flatnonzero(doubtful | (pivot & ~np.isnan(r).any(axis=(1, 2)))):
+            moved = self.frame if jacobians is None else jacobians @ self.frame
+            moved = moved if weights is None else moved * weights[:, :, None]
+        found, doubtful, wild = self.decompose(moved, 1.0 if weights is None else weights.max(axis=1))
+        lower, r, rows, _ = found
+        wild |= pivot & ~np.isnan(r).any(axis=(1, 2))
+        anew = []
+        for b in np.flatnonzero(doubtful | wild):
             left = int(np.isfinite(self.logs[b]).sum())
-            noise = np.abs(jacobians[b]) @ np.abs(self.frame[b, :, :left])
-            rank = numerical_rank(moved[b, :, :left], noise)
-            if pivot or rank < left:
-                lost.append((b, *pivoted(moved[b, :, :left], self.logs[b, :left], rank)))
-        before = self.logs.copy(), self.unit[[b for b, *_ in lost]]
-        self.take(q, r)
-        for (b, frame, rest, order), unit in zip(lost, before[1], strict=True):
-            self._shrink(b, frame, rest, order, before[0][b], unit)
-        self.logs = self.logs + shift[:, None]
+            noise = np.abs(self.frame[b, :, :left])
+            noise = noise if jacobians is None else np.abs(jacobians[b]) @ noise
+            noise = noise if weights is None else noise * weights[b, :, None]
+            if wild[b] or not _certain(noise, lower[b], r[b], rows[b]):
+                anew.append((b, self.logs[b], self.unit[b], *pivoted(moved[b, :, :left], noise, self.logs[b, :left])))
+        self.take(found)
+        for b, logs, unit, frame, rest, order in anew:
+            self._shrink(b, logs[order], unit[order], frame, rest)
 
-    def decompose(self, moved: Array, largest: Array) -> tuple[Array, Array, Array]:
-        """Q and R of the moved frame, and for which sequences (B,) its rank has to be counted."""
-        q, r = sorted_qr(moved)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            gained = np.log(np.abs(np.diagonal(r, axis1=1, axis2=2)))
-            below = np.where(np.isneginf(self.logs), np.inf, gained).min(axis=1)
-            return q, r, below <= DOUBT + np.log(largest)
+    def decompose(self, moved: Array, largest: Array | float) -> tuple[tuple[Array, ...], Array, Array]:
+        """L, R, the rows of the pivots and what goes into U of the moved frame; for which sequences (B,) its rank is in
+        doubt, and for which a column has outgrown one before it."""
+        lower, r, rows = eliminated(moved)
+        diagonal = np.diagonal(r, axis1=1, axis2=2)
+        with np.errstate(all="ignore"):
+            below = np.where(np.isneginf(self.logs), np.inf, np.log(np.abs(diagonal))).min(axis=1)
+            share = _share(r, diagonal, self.logs, self.logs)
+            wild = np.abs(np.where(np.isneginf(self.logs)[:, :, None], 0.0, share)).max(axis=(1, 2)) > WILD
+            return (lower, r, rows, share), below <= DOUBT + np.log(largest), wild
 
-    def take(self, q: Array, r: Array) -> None:
+    def take(self, found: tuple[Array, ...]) -> None:
         """Make a decomposition of the moved frame the present one."""
+        lower, r, _, share = found
         left, diagonal = ~np.isneginf(self.logs), np.diagonal(r, axis1=1, axis2=2)
         with np.errstate(all="ignore"):
-            unit = self.unit + _share(r, diagonal, self.logs, self.logs) @ self.unit
-            self.unit = np.where(left[:, :, None], unit, 0.0)
+            self.unit = np.where(left[:, :, None], self.unit + share @ self.unit, 0.0)
             self.logs = np.where(left, self.logs + np.log(np.abs(diagonal)), -np.inf)
-        self.frame = np.where(left[:, None, :], q * np.sign(diagonal)[:, None, :], 0.0)
+        self.frame = np.where(left[:, None, :], lower * np.sign(diagonal)[:, None, :], 0.0)
 
-    def _shrink(self, b: int, frame: Array, r: Array, order: Array, logs: Array, unit: Array) -> None:
-        rank, left = r.shape
+    def _shrink(self, b: int, own: Array, unit: Array, frame: Array, r: Array) -> None:
+        rank, diagonal = len(r), np.diagonal(r)
         self.frame[b], self.logs[b], self.unit[b] = 0.0, -np.inf, 0.0
         if rank:
-            own, diagonal, unit = logs[:left][order], np.diagonal(r), unit[:left][order]
             self.frame[b, :, :rank] = frame * np.sign(diagonal)
             self.logs[b, :rank] = own[:rank] + np.log(np.abs(diagonal))
             with np.errstate(all="ignore"):
                 self.unit[b, :rank] = unit[:rank] + _share(r[None], diagonal[None], own[None, :rank], own[None])[0] @ unit
 
-    def singular_values(self) -> Array:
-        """ln of the singular values of the product times the first frame, (B, K), descending."""
-        return np.array([graded_singular_values(*pair) for pair in zip(self.logs, self.unit, strict=True)])
+    def singular_values(self, first: Array | None = None) -> Array:
+        """ln of the singular values of the product (B, K), descending; `first` (B, S, S) : the frame that it started
+        from, if its columns are not orthonormal."""
+        found = np.full(self.logs.shape, -np.inf)
+        for b, (logs, unit, frame) in enumerate(zip(self.logs, self.unit, self.frame, strict=True)):
+            if np.isnan(logs).any() or np.isnan(unit).any():
+                found[b] = np.nan
+                continue
+            alive = np.flatnonzero(np.isfinite(logs))
+            alive = alive[np.argsort(-logs[alive], kind="stable")]
+            if alive.size:
+                rows = unit[alive] if first is None else np.linalg.solve(first[b].T, unit[alive].T).T
+                found[b, : alive.size] = graded_singular_values(*_graded(frame[:, alive], logs[alive], rows))
+        return found
+
+
+def _certain(noise: Array, lower: Array, r: Array, rows: Array) -> bool:
+    """Whether every pivot is more than rounding, which eps · noise (S, K) is in what was eliminated."""
+    count = noise.shape[1]
+    rows = rows[:count]
+    grown = (np.abs(lower[rows, :count]) * np.abs(r[:count, :count]).T).sum(axis=1) + noise[rows, np.arange(count)]
+    return bool((np.abs(np.diagonal(r))[:count] > LOST * len(noise) * grown).all())
 
 
 def _share(r: Array, diagonal: Array, own: Array, logs: Array) -> Array:
@@ -89,78 +126,76 @@ def _share(r: Array, diagonal: Array, own: Array, logs: Array) -> Array:
     known = np.isfinite(logs)
     middle = np.where(known, logs, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
     size = np.abs(diagonal)[known[:, : own.shape[1]]]
-    if size.size and np.abs((logs - middle)[known]).max() < 250.0 and size.min() > 1e-40 and size.max() < 1e250:
+    if size.size and np.abs((logs - middle)[known]).max() < 250.0 and size.min() > 1e-40 and size.max() < 1e40:
         return np.nan_to_num(r * (np.exp(logs - middle)[:, None, :] * above) / (diagonal * np.exp(own - middle))[:, :, None])
     exponent = np.log(np.abs(r)) - np.log(np.abs(diagonal))[:, :, None] + logs[:, None, :] - own[:, :, None]
     sign = np.sign(r) * np.sign(diagonal)[:, :, None]
     return np.nan_to_num(sign * np.exp(np.minimum(exponent, 600.0)) * above)
 
 
-def tamed(matrices: Array) -> tuple[Array, Array, Array]:
-    """Matrices (B, S, K) by powers of 2 that keep sums of their entries in range, the logarithms of those powers, and
-    the largest entries."""
-    largest = np.maximum(matrices.max(axis=(1, 2)), -matrices.min(axis=(1, 2)))
+def balanced(matrices: Array) -> tuple[Array, Array | None, Array]:
+    """J (B, S, S) as J' diag(w) e^shift: J' at most 1, and w (B, S) powers of 2, None for ones, where columns differ."""
+    columns = np.maximum(matrices.max(axis=1), -matrices.min(axis=1))
+    largest = columns.max(axis=1)
     exponent = np.where(np.isfinite(largest), np.frexp(largest)[1], 0)
-    exponent = np.where(exponent > LARGEST, exponent - LARGEST, np.where(exponent < SMALLEST, exponent, 0))
-    if exponent.any():
-        matrices, largest = np.ldexp(matrices, -exponent[:, None, None]), np.ldexp(largest, -exponent)
-    return matrices, exponent * np.log(2.0), largest
+    if (columns < 2.0**-UNEVEN * largest[:, None]).any():
+        own = np.where(np.isfinite(columns), np.frexp(columns)[1], 0)
+        exponent = np.where(np.abs(exponent) > MOST, exponent, 0)  # else the smallest weight may be no number
+        weights = np.where(columns > 0.0, np.ldexp(1.0, own - exponent[:, None]), 0.0)
+        return np.ldexp(matrices, -own[:, None, :]), weights, exponent * np.log(2.0)
+    return np.ldexp(matrices, -exponent[:, None, None]), None, exponent * np.log(2.0)
 
 
-def sorted_qr(a: Array) -> tuple[Array, Array]:
-    """QR (B, S, K) with the larger rows first, so that small rows keep their accuracy; NaN for what is not finite."""
+def eliminated(a: Array) -> tuple[Array, Array, Array]:
+    """L (B, S, K), R (B, K, K) and the rows of the pivots (B, K) in A = L R; NaN for what is not finite."""
     usable = np.isfinite(a).all(axis=(1, 2))
-    order = np.argsort(-np.abs(a).max(axis=2), axis=1, kind="stable")[:, :, None]
-    sorted_rows = np.take_along_axis(a, order, axis=1)
-    q, r = np.linalg.qr(sorted_rows if usable.all() else np.where(usable[:, None, None], sorted_rows, 0.0))
-    unsorted = np.empty_like(q)
-    np.put_along_axis(unsorted, order, q, axis=1)
+    with np.errstate(all="ignore"):
+        places, lower, r = lu(a if usable.all() else np.where(usable[:, None, None], a, 0.0), p_indices=True, check_finite=False)
+    lower = np.take_along_axis(lower, places[:, :, None], axis=1)
     if not usable.all():
-        unsorted[~usable], r[~usable] = np.nan, np.nan
-    return unsorted, r
+        lower[~usable], r[~usable] = np.nan, np.nan
+    return lower, r, np.argsort(places, axis=1)[:, : a.shape[2]]
 
 
-def numerical_rank(a: Array, noise: Array) -> int:
-    """Rank of a (S, K) whose entries are known to a few S eps of `noise` (S, K)."""
-    rows = noise.max(axis=1, initial=0.0)
-    a, noise, rows = a[rows > 0.0], noise[rows > 0.0], rows[rows > 0.0]
-    if not rows.size:
-        return 0
-    columns = (noise / rows[:, None]).max(axis=0)
-    used = columns > 0.0
-    values = np.linalg.svd((a / rows[:, None])[:, used] / columns[used], compute_uv=False)
-    return int(np.sum(values > LOST * len(noise) * EPS * max(1.0, values.max(initial=0.0))))
-
-
-def pivoted(a: Array, logs: Array, rank: int) -> tuple[Array, Array, Array]:
-    """Q (S, r), R (r, K) and the order of columns in A[:, order] = Q R: the next pivot is the column with the most left
-    times e^logs."""
-    size, columns = a.shape
-    rows, order = np.argsort(-np.abs(a).max(axis=1), kind="stable"), np.arange(columns)
-    a, q, reflectors = a[rows], np.eye(size, rank), []
-    for i in range(rank):
+def pivoted(a: Array, noise: Array, logs: Array) -> tuple[Array, Array, Array]:
+    """L (S, r), R (r, K) and the order of columns in A[:, order] = L R: the next pivot is the largest entry that is
+    left times e^logs of its column. noise (S, K) times eps bounds what rounding has done to A."""
+    (size, columns), rank = a.shape, 0
+    a, noise, rows, order = a.copy(), noise.copy(), np.arange(size), np.arange(columns)
+    while rank < min(size, columns):
+        rest = a[rank:, rank:]
+        rest[np.abs(rest) <= LOST * size * noise[rank:, rank:]] = 0.0
+        if not rest.any():
+            break
         with np.errstate(divide="ignore"):
-            left = np.log(np.abs(a[i:, i:]).max(axis=0))
-            scaled = a[i:, i:] / np.where(np.isneginf(left), 1.0, np.exp(left))
-            grown = left + 0.5 * np.log((scaled**2).sum(axis=0)) + logs[order[i:]]
-        best = i + int(np.argmax(grown))
-        order[[i, best]], a[:, [i, best]] = order[[best, i]], a[:, [best, i]]
-        v = a[i:, i] / np.abs(a[i:, i]).max()
-        v[0] += np.copysign(np.sqrt(v @ v), v[0])
-        v *= np.sqrt(2.0 / (v @ v))
-        a[i:, i:] -= np.outer(v, v @ a[i:, i:])
-        a[i + 1 :, i] = 0.0
-        reflectors.append(v)
-    for i in reversed(range(rank)):
-        q[i:] -= np.outer(reflectors[i], reflectors[i] @ q[i:])
-    unsorted = np.empty_like(q)
-    unsorted[rows] = q
-    return unsorted, a[:rank], order
+            i, j = np.unravel_index(np.argmax(np.log(np.abs(rest)) + logs[order[rank:]]), rest.shape)
+        for line, k in ((order, rank + j), (rows, rank + i)):
+            line[[rank, k]] = line[[k, rank]]
+        for table in (a, noise):
+            table[:, [rank, rank + j]] = table[:, [rank + j, rank]]
+            table[[rank, rank + i]] = table[[rank + i, rank]]
+        a[rank + 1 :, rank] /= a[rank, rank]
+        factors = a[rank + 1 :, rank, None]
+        a[rank + 1 :, rank + 1 :] -= factors * a[rank, rank + 1 :]
+        passed_on = np.abs(factors) * noise[rank, rank + 1 :]  # to add it would grow as 2^r, which rounding never does
+        noise[rank + 1 :, rank + 1 :] = np.maximum(noise[rank + 1 :, rank + 1 :], passed_on)
+        rank += 1
+    lower = np.empty((size, rank))
+    lower[rows] = np.tril(a[:, :rank], -1) + np.eye(size, rank)
+    return lower, np.triu(a[:rank]), order
+
+
+def _graded(frame: Array, logs: Array, unit: Array) -> tuple[Array, Array]:
+    """L diag(e^logs) U, logs descending, as Q diag(e^logs') U' with an orthonormal Q that is left out."""
+    r = np.linalg.qr(frame)[1]
+    diagonal = np.diagonal(r)
+    with np.errstate(all="ignore"):
+        return logs + np.log(np.abs(diagonal)), unit + _share(r[None], diagonal[None], logs[None], logs[None])[0] @ unit
 
 
 def graded_singular_values(logs: Array, unit: Array) -> Array:
-    """ln of the singular values of diag(e^logs) U, U (K, K) with rows of moderate numbers that do not depend on each
-    other, descending; −inf where logs is.
+    """ln of the singular values of diag(e^logs) U, descending; U (r, K) has rows of moderate numbers that do not depend
+    on each other, the logs (r,) are about descending.
 
     A QR decomposition of Uᵀ makes it triangular, and rows e^60 apart then do not feel each other: where logs span more
     than the range of numbers, one-sided Jacobi works on overlapping windows.
@@ -168,18 +203,11 @@ def graded_singular_values(logs: Array, unit: Array) -> Array:
     >>> graded_singular_values(np.array([30.0, -30.0]), np.array([[1.0, 0.5], [0.0, 1.0]])).round(6)
     array([ 30.111572, -30.111572])
     """
-    if np.isnan(logs).any() or np.isnan(unit).any():
-        return np.full(logs.size, np.nan)
-    out, alive = np.full(logs.size, -np.inf), np.flatnonzero(np.isfinite(logs))
-    alive = alive[np.argsort(-logs[alive], kind="stable")]
-    if not alive.size:
-        return out
-    v = np.linalg.qr(unit[alive].T)[1]
-    diagonal, own = np.diagonal(v), logs[alive]
+    v = np.linalg.qr(unit.T)[1]
+    diagonal = np.diagonal(v)
     with np.errstate(all="ignore"):
-        logs = own + np.log(np.abs(diagonal))
-        size = np.log(np.abs(v / diagonal[:, None])) + own[None, :] - own[:, None]
-        matrix = np.triu(np.sign(v / diagonal[:, None]) * np.exp(size))
+        matrix = np.eye(logs.size) + _share(v[None], diagonal[None], logs[None], logs[None])[0]
+        logs = logs + np.log(np.abs(diagonal))
     found, low = [], 0
     while low < logs.size:
         near = np.flatnonzero(logs[low:] < logs[low] - CENTRE)
@@ -192,8 +220,7 @@ def graded_singular_values(logs: Array, unit: Array) -> Array:
         window = matrix[a:b, a:b].T * np.exp(logs[a:b] - middle)
         found.append(np.sort(_jacobi(window))[::-1][low - a : high - a] + middle)
         low = high
-    out[: alive.size] = np.sort(np.concatenate(found))[::-1]
-    return out
+    return np.sort(np.concatenate(found))[::-1]
 
 
 def _jacobi(matrix: Array) -> Array:

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
-from .graded import Triangle, sorted_qr, tamed
+from .graded import Triangle, eliminated
 
 # The Jacobians (B, S, S) in float64, in their order or, asked with True, backwards.
 Factors = Callable[[bool], Iterator[Array]]
 
 MORE = 8  # directions beyond k
-BETWEEN = 4  # steps between two QR decompositions of a pass backwards, which only turns the frame, or without matrices
+BETWEEN = 4  # steps between two eliminations of a pass backwards, which only turns the frame, or without matrices
 MOST_SWEEPS = 40  # where all at once would need too much memory
+EVEN = 1e-3  # smallest pivot beside the largest, per step, from which on several steps go together
 SETTLED = {8: 1e-9, 4: 1e-5}  # what is left to come, nats, by bytes per number of what multiplies the frame
 DENSE = 1 << 27  # bytes of Jacobians (B, S, S) that are formed
 
@@ -37,9 +38,8 @@ def leading(run: Any, factors: Factors, start: int, stop: int, k: int) -> tuple[
     frame, before, change = random_frame(batch, size, columns), np.full((batch, k), np.nan), np.full((batch, k), np.nan)
     for sweep in range(1, most + 1):
         if matrices:
-            triangle = Triangle(turned(factors(True), frame))
-            for jacobians in factors(False):
-                triangle.step(jacobians)
+            triangle = Triangle(orthonormal(turned(factors(True), frame)))
+            triangle.through(factors(False))
         else:
             triangle = _without_matrices(run, start, stop, frame)
         found, frame = triangle.singular_values(), triangle.frame
@@ -64,29 +64,44 @@ def random_frame(batch: int, size: int, columns: int) -> Array:
 
 
 def turned(matrices: Iterator[Array], frame: Array) -> Array:
-    """The orthonormal frame (B, S, K) after the transposes of all matrices."""
-    for i, given in enumerate(matrices, 1):
+    """The frame (B, S, K) after the transposes of all matrices, its columns independent: the L of `graded.Triangle`."""
+    since, most = 0, 1
+    for given in matrices:
         with np.errstate(all="ignore"):
-            frame = tamed(tamed(given)[0].swapaxes(-1, -2) @ frame)[0]
-        if i % BETWEEN == 0:
-            frame = sorted_qr(frame)[0]
-    return sorted_qr(frame)[0]
+            frame = tamed(tamed(given).swapaxes(-1, -2) @ frame)
+        since += 1
+        if since >= most:
+            frame, r, _ = eliminated(frame)
+            pivots = np.abs(np.diagonal(r, axis1=1, axis2=2))
+            since, most = 0, BETWEEN if (pivots.min(axis=1) > EVEN**since * pivots.max(axis=1)).all() else 1
+    return eliminated(frame)[0] if since else frame
+
+
+def tamed(matrices: Array) -> Array:
+    """Each matrix (B, S, K) by a power of 2 that brings its largest entry to about 1."""
+    largest = np.maximum(matrices.max(axis=(1, 2)), -matrices.min(axis=(1, 2)))
+    return np.ldexp(matrices, -np.where(np.isfinite(largest), np.frexp(largest)[1], 0)[:, None, None])
+
+
+def orthonormal(frame: Array) -> Array:
+    """Orthonormal columns (B, S, K) of the same span; NaN for what is not finite."""
+    usable = np.isfinite(frame).all(axis=(1, 2))
+    return np.where(usable[:, None, None], np.linalg.qr(np.where(usable[:, None, None], frame, 0.0))[0], np.nan)
 
 
 def _without_matrices(run: Any, start: int, stop: int, frame: Array) -> Triangle:
     """The same by products with J and Jᵀ over a few steps; step by step where the frame may have lost rank there."""
     pieces, kind = [(a, min(a + BETWEEN, stop)) for a in range(start, stop, BETWEEN)], run.network.dtype
     for a, b in reversed(pieces):
-        frame = sorted_qr(tamed(np.asarray(run.vjp(frame.astype(kind), a, b), dtype=np.float64))[0])[0]
-    triangle = Triangle(frame)
+        frame = eliminated(np.asarray(run.vjp(frame.astype(kind), a, b), dtype=np.float64))[0]
+    triangle = Triangle(orthonormal(frame))
     probe = np.random.default_rng(0).standard_normal((*frame.shape[:2], 1))
     for a, b in pieces:
         together = np.concatenate([triangle.frame, probe], axis=2).astype(kind)
         moved = np.asarray(run.jvp(together, a, b), dtype=np.float64)
-        q, r, doubtful = triangle.decompose(moved[..., :-1], np.abs(moved[..., -1]).max(axis=1))
-        if doubtful.any():
-            for t in range(a, b):
-                triangle.step(run.jacobians(t, t + 1)[0].astype(np.float64, copy=False))
+        found, doubtful, wild = triangle.decompose(moved[..., :-1], np.abs(moved[..., -1]).max(axis=1))
+        if (doubtful | wild).any():
+            triangle.through(run.jacobians(t, t + 1)[0].astype(np.float64, copy=False) for t in range(a, b))
         else:
-            triangle.take(q, r)
+            triangle.take(found)
     return triangle

@@ -149,10 +149,9 @@ def _whole(factors: Factors, count: int, batch: int, size: int) -> Array:
     """ln of all singular values (B, S) of the product."""
     if count < 2:  # of a single factor pivots do better than any frame
         triangle = Triangle(np.repeat(np.eye(size)[None], batch, axis=0))
-        for jacobians in factors(False):
-            triangle.step(jacobians, pivot=True)
+        triangle.through(factors(False), pivot=True)
         return triangle.singular_values()
-    triangle = Triangle(turned(factors(True), random_frame(batch, size, size)))
-    for jacobians in factors(False):
-        triangle.step(jacobians)
-    return triangle.singular_values()
+    first = turned(factors(True), random_frame(batch, size, size))
+    triangle = Triangle(first)
+    triangle.through(factors(False))
+    return triangle.singular_values(first)
