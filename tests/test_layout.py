@@ -15,7 +15,7 @@ import throughtime
 ROOT = Path(throughtime.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # A file may import from its own level and from those before.
-LEVELS = ("jit", "scalar", "cells", "engine", "network", "unrolled", "truncated", "analysis", "plots")
+LEVELS = ("jit", "norms", "scalar", "cells", "engine", "network", "unrolled", "truncated", "analysis", "plots")
 NETWORK = ("arguments", "checks", "device_network", "finite", "init", "parameters", "storage")
 RUNS = ("kernels", "ensemble", "sweep", "device_run")
 BESIDE = {**dict.fromkeys(NETWORK, "network"), **dict.fromkeys(RUNS, "unrolled"), "device_truncated": "truncated"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, norms
 from .cells.base import spec
 from .engine import cpu, jacobians, memory
 from .network import Network
@@ -41,7 +41,7 @@ class Gradients:
     states: Array
 
     def __repr__(self) -> str:
-        norm = np.sqrt(sum(float((np.asarray(g, float) ** 2).sum()) for g in self.parameters.values()))
+        norm = norms.norm([norms.norm(np.asarray(g)) for g in self.parameters.values()])
         return f"Gradients of {', '.join(self.parameters)}: norm {norm:.6g}; also .input, .initial_state, .states"
 
 

@@ -99,7 +99,8 @@ def _without_matrices(run: Any, start: int, stop: int, frame: Array) -> Triangle
     for a, b in pieces:
         together = np.concatenate([triangle.frame, probe], axis=2).astype(kind)
         moved = np.asarray(run.jvp(together, a, b), dtype=np.float64)
-        found, doubtful, wild = triangle.decompose(moved[..., :-1], np.abs(moved[..., -1]).max(axis=1))
+        largest = np.abs(moved[..., -1]).max(axis=1) * (1.0 if kind == np.float64 else 1e3)  # float32: doubt sooner
+        found, doubtful, wild = triangle.decompose(moved[..., :-1], largest)
         if (doubtful | wild).any():
             triangle.through(run.jacobians(t, t + 1)[0].astype(np.float64, copy=False) for t in range(a, b))
         else:
