@@ -139,8 +139,8 @@ def balanced(matrices: Array) -> tuple[Array, Array | None, Array]:
     largest = columns.max(axis=1)
     exponent = np.where(np.isfinite(largest), np.frexp(largest)[1], 0)
     if (columns < 2.0**-UNEVEN * largest[:, None]).any():
-        own = np.where(np.isfinite(columns), np.frexp(columns)[1], 0)
         exponent = np.where(np.abs(exponent) > MOST, exponent, 0)  # else the smallest weight may be no number
+        own = np.where(np.isfinite(columns) & (columns > 0.0), np.frexp(columns)[1], exponent[:, None])
         weights = np.where(columns > 0.0, np.ldexp(1.0, own - exponent[:, None]), 0.0)
         return np.ldexp(matrices, -own[:, None, :]), weights, exponent * np.log(2.0)
     return np.ldexp(matrices, -exponent[:, None, None]), None, exponent * np.log(2.0)
