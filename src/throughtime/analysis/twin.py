@@ -109,19 +109,19 @@ def perturbed_twin(
     pair = _Twins(net, tangent, scale, kind)
     direction /= norms.of_rows(direction)[:, None]
     rates, lengths, done, every = [], [], 0, int(interval)
-    size, hidden = np.full(batch, asked), np.zeros(batch, dtype=bool)
+    largest, hidden = asked, np.zeros(batch, dtype=bool)
     bar = progress_bar(steps, "perturbed twin") if progress else None
     while done < steps:
         taken = min(every, (discard if done < discard else steps) - done)
-        apart, direction = size * rng.uniform(0.5, 1.0, batch), direction * rng.choice([-1.0, 1.0], (batch, 1))
+        apart, direction = asked * rng.uniform(0.5, 1.0, batch), direction * rng.choice([-1.0, 1.0], (batch, 1))
         found = pair.advance(here, direction, apart, tangent.position + done, taken)
         while taken > 1 and (pair.unclear(found) | pair.far(found) & ~hidden).any():
             every = taken = max(1, taken // 2)
             found = pair.advance(here, direction, apart, tangent.position + done, taken)
         growth, unclear = found.growth, pair.unclear(found) & ~hidden
         if unclear.any() and distance is None:
-            farther = pair.farther(here, direction, size, tangent.position + done, unclear)
-            growth, size = np.where(unclear, farther[0], growth), np.where(unclear, farther[1], size)
+            by_far, reached = pair.farther(here, direction, apart, tangent.position + done, unclear)
+            growth, largest = np.where(unclear, by_far, growth), max(largest, reached)
         elif unclear.any():
             growth = np.where(unclear, np.nan, growth)
         hidden |= unclear & np.isnan(growth)
@@ -148,7 +148,7 @@ def perturbed_twin(
         )
     return TwinGrowth(
         float(exponent) if batch == 1 else exponent, float(error) if batch == 1 else error, pick(history), pick(blocks),
-        times, int(times[-1]), discard, warmup, every, float(size.max()), reason,
+        times, int(times[-1]), discard, warmup, every, largest, reason,
     )  # fmt: skip
 
 
@@ -201,12 +201,11 @@ class _Twins:
         """(B,) where the distance has grown beyond what is small."""
         return ~(found.apart <= NEAR[self.kind])
 
-    def farther(self, here: Array, direction: Array, size: Array, at: int, wanted: Array) -> tuple[Array, Array]:
-        """The growth (B,) in one step from larger distances, and these; −inf where the twins meet from all of them, NaN
-        where no distance shows it."""
+    def farther(self, here: Array, direction: Array, size: Array, at: int, wanted: Array) -> tuple[Array, float]:
+        """The growth (B,) in one step from larger distances, and the largest of these; −inf where the twins meet from all
+        of them, NaN where no distance shows it."""
         growth, met = np.full(len(here), np.nan), wanted.copy()
-        open_, size = wanted.copy(), size.copy()
-        tried = size.copy()
+        open_, tried, largest = wanted.copy(), size, 0.0
         for _ in range(TRIES):
             tried = tried * FARTHER
             above, below = (self.advance(here, sign * direction, tried, at, 1) for sign in (1.0, -1.0))
@@ -214,11 +213,11 @@ class _Twins:
             with np.errstate(invalid="ignore"):
                 bend = norms.of_rows(above.apart[:, None] * above.direction + below.apart[:, None] * below.direction)
                 good = open_ & ~self.unclear(above) & (above.apart > 0.0) & (bend < STRAIGHT * above.apart)
-            growth, size = np.where(good, above.growth, growth), np.where(good, tried, size)
+            growth, largest = np.where(good, above.growth, growth), max(largest, tried[good].max(initial=0.0))
             open_ &= ~good
             if not open_.any():
                 break
-        return np.where(open_ & met, -np.inf, growth), size
+        return np.where(open_ & met, -np.inf, growth), float(largest)
 
 
 def _flat(net: Any, state: Any, batch: int) -> Array:
