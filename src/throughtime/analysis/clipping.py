@@ -40,7 +40,8 @@ def clip_by_norm(gradients: Any, max_norm: float) -> float:
         raise ValueError(f"the gradient of {', '.join(bad)} is not finite (it holds {found}); no clipping makes it so")
     size = norms.together(arrays.values())
     norm, power, exponent = _beside(*size)
-    scale = float(limit / np.ldexp(power, exponent)[0])
+    with np.errstate(over="ignore"):
+        scale = float(limit / np.ldexp(power, exponent)[0])
     if scale < 1.0:
         for a in arrays.values():
             if scale > np.finfo(a.dtype).tiny * 1e8:  # far enough from where factors of that type lose digits
@@ -72,7 +73,8 @@ def clip_by_value(gradients: Any, max_value: float) -> float:
     limit, arrays = _limit("max_value", max_value), _arrays(gradients)
     beyond = sum(int((np.abs(a) > limit).sum()) for a in arrays.values())
     for a in arrays.values():
-        np.clip(a, -limit, limit, out=a)
+        if limit < np.finfo(a.dtype).max:
+            np.clip(a, -limit, limit, out=a)
     return beyond / max(1, sum(a.size for a in arrays.values()))
 
 

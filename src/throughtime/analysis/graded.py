@@ -12,6 +12,7 @@ very different size are brought to one size, and the rows that they meet, of wha
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from scipy.linalg import lapack, lu
@@ -21,7 +22,7 @@ from .arrays import Array
 CENTRE, MARGIN = 250.0, 60.0  # nats of a window, and beyond it on either side
 DOUBT = np.log(1e-5)  # a pivot beside the largest of J below which it is looked at: far above the rounding of all else
 WILD = 1e3  # what a row takes from one below it, from which the columns are ordered anew: U stays moderate
-LOST = 4.0 * float(np.finfo(np.float64).eps)  # times S: rounding of a sum of S products, four times its bound S eps/2 …
+LOST = 16.0 * float(np.finfo(np.float64).eps)  # times S: well above the rounding of a sum of S products and of its terms
 UNEVEN = 12  # columns that differ by more than a factor 2^12 are balanced
 MOST = 900  # exponent of 2 up to which weights stand as they are
 
@@ -34,6 +35,7 @@ class Triangle:
         batch, _, columns = frame.shape
         self.frame, self.logs = frame, np.zeros((batch, columns))
         self.unit = np.repeat(np.eye(columns)[None], batch, axis=0)
+        self._before: Any = None  # J, weights, frame and pivots of the last step, and who was eliminated anew in it
 
     def through(self, matrices: Iterable[Array], pivot: bool = False) -> None:
         """Multiply by each J (B, S, S) from the left. pivot : order the columns by their size, whatever the rank."""
@@ -55,17 +57,25 @@ class Triangle:
         found, doubtful, wild = self.decompose(moved, 1.0 if weights is None else weights.max(axis=1))
         lower, r, rows, _ = found
         wild |= pivot & ~np.isnan(r).any(axis=(1, 2))
-        anew = []
+        anew, sources = [], (jacobians, weights, self.frame)
         for b in np.flatnonzero(doubtful | wild):
             left = int(np.isfinite(self.logs[b]).sum())
-            noise = np.abs(self.frame[b, :, :left])
-            noise = noise if jacobians is None else np.abs(jacobians[b]) @ noise
-            noise = noise if weights is None else noise * weights[b, :, None]
+            noise = _moved(jacobians, weights, b, np.abs(self.frame[b]) + self._blur(b))[:, :left]
             if wild[b] or not _certain(noise, lower[b], r[b], rows[b]):
                 anew.append((b, self.logs[b], self.unit[b], *pivoted(moved[b, :, :left], noise, self.logs[b, :left])))
         self.take(found)
+        self._before = (*sources, np.abs(np.diagonal(r, axis1=1, axis2=2)), {b for b, *_ in anew})
         for b, logs, unit, frame, rest, order in anew:
             self._shrink(b, logs[order], unit[order], frame, rest)
+
+    def _blur(self, b: int) -> Array:
+        """What the step before has rounded in the frame (S, K), in units of eps; its zeros are exact."""
+        if self._before is None or b in self._before[-1]:
+            return np.zeros(self.frame.shape[1:])
+        jacobians, weights, frame, pivots, _ = self._before
+        with np.errstate(all="ignore"):
+            noise = _moved(jacobians, weights, b, np.abs(frame[b])) / pivots[b]
+        return np.where((self.frame[b] != 0.0) & np.isfinite(noise), noise, 0.0)
 
     def decompose(self, moved: Array, largest: Array | float) -> tuple[tuple[Array, ...], Array, Array]:
         """L, R, the rows of the pivots and what goes into U of the moved frame; for which sequences (B,) its rank is in
@@ -110,6 +120,12 @@ class Triangle:
                 rows = unit[alive] if first is None else np.linalg.solve(first[b].T, unit[alive].T).T
                 found[b, : alive.size] = graded_singular_values(*_graded(frame[:, alive], logs[alive], rows))
         return found
+
+
+def _moved(jacobians: Array | None, weights: Array | None, b: int, frame: Array) -> Array:
+    """diag(w) |J| F of one sequence."""
+    moved = frame if jacobians is None else np.abs(jacobians[b]) @ frame
+    return moved if weights is None else moved * weights[b, :, None]
 
 
 def _certain(noise: Array, lower: Array, r: Array, rows: Array) -> bool:

@@ -18,7 +18,7 @@ from .. import finite
 from .arrays import Array, Result, short
 from .graded import Triangle
 from .jacobians import in_order
-from .leading import MORE, Factors, leading, random_frame, turned
+from .leading import MORE, Factors, leading, turned
 from .tangents import checked_matrices
 
 KEPT = 1 << 26  # bytes of Jacobians that are kept between the passes
@@ -151,7 +151,7 @@ def _whole(factors: Factors, count: int, batch: int, size: int) -> Array:
         triangle = Triangle(np.repeat(np.eye(size)[None], batch, axis=0))
         triangle.through(factors(False), pivot=True)
         return triangle.singular_values()
-    first = turned(factors(True), random_frame(batch, size, size))
+    first = turned(factors(True), np.repeat(np.eye(size)[None], batch, axis=0))
     triangle = Triangle(first)
     triangle.through(factors(False))
     return triangle.singular_values(first)
