@@ -51,7 +51,7 @@ def test_rates_of_gradients(runs):
     padded, alone = runs
     last = np.random.default_rng(2).standard_normal((1, 4, 5))
     found = analysis.gradient_norms(padded, grad_final_state=last)
-    for b, n in enumerate(LENGTHS):
+    for b in range(len(LENGTHS)):
         own = analysis.gradient_norms(alone[b], grad_final_state=last[:, b : b + 1])
         np.testing.assert_allclose(found.rate[b], own.rate[0], rtol=1e-10)
         assert found.last[b] == own.last[0]

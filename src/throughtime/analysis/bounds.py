@@ -188,8 +188,8 @@ def gradient_products(
         ln‖J_stop … J_{k+1}‖ ≤ Σ_t ln‖J_t‖ ≤ ln‖M^(stop−k)‖
 
     The first inequality holds for any cell, layers and input: it is the bound to use where γ is not known. run : from
-    `net.unroll`. stop : the later state, T by default, but no later than a sequence's own end, from which its lags count
-    then; NaN beyond its start. max_lag : all by default. bound : from `pascanu_bound`, if any.
+    `net.unroll`. stop : the later state, T by default, of a shorter sequence its own end, from which its lags count;
+    NaN beyond its start. max_lag : all by default. bound : from `pascanu_bound`, if any.
     Returns a `GradientProducts`; no window over- or underflows. Cost: one S×S product and two norms for each step.
     ValueError for times outside the run and bidirectional networks. NaN in the run gives NaN for that sequence.
 
@@ -224,7 +224,9 @@ def gradient_products(
             largest = np.abs(moved).max(axis=(1, 2), initial=0.0)
             product[here] = moved / np.where(largest > 0.0, largest, 1.0)[:, None, None]
             scale[here] += np.log(largest)
-            log_norm[lag, here] = np.where(np.isneginf(scale[here]), -np.inf, scale[here] + np.log(_norms(product[here])))
+            log_norm[lag, here] = np.where(
+                np.isneginf(scale[here]), -np.inf, scale[here] + np.log(_norms(product[here]))
+            )
     given = np.full(lags + 1, np.nan) if bound is None else bound.log_bound(np.arange(lags + 1))
     return GradientProducts(log_norm=log_norm, log_step_bound=log_steps, log_bound=given, stop=stop)
 

@@ -52,7 +52,7 @@ def clip_by_norm(gradients: Any, max_norm: float) -> float:
 
 
 def _beside(m: Array, e: Array) -> tuple[Array, Array, Array]:
-    """The norm m · 2^e as a number, and m and e of what divides: the norm and EPSILON, that alone if it is no number."""
+    """The norm m · 2^e as a number, and m and e of what divides: norm + EPSILON, or m and e where it is no number."""
     with np.errstate(over="ignore"):
         norm = np.ldexp(m, e)
     own, power = np.frexp(np.where(np.isinf(norm), 0.0, norm) + EPSILON)
@@ -71,9 +71,10 @@ def clip_by_value(gradients: Any, max_value: float) -> float:
     (0.5, array([ 1. , -0.5]))
     """
     limit, arrays = _limit("max_value", max_value), _arrays(gradients)
-    beyond = sum(int((np.abs(a) > limit).sum()) for a in arrays.values())
+    beyond = 0
     for a in arrays.values():
-        if limit < np.finfo(a.dtype).max:
+        if limit <= float(np.finfo(a.dtype).max):  # else no number of this type is beyond; infinity is not brought back
+            beyond += int((np.abs(a) > limit).sum())
             np.clip(a, -limit, limit, out=a)
     return beyond / max(1, sum(a.size for a in arrays.values()))
 

@@ -1,4 +1,4 @@
-"""A product of matrices as L · diag(e^logs) · U: no window over- or underflows, and a lost direction takes no other along.
+"""A product of matrices as L · diag(e^logs) · U: nothing over- or underflows, and a lost direction takes no other along.
 
 Dimensions: B sequences, S state size, K directions, r ≤ K of them that are left.
 
@@ -22,7 +22,9 @@ from .arrays import Array
 CENTRE, MARGIN = 250.0, 60.0  # nats of a window, and beyond it on either side
 DOUBT = np.log(1e-5)  # a pivot beside the largest of J below which it is looked at: far above the rounding of all else
 WILD = 1e3  # what a row takes from one below it, from which the columns are ordered anew: U stays moderate
-LOST = 16.0 * float(np.finfo(np.float64).eps)  # times S: well above the rounding of a sum of S products and of its terms
+LOST = 16.0 * float(
+    np.finfo(np.float64).eps
+)  # times S: well above the rounding of a sum of S products and of its terms
 UNEVEN = 12  # columns that differ by more than a factor 2^12 are balanced
 MOST = 900  # exponent of 2 up to which weights stand as they are
 
@@ -58,21 +60,24 @@ class Triangle:
         lower, r, rows, _ = found
         wild |= pivot & ~np.isnan(r).any(axis=(1, 2))
         anew, sources = [], (jacobians, weights, self.frame)
-        for b in np.flatnonzero(doubtful | wild):
+        for b in np.flatnonzero(doubtful | wild).tolist():
             left = int(np.isfinite(self.logs[b]).sum())
             noise = _moved(jacobians, weights, b, np.abs(self.frame[b]) + self._blur(b))[:, :left]
             if wild[b] or not _certain(noise, lower[b], r[b], rows[b]):
                 anew.append((b, self.logs[b], self.unit[b], *pivoted(moved[b, :, :left], noise, self.logs[b, :left])))
         self.take(found)
-        self._before = (*sources, np.abs(np.diagonal(r, axis1=1, axis2=2)), {b for b, *_ in anew})
-        for b, logs, unit, frame, rest, order in anew:
+        self._before = (*sources, np.abs(np.diagonal(r, axis1=1, axis2=2)), {})
+        for b, logs, unit, frame, rest, order, blur in anew:
+            self._before[-1][b] = blur
             self._shrink(b, logs[order], unit[order], frame, rest)
 
     def _blur(self, b: int) -> Array:
         """What the step before has rounded in the frame (S, K), in units of eps; its zeros are exact."""
-        if self._before is None or b in self._before[-1]:
+        if self._before is None:
             return np.zeros(self.frame.shape[1:])
-        jacobians, weights, frame, pivots, _ = self._before
+        jacobians, weights, frame, pivots, known = self._before
+        if b in known:
+            return np.pad(known[b], ((0, 0), (0, self.frame.shape[2] - known[b].shape[1])))
         with np.errstate(all="ignore"):
             noise = _moved(jacobians, weights, b, np.abs(frame[b])) / pivots[b]
         return np.where((self.frame[b] != 0.0) & np.isfinite(noise), noise, 0.0)
@@ -104,7 +109,9 @@ class Triangle:
             self.frame[b, :, :rank] = frame * np.sign(diagonal)
             self.logs[b, :rank] = own[:rank] + np.log(np.abs(diagonal))
             with np.errstate(all="ignore"):
-                self.unit[b, :rank] = unit[:rank] + _share(r[None], diagonal[None], own[None, :rank], own[None])[0] @ unit
+                self.unit[b, :rank] = (
+                    unit[:rank] + _share(r[None], diagonal[None], own[None, :rank], own[None])[0] @ unit
+                )
 
     def singular_values(self, first: Array | None = None) -> Array:
         """ln of the singular values of the product (B, K), descending; `first` (B, S, S) : the frame that it started
@@ -143,14 +150,16 @@ def _share(r: Array, diagonal: Array, own: Array, logs: Array) -> Array:
     middle = np.where(known, logs, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
     size = np.abs(diagonal)[known[:, : own.shape[1]]]
     if size.size and np.abs((logs - middle)[known]).max() < 250.0 and size.min() > 1e-40 and size.max() < 1e40:
-        return np.nan_to_num(r * (np.exp(logs - middle)[:, None, :] * above) / (diagonal * np.exp(own - middle))[:, :, None])
+        return np.nan_to_num(
+            r * (np.exp(logs - middle)[:, None, :] * above) / (diagonal * np.exp(own - middle))[:, :, None]
+        )
     exponent = np.log(np.abs(r)) - np.log(np.abs(diagonal))[:, :, None] + logs[:, None, :] - own[:, :, None]
     sign = np.sign(r) * np.sign(diagonal)[:, :, None]
     return np.nan_to_num(sign * np.exp(np.minimum(exponent, 600.0)) * above)
 
 
 def balanced(matrices: Array) -> tuple[Array, Array | None, Array]:
-    """J (B, S, S) as J' diag(w) e^shift: J' at most 1, and w (B, S) powers of 2, None for ones, where columns differ."""
+    """J (B, S, S) as J' diag(w) e^shift: J' at most 1, w (B, S) powers of 2 where columns differ, else None."""
     columns = np.maximum(matrices.max(axis=1), -matrices.min(axis=1))
     largest = columns.max(axis=1)
     exponent = np.where(np.isfinite(largest), np.frexp(largest)[1], 0)
@@ -164,18 +173,21 @@ def balanced(matrices: Array) -> tuple[Array, Array | None, Array]:
 
 def eliminated(a: Array) -> tuple[Array, Array, Array]:
     """L (B, S, K), R (B, K, K) and the rows of the pivots (B, K) in A = L R; NaN for what is not finite."""
-    usable = np.isfinite(a).all(axis=(1, 2))
+    usable = np.asarray(np.isfinite(a).all(axis=(1, 2)))
     with np.errstate(all="ignore"):
-        places, lower, r = lu(a if usable.all() else np.where(usable[:, None, None], a, 0.0), p_indices=True, check_finite=False)
+        places, lower, r = lu(
+            a if usable.all() else np.where(usable[:, None, None], a, 0.0), p_indices=True, check_finite=False
+        )
     lower = np.take_along_axis(lower, places[:, :, None], axis=1)
     if not usable.all():
         lower[~usable], r[~usable] = np.nan, np.nan
     return lower, r, np.argsort(places, axis=1)[:, : a.shape[2]]
 
 
-def pivoted(a: Array, noise: Array, logs: Array) -> tuple[Array, Array, Array]:
+def pivoted(a: Array, noise: Array, logs: Array) -> tuple[Array, Array, Array, Array]:
     """L (S, r), R (r, K) and the order of columns in A[:, order] = L R: the next pivot is the largest entry that is
-    left times e^logs of its column. noise (S, K) times eps bounds what rounding has done to A."""
+    left times e^logs of its column. noise (S, K) times eps bounds what rounding has done to A; the last array what it
+    thereby does to L."""
     (size, columns), rank = a.shape, 0
     a, noise, rows, order = a.copy(), noise.copy(), np.arange(size), np.arange(columns)
     while rank < min(size, columns):
@@ -184,21 +196,22 @@ def pivoted(a: Array, noise: Array, logs: Array) -> tuple[Array, Array, Array]:
         if not rest.any():
             break
         with np.errstate(divide="ignore"):
-            i, j = np.unravel_index(np.argmax(np.log(np.abs(rest)) + logs[order[rank:]]), rest.shape)
-        for line, k in ((order, rank + j), (rows, rank + i)):
-            line[[rank, k]] = line[[k, rank]]
+            best = int(np.argmax(np.log(np.abs(rest)) + logs[order[rank:]]))
+        i, j = rank + best // rest.shape[1], rank + best % rest.shape[1]
+        order[[rank, j]], rows[[rank, i]] = order[[j, rank]], rows[[i, rank]]
         for table in (a, noise):
-            table[:, [rank, rank + j]] = table[:, [rank + j, rank]]
-            table[[rank, rank + i]] = table[[rank + i, rank]]
+            table[:, [rank, j]] = table[:, [j, rank]]
+            table[[rank, i]] = table[[i, rank]]
         a[rank + 1 :, rank] /= a[rank, rank]
         factors = a[rank + 1 :, rank, None]
         a[rank + 1 :, rank + 1 :] -= factors * a[rank, rank + 1 :]
         passed_on = np.abs(factors) * noise[rank, rank + 1 :]  # to add it would grow as 2^r, which rounding never does
         noise[rank + 1 :, rank + 1 :] = np.maximum(noise[rank + 1 :, rank + 1 :], passed_on)
         rank += 1
-    lower = np.empty((size, rank))
+    lower, blur = np.empty((2, size, rank))
     lower[rows] = np.tril(a[:, :rank], -1) + np.eye(size, rank)
-    return lower, np.triu(a[:rank]), order
+    blur[rows] = np.tril(noise[:, :rank], -1) / np.abs(np.diagonal(a)[:rank])
+    return lower, np.triu(a[:rank]), order, np.where(lower == 0.0, 0.0, blur)
 
 
 def _graded(frame: Array, logs: Array, unit: Array) -> tuple[Array, Array]:

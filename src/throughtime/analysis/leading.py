@@ -85,7 +85,7 @@ def tamed(matrices: Array) -> Array:
 
 def orthonormal(frame: Array) -> Array:
     """Orthonormal columns (B, S, K) of the same span; NaN for what is not finite."""
-    usable = np.isfinite(frame).all(axis=(1, 2))
+    usable = np.asarray(np.isfinite(frame).all(axis=(1, 2)))
     return np.where(usable[:, None, None], np.linalg.qr(np.where(usable[:, None, None], frame, 0.0))[0], np.nan)
 
 

@@ -215,7 +215,11 @@ def kreiss_constant(matrix: Any, *, angles: int = 48, t: int | None = None, sequ
         limits = [(np.log(inner) - 1.0, np.log(outside[-1])), (None, None)]
         options = {"initial_simplex": simplex, "xatol": 1e-6, "fatol": 1e-12, "maxiter": 300}
         result = minimize(
-            lambda p: -min(float(log_value(p[0], p[1])), 1e3), start, method="Nelder-Mead", bounds=limits, options=options
+            lambda p: -min(float(log_value(p[0], p[1])), 1e3),
+            start,
+            method="Nelder-Mead",
+            bounds=limits,
+            options=options,
         )
         found = max(found, -float(result.fun), float(best[i]))
     with np.errstate(over="ignore"):

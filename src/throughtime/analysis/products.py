@@ -2,9 +2,9 @@
 
 Dimensions: B sequences, S state size, K directions, n = stop - start factors.
 
-The product P = J_n ... J_1 is never formed. A pass backwards gives directions Q_0 close to the right singular
-vectors, a pass forwards P Q_0 = Q_n R, with R = diag(e^logs) U kept apart as logarithms and moderate numbers, and with
-its rank (`graded.py`). One-sided Jacobi (LAPACK's xGEJSV) then finds the singular values of R to the relative accuracy
+The product P = J_n ... J_1 is never formed. A pass backwards gives directions L_0 close to the right singular
+vectors, a pass forwards P L_0 = L_n diag(e^logs) U, kept apart as logarithms and moderate numbers, with its rank
+(`graded.py`). One-sided Jacobi (LAPACK's xGEJSV) then finds its singular values to the relative accuracy
 of U's entries, the smallest as well as the largest.
 """
 
@@ -76,10 +76,12 @@ def product_singular_values(run: Any, start: int, stop: int, k: int | None = Non
         P = J_stop … J_{start+1} = ∂states[stop]/∂states[start],   ln σ_1 ≥ … ≥ ln σ_S
 
     run : from `net.unroll`; one direction. start, stop : 0 ≤ start ≤ stop ≤ T; P is the identity where they are equal.
-    k : the leading ones only, matrix-free (products with J and Jᵀ) where 2k < S: passes back and forth over k + 8
-    directions until ln σ changes by less than 1e-9. All by default, two passes over the dense Jacobians.
-    Returns `ProductSingularValues`: .log_singular_values (B, k) in nats, −inf for exact zeros, NaN for a sequence
-    with NaN in the window; .log_condition (B,), the natural logarithm of the condition number; .rates, nats per step.
+    k : the leading ones only, in passes back and forth over k + 8 directions until less than 1e-9 is to come (1e-5 where a
+    stack of layers in float32 is too large to form its Jacobians), or all at once where that costs less. All by
+    default, two passes over the dense Jacobians.
+    Returns `ProductSingularValues`: .log_singular_values (B, k) in nats, −inf for directions that a singular factor
+    loses, to the rounding of its entries; NaN for a sequence with NaN in the window; .log_condition (B,), the natural
+    logarithm of the condition number; .steps (B,), what each sequence takes in the window; .rates, nats per own step.
     ValueError for windows out of range, k > S, bidirectional networks, NaN in every sequence.
 
     Source: Stewart, SIAM J. Matrix Anal. Appl. 18, 1997 (graded products); Drmač & Veselić, ibid. 29, 2008 (Jacobi).
@@ -135,7 +137,7 @@ def product_from_jacobians(jacobians: Iterable[Any], k: int | None = None) -> Pr
     size = len(matrices[0])
     k = _checked_k(k, size)
     logs = _whole(lambda back: (m[None] for m in (reversed(matrices) if back else matrices)), len(matrices), 1, size)
-    return ProductSingularValues(logs[0, :k], np.int64(len(matrices)), 0, len(matrices), size, 1, True)
+    return ProductSingularValues(logs[0, :k], np.asarray(len(matrices)), 0, len(matrices), size, 1, True)
 
 
 def _checked_k(k: Any, size: int) -> int:

@@ -49,7 +49,8 @@ class TwinGrowth(Result):
                 f"{self.discarded} (direction)",
                 f"  largest exponent  {short(self.exponent)} nats per step",
                 f"  standard error    {short(self.standard_error, digits=2)}",
-                f"  brought back      to {self.distance:g} every {self.interval} steps{self.reason and '; ' + self.reason}",
+                f"  brought back      to {self.distance:g} every {self.interval} steps",
+                *([f"  not measured      {self.reason}"] if self.reason else []),
             ]
         )
 
@@ -76,9 +77,10 @@ def perturbed_twin(
     distance : ε, in the Euclidean norm of the full state. By default 1e-7 (float32: 1e-3) with each unit measured in
     the size of its own state, at least 1, and larger where a step contracts so much that rounding hides it and the
     twins of both sides agree about it. From return to return the twin changes sides at random and ε varies by a factor
-    of 2: what rounding and curvature add then averages out and shows in the standard error. Returns `TwinGrowth`: .exponent, a float or (B,); .standard_error by batch means. −inf where the
-    twins meet from any distance; NaN for a sequence that holds NaN or grows beyond its numbers, or whose growth cannot
-    be told from rounding: .reason says so.
+    of 2: what rounding and curvature add then averages out and shows in the standard error.
+    Returns `TwinGrowth`: .exponent, a float or (B,); .standard_error by batch means. −inf where the twins meet from any
+    distance; NaN for a sequence that holds NaN or grows beyond its numbers, or whose growth cannot be told from
+    rounding: .reason says so.
     ValueError with a sentence for bidirectional networks, too short runs, a distance that is not positive, NaN in the
     parameters or in every sequence.
 
@@ -202,8 +204,8 @@ class _Twins:
         return ~(found.apart <= NEAR[self.kind])
 
     def farther(self, here: Array, direction: Array, size: Array, at: int, wanted: Array) -> tuple[Array, float]:
-        """The growth (B,) in one step from larger distances, and the largest of these; −inf where the twins meet from all
-        of them, NaN where no distance shows it."""
+        """The growth (B,) in one step from larger distances, and the largest of these; −inf where the twins meet from
+        all of them, NaN where no distance shows it."""
         growth, met = np.full(len(here), np.nan), wanted.copy()
         open_, tried, largest = wanted.copy(), size, 0.0
         for _ in range(TRIES):
