@@ -1,4 +1,4 @@
-"""A product of matrices as L · diag(e^logs) · U: nothing over- or underflows, and a lost direction takes no other along.
+"""A product of matrices as L · diag(e^logs) · U: nothing overflows, and a lost direction takes no other along.
 
 Dimensions: B sequences, S state size, K directions, r ≤ K of them that are left.
 

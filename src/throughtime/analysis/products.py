@@ -76,15 +76,16 @@ def product_singular_values(run: Any, start: int, stop: int, k: int | None = Non
         P = J_stop … J_{start+1} = ∂states[stop]/∂states[start],   ln σ_1 ≥ … ≥ ln σ_S
 
     run : from `net.unroll`; one direction. start, stop : 0 ≤ start ≤ stop ≤ T; P is the identity where they are equal.
-    k : the leading ones only, in passes back and forth over k + 8 directions until less than 1e-9 is to come (1e-5 where a
-    stack of layers in float32 is too large to form its Jacobians), or all at once where that costs less. All by
-    default, two passes over the dense Jacobians.
+    k : the leading ones only, in passes back and forth over k + 8 directions until less than 1e-9 is to come (1e-5
+    where Jacobians in float32 are too large to be formed), or all at once where that costs less. All by default, two passes
+    over the dense Jacobians.
     Returns `ProductSingularValues`: .log_singular_values (B, k) in nats, −inf for directions that a singular factor
     loses, to the rounding of its entries; NaN for a sequence with NaN in the window; .log_condition (B,), the natural
     logarithm of the condition number; .steps (B,), what each sequence takes in the window; .rates, nats per own step.
     ValueError for windows out of range, k > S, bidirectional networks, NaN in every sequence.
 
-    Source: Stewart, SIAM J. Matrix Anal. Appl. 18, 1997 (graded products); Drmač & Veselić, ibid. 29, 2008 (Jacobi).
+    Source: Demmel et al., Linear Algebra Appl. 299, 1999 (elimination); Stewart, SIAM J. Matrix Anal. Appl. 18, 1997
+    (graded products); Drmač & Veselić, ibid. 29, 2008 (Jacobi).
 
     >>> import throughtime as tt
     >>> net = tt.Network("linear", 1, 2, bias=False, seed=0)
