@@ -44,8 +44,7 @@ class Triangle:
         before = None  # the matrix that comes next, once it is known what comes after it
         for jacobians in matrices:
             scaled, weights, shift = balanced(jacobians)
-            if before is not None or weights is not None:
-                self._step(before, weights, pivot)
+            self._step(before, weights, pivot)
             self.logs = self.logs + shift[:, None]
             before = scaled
         if before is not None:
@@ -148,14 +147,15 @@ def _share(r: Array, diagonal: Array, own: Array, logs: Array) -> Array:
     above = np.triu(np.ones(r.shape[1:]), 1)
     known = np.isfinite(logs)
     middle = np.where(known, logs, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
-    size = np.abs(diagonal)[known[:, : own.shape[1]]]
-    if size.size and np.abs((logs - middle)[known]).max() < 250.0 and size.min() > 1e-40 and size.max() < 1e40:
-        return np.nan_to_num(
-            r * (np.exp(logs - middle)[:, None, :] * above) / (diagonal * np.exp(own - middle))[:, :, None]
-        )
+    size = np.where(known[:, : own.shape[1]], np.abs(diagonal), 1.0)
+    narrow = np.abs(np.where(known, logs - middle, 0.0)).max(axis=1, initial=0.0) < 250.0
+    narrow &= (size.min(axis=1, initial=1.0) > 1e-40) & (size.max(axis=1, initial=1.0) < 1e40)
+    plain = r * (np.exp(logs - middle)[:, None, :] * above) / (diagonal * np.exp(own - middle))[:, :, None]
+    if narrow.all():
+        return np.nan_to_num(plain)
     exponent = np.log(np.abs(r)) - np.log(np.abs(diagonal))[:, :, None] + logs[:, None, :] - own[:, :, None]
-    sign = np.sign(r) * np.sign(diagonal)[:, :, None]
-    return np.nan_to_num(sign * np.exp(np.minimum(exponent, 600.0)) * above)
+    wide = np.sign(r) * np.sign(diagonal)[:, :, None] * np.exp(np.minimum(exponent, 600.0)) * above
+    return np.nan_to_num(np.where(narrow[:, None, None], plain, wide))
 
 
 def balanced(matrices: Array) -> tuple[Array, Array | None, Array]:
@@ -163,12 +163,13 @@ def balanced(matrices: Array) -> tuple[Array, Array | None, Array]:
     columns = np.maximum(matrices.max(axis=1), -matrices.min(axis=1))
     largest = columns.max(axis=1)
     exponent = np.where(np.isfinite(largest), np.frexp(largest)[1], 0)
-    if (columns < 2.0**-UNEVEN * largest[:, None]).any():
-        exponent = np.where(np.abs(exponent) > MOST, exponent, 0)  # else the smallest weight may be no number
-        own = np.where(np.isfinite(columns) & (columns > 0.0), np.frexp(columns)[1], exponent[:, None])
-        weights = np.where(columns > 0.0, np.ldexp(1.0, own - exponent[:, None]), 0.0)
-        return np.ldexp(matrices, -own[:, None, :]), weights, exponent * np.log(2.0)
-    return np.ldexp(matrices, -exponent[:, None, None]), None, exponent * np.log(2.0)
+    uneven = (columns < 2.0**-UNEVEN * largest[:, None]).any(axis=1)
+    if not uneven.any():
+        return np.ldexp(matrices, -exponent[:, None, None]), None, exponent * np.log(2.0)
+    common = np.where(uneven & (np.abs(exponent) <= MOST), 0, exponent)  # else the smallest weight may be no number
+    own = np.where(uneven[:, None] & np.isfinite(columns) & (columns > 0.0), np.frexp(columns)[1], common[:, None])
+    weights = np.where(uneven[:, None] & (columns == 0.0), 0.0, np.ldexp(1.0, own - common[:, None]))
+    return np.ldexp(matrices, -own[:, None, :]), weights, common * np.log(2.0)
 
 
 def eliminated(a: Array) -> tuple[Array, Array, Array]:

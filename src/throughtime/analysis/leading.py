@@ -65,16 +65,18 @@ def random_frame(batch: int, size: int, columns: int) -> Array:
 
 def turned(matrices: Iterator[Array], frame: Array) -> Array:
     """The frame (B, S, K) after the transposes of all matrices, its columns independent: the L of `graded.Triangle`."""
-    since, most = 0, 1
+    since, most = np.zeros(len(frame), dtype=int), np.ones(len(frame), dtype=int)
     for given in matrices:
         with np.errstate(all="ignore"):
             frame = tamed(tamed(given).swapaxes(-1, -2) @ frame)
         since += 1
-        if since >= most:
-            frame, r, _ = eliminated(frame)
+        here = np.flatnonzero(since >= most)  # each sequence by itself, whoever its company is
+        if here.size:
+            frame[here], r, _ = eliminated(frame[here])
             pivots = np.abs(np.diagonal(r, axis1=1, axis2=2))
-            since, most = 0, BETWEEN if (pivots.min(axis=1) > EVEN**since * pivots.max(axis=1)).all() else 1
-    return eliminated(frame)[0] if since else frame
+            even = pivots.min(axis=1) > EVEN ** since[here] * pivots.max(axis=1)
+            since[here], most[here] = 0, np.where(even, BETWEEN, 1)
+    return np.where((since > 0)[:, None, None], eliminated(frame)[0], frame) if since.any() else frame
 
 
 def tamed(matrices: Array) -> Array:

@@ -77,8 +77,8 @@ def product_singular_values(run: Any, start: int, stop: int, k: int | None = Non
 
     run : from `net.unroll`; one direction. start, stop : 0 ≤ start ≤ stop ≤ T; P is the identity where they are equal.
     k : the leading ones only, in passes back and forth over k + 8 directions until less than 1e-9 is to come (1e-5
-    where Jacobians in float32 are too large to be formed), or all at once where that costs less. All by default, two passes
-    over the dense Jacobians.
+    where Jacobians in float32 are too large to be formed), or all at once where that costs less. All by default, two
+    passes over the dense Jacobians.
     Returns `ProductSingularValues`: .log_singular_values (B, k) in nats, −inf for directions that a singular factor
     loses, to the rounding of its entries; NaN for a sequence with NaN in the window; .log_condition (B,), the natural
     logarithm of the condition number; .steps (B,), what each sequence takes in the window; .rates, nats per own step.

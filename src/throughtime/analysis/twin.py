@@ -201,7 +201,7 @@ class _Twins:
 
     def far(self, found: _Step) -> Array:
         """(B,) where the distance has grown beyond what is small."""
-        return ~(found.apart <= NEAR[self.kind])
+        return found.apart > NEAR[self.kind]
 
     def farther(self, here: Array, direction: Array, size: Array, at: int, wanted: Array) -> tuple[Array, float]:
         """The growth (B,) in one step from larger distances, and the largest of these; −inf where the twins meet from
