@@ -15,7 +15,7 @@ import throughtime
 ROOT = Path(throughtime.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # A file may import from its own level and from those before.
-LEVELS = ("jit", "scalar", "cells", "engine", "network", "unrolled", "truncated", "analysis", "plots")
+LEVELS = ("jit", "norms", "scalar", "cells", "engine", "network", "unrolled", "truncated", "analysis", "plots")
 CODE = ("code_cache", "code_names", "fingerprints", "room", "sources")
 NETWORK = (
     "arguments", "axes", "checks", "device_network", "finite", "foreign", "init", "parameters", "storage", "words",

@@ -57,6 +57,9 @@ def test_bidirectional_networks(name):
     if name == "loss_surface":  # the gradient of the weights has a meaning there too
         assert np.isfinite(apply(name, net, X).gradient).all()
         return
+    if name == "clipping_effect":  # likewise, by norm and by value
+        assert np.isfinite(apply(name, net, X).cosine[:2]).all()
+        return
     with pytest.raises(ValueError, match="bidirectional"):
         apply(name, net, X)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import arguments, checks, parameters, room, words
+from . import arguments, checks, norms, parameters, room, words
 from .cells.base import spec
 from .cells.versions import in_force
 from .engine import cpu, jacobians, memory
@@ -43,7 +43,7 @@ class Gradients:
     states: Array
 
     def __repr__(self) -> str:
-        norm = np.sqrt(sum(float((np.asarray(g, float) ** 2).sum()) for g in self.parameters.values()))
+        norm = norms.norm([norms.norm(np.asarray(g)) for g in self.parameters.values()])
         return f"Gradients of {', '.join(self.parameters)}: norm {norm:.6g}; also .input, .initial_state, .states"
 
 

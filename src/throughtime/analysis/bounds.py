@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import arguments, finite
+from .. import arguments, finite, norms
 from ..cells.base import spec
 from .arrays import Array, Result, short
 from .jacobians import in_order
@@ -128,7 +128,7 @@ def pascanu_bound(
         for name, value, shape in zip(found._fields, found, [(P, G), (P, P), (P,)], strict=True)
     )
     sigma = np.linalg.norm(w_hh.reshape(G, N, N), 2, axis=(1, 2))
-    together = np.sqrt((gamma**2).sum(axis=1)).max(axis=1) * np.linalg.norm(w_hh, 2)
+    together = norms.of_rows(np.moveaxis(gamma, 1, 2)).max(axis=1) * np.linalg.norm(w_hh, 2)
     through = np.minimum(gamma.max(axis=2) @ sigma, together)
     return GradientBound(
         block_norms=carried.max(axis=2) + through[:, None] * sent.max(axis=1),
@@ -189,7 +189,8 @@ def gradient_products(
         ln‖J_stop … J_{k+1}‖ ≤ Σ_t ln‖J_t‖ ≤ ln‖M^(stop−k)‖
 
     The first inequality holds for any cell, layers and input: it is the bound to use where γ is not known. run : from
-    `net.unroll`. stop : the later state, T by default. max_lag : all by default. bound : from `pascanu_bound`, if any.
+    `net.unroll`. stop : the later state, T by default, of a shorter sequence its own end, from which its lags count;
+    NaN beyond its start. max_lag : all by default. bound : from `pascanu_bound`, if any.
     Returns a `GradientProducts`; no window over- or underflows. Cost: one S×S product and two norms for each step.
     ValueError for times outside the run and bidirectional networks. NaN in the run gives NaN for that sequence.
 
@@ -208,17 +209,25 @@ def gradient_products(
     stop = last if stop is None else arguments.step("stop", stop, 0, last)
     lags = stop if max_lag is None else arguments.step("max_lag", max_lag, 0, stop)
     batch, size = run.states.shape[1:]
-    log_norm, log_steps = np.zeros((lags + 1, batch)), np.zeros((lags + 1, batch))
-    product, scale = np.broadcast_to(np.eye(size), (batch, size, size)), np.zeros(batch)
+    ends = np.full(batch, stop) if run.lengths is None else np.minimum(np.asarray(run.lengths), stop)
+    log_norm, log_steps = np.full((lags + 1, batch), np.nan), np.full((lags + 1, batch), np.nan)
+    log_norm[0], log_steps[0] = 0.0, 0.0
+    product, scale, total = np.tile(np.eye(size), (batch, 1, 1)), np.zeros(batch), np.zeros(batch)
+    first = max(0, int(ends.min(initial=stop)) - lags)
     with np.errstate(divide="ignore", invalid="ignore"):
-        for lag, jacobian in enumerate(in_order(run, stop - lags, stop, back=True), 1):
+        for t, jacobian in zip(range(stop, first, -1), in_order(run, first, stop, back=True), strict=True):
             jacobian = jacobian.astype(np.float64)
-            log_steps[lag] = log_steps[lag - 1] + np.log(_norms(jacobian))
-            product = product @ jacobian
-            largest = np.abs(product).max(axis=(1, 2))
-            product = product / np.where(largest > 0.0, largest, 1.0)[:, None, None]
-            scale = scale + np.log(largest)
-            log_norm[lag] = np.where(np.isneginf(scale), -np.inf, scale + np.log(_norms(product)))
+            here = np.flatnonzero((t <= ends) & (ends - t < lags))  # a sequence's lags count from its own end
+            jacobian, lag = jacobian[here], ends[here] - t + 1
+            total[here] += np.log(_norms(jacobian))
+            log_steps[lag, here] = total[here]
+            moved = product[here] @ jacobian
+            largest = np.abs(moved).max(axis=(1, 2), initial=0.0)
+            product[here] = moved / np.where(largest > 0.0, largest, 1.0)[:, None, None]
+            scale[here] += np.log(largest)
+            log_norm[lag, here] = np.where(
+                np.isneginf(scale[here]), -np.inf, scale[here] + np.log(_norms(product[here]))
+            )
     given = np.full(lags + 1, np.nan) if bound is None else bound.log_bound(np.arange(lags + 1))
     return GradientProducts(log_norm=log_norm, log_step_bound=log_steps, log_bound=given, stop=stop)
 

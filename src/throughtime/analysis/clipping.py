@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import checks, norms
 from ..engine import cpu
 from .arrays import Array, Result, short
 from .lag_sweep import checked, chosen, compare, flat
@@ -22,8 +23,9 @@ def clip_by_norm(gradients: Any, max_norm: float) -> float:
 
         g ← g · min(1, max_norm/(‖g‖ + 1e-6))
 
-    gradients : what run.backprop returns, or a mapping from names to arrays. As PyTorch's clip_grad_norm_. ValueError
-    for a norm that is not finite, as no scale would make it so, and nothing is changed then.
+    gradients : what run.backprop returns, or a mapping from names to arrays. As PyTorch's clip_grad_norm_, but right at
+    any scale: a norm beyond the numbers is returned as inf, and the gradients are clipped all the same. ValueError
+    for gradients that hold NaN or infinity, as no scale would make them finite, and nothing is changed then.
 
     Source: Pascanu, Mikolov & Bengio, ICML 2013.
 
@@ -32,15 +34,29 @@ def clip_by_norm(gradients: Any, max_norm: float) -> float:
     (5.0, array([0.6, 0.8]))
     """
     limit, arrays = _limit("max_norm", max_norm), _arrays(gradients)
-    norm = float(np.linalg.norm([np.linalg.norm(a.astype(np.float64).ravel()) for a in arrays.values()]))
-    if not np.isfinite(norm):
-        bad = [name for name, a in arrays.items() if not np.isfinite(a).all()] or list(arrays)
-        raise ValueError(f"the gradient of {', '.join(bad)} is not finite (norm {norm}); no clipping makes it so")
-    scale = limit / (norm + EPSILON)
+    bad = [name for name, a in arrays.items() if not np.isfinite(a).all()]
+    if bad:
+        found = next(x for x in arrays[bad[0]].ravel() if not np.isfinite(x))
+        raise ValueError(f"the gradient of {', '.join(bad)} is not finite (it holds {found}); no clipping makes it so")
+    size = norms.together(arrays.values())
+    norm, power, exponent = _beside(*size)
+    with np.errstate(over="ignore"):
+        scale = float(limit / np.ldexp(power, exponent)[0])
     if scale < 1.0:
         for a in arrays.values():
-            a *= a.dtype.type(scale)
-    return norm
+            if scale > np.finfo(a.dtype).tiny * 1e8:  # far enough from where factors of that type lose digits
+                a *= a.dtype.type(scale)
+            else:
+                a[...] = norms.brought_to(a, limit, power, exponent)
+    return float(norm[0])
+
+
+def _beside(m: Array, e: Array) -> tuple[Array, Array, Array]:
+    """The norm m · 2^e as a number, and m and e of what divides: norm + EPSILON, or m and e where it is no number."""
+    with np.errstate(over="ignore"):
+        norm = np.ldexp(m, e)
+    own, power = np.frexp(np.where(np.isinf(norm), 0.0, norm) + EPSILON)
+    return norm, np.where(np.isinf(norm), m, own), np.where(np.isinf(norm), e, power)
 
 
 def clip_by_value(gradients: Any, max_value: float) -> float:
@@ -55,9 +71,11 @@ def clip_by_value(gradients: Any, max_value: float) -> float:
     (0.5, array([ 1. , -0.5]))
     """
     limit, arrays = _limit("max_value", max_value), _arrays(gradients)
-    beyond = sum(int((np.abs(a) > limit).sum()) for a in arrays.values())
+    beyond = 0
     for a in arrays.values():
-        np.clip(a, -limit, limit, out=a)
+        if limit <= float(np.finfo(a.dtype).max):  # else no number of this type is beyond; infinity is not brought back
+            beyond += int((np.abs(a) > limit).sum())
+            np.clip(a, -limit, limit, out=a)
     return beyond / max(1, sum(a.size for a in arrays.values()))
 
 
@@ -69,8 +87,8 @@ def clip_per_step(run: Any, grad_output: Any, max_norm: float) -> tuple[dict[str
     with clip(u) = u · min(1, max_norm/(‖u‖ + 1e-6)) for each sequence and time by itself, on the full state. The
     earlier the step, the more often it has been clipped, so unlike clipping by norm this turns the gradient.
 
-    Returns a dict as run.backprop(…).parameters, and the clipped fraction of the B·T gradients. ValueError for a
-    bidirectional network, NaN in the run, gradients of the wrong shape.
+    Returns a dict as run.backprop(…).parameters, and the clipped fraction of the gradients, one for each step that a
+    sequence takes. ValueError for a bidirectional network, NaN in the run, gradients of the wrong shape.
 
     Source: Graves, arXiv:1308.0850, 2013 (the derivatives within the network, there by value).
 
@@ -80,15 +98,20 @@ def clip_per_step(run: Any, grad_output: Any, max_norm: float) -> tuple[dict[str
     1.0
     """
     limit = _limit("max_norm", max_norm)
-    g, scale = checked(run, grad_output, "Clipping at every step")
+    checked(run, grad_output, "Clipping at every step")
+    g = checks.output_gradient(grad_output, run)
+    assert g is not None
     B, S = run.states.shape[1:]
+    own = np.full(B, run.steps) if run.lengths is None else np.asarray(run.lengths)
     u, total, clipped = np.zeros((B, S), g.dtype), dict[str, Array](), 0
     for t in reversed(range(run.steps)):
-        u = u + run.output_cotangent(t + 1, g[t] * g.dtype.type(np.exp(scale)))
-        norm = np.linalg.norm(u.astype(np.float64), axis=1)
-        factor = np.minimum(1.0, limit / (norm + EPSILON))
-        clipped += int((factor < 1.0).sum())
-        u *= factor[:, None].astype(u.dtype)
+        u = u + run.output_cotangent(t + 1, np.where((t < own)[:, None], g[t], g.dtype.type(0)))
+        m, e = norms.split(u)
+        _, power, exponent = _beside(m, e)
+        with np.errstate(over="ignore", invalid="ignore"):
+            over = ~(limit / np.ldexp(power, exponent) >= 1.0)
+        u = np.where(over[:, None], norms.brought_to(u, limit, power[:, None], exponent[:, None]), u)
+        clipped += int(over.sum())
         above = None
         for k in reversed(range(run.network.num_layers)):
             (layer,), columns = run._layers[k], run._columns(k, 0)
@@ -98,7 +121,7 @@ def clip_per_step(run: Any, grad_output: Any, max_norm: float) -> tuple[dict[str
             run._name(named, k, 0, back.parameters)
             for name, part in named.items():
                 total[name] = total[name] + part if name in total else part
-    return {name: total[name] for name in run.network.parameters}, clipped / max(1, run.steps * B)
+    return {name: total[name] for name in run.network.parameters}, clipped / max(1, int(own.sum()))
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,7 +132,7 @@ class ClippingEffect(Result):
     norm: float  # of the gradient before clipping
     cosine: Array  # (3, n) of the angle between clipped and unclipped gradient; 1: only shortened
     norm_ratio: Array  # (3, n) norm after clipping / before
-    clipped: Array  # (3, n) fraction clipped: of the gradient (0 or 1), of its entries, of the T·B gradients of states
+    clipped: Array  # (3, n) fraction clipped: of the gradient (0 or 1), of its entries, of the gradients of states
     parameters: tuple[str, ...]
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
@@ -134,7 +157,8 @@ def clipping_effect(run: Any, grad_output: Any, thresholds: Any, *, parameters: 
     of those that the gradient is of, by default all.
 
     Returns a `ClippingEffect`: .norm, and .cosine, .norm_ratio, .clipped (3, n), rows by norm, by value, per step. By
-    norm the cosine is 1. NaN for a gradient that is zero. ValueError as for these three.
+    norm the cosine is 1. NaN for a gradient that is zero, and per step for a bidirectional network, in which no single
+    state carries the gradient. ValueError as for these three.
 
     >>> import throughtime as tt
     >>> run = tt.Network("tanh", 2, 8, seed=0).unroll(np.ones((20, 2)))
@@ -146,16 +170,20 @@ def clipping_effect(run: Any, grad_output: Any, thresholds: Any, *, parameters: 
         raise ValueError(f"`thresholds` has shape {np.shape(thresholds)}; expected a list of positive numbers.")
     for limit in limits.tolist():
         _limit("thresholds", limit)
-    checked(run, grad_output, "Clipping")
+    checked(run, grad_output, "Clipping", one_way=False)
     names = chosen(run, tuple(run.network.parameters) if parameters is None else parameters)
-    before = {name: run.backprop(grad_output).parameters[name] for name in names}
-    full, found = flat(before, names), np.empty((3, 3, limits.size))
-    norm = float(np.linalg.norm(full))
+    gradients = run.backprop(grad_output).parameters
+    before = {name: gradients[name] for name in names}
+    full, found = flat(before, names), np.full((3, 3, limits.size), np.nan)
+    norm = norms.norm(full)
     for i, limit in enumerate(limits.tolist()):
         by_norm, by_value = ({name: a.copy() for name, a in before.items()} for _ in range(2))
         fractions = [float(clip_by_norm(by_norm, limit) + EPSILON > limit), clip_by_value(by_value, limit)]
-        per_step, fraction = clip_per_step(run, grad_output, limit)
-        for row, (after, part) in enumerate(zip((by_norm, by_value, per_step), (*fractions, fraction), strict=True)):
+        rows = [by_norm, by_value]
+        if not run.network.bidirectional:
+            per_step, fraction = clip_per_step(run, grad_output, limit)
+            rows, fractions = [*rows, per_step], [*fractions, fraction]
+        for row, (after, part) in enumerate(zip(rows, fractions, strict=True)):
             left, angle = compare(flat(after, names), full)
             found[:, row, i] = angle, left, part
     cosine, ratio, clipped = found

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular, subspace_angles
 
-from .. import finite
+from .. import finite, norms
 from .arrays import Array, Result, short
 from .frames import progress_bar
+from .graded import pivoted
 from .jacobians import in_order
 from .lyapunov import trajectory
 from .statistics import batch_means_error
@@ -233,15 +234,15 @@ def _ginelli(
         for jacobian in segment(a, b):
             stack.append(_qr(jacobian, stack[-1][0]))
         for t in range(b, a, -1):  # C at time t; R of the step to it
-            c /= np.linalg.norm(c, axis=0)
+            c /= norms.of_rows(c.T)
             if transient <= t <= transient + count:
                 _note(stack[t - a][0], c, t - transient, kept, vectors, angles, shares, split)
             c = solve_triangular(stack[t - a][1], c)
             if transient < t <= transient + count:
-                rates[t - transient - 1] = -np.log(np.linalg.norm(c, axis=0))
+                rates[t - transient - 1] = -np.log(norms.of_rows(c.T))
         _tick(bar, b - a)
     if transient == 0:
-        c /= np.linalg.norm(c, axis=0)
+        c /= norms.of_rows(c.T)
         _note(frames[0], c, 0, kept, vectors, angles, shares, split)
     if bar is not None:
         bar.close()
@@ -257,12 +258,20 @@ def _qr(jacobian: Array, q: Array) -> tuple[Array, Array]:
             "the states or Jacobians grew beyond the range of numbers, and covariant vectors need a finite run: take "
             "fewer steps, or smaller weights"
         )
-    q, r = np.linalg.qr(moved)
+    order = np.argsort(-np.abs(moved).max(axis=1), kind="stable")  # so that small rows keep their accuracy
+    sorted_q, r = np.linalg.qr(moved[order])
+    q_next = np.empty_like(sorted_q)
+    q_next[order] = sorted_q
     diagonal = np.diagonal(r)
-    if np.abs(diagonal).min() <= 1e-280:
-        raise ValueError("a Jacobian is singular (an exponent of −inf): ask for the k leading vectors of finite growth")
+    if np.abs(diagonal).min() <= 1e-5 * np.abs(jacobian).max():
+        left = pivoted(moved, np.abs(jacobian) @ np.abs(q), np.zeros(q.shape[1]))[1]
+        if len(left) < q.shape[1]:
+            raise ValueError(
+                "a Jacobian is singular (an exponent of −inf): ask for the k leading vectors of finite growth; here at "
+                f"most k={len(left)} of {q.shape[1]} are left"
+            )
     sign = np.where(diagonal < 0.0, -1.0, 1.0)
-    return q * sign, r * sign[:, None]
+    return q_next * sign, r * sign[:, None]
 
 
 def _note(q: Array, c: Array, t: int, kept: Array, vectors: Array, angles: Array, shares: Array, split: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks
+from .. import checks, norms
 from ..engine import memory
 from .arrays import Array
 from .local import Local
@@ -23,12 +23,12 @@ from .local import Local
 FAR = {"float64": 1e60, "float32": 1e10}
 
 
-def checked(run: Any, grad_output: Any, what: str) -> tuple[Array, float]:
+def checked(run: Any, grad_output: Any, what: str, one_way: bool = True) -> tuple[Array, float]:
     """grad_output as (T, B, N), scaled by a power of 2 to numbers around 1, and the natural log of that power.
 
     ValueError in words for a run or a gradient for which `what` has no meaning.
     """
-    if run.network.bidirectional:
+    if one_way and run.network.bidirectional:
         raise ValueError(
             f"{what} has no meaning for a bidirectional network: its reverse half runs against time, so a loss has no "
             "lag. Build the network with `bidirectional=False`."
@@ -70,7 +70,7 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
     logs = np.zeros(T * B)
     far = FAR[rows.dtype.name]
     for _ in range(max_lag + 1):
-        norm = np.sqrt(np.einsum("ms,ms->m", rows, rows, dtype=np.float64))
+        norm = norms.of_rows(rows)
         with np.errstate(divide="ignore"):
             log_norm = np.log(norm) + logs
         leaving = (norm > far) | ((norm < 1.0 / far) & (norm > 0.0))
@@ -119,18 +119,18 @@ def flat(gradients: Any, names: tuple[str, ...]) -> Array:
 
 
 def compare(part: Array, whole: Array) -> tuple[float, float]:
-    """‖part‖/‖whole‖, and the cosine of the angle between them; NaN where it has no meaning.
-
-    `whole` decides the scale: what is smaller by a factor 1e-150 counts as nothing.
-    """
+    """‖part‖/‖whole‖, and the cosine of the angle between them; NaN where it has no meaning."""
     with np.errstate(all="ignore"):  # a gradient beyond the numbers of its type ends here as NaN
         squares = part @ part, whole @ whole
         if min(squares) > 1e-280 and max(squares) < 1e280:
             a, b = np.sqrt(squares)
             return float(a / b), float(part @ whole / a / b)
-        scale = np.abs(whole).max(initial=0.0)
-        if not (np.isfinite(scale) and scale > 0.0):
+        (a, b), (of_a, of_b) = (np.concatenate(column) for column in zip(*map(_split, (part, whole)), strict=True))
+        if not (np.isfinite(b) and b > 0.0):
             return np.nan, np.nan
-        part, whole = part / scale, whole / scale
-        a, b = np.sqrt(part @ part), np.sqrt(whole @ whole)
-        return float(a / b), float(part @ whole / a / b) if a else np.nan
+        part, whole = (np.ldexp(x, -int(e)) for x, e in ((part, of_a), (whole, of_b)))
+        return float(np.ldexp(a / b, of_a - of_b)), float(part @ whole / a / b) if a else np.nan
+
+
+def _split(x: Array) -> tuple[Array, Array]:
+    return norms.split(x[None])

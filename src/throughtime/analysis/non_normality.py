@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.linalg import eigvalsh, schur
+from scipy.linalg import LinAlgError, eigvalsh, schur
 from scipy.optimize import minimize
 
-from .. import arguments
+from .. import arguments, norms
 from .arrays import Array, Result, short
 from .pseudospectra import Resolvent, matrix_of
 
@@ -78,15 +78,14 @@ def non_normality(matrix: Any, steps: int = 50, *, t: int | None = None, sequenc
     (9, 3.91257, 2.6, 1.0)
     """
     a = matrix_of(matrix, t, sequence)
-    departure = henrici_departure(a)
-    values = np.linalg.eigvals(a).astype(np.complex128)
-    frobenius = float(np.linalg.norm(a))
+    values, (frobenius, power) = np.linalg.eigvals(a).astype(np.complex128), norms.split(a.reshape(1, -1))
+    departure, own = _departure(a)
     return NonNormality(
         log_norm=transient_growth(a, steps),
         eigenvalues=values[np.argsort(-np.abs(values), kind="stable")],
         norm=float(np.linalg.norm(a, 2)),
-        henrici=departure,
-        henrici_relative=departure / frobenius if frobenius > 0.0 else 0.0,
+        henrici=float(np.ldexp(departure, own)),
+        henrici_relative=float(np.ldexp(departure / frobenius[0], own - power[0])) if frobenius[0] > 0.0 else 0.0,
         kreiss=kreiss_constant(a),
     )
 
@@ -113,11 +112,23 @@ def henrici_departure(matrix: Any, *, t: int | None = None, sequence: int = 0) -
     >>> henrici_departure([[0.9, 1.0], [0.0, 0.9]])
     1.0
     """
-    triangle = schur(matrix_of(matrix, t, sequence))[0]
-    upper = float((np.abs(np.triu(triangle, 2)) ** 2).sum())
+    return float(np.ldexp(*_departure(matrix_of(matrix, t, sequence))))
+
+
+def _departure(a: Array) -> tuple[float, int]:
+    """Henrici's departure as m · 2^e."""
+    a, power = _around_one(a)
+    triangle = schur(a)[0]
     above, below = triangle.diagonal(1), triangle.diagonal(-1)
     # LAPACK's 2×2 blocks of a complex pair are [[a, b], [c, a]] with |λ|² = a² − bc, so they depart by (b + c)²
-    return float(np.sqrt(upper + (np.abs(above + below) ** 2).sum()))
+    return norms.norm([norms.norm(np.triu(triangle, 2)), norms.norm(above + below)]), power
+
+
+def _around_one(a: Array) -> tuple[Array, int]:
+    """A matrix by a power of 2 that brings its largest entry to about 1, and the power that it came from."""
+    power = int(np.frexp(max(np.abs(a.real).max(), np.abs(a.imag).max()))[1])
+    scaled = np.ldexp(a.real, -power)
+    return scaled + 1j * np.ldexp(a.imag, -power) if a.dtype.kind == "c" else scaled, power
 
 
 def transient_growth(matrix: Any, steps: int, *, t: int | None = None, sequence: int = 0) -> Array:
@@ -130,19 +141,28 @@ def transient_growth(matrix: Any, steps: int, *, t: int | None = None, sequence:
     array([0.      , 1.098612,     -inf,     -inf])
     """
     a, steps = matrix_of(matrix, t, sequence), arguments.step("steps", steps, 0, 10**7)
+    a, exponent = _around_one(a)
     log_norm = np.full(steps + 1, -np.inf)
     power, scale = np.eye(len(a)), 0.0
     for k in range(steps + 1):
         if k:
-            power = a @ power
+            power, scale = a @ power, scale + exponent * np.log(2.0)
         largest = np.abs(power).max()
         if largest == 0.0:
             break
         power, scale = power / largest, scale + np.log(largest)
-        # largest eigenvalue of the Gram matrix: as accurate as an SVD for the largest, and several times faster
-        last = len(a) - 1
-        log_norm[k] = scale + 0.5 * np.log(eigvalsh(power.conj().T @ power, subset_by_index=[last, last])[0])
+        log_norm[k] = scale + np.log(_largest_singular_value(power))
     return log_norm
+
+
+def _largest_singular_value(a: Array) -> float:
+    """As accurate as by an SVD, and several times faster: √ of the largest eigenvalue of the Gram matrix, by bisection
+    (LAPACK's default there gives up on multiples of the identity)."""
+    last = len(a) - 1
+    try:
+        return float(np.sqrt(eigvalsh(a.conj().T @ a, subset_by_index=[last, last], driver="evx")[0]))
+    except LinAlgError:
+        return float(np.linalg.norm(a, 2))
 
 
 def kreiss_constant(matrix: Any, *, angles: int = 48, t: int | None = None, sequence: int = 0) -> float:
@@ -153,7 +173,7 @@ def kreiss_constant(matrix: Any, *, angles: int = 48, t: int | None = None, sequ
     angles : of the grid of z on which the search starts, beside those of the eigenvalues; from the best of them a local
     search goes on to about 10 digits. A maximum narrower than the grid that belongs to no eigenvalue would be missed:
     the result is a lower bound then. 1 for every normal matrix of spectral radius at most 1, inf if the spectral radius
-    exceeds 1, or is 1 with a Jordan block. To ask about growth beyond ρ^t pass A/ρ.
+    exceeds 1, or is 1 with a Jordan block, or beyond the range of numbers. To ask about growth beyond ρ^t pass A/ρ.
     Other arguments and errors as for `non_normality`.
 
     Source: Kreiss, BIT 2, 1962; Trefethen & Embree 2005, chapter 18.
@@ -181,6 +201,8 @@ def kreiss_constant(matrix: Any, *, angles: int = 48, t: int | None = None, sequ
             return np.asarray(log_distance - np.log(sigma))
 
     values = log_value(np.log(outside), grid[:, None], 1e-3)
+    if np.isposinf(values).any():
+        return float("inf")  # beyond the range of numbers
     if gap < BORDER and values[:, 0].max() > values[:, np.searchsorted(outside, 100.0 * inner)].max() + 2.0:
         return float("inf")  # (|z| − 1)‖(zI − A)⁻¹‖ still grows as z comes to the circle: a Jordan block
     best = values.max(axis=1)
@@ -193,7 +215,12 @@ def kreiss_constant(matrix: Any, *, angles: int = 48, t: int | None = None, sequ
         limits = [(np.log(inner) - 1.0, np.log(outside[-1])), (None, None)]
         options = {"initial_simplex": simplex, "xatol": 1e-6, "fatol": 1e-12, "maxiter": 300}
         result = minimize(
-            lambda p: -float(log_value(p[0], p[1])), start, method="Nelder-Mead", bounds=limits, options=options
+            lambda p: -min(float(log_value(p[0], p[1])), 1e3),
+            start,
+            method="Nelder-Mead",
+            bounds=limits,
+            options=options,
         )
         found = max(found, -float(result.fun), float(best[i]))
-    return float(np.exp(found))
+    with np.errstate(over="ignore"):
+        return float(np.exp(found))

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from scipy.linalg import get_lapack_funcs, schur
 
-from .. import arguments, finite, room
+from .. import arguments, finite, norms, room
 from .arrays import Array, Result
 
 DENSE = 24  # sizes up to which one SVD is faster than some ten triangular solves called from Python
 LANCZOS = 80  # steps at most; ten are usual, and more are needed only where many singular values meet
+BELOW = 1e-6  # σ_min beside σ_max from which an SVD has lost digits that substitution keeps
+_invert = get_lapack_funcs("trtri", dtype=np.complex128)
 TOLERANCE = 1e-11  # relative, of the smallest singular value by Lanczos
 
 
@@ -64,12 +66,18 @@ class Resolvent:
         size, flat = len(self.triangle), z.ravel()
         if size <= DENSE:
             shifted = flat[:, None, None] * np.eye(size) - self.triangle
-            return np.linalg.svd(shifted, compute_uv=False)[:, -1].reshape(z.shape)
+            return _of_dense(shifted).reshape(z.shape)
         shifted = -self.triangle
-        found = np.empty(flat.size)
+        found, largest = np.empty(flat.size), np.abs(shifted).max()
         for i, point in enumerate(flat):
             np.fill_diagonal(shifted, point - self.eigenvalues)
-            found[i] = self._smallest(shifted, tolerance)
+            scale = max(largest, abs(point))
+            if 1e-100 < scale < 1e100:
+                found[i] = self._smallest(shifted, tolerance)
+            elif scale > 0.0:  # 1/σ² has to be a number
+                found[i] = scale * self._smallest(np.asfortranarray(shifted / scale), tolerance)
+            else:
+                found[i] = 0.0
         return found.reshape(z.shape)
 
     def _smallest(self, triangle: Array, tolerance: float) -> float:
@@ -86,12 +94,12 @@ class Resolvent:
             w = self._solve(triangle, self._solve(triangle, basis[k], lower=0, trans=2)[0], lower=0)[0]
             if not np.isfinite(w).all():
                 return 0.0  # closer to an eigenvalue than floating point can tell
-            alpha.append(np.vdot(basis[k], w).real)
+            alpha.append(float(np.vdot(basis[k], w).real))
             for _ in range(2):
                 w = w - basis[: k + 1].T @ (basis[: k + 1].conj() @ w)
             ritz = np.diag(alpha) + np.diag(beta, 1) + np.diag(beta, -1)
             values, vectors = np.linalg.eigh(ritz)
-            largest, rest = values[-1], float(np.linalg.norm(w))
+            largest, rest = values[-1], norms.norm(w)
             # the error of a Ritz value is at most residual²/gap: the residual itself may be much larger
             gap = values[-1] - values[-2] if k else values[-1]
             residual = rest * abs(vectors[-1, -1])
@@ -100,6 +108,22 @@ class Resolvent:
             beta.append(rest)
             basis[k + 1] = w / rest
         return float(1.0 / np.sqrt(largest))
+
+
+def _of_dense(triangles: Array) -> Array:
+    """σ_min of upper triangular matrices (n, S, S): by SVD, and where that is below its rounding from the inverse."""
+    values = np.linalg.svd(triangles, compute_uv=False)
+    found = values[:, -1]
+    for i in np.flatnonzero(found < BELOW * values[:, 0]):
+        if (triangles[i].diagonal() == 0.0).any():
+            found[i] = 0.0
+            continue
+        size = np.abs(triangles[i].diagonal()).max()
+        inverse, _ = _invert(triangles[i] / size)
+        usable = np.isfinite(inverse).all()
+        largest = np.abs(inverse).max() if usable else np.inf
+        found[i] = size / largest / np.linalg.norm(inverse / largest, 2) if usable else 0.0
+    return found
 
 
 @dataclass(frozen=True, repr=False)

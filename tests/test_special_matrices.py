@@ -1,0 +1,110 @@
+"""Every matrix analysis over the matrices that break methods, against closed forms and plain NumPy."""
+
+import numpy as np
+import pytest
+
+from throughtime import analysis
+
+SIZES = (1, 2, 3, 7, 30)  # 30: beyond where singular values of the resolvent are found densely
+
+
+def family(n):
+    rng = np.random.default_rng(n)
+    g, imaginary = rng.standard_normal((2, n, n))
+    plain = {
+        "orthogonal": np.linalg.qr(g)[0], "identity": np.eye(n), "twice": 2 * np.eye(n), "minus": -np.eye(n),
+        "zero": np.zeros((n, n)), "nilpotent": np.triu(g, 1), "rank one": np.outer(g[0], g[-1]),
+        "defective": 0.9 * np.eye(n) + np.eye(n, k=1), "on the circle": np.eye(n) + np.eye(n, k=1),
+        "permutation": np.eye(n)[rng.permutation(n)], "symmetric": g + g.T, "skew": g - g.T, "gaussian": g,
+        "complex": g + 1j * imaginary, "unitary": np.linalg.qr(g + 1j * imaginary)[0], "ones": np.triu(np.ones((n, n))),
+    }  # fmt: skip
+    scaled = {
+        f"{name} · {size:g}": plain[name] * size
+        for size in (1e150, 1e300, 1e-150, 1e-300, 1e-305)
+        for name in ("gaussian", "orthogonal", "identity", "nilpotent", "rank one", "defective")
+    }
+    return plain | scaled
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_norms_of_powers(n):
+    for name, a in family(n).items():
+        largest = np.abs(a).max() or 1.0
+        power, expected = np.eye(n), [0.0]
+        for k in range(1, 6):
+            power = (a / largest) @ power
+            norm = np.linalg.norm(power, 2)
+            expected.append(np.log(norm) + k * np.log(largest) if norm > 0 else -np.inf)
+        found, expected = analysis.transient_growth(a, 5), np.array(expected)
+        above = expected > np.arange(6) * np.log(largest) - 30  # nothing that is rounding of the product
+        np.testing.assert_allclose(found[above], expected[above], rtol=1e-12, atol=1e-11, err_msg=name)
+        np.testing.assert_array_equal(np.isneginf(found)[np.isneginf(expected)], True, err_msg=name)
+
+
+def test_powers_of_many_orthogonal_matrices():
+    rng = np.random.default_rng(0)
+    for _ in range(1500):
+        n = int(rng.integers(1, 12))
+        powers = analysis.transient_growth(np.linalg.qr(rng.standard_normal((n, n)))[0], 4)
+        np.testing.assert_allclose(powers, 0.0, atol=1e-13)
+
+
+@pytest.mark.parametrize("n", SIZES[:4])
+def test_the_report_of_each(n):
+    for name, a in family(n).items():
+        report = analysis.non_normality(a, 3)
+        values, sigma = np.linalg.eigvals(a), np.linalg.svd(a, compute_uv=False)
+        assert report.norm == pytest.approx(sigma[0], rel=1e-12, abs=0), name
+        assert report.spectral_radius == analysis.spectral_radius(a) == pytest.approx(np.abs(values).max(), rel=1e-12)
+        largest = np.abs(a).max() or 1.0
+        frobenius = np.linalg.norm(a / largest)
+        square = max(frobenius**2 - (np.abs(values / largest) ** 2).sum(), 0.0)
+        # plain NumPy's differences of squares are right to √eps of the norm
+        assert report.henrici_relative == pytest.approx(np.sqrt(square) / (frobenius or 1.0), abs=1e-6), name
+        assert report.henrici == analysis.henrici_departure(a)
+        assert report.kreiss >= 1.0 - 1e-12, name
+        assert (report.kreiss == np.inf) or report.spectral_radius <= 1.0 + 1e-8, name
+        assert repr(report)
+
+
+def test_closed_forms():
+    for size in (1e-300, 1e-155, 1.0, 1e155, 1e300):
+        jordan = size * np.array([[0.0, 1.0], [0.0, 0.0]])
+        assert analysis.henrici_departure(jordan) == size
+        assert analysis.henrici_departure(size * np.eye(4)) == 0.0
+    for size in (1e8, 1e100, 1e300):  # σ_min(zI − A) → |z|²/c and the best |z| is 2: c/4
+        nilpotent = np.array([[0.0, size], [0.0, 0.0]])
+        assert analysis.kreiss_constant(nilpotent) == pytest.approx(size / 4, rel=1e-6)
+    for matrix in (np.eye(5), np.zeros((4, 4)), np.linalg.qr(np.random.default_rng(0).standard_normal((6, 6)))[0]):
+        assert analysis.kreiss_constant(matrix) == pytest.approx(1.0, abs=1e-6)  # eps S/1e-7, z that near
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_pseudospectra(n):
+    for name, a in family(n).items():
+        found = analysis.pseudospectrum(a, points=4)
+        z = found.real + 1j * found.imag[:, None]
+        sigma = np.linalg.svd(z[..., None, None] * np.eye(n) - a)[1]
+        scale = sigma.max()
+        np.testing.assert_allclose(found.sigma_min / scale, sigma[..., -1] / scale, atol=1e-11, err_msg=name)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_singular_values(n):
+    for name, a in family(n).items():
+        if a.dtype.kind == "c":
+            continue
+        sigma = np.linalg.svd(a, compute_uv=False)
+        found = analysis.product_from_jacobians([a]).log_singular_values
+        above = sigma > 1e-12 * sigma[0]
+        np.testing.assert_allclose(found[above], np.log(sigma[above]), rtol=1e-12, atol=1e-9, err_msg=name)
+
+
+def test_what_is_no_matrix_of_numbers():
+    for wrong in (np.nan, np.inf):
+        for call in (analysis.non_normality, analysis.spectral_radius, analysis.henrici_departure):
+            with pytest.raises(ValueError, match="NaN or inf"):
+                call(np.array([[wrong, 0.0], [0.0, 1.0]]))
+        for call in (analysis.pseudospectrum, analysis.kreiss_constant):
+            with pytest.raises(ValueError, match="NaN or inf"):
+                call(np.array([[wrong, 0.0], [0.0, 1.0]]))
