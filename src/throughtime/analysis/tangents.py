@@ -3,9 +3,9 @@
 Dimensions: T steps, B sequences, I inputs, S state size, K tangent vectors.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice, tee
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +36,13 @@ class NetworkTangent:
         self.known: tuple[int, int] = (0, 0)  # steps of it whose local derivatives stand in
         self.slopes: tuple[Any, ...] = ()
 
-    def copy(self) -> Self:
-        """The same trajectory from the same point, to be followed independently."""
-        twin = type(self)(self.net, self.inputs, self.each, self.state)
-        twin.position, twin.run, twin.inside, twin.length = self.position, self.run, self.inside, self.length
-        return twin
+    def mark(self) -> Any:
+        """This point of the trajectory, for `back`."""
+        return self.state, self.position, self.run, self.inside, self.length, self.known, self.slopes
+
+    def back(self, mark: Any) -> None:
+        """Return to a marked point: the same steps follow once more."""
+        self.state, self.position, self.run, self.inside, self.length, self.known, self.slopes = mark
 
     def skip(self, steps: int) -> None:
         """Move the state on without a frame."""
@@ -143,15 +145,29 @@ class MatrixTangent:
 
     def __init__(self, matrices: Iterator[Array], size: int) -> None:
         self.matrices, self.state_size = matrices, size
+        self.read: list[Array] = []  # since the last mark
+        self.again: deque[Array] = deque()  # to be given once more
 
-    def copy(self) -> "MatrixTangent":
-        """The same matrices from here on, read independently; those that only one of the two has read are kept."""
-        self.matrices, twin = tee(self.matrices)
-        return MatrixTangent(twin, self.state_size)
+    def mark(self) -> Any:
+        """This point of the product, for `back`; the matrices after it are kept until the next mark."""
+        self.read = []
+
+    def back(self, mark: Any) -> None:
+        """Return to the last mark: the same matrices follow once more."""
+        self.again.extendleft(reversed(self.read))
+        self.read = []
+
+    def _next(self, steps: int) -> Iterator[Array]:
+        for _ in range(steps):
+            matrix = self.again.popleft() if self.again else next(self.matrices, None)
+            if matrix is None:
+                return
+            self.read.append(matrix)
+            yield matrix
 
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         taken, log_det = 0, np.zeros(1)
-        for matrix in islice(self.matrices, steps):
+        for matrix in self._next(steps):
             with np.errstate(all="ignore"):  # overflow ends as NaN exponents, and the result says so
                 frame = matrix @ frame
             if with_det:
@@ -161,7 +177,7 @@ class MatrixTangent:
 
     def locals(self, steps: int) -> Iterator[Local]:
         """The matrices of up to `steps` further steps."""
-        for matrix in islice(self.matrices, steps):
+        for matrix in self._next(steps):
             yield Dense(matrix[None], len(matrix))
 
 
