@@ -97,10 +97,10 @@ def measure(
     bar = progress_bar(steps) if progress else None
     while steps is None or done < steps:
         plain, every = isinstance(carried, OrthonormalFrame), pace.every
-        if plain and done == discard:
+        if done == discard and hasattr(carried, "whole"):
             carried.whole()
         goal, counts = discard if done < discard else steps, done >= discard
-        wanted = every if plain else -(-block // every) * every
+        wanted = every if plain else max(1, block // every) * every
         wanted = wanted if goal is None else min(wanted, goal - done)
         mark = tangent.mark()
         try:
@@ -142,6 +142,9 @@ def measure(
         log_det=log_det if full else np.full(tangent.batch, np.nan),
         interval=interval or max(lengths, key=lambda every: lengths[every]),
         rounding=pace.rounding / done,
+        doubt=getattr(carried, "doubt", ""),
+        still=getattr(tangent, "still", np.zeros(tangent.batch, bool)),
+        placed=getattr(tangent, "placed", True),
         discarded=discard,
         warmup=warmup,
         state_size=tangent.state_size,

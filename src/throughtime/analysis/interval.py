@@ -17,9 +17,9 @@ from .arrays import Array
 
 LONGEST_INTERVAL = 20
 PILOT = 24  # single steps that measure the spread before the first interval is chosen
-# Spread of an interval beyond which the automatic one is redone: the error of one interval is then eps·e^15 = 7e-10
-# nats (float32: 1.3e-4), and of the average over the run far smaller.
-ZONE = {8: 15.0, 4: 7.0}
+# Spread of an interval beyond which the automatic one is redone: the error of one interval is then eps·e^17 = 5e-9 nats
+# (float32: 1.3e-4), and that of the average over the run far smaller.
+ZONE = {8: 17.0, 4: 7.0}
 AIM = {8: 10.0, 4: 3.5}  # spread at which intervals aim, as it varies along a trajectory
 # A direction may sink within an interval and rise again: the spread at its end does not show it. It cannot sink by more
 # than the spreads of the single steps together, so these stay in sum below what rounding hides (36, float32: 16 nats).
@@ -52,15 +52,14 @@ class Pace:
         self.single = self.worst = 0.0  # largest spread: of single steps, and since the last change
         self.quiet, self.patience = 0, PATIENCE
 
-    def judge(self, spread: Array, steps: int) -> None:
-        """Take note of intervals of `steps` steps with these spreads (B,) in nats, or raise TooLong."""
-        worst = float(spread.max())
-        if steps > 1 and not worst <= self.zone and not (self.fixed and (spread < np.inf).all()):
+    def judge(self, worst: float, steps: int) -> None:
+        """Take note of an interval of `steps` steps whose largest spread is `worst` nats, or raise TooLong."""
+        if steps > 1 and not worst <= self.zone and (worst == math.inf or not self.fixed):
             raise TooLong(worst)
         if self.fixed:
-            if steps > 1:
-                self.rounding += self.eps * np.exp(np.fmin(spread, 700.0))
-            self._count(steps)
+            if self.singly:
+                self.singly -= steps
+                self.every = 1 if self.singly > 0 else self.given
             return
         self.worst, self.quiet = max(self.worst, worst), self.quiet + 1
         if self.quiet < self.patience or self.every >= self.limit:
@@ -79,10 +78,9 @@ class Pace:
         self.every = max(1, min(self.every // 2, fits))
         self.worst, self.quiet, self.patience = 0.0, 0, min(2 * self.patience, MOST_PATIENCE)
 
-    def _count(self, steps: int) -> None:
-        if self.singly:
-            self.singly -= steps
-            self.every = 1 if self.singly > 0 else self.given
+    def note(self, spread: Array) -> None:
+        """Note what rounding costs in a given interval of these spreads (B,)."""
+        self.rounding += self.eps * np.exp(np.fmin(spread, 700.0))
 
     def _allowed(self, rate: float, single: float) -> int:
         """Steps that keep to the aim, at a spread per step, and within which nothing can hide."""

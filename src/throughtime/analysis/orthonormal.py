@@ -33,8 +33,13 @@ class OrthonormalFrame:
         if not taken:
             return 0, np.zeros(self.slots.shape), log_det
         columns, logs = orthonormalise(moved, exact or taken < steps)
-        plain = columns.shape[2] == self.count and math.isfinite(float(logs.sum()))
-        self.pace.judge(spreads(logs) if plain else self._spreads(logs), taken)
+        low, high = float(logs.min()), float(logs.max())
+        plain = columns.shape[2] == self.count and math.isfinite(low + high)
+        if taken > 1 or self.pace.limit > 1:
+            spread = self._spreads(logs, plain) if len(logs) > 1 or not plain else None
+            self.pace.judge(high - low if spread is None else float(spread.max()), taken)
+            if taken > 1 and self.pace.fixed:
+                self.pace.note(np.array([high - low]) if spread is None else spread)
         if not plain:
             columns, logs = self._after(moved, columns, logs)
         self.columns = columns
@@ -49,8 +54,10 @@ class OrthonormalFrame:
             columns = np.concatenate([self.columns, fresh.astype(self.columns.dtype)], axis=2)
             self.columns = orthonormalise(columns)[0]
 
-    def _spreads(self, logs: Array) -> Array:
+    def _spreads(self, logs: Array, plain: bool) -> Array:
         """Spread of the columns that are not lost; 0 of a sequence without any, or that has become NaN before."""
+        if plain:
+            return spreads(logs)
         found = np.zeros(len(logs))
         for b, count in enumerate(self.alive):
             if count and not self.broken[b]:

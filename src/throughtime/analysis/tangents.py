@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import finite
+from .. import checks, finite
 from ..cells.base import on_arrays, spec, unit_derivatives
 from .arrays import Array
 from .step_jacobian import Dense, Diagonal, Weights
@@ -33,6 +33,8 @@ class NetworkTangent:
         self.run: Any = None
         self.weights: Weights | None = None
         self.inside, self.length = 0, 0  # steps of the current piece: already used, and in all
+        self.placed = True  # whether the user said where the state starts
+        self.still = np.ones(self.batch, bool)  # sequences whose state has not moved since the warm-up
         self.known: tuple[int, int] = (0, 0)  # steps of it whose local derivatives stand in
         self.slopes: tuple[Any, ...] = ()
 
@@ -51,6 +53,7 @@ class NetworkTangent:
             self._unroll(taken)
             steps -= taken
         self.run = None
+        self.still[...] = True
 
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         taken, log_det = 0, np.zeros(self.batch)
@@ -124,6 +127,17 @@ class NetworkTangent:
         self.state = self.run.final_state
         self.position += steps
         self.inside, self.length, self.known = 0, steps, (0, 0)
+        self._watch(*(self._states(t) for t in (0, 1, steps)))
+
+    def _watch(self, start: Array, following: Array, last: Array) -> None:
+        with np.errstate(invalid="ignore"):
+            moved = np.maximum(np.abs(following - start), np.abs(last - start)).max(axis=1, initial=0.0)
+            least = 4.0 * float(np.finfo(self.dtype).eps) * np.abs(start).max(axis=1, initial=0.0)
+            self.still &= moved <= least
+
+    def _states(self, t: int) -> Array:
+        """The states (B, S) of the present piece at one time."""
+        return np.asarray(self.run.states[t])
 
 
 def slopes(cell: Any, states: Array, saved: tuple[Array, ...]) -> tuple[Array, Array | None, Array | None]:
@@ -209,11 +223,25 @@ def checked_matrices(jacobians: Iterable[Any], what: str) -> Iterator[Array]:
         yield matrix
 
 
-def with_batch_axis(state: Any) -> Any:
-    if isinstance(state, (tuple, list)):
-        return tuple(with_batch_axis(part) for part in state)
-    state = np.asarray(state)
-    return state[:, None] if state.ndim == 2 else state
+def initial_state(net: Any, state: Any, batch: int, had_batch: bool) -> Any:
+    """A state in every form that net.unroll takes, as it takes it with an axis of the batch."""
+    if getattr(net, "device", "cpu") == "cuda":
+        from .on_device import on_host  # late: it loads Numba's CUDA package
+
+        state = on_host(state)
+    if getattr(net, "stacked", False):  # of all networks or of one: the run will see
+        several = isinstance(state, (tuple, list)) and spec(net.cell).states > 1
+        parts = [None if part is None else np.asarray(part) for part in (state if several else (state,))]
+        parts = [part if part is None or had_batch or part.ndim != 2 else part[:, None] for part in parts]
+        return tuple(parts) if several else parts[0]
+    return as_parts(checks.state(state, net, batch, had_batch), net)
+
+
+def as_parts(flat: Array, net: Any) -> Any:
+    """(B, S) as net.unroll takes it for a batch: h (L, B, N), or a tuple (h, c, …) of such."""
+    parts = flat.reshape(len(flat), net.num_layers, -1, net.hidden_size).transpose(2, 1, 0, 3)
+    found = tuple(np.ascontiguousarray(part) for part in parts)
+    return found[0] if len(found) == 1 else found
 
 
 def random_state(net: Any, seed: Any) -> Any:

@@ -90,7 +90,7 @@ class TriangularFrame:
         logs += volume - self.volume
         self.volume = volume
         if self.pace is not None and not self.pace.fixed:
-            self.pace.judge(np.array([self.worst]), interval)
+            self.pace.judge(self.worst, interval)
         return taken, logs, log_det
 
     def rewind(self) -> None:

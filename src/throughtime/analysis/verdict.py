@@ -29,6 +29,9 @@ class Measured:
     log_det: Array  # (B,) sum of ln|det J|
     interval: int
     rounding: Array  # (B,) estimated error by the length of a given interval, nats per step
+    doubt: str  # what the carried frame has to say against itself
+    still: Array  # (B,) whether the state never moved
+    placed: bool  # whether the user said where it starts
     discarded: int
     warmup: int
     state_size: int
@@ -51,8 +54,16 @@ def judged(found: Measured, places: slice, single: bool) -> LyapunovSpectrum:
     residual = np.zeros(len(mean_det))
     residual[~both] = np.abs(np.where(both, 0.0, exponents.sum(axis=1))[~both] - mean_det[~both])
     doubt = _doubt(found, exponents, error, rates, residual, found.rounding[places])
+    with np.errstate(invalid="ignore"):
+        still = found.still[places] & (exponents[:, 0] > 1e-9)
+    rest = ""
+    if still.any():
+        rest = f"the state rests on a fixed point, which is unstable: exponent 1 is {exponents[still][0, 0]:.3g} > 0"
+        if not found.placed and not doubt:
+            doubt = f"{rest}; pass `state=` to start beside it"
     lost = int(np.sum(np.isneginf(exponents)))
     tail = f"; {lost} exponent(s) −inf: singular Jacobians" if lost else ""
+    tail += rest and f"; {rest}"
     pick = (lambda a: a[..., 0, :]) if single else (lambda a: a)
     return LyapunovSpectrum(
         exponents=pick(exponents),
@@ -77,11 +88,13 @@ def _doubt(found: Measured, exponents: Array, error: Array, rates: Array, residu
     """Why the exponents are not to be believed to their standard errors; empty if they are (see LyapunovSpectrum)."""
     if np.isnan(exponents).any():
         return "NaN or inf in the states or Jacobians"
+    if found.doubt:
+        return found.doubt
     size, finite, n = found.dtype.itemsize, np.isfinite(exponents), len(rates)
     if n < LEAST_BLOCKS or found.durations.sum() < LEAST_STEPS:
         return (
-            f"{int(found.durations.sum())} counted steps in {n} blocks are too short for a standard error: take at "
-            f"least {LEAST_STEPS} steps and {LEAST_BLOCKS} blocks"
+            f"{int(found.durations.sum())} counted steps, {n} blocks: too short for a standard error; take at "
+            f"least {LEAST_STEPS} steps that count, and an interval of at most a twentieth of them"
         )
     worst = float(rounding.max())
     if worst > RESIDUAL[size]:
