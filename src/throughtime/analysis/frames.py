@@ -36,6 +36,10 @@ class Tangent(Protocol):
         """Return to the point marked last."""
         ...
 
+    def risks(self, steps: int, columns: int) -> Array:
+        """How far each of the next steps may drive the growth of so many vectors apart, nats (n,)."""
+        ...
+
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         """Carry a (B, S, K) frame over up to `steps` steps: the frame, the steps taken, the sum of ln|det J| (B,)."""
         ...
@@ -102,7 +106,12 @@ def measure(
         goal, counts = discard if done < discard else steps, done >= discard
         wanted = every if plain else max(1, block // every) * every
         wanted = wanted if goal is None else min(wanted, goal - done)
-        mark = tangent.mark()
+        mark, width = tangent.mark(), frame.shape[2]
+        if every > 1 and hasattr(tangent, "risks"):
+            if plain:
+                wanted = pace.reach(tangent, wanted, carried.columns.shape[2])
+            elif not pace.bearable(tangent, wanted, width):
+                every = 1
         try:
             if plain:
                 exact = done + wanted in (discard, steps)

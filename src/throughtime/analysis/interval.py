@@ -22,8 +22,10 @@ PILOT = 24  # single steps that measure the spread before the first interval is 
 ZONE = {8: 17.0, 4: 7.0}
 AIM = {8: 10.0, 4: 3.5}  # spread at which intervals aim, as it varies along a trajectory
 # A direction may sink within an interval and rise again: the spread at its end does not show it. It cannot sink by more
-# than the spreads of the single steps together, so these stay in sum below what rounding hides (36, float32: 16 nats).
-HIDDEN = {8: 20.0, 4: 8.0}
+# than the spreads of the single steps together, so these stay in sum below what rounding hides (36, float32: 16 nats);
+# those seen in single steps, and those that the rows of the Jacobians to come allow (`row_risk`). An interval that was
+# asked for is taken in single steps only where all could be lost.
+HIDDEN, LOST = {8: 20.0, 4: 8.0}, {8: 60.0, 4: 25.0}
 LARGEST_LOG = {8: 300.0, 4: 40.0}  # interval · |λ| that stays well inside the range of the type
 PATIENCE, MOST_PATIENCE = 16, 512  # intervals of small spread before a longer one is tried; doubled whenever it fails
 SAFE_ZONE = {8: 20.0, 4: 7.0}  # mean spread of an interval up to which results stay clean (measured), for advice
@@ -45,7 +47,7 @@ class Pace:
     def __init__(self, every: int, dtype: np.dtype[Any], batch: int, *, limit: int | None, aim: float = 0.0) -> None:
         size = np.dtype(dtype).itemsize
         self.every, self.limit, self.fixed = every, limit or every, limit is None
-        self.zone, self.aim, self.hidden = ZONE[size], aim or AIM[size], HIDDEN[size]
+        self.zone, self.aim, self.hidden = ZONE[size], aim or AIM[size], (LOST if limit is None else HIDDEN)[size]
         self.eps = float(np.finfo(dtype).eps)
         self.rounding = np.zeros(batch)  # sum of eps · e^spread over intervals of more than one step, nats
         self.given, self.singly = every, 0  # of a given interval: single steps still to take
@@ -68,6 +70,18 @@ class Pace:
             self.single = self.worst
         longer = min(2 * self.every, self.limit, self._allowed(self.worst / self.every, self.single))
         self.every, self.worst, self.quiet = max(self.every, longer), 0.0, 0
+
+    def reach(self, source: Any, steps: int, columns: int) -> int:
+        """How many of the next steps, at most `steps`, one interval may take."""
+        if steps == 1 or columns == 1:
+            return steps
+        risks = source.risks(steps, columns)
+        return steps if np.add.reduce(risks) <= self.hidden else max(1, int(np.sum(np.cumsum(risks) <= self.hidden)))
+
+    def bearable(self, source: Any, steps: int, columns: int) -> bool:
+        """Whether the next steps can be taken in intervals of the present length."""
+        risks = source.risks(steps, columns)
+        return bool(np.convolve(risks, np.ones(self.every)).max(initial=0.0) <= self.hidden)
 
     def shorten(self, spread: float) -> None:
         """Fewer steps, after an interval of this spread."""

@@ -51,6 +51,10 @@ class DeviceTangent(NetworkTangent):
         saved = saved.reshape(stop - start, layer.batch, kept, layer.units)
         return device.to_host(run.states[start : stop + 1]), tuple(np.moveaxis(saved, 2, 0))
 
+    def risks(self, steps: int, columns: int) -> Array:
+        """Not known without fetching what the steps saved: only what intervals show is judged."""
+        return np.zeros(steps)
+
     def _states(self, t: int) -> Array:
         return device.to_host(self.run.states[t])
 

@@ -5,6 +5,8 @@ Dimensions: T steps, B sequences, I inputs, S state size, K tangent vectors.
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import reduce
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from .step_jacobian import Dense, Diagonal, Weights
 Local = Dense | Diagonal
 
 AT_ONCE = 64  # steps whose local derivatives are worked out together
+AHEAD = 16384  # units · steps whose sizes are looked at together
 CHUNK_BYTES = 32 * 2**20  # states of one unrolled piece; the saved activations are a few times that
 
 
@@ -37,6 +40,7 @@ class NetworkTangent:
         self.still = np.ones(self.batch, bool)  # sequences whose state has not moved since the warm-up
         self.known: tuple[int, int] = (0, 0)  # steps of it whose local derivatives stand in
         self.slopes: tuple[Any, ...] = ()
+        self.foreseen: tuple[Any, int, int, int, Array] = (None, 0, 0, 0, np.zeros(0))  # run, steps, columns, risks
 
     def mark(self) -> Any:
         """This point of the trajectory, for `back`."""
@@ -74,6 +78,23 @@ class NetworkTangent:
         """The Jacobians of up to `steps` further steps."""
         for start, stop in self.pieces(steps):
             yield from self._locals(start, stop)
+
+    def risks(self, steps: int, columns: int) -> Array:
+        """How far each of up to `steps` further steps may tell this many tangent vectors apart, nats (n,): see
+        `row_risk`. Fewer where a piece of the trajectory ends."""
+        run, low, high, known, of = self.foreseen
+        if run is self.run and known == columns and low <= self.inside and self.inside + steps <= high:
+            return of[self.inside - low : self.inside - low + steps]
+        steps = self._part(steps)
+        if not (run is self.run and known == columns and low <= self.inside and self.inside + steps <= high):
+            units = min(self.net.hidden_size, 2 * _enough_rows(columns) + 8)  # of a few the risk is no less
+            low, ahead = self.inside, int(np.clip(AHEAD // (self.each * units), AT_ONCE, 8 * AT_ONCE))
+            high = min(low + max(ahead, steps), self.length)
+            of = np.zeros(high - low)
+            for (layer,) in self.run._layers:
+                of = np.maximum(of, row_risk(unit_sizes(layer, low, high, units), columns).max(axis=1, initial=0.0))
+            self.foreseen = (self.run, low, high, columns, of)
+        return of[self.inside - low : self.inside - low + steps]
 
     def pieces(self, steps: int) -> Iterator[tuple[int, int]]:
         """The first and the last state, in the present piece `run`, of up to `steps` further steps."""
@@ -151,6 +172,34 @@ def slopes(cell: Any, states: Array, saved: tuple[Array, ...]) -> tuple[Array, A
     return np.broadcast_to(d, before.shape), sent, own
 
 
+def unit_sizes(layer: Any, start: int, stop: int, units: int) -> Array:
+    """The largest derivative of the next states of the first units by what they receive and by their own states:
+    (n, B, P*units)."""
+    count, n = spec(layer.cell).states, layer.units
+    places = [layer.offset + i * n for i in range(count)]
+    parts = tuple(layer.states[start : stop + 1, :, place : place + units] for place in places)
+    before, after = tuple(part[:-1] for part in parts), tuple(part[1:] for part in parts)
+    saved, found = tuple(part[:, :, :units] for part in layer.saved_by_unit(start, stop)), []
+    with np.errstate(all="ignore"):
+        for _, received, own in unit_derivatives(layer.cell, before, after, saved):
+            found.append(reduce(np.maximum, (np.abs(part) for part in (*received, *own))))
+        return np.concatenate([np.broadcast_to(part, before[0].shape) for part in found], axis=2)
+
+
+def _enough_rows(columns: int) -> int:
+    return columns + columns // 4 + 2
+
+
+def row_risk(sizes: Array, columns: int) -> Array:
+    """How far apart a Jacobian whose rows have these sizes (..., S) may drive the growth of K tangent vectors: the
+    logarithm of the largest row over the smallest of the largest 1.25 K + 2. So many rows of common size leave K
+    vectors independent; with fewer, some may sink to rounding, and rise again in a later step."""
+    place = sizes.shape[-1] - min(_enough_rows(columns), sizes.shape[-1])
+    with np.errstate(all="ignore"):
+        ratio = np.log(sizes.max(axis=-1)) - np.log(np.partition(sizes, place, axis=-1)[..., place])
+    return np.asarray(np.where(np.isnan(ratio), 0.0, ratio))
+
+
 class MatrixTangent:
     """The product of an iterator of matrices."""
 
@@ -170,6 +219,16 @@ class MatrixTangent:
         """Return to the last mark: the same matrices follow once more."""
         self.again.extendleft(reversed(self.read))
         self.read = []
+
+    def risks(self, steps: int, columns: int) -> Array:
+        """As those of `NetworkTangent`; the matrices are read ahead."""
+        while len(self.again) < steps:
+            matrix = next(self.matrices, None)
+            if matrix is None:
+                break
+            self.again.append(matrix)
+        sizes = np.array([np.abs(matrix).max(axis=1) for matrix in islice(self.again, steps)])
+        return row_risk(sizes, columns) if sizes.size else np.zeros(0)
 
     def _next(self, steps: int) -> Iterator[Array]:
         for _ in range(steps):
