@@ -36,19 +36,20 @@ def spectra_by_length(
     ends = checks.lengths(lengths, steps, batch)
     assert ends is not None
     given = None if state is None else checks.state(initial_state(net, state, batch, had_batch), net, batch, True)
-    for b, end in enumerate(ends):
-        inputs[end:, b] = 0.0  # what stands in the padding is nobody's
+    for b in range(batch):
+        inputs[ends[b] :, b] = 0.0  # what stands in the padding is nobody's
     if batch == 1:
         return analyse(_outside(net, inputs[: ends[0]]), state=_some(net, given, [0]), seed=seed)
     finite.trajectory(net, inputs, None if given is None else as_parts(given, net), "A Lyapunov spectrum")
-    good = np.isfinite(inputs).all(axis=(0, 2))
-    good &= True if given is None else np.isfinite(given).all(axis=1)
+    good: Array = np.asarray(np.isfinite(inputs).all(axis=(0, 2)))
+    if given is not None:
+        good = good & np.isfinite(given).all(axis=1)
     found: list[Any] = [None] * batch
-    for end in sorted({int(end) for end, fine in zip(ends, good, strict=True) if fine and enough(int(end))}):
-        chosen = np.flatnonzero((ends == end) & good)
-        piece = _outside(net, inputs[:end, chosen])
+    for length in sorted({int(end) for end, fine in zip(ends, good, strict=True) if fine and enough(int(end))}):
+        chosen = np.flatnonzero((ends == length) & good)
+        piece = _outside(net, inputs[:length, chosen])
         together = analyse(piece, state=_some(net, given, chosen), seed=deepcopy(seed))
-        for place, b in enumerate(chosen):
+        for place, b in enumerate(chosen.tolist()):
             found[b] = (together, place if chosen.size > 1 else None)
     if not any(found):
         raise ValueError(

@@ -10,7 +10,6 @@ import numpy as np
 
 from .arrays import Array, Result, short
 
-
 ROUNDING = 8.0 * float(np.finfo(np.float64).eps)  # of an exponent of 0, nats per step: one QR leaves as much
 
 
@@ -138,13 +137,14 @@ class LyapunovSpectrum(Result):
         batch = f", {shape[0]} sequences (first one shown)" if len(shape) > 1 else ""
         first = (lambda values: np.asarray(values)[0]) if len(shape) > 1 else (lambda values: values)
         one = lambda number: np.ravel(number)[0]  # noqa: E731
+        before = f"{one(self.warmup)} (state) and {one(self.discarded)} (frame)"
         dimension, flag = kaplan_yorke_dimension(first(self.exponents), return_saturated=True)
         more = first(self.entropy_rate_saturated)
         lines = [
             f"Lyapunov spectrum: {shape[-1]} of {self.state_size} exponents{batch}, nats per step",
             f"  exponents         {short(first(self.exponents))}",
             f"  standard error    {short(first(self.standard_error), digits=2)}",
-            f"  steps             {one(self.steps)} counted, after {one(self.warmup)} (state) and {one(self.discarded)} (frame)",
+            f"  steps             {one(self.steps)} counted, after {before}",
             f"  interval          {one(self.interval)} steps between orthonormalisations, in {self.precision}",
             f"  Kaplan–Yorke dim. {'≥ ' if flag else ''}{dimension:.5g}",
             f"  entropy rate      {'≥ ' if more else ''}{float(first(self.entropy_rate)):.5g} nats per step",

@@ -1,4 +1,4 @@
-"""Steps from one orthonormalisation of a frame to the next: chosen by a pilot run, then judged by what each of them did.
+"""Steps from one orthonormalisation of a frame to the next: chosen by a pilot run, then judged by what they did.
 
 Within an interval the columns turn towards the fastest direction, and what tells them apart sinks towards rounding:
 ln R_ii comes out with an error of about eps · e^spread, the spread being that of ln R_ii within the interval. So an
@@ -26,7 +26,7 @@ AIM = {8: 10.0, 4: 3.5}  # spread at which intervals aim, as it varies along a t
 # those seen in single steps, and those that the rows of the Jacobians to come allow (`row_risk`). An interval that was
 # asked for is taken in single steps only where all could be lost.
 HIDDEN, LOST = {8: 20.0, 4: 8.0}, {8: 60.0, 4: 25.0}
-LARGEST_LOG = {8: 300.0, 4: 40.0}  # interval · |λ| that stays well inside the range of the type
+LARGEST_LOG = {8: 300.0, 4: 40.0}  # |ln R_ii| of an interval that stays well inside the range of the type
 PATIENCE, MOST_PATIENCE = 16, 512  # intervals of small spread before a longer one is tried; doubled whenever it fails
 SAFE_ZONE = {8: 20.0, 4: 7.0}  # mean spread of an interval up to which results stay clean (measured), for advice
 
@@ -48,7 +48,7 @@ class Pace:
         size = np.dtype(dtype).itemsize
         self.every, self.limit, self.fixed = every, limit or every, limit is None
         self.zone, self.aim, self.hidden = ZONE[size], aim or AIM[size], (LOST if limit is None else HIDDEN)[size]
-        self.eps = float(np.finfo(dtype).eps)
+        self.eps, self.largest = float(np.finfo(dtype).eps), LARGEST_LOG[size]
         self.rounding = np.zeros(batch)  # sum of eps · e^spread over intervals of more than one step, nats
         self.given, self.singly = every, 0  # of a given interval: single steps still to take
         self.single = self.worst = 0.0  # largest spread: of single steps, and since the last change
@@ -81,7 +81,7 @@ class Pace:
     def bearable(self, source: Any, steps: int, columns: int) -> bool:
         """Whether the next steps can be taken in intervals of the present length."""
         risks = source.risks(steps, columns)
-        return bool(np.convolve(risks, np.ones(self.every)).max(initial=0.0) <= self.hidden)
+        return not risks.size or bool(np.convolve(risks, np.ones(self.every)).max() <= self.hidden)
 
     def shorten(self, spread: float) -> None:
         """Fewer steps, after an interval of this spread."""
@@ -108,12 +108,12 @@ class Pace:
             return
         fastest, self.single = float(np.abs(rates).max()), single
         spread = float(np.max(rates.max(axis=1) - rates.min(axis=1)))
-        far = int(LARGEST_LOG[8 if self.zone == ZONE[8] else 4] / max(fastest, 1e-9))
+        far = int(self.largest / max(fastest, 1e-9))
         self.every = max(1, min(self._allowed(spread, single), far, self.limit))
 
 
 def spreads(logs: Array) -> Array:
-    """Largest less smallest of ln R_ii (B, K) of each sequence: infinite where rank was lost, NaN where numbers were."""
+    """Largest less smallest of ln R_ii (B, K) of each sequence: infinite where rank was lost, NaN beyond NaN."""
     high, low = np.maximum.reduce(logs, axis=-1), np.minimum.reduce(logs, axis=-1)
     if math.isfinite(float(high.max()) - float(low.min())):
         return np.asarray(high - low)

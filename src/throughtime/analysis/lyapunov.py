@@ -177,7 +177,9 @@ def refuse_two_directions(net: Any, what: str) -> None:
 def _has_batch(net: Any, state: Any) -> bool:
     """Whether a state, or one of its parts, is (L, 1, N) and not (L, N)."""
     several = isinstance(state, (tuple, list)) and spec(net.cell).states > 1
-    return any(np.ndim(checks.numbers("state", part)) == 3 for part in (state if several else [state]) if part is not None)
+    return any(
+        np.ndim(checks.numbers("state", part)) == 3 for part in (state if several else [state]) if part is not None
+    )
 
 
 def lyapunov_from_jacobians(

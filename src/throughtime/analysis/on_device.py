@@ -89,7 +89,9 @@ class DeviceFrame:
         other = DeviceFrame(device.to_host(self.columns).swapaxes(1, 2))
         other.block(source, steps, 1, False)
         found = [other.block(source, 1, 1, False) for _ in range(steps)]
-        logs = np.array([logs for taken, logs, _ in found if taken] or [np.full((self.shape[0], self.shape[2]), np.nan)])
+        logs = np.array(
+            [logs for taken, logs, _ in found if taken] or [np.full((self.shape[0], self.shape[2]), np.nan)]
+        )
         worst = spreads(logs)
         return logs.mean(axis=0), float(worst[~np.isnan(worst)].max(initial=0.0))
 
@@ -142,7 +144,9 @@ class DeviceFrame:
         self.broken = self.broken | np.isnan(logs).any(axis=1)
         self.lost = self.lost | np.isneginf(logs)
         if (self.lost[:, :-1] & ~self.lost[:, 1:]).any():  # what remains has been freed of a direction of rounding
-            self.doubt = 'a Jacobian is singular in a leading direction: of the others after it net.to("cpu") finds more'
+            self.doubt = (
+                'a Jacobian is singular in a leading direction: of the others after it net.to("cpu") finds more'
+            )
         return np.where(self.lost & ~self.broken[:, None], -np.inf, logs)
 
 

@@ -1,4 +1,4 @@
-"""Orthonormal frames of tangent vectors that are carried along a trajectory, and what becomes of directions that are lost.
+"""Orthonormal frames of tangent vectors carried along a trajectory, and what becomes of directions that are lost.
 
 Where the Jacobian of a single step is singular to rounding, a column of the frame becomes linearly dependent on those
 before it: its exponent is −∞ from there on. It leaves the frame, so that the others go on as if it had not been there.
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import Array
-from .interval import Pace, spreads
+from .interval import Pace, TooLong, spreads
 from .orthonormalise import orthonormalise
 
 
@@ -24,7 +24,7 @@ class OrthonormalFrame:
         batch = len(columns)
         self.slots = np.tile(np.arange(self.count), (batch, 1))  # to which exponent each column belongs
         self.alive = np.full(batch, self.count)  # columns that are not lost: the first ones
-        self.broken = ~np.isfinite(columns).all(axis=(1, 2))  # sequences that have become NaN
+        self.broken: Array = np.asarray(~np.isfinite(columns).all(axis=(1, 2)))  # sequences that have become NaN
 
     def block(self, source: Any, steps: int, with_det: bool, exact: bool) -> tuple[int, Array, Array]:
         """Carry the frames over one interval of up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum
@@ -36,6 +36,8 @@ class OrthonormalFrame:
         low, high = float(logs.min()), float(logs.max())
         plain = columns.shape[2] == self.count and math.isfinite(low + high)
         if taken > 1 or self.pace.limit > 1:
+            if taken > 1 and plain and max(high, -low) > self.pace.largest:
+                raise TooLong(math.inf)  # numbers so small have lost digits
             spread = self._spreads(logs, plain) if len(logs) > 1 or not plain else None
             self.pace.judge(high - low if spread is None else float(spread.max()), taken)
             if taken > 1 and self.pace.fixed:

@@ -58,14 +58,18 @@ def trends(means: Array) -> Array:
     Their scatter is taken from the differences d_j of neighbours, which a trend hardly touches. Two statistics,
 
         η = Σ d_j² / (2 Σ (y_j − ȳ)²)                             von Neumann's ratio: 1 for noise, small for a trend
-        C = max_j |Σ_{i≤j} (y_i − ȳ)| / (√m σ),  σ² ~ ⟨d_j²⟩/2     cumulated sums: 1 for noise, large for a step or trend
+        C = max_j |Σ_{i≤j} (y_i − ȳ)| / (√m σ),  σ² ~ ⟨d_j²⟩/2     cumulated sums: 1 for noise, large for a trend
 
     with σ from all d_j² but the two largest, so that a single jump does not hide itself. η is also small where batches
     are shorter than the correlation time: then they are not independent, and no error can be told from them.
     The limits grow with K, so that one spectrum of independent batches raises a false alarm in one of a hundred cases.
 
-    Measured (20,000 series each, K = 1): alarms of white noise 1.0 %, of AR(1) with φ = .9 over 100 and 20 correlation
-    times … .
+    False alarms measured, K = 1, 20,000 series each: white noise of 20 to 1000 values, or Student's t_3, .8 %;
+    AR(1) of 1000, 100, 50, 20 correlation times 1, 2, 7, 40 %: a run should have a hundred of them. K = 50: 1.1 %.
+    Found, in 1000 values of white noise, with the root mean square of the signal 20, 10, 5, 3 standard errors of the
+    mean (which is what it adds to the error): 2 e^(−4t/T), a step in the middle, a linear trend or one slow oscillation
+    100, 100, 75, 25 %; a step within the first or last twentieth 100, 60, 7, 2 %; without noise all of them, and a jump
+    in the last hundredth.
     Source: von Neumann, Ann. Math. Stat. 12, 1941; cumulated sums: Schruben, Oper. Res. 30, 1982 (initialisation bias).
 
     >>> noise = np.random.default_rng(0).standard_normal((20, 1))
@@ -80,7 +84,8 @@ def trends(means: Array) -> Array:
     scatter = np.sqrt(np.sort(squares, axis=0)[:-2].mean(axis=0) / 1.323)  # of noise: 2 · 0.6615
     peak = np.abs(np.cumsum(deviation, axis=0)).max(axis=0) / np.sqrt(m)
     # The quantiles at .005/K of either, for Gaussian noise (two million series)
-    return np.asarray((total > 0.0) & ((ratio < 0.52 * (2 * count) ** -0.116) | (peak > (1.81 + 0.28 * np.log(2 * count)) * scatter)))
+    far = peak > (1.81 + 0.28 * np.log(2 * count)) * scatter
+    return np.asarray((total > 0.0) & (far | (ratio < 0.52 * (2 * count) ** -0.116)))
 
 
 def slope_with_error(x: Array, y: Array) -> tuple[float, float]:

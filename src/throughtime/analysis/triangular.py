@@ -137,6 +137,8 @@ class TriangularFrame:
             self.lost[b] = True
             return np.full(self.shape[2], np.nan)
         logs = np.log(diagonals.astype(np.float64, copy=False))
+        if judged and float(np.abs(logs).max()) > self.pace.largest:
+            raise TooLong(math.inf)  # numbers so small have lost digits
         if self.pace is None or self.pace.limit > 1:
             spread = np.maximum.reduce(logs, axis=1) - np.minimum.reduce(logs, axis=1)
             self.worst = max(self.worst, float(spread.max()))

@@ -103,7 +103,7 @@ def _doubt(found: Measured, exponents: Array, error: Array, rates: Array, residu
         return (
             f"interval {found.interval} is too long: exponents spread by {spread:.3g} nats per step, and rounding "
             f"within it costs about {min(worst, 1e99):.1g}; take interval ≤ "
-            f"{max(1, min(found.interval - 1, int(0.5 * SAFE_ZONE[size] / max(spread, 1e-9))))}, or \"auto\""
+            f'{max(1, min(found.interval - 1, int(0.5 * SAFE_ZONE[size] / max(spread, 1e-9))))}, or "auto"'
         )
     if np.any(residual > RESIDUAL[size] * found.state_size):
         return (
