@@ -4,6 +4,7 @@ Dimensions: B sequences (axis absent for a single one), S state size, k exponent
 """
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,6 @@ class LyapunovSpectrum(Result):
             f"  Kaplan–Yorke dim. {'≥ ' if flag else ''}{dimension:.5g}",
             f"  entropy rate      {'≥ ' if more else ''}{float(first(self.entropy_rate)):.5g} nats per step",
             f"  sum-rule residual {float(first(self.sum_rule_residual)):.2g}",
-            f"  converged         {self.converged}: {self.reason}",
+            *wrap(f"  converged         {self.converged}: {self.reason}", 112, subsequent_indent=" " * 20),
         ]
         return "\n".join(lines)

@@ -25,7 +25,7 @@ AIM = {8: 10.0, 4: 3.5}  # spread at which intervals aim, as it varies along a t
 # than the spreads of the single steps together, so these stay in sum below what rounding hides (36, float32: 16 nats);
 # those seen in single steps, and those that the rows of the Jacobians to come allow (`row_risk`). An interval that was
 # asked for is taken in single steps only where all could be lost.
-HIDDEN, LOST = {8: 20.0, 4: 8.0}, {8: 60.0, 4: 25.0}
+HIDDEN, LOST = {8: 17.0, 4: 8.0}, {8: 60.0, 4: 25.0}
 LARGEST_LOG = {8: 300.0, 4: 40.0}  # |ln R_ii| of an interval that stays well inside the range of the type
 PATIENCE, MOST_PATIENCE = 16, 512  # intervals of small spread before a longer one is tried; doubled whenever it fails
 SAFE_ZONE = {8: 20.0, 4: 7.0}  # mean spread of an interval up to which results stay clean (measured), for advice
