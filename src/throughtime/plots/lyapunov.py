@@ -131,17 +131,20 @@ def lyapunov_history(spectrum: Any, ax: Any = None, *, exponents: Any = None, se
     >>> len(lyapunov_history(spectrum, ax=Figure().subplots(), exponents=[0, 7])["curves"])
     2
     """
-    history, error, which = spectrum.history, spectrum.standard_error, ""
+    history, error, times, which = spectrum.history, spectrum.standard_error, spectrum.times, ""
     sequence = sequence_of(sequence, len(error) if error.ndim > 1 else 1)
     if error.ndim > 1:
         which = f"sequence {sequence} of {len(error)}"
         history, error = history[:, sequence], error[sequence]
+    if times.ndim > 1:  # of sequences of different lengths
+        times = times[:, sequence]
+        history, times = history[np.isfinite(times)], times[np.isfinite(times)]
     count = history.shape[1]
     asked = np.linspace(0, count - 1, min(6, count)).round().astype(int) if exponents is None else exponents
     chosen = [arguments.step("exponents", i, 0, count - 1) for i in np.atleast_1d(np.asarray(asked, dtype=object))]
     curves, bands, marks = [], [], []
     for index, i in enumerate(dict.fromkeys(chosen)):
-        line, more = curve(ax, spectrum.times, history[:, i], rf"$\lambda_{{{i + 1}}}$", index)
+        line, more = curve(ax, times, history[:, i], rf"$\lambda_{{{i + 1}}}$", index)
         curves.append(line)
         marks += more
         final = history[-1, i] if len(history) else np.nan
