@@ -6,11 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .. import checks
 from ..expected import checking, told
 
 MISSING: Any = object()
-NUMBERS = {"axes", "chi", "exponents", "gains", "levels", "rate", "sequences"}
 
 
 def drawing(function: Callable) -> Callable:
@@ -21,12 +19,6 @@ def drawing(function: Callable) -> Callable:
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         subject = args[0] if args else options.get(first, MISSING)
-        kinds = options.get("kinds", ())
-        if not isinstance(kinds, (str, tuple, list)) or not all(isinstance(kind, str) for kind in kinds):
-            raise TypeError(f'`kinds` is {told(kinds)}; expected names, such as ("by norm", "per step").')
-        for key in NUMBERS & options.keys():
-            if options[key] is not None:
-                options[key] = checks.numbers(key, options[key])
         try:
             return known(*args, **options)
         except Exception as error:
