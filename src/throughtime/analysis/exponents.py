@@ -4,11 +4,14 @@ Dimensions: B sequences (axis absent for a single one), S state size, k exponent
 """
 
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from .arrays import Array, Result, short
+
+ROUNDING = 8.0 * float(np.finfo(np.float64).eps)  # of an exponent of 0, nats per step: one QR leaves as much
 
 
 def kaplan_yorke_dimension(exponents: Array, *, return_saturated: bool = False) -> Any:
@@ -37,7 +40,7 @@ def kaplan_yorke_dimension(exponents: Array, *, return_saturated: bool = False) 
             dimension[b] = np.nan
             continue
         sums = np.cumsum(row)
-        below = np.flatnonzero(sums < 0.0)
+        below = np.flatnonzero(sums < -ROUNDING * np.arange(1, row.size + 1))
         j = int(below[0]) if below.size else row.size
         saturated[b] = j == row.size
         dimension[b] = j if saturated[b] or j == 0 else j + sums[j - 1] / -row[j]
@@ -52,24 +55,52 @@ def kaplan_yorke_dimension(exponents: Array, *, return_saturated: bool = False) 
 class LyapunovSpectrum(Result):
     """Lyapunov exponents in nats per time step, with what is needed to judge them.
 
-    Shapes are for one sequence; a batch of B > 1 sequences has B in front of k (in `history`: between n and k).
+    Shapes are for one sequence of n blocks of time; a batch of B > 1 sequences has B in front of k (in `history` and
+    `block_rates` between n and k), and B values of `sum_rule_residual` and `mean_log_det`. With `lengths` also `steps`,
+    `discarded`, `warmup` and `interval` are (B,), and `times` (n, B), with NaN behind the end of a sequence.
+
+    exponents : (k,) descending; −inf for directions that a singular Jacobian has lost, NaN beyond NaN.
+    standard_error : (k,) by 20 batch means, of the average over time along this trajectory. NaN where the run is too
+        short to tell (8 blocks) and for −inf.
+    history : (n, k) the estimate after each block: how the exponents settled.
+    block_rates : (n, k) growth rate inside each block alone.
+    times : (n,) counted steps at the end of each block.
+    steps : steps that count.
+    discarded : steps of the frame before these, in which it aligns.
+    warmup : steps of the state before the frame started, in which it comes to its attractor.
+    interval : steps from one orthonormalisation to the next; of the automatic ones the one used most.
+    state_size : S, the number of exponents that there are.
+    sum_rule_residual : |Σ λ − mean ln|det J||, nats per step, the determinants by another way; NaN unless k = S.
+    mean_log_det : mean ln|det J| of the steps that count; NaN unless k = S.
+    converged : True claims that the finite exponents are right to a few of their standard errors, and these known and
+        small. It needs: all numbers finite; no more rounding than 1e-6 nats per step (float32: 1e-3), by the length of
+        a given interval and, for k = S, by the residual per exponent; at least 100 steps in 20 blocks; no trend in 20
+        batch means (analysis.statistics.trends; a false alarm in about one run of a hundred); every standard error
+        below .03 nats per step or a tenth of its exponent; and, unless `state` was given, a trajectory that does not
+        rest on an unstable fixed point. It cannot tell whether another start leads to another attractor.
+    reason : why `converged` is what it is, in words.
+    precision : of the frame's arithmetic, "float64" or "float32".
+
+    How long to run: standard errors fall as 1/√steps, so a first run of 1000 steps tells how many are needed: four
+    times as many for half the error. Count in time scales of the network: warmup and discard of several of its slowest
+    (a rate unit's is 1/leak steps, an LSTM's 1/(1 − f)), and at least a hundred of them that count.
     """
 
-    exponents: Array  # (k,) descending
-    standard_error: Array  # (k,) batch means over blocks; NaN where the run is too short to tell
-    history: Array  # (n, k) the estimate after each block: how the exponents settled
-    block_rates: Array  # (n, k) growth rate inside each block alone
-    times: Array  # (n,) counted steps at the end of each block
-    steps: int  # steps that count
-    discarded: int  # steps at the start of the frame that do not: its own transient
-    warmup: int  # steps of the state before the frame started
-    interval: int  # steps from one orthonormalisation to the next
-    state_size: int  # S
-    sum_rule_residual: Array | float  # |Σ λ − mean ln|det J||, nats per step; NaN unless k = S
-    mean_log_det: Array | float  # mean ln|det J| of the steps that count; NaN unless k = S
+    exponents: Array
+    standard_error: Array
+    history: Array
+    block_rates: Array
+    times: Array
+    steps: int
+    discarded: int
+    warmup: int
+    interval: int
+    state_size: int
+    sum_rule_residual: Array | float
+    mean_log_det: Array | float
     converged: bool
-    reason: str  # why `converged` is what it is, in words
-    precision: str = "float64"  # of the frame's arithmetic
+    reason: str
+    precision: str = "float64"
 
     @property
     def kaplan_yorke_dimension(self) -> Any:
@@ -85,14 +116,18 @@ class LyapunovSpectrum(Result):
     @property
     def entropy_rate(self) -> Any:
         """Sum of the positive exponents, nats per step, float or (B,): the entropy rate by Pesin's formula, an upper
-        bound by Ruelle's.
-
-        With k < S it covers the exponents that were asked for.
+        bound by Ruelle's. If `.entropy_rate_saturated` only a lower bound of that sum.
         """
         total = np.where(self.exponents > 0.0, self.exponents, np.where(np.isnan(self.exponents), np.nan, 0.0)).sum(
             axis=-1
         )
         return total if total.ndim else float(total)
+
+    @property
+    def entropy_rate_saturated(self) -> Any:
+        """True where all of fewer than S exponents are positive, so that more may be."""
+        found = (self.exponents[..., -1] > 0.0) & (self.exponents.shape[-1] < self.state_size)
+        return found if np.ndim(found) else bool(found)
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """Draw the spectrum with its error bars: `throughtime.plots.lyapunov_spectrum`."""
@@ -102,16 +137,19 @@ class LyapunovSpectrum(Result):
         shape = self.exponents.shape
         batch = f", {shape[0]} sequences (first one shown)" if len(shape) > 1 else ""
         first = (lambda values: np.asarray(values)[0]) if len(shape) > 1 else (lambda values: values)
+        one = lambda number: np.ravel(number)[0]  # noqa: E731
+        before = f"{one(self.warmup)} (state) and {one(self.discarded)} (frame)"
         dimension, flag = kaplan_yorke_dimension(first(self.exponents), return_saturated=True)
+        more = first(self.entropy_rate_saturated)
         lines = [
             f"Lyapunov spectrum: {shape[-1]} of {self.state_size} exponents{batch}, nats per step",
             f"  exponents         {short(first(self.exponents))}",
             f"  standard error    {short(first(self.standard_error), digits=2)}",
-            f"  steps             {self.steps} counted, after {self.warmup} (state) and {self.discarded} (frame)",
-            f"  interval          {self.interval} steps between orthonormalisations, in {self.precision}",
+            f"  steps             {one(self.steps)} counted, after {before}",
+            f"  interval          {one(self.interval)} steps between orthonormalisations, in {self.precision}",
             f"  Kaplan–Yorke dim. {'≥ ' if flag else ''}{dimension:.5g}",
-            f"  entropy rate      {float(first(self.entropy_rate)):.5g} nats per step",
+            f"  entropy rate      {'≥ ' if more else ''}{float(first(self.entropy_rate)):.5g} nats per step",
             f"  sum-rule residual {float(first(self.sum_rule_residual)):.2g}",
-            f"  converged         {self.converged}: {self.reason}",
+            *wrap(f"  converged         {self.converged}: {self.reason}", 112, subsequent_indent=" " * 20),
         ]
         return "\n".join(lines)

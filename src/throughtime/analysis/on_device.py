@@ -12,6 +12,7 @@ from ..cells.base import spec
 from ..engine import gpu
 from ..engine.cuda import arrays, device, frames
 from .arrays import Array
+from .interval import Pace, spreads
 from .lag_sweep import FAR
 from .step_jacobian import Diagonal, Weights
 from .tangents import NetworkTangent, slopes
@@ -23,6 +24,7 @@ class DeviceTangent(NetworkTangent):
     def __init__(self, net: Any, inputs: Array | None, batch: int, state: Any) -> None:
         super().__init__(net, inputs, batch, state)
         self.batch = batch * net.networks
+        self.still = np.ones(self.batch, bool)
         self.parts = [slice(k * batch, (k + 1) * batch) for k in range(net.networks)] if net.stacked else None
 
     def log_det(self, run: Any, start: int, stop: int) -> Array:
@@ -49,9 +51,23 @@ class DeviceTangent(NetworkTangent):
         saved = saved.reshape(stop - start, layer.batch, kept, layer.units)
         return device.to_host(run.states[start : stop + 1]), tuple(np.moveaxis(saved, 2, 0))
 
+    def risks(self, steps: int, columns: int) -> Array:
+        """Not known without fetching what the steps saved: only what intervals show is judged."""
+        return np.zeros(steps)
+
+    def _states(self, t: int) -> Array:
+        return device.to_host(self.run.states[t])
+
     def own_frame(self, frame: Array) -> "DeviceFrame":
         """The frame (B, S, K) on the device."""
         return DeviceFrame(np.repeat(frame[:1], self.batch, axis=0).astype(self.dtype))
+
+
+def on_host(state: Any) -> Any:
+    """A state whose parts may lie on the device, with all of them in NumPy or as they came."""
+    if isinstance(state, (tuple, list)):
+        return type(state)(on_host(part) for part in state)
+    return device.to_host(device.wrap(state)) if device.on_device(state) else state
 
 
 class DeviceFrame:
@@ -61,18 +77,40 @@ class DeviceFrame:
         self.shape, self.dtype = frame.shape, frame.dtype
         self.columns = device.to_device(np.ascontiguousarray(frame.swapaxes(1, 2)))  # (B, K, S), as the kernels have it
         self.work = frames.workspace(self.shape[0], self.shape[2], self.shape[1], self.dtype)
+        self.pace: Pace | None = None  # the judge of intervals, where they can be taken again
+        self.start = self.columns  # of the last block
+        self.lost = np.zeros((self.shape[0], self.shape[2]), bool)  # exponents of -inf
+        self.broken = np.zeros(self.shape[0], bool)  # sequences that have become NaN
+        self.before, self.doubt = (self.lost, self.broken), ""
 
-    def rates(self, source: DeviceTangent, steps: int) -> Array:
-        """Growth rates (B, K) of another frame that starts here, after as many steps to align."""
+    def rates(self, source: DeviceTangent, steps: int) -> tuple[Array, float]:
+        """Growth rates (B, K) of another frame that starts here, after as many steps to align; the largest spread of a
+        single step."""
         other = DeviceFrame(device.to_host(self.columns).swapaxes(1, 2))
         other.block(source, steps, 1, False)
-        taken, logs, _ = other.block(source, steps, 1, False)
-        return logs / taken if taken else np.full(logs.shape, np.nan)
+        found = [other.block(source, 1, 1, False) for _ in range(steps)]
+        logs = np.array(
+            [logs for taken, logs, _ in found if taken] or [np.full((self.shape[0], self.shape[2]), np.nan)]
+        )
+        worst = spreads(logs)
+        return logs.mean(axis=0), float(worst[~np.isnan(worst)].max(initial=0.0))
+
+    def whole(self) -> None:
+        """From here on every exponent counts anew."""
+        self.lost = np.zeros_like(self.lost)
+
+    def rewind(self) -> None:
+        """Return to the start of the last block, which is to be taken again."""
+        self.columns, (self.lost, self.broken) = self.start, self.before
 
     def block(self, source: DeviceTangent, steps: int, interval: int, with_det: bool) -> tuple[int, Array, Array]:
-        """Carry the frames over up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum of ln|det J|."""
+        """Carry the frames over up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum of ln|det J|.
+
+        TooLong: where the block is to be taken again, after `rewind`. What is lost in a single step stays lost.
+        """
+        self.start, self.before = self.columns, (self.lost, self.broken)
         logs, log_det, done = np.zeros((self.shape[0], self.shape[2])), np.zeros(self.shape[0]), 0
-        grown, windows = [], list[tuple[Any, int, int]]()
+        grown, lengths, windows = [], [], list[tuple[Any, int, int]]()
         while done < steps:
             wanted, taken = min(interval, steps - done), 0
             for start, stop in source.pieces(wanted):
@@ -83,14 +121,33 @@ class DeviceFrame:
             if taken:
                 rows = self.columns.reshape((self.shape[0] * self.shape[2], self.shape[1]))
                 grown.append(frames.orthonormalise(rows, self.shape[2], self.work))
+                lengths.append(taken)
             done += taken
             if taken < wanted:
                 break
-        for found in grown:
-            logs += device.to_host(found)
+        for found, taken in zip(grown, lengths, strict=True):
+            logs = logs + self._judged(device.to_host(found).astype(np.float64), taken)
         for window in windows if with_det else ():
             log_det += source.log_det(*window)
         return done, logs, log_det
+
+    def _judged(self, logs: Array, steps: int) -> Array:
+        """ln R_ii (B, K) of one interval, -inf for what is lost."""
+        spread = np.zeros(len(logs))
+        for b, lost in enumerate(self.lost):
+            if not lost.all() and not self.broken[b]:
+                spread[b] = spreads(logs[b : b + 1, ~lost])[0]
+        if self.pace is not None and (steps > 1 or self.pace.limit > 1):
+            self.pace.judge(float(spread.max()), steps)
+            if steps > 1 and self.pace.fixed:
+                self.pace.note(spread)
+        self.broken = self.broken | np.isnan(logs).any(axis=1)
+        self.lost = self.lost | np.isneginf(logs)
+        if (self.lost[:, :-1] & ~self.lost[:, 1:]).any():  # what remains has been freed of a direction of rounding
+            self.doubt = (
+                'a Jacobian is singular in a leading direction: of the others after it net.to("cpu") finds more'
+            )
+        return np.where(self.lost & ~self.broken[:, None], -np.inf, logs)
 
 
 def log_det(run: Any, start: int, stop: int) -> Array:

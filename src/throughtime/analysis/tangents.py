@@ -3,13 +3,15 @@
 Dimensions: T steps, B sequences, I inputs, S state size, K tangent vectors.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import islice, tee
-from typing import Any, Self
+from functools import reduce
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
-from .. import finite
+from .. import checks, finite
 from ..cells.base import on_arrays, spec, unit_derivatives
 from .arrays import Array
 from .step_jacobian import Dense, Diagonal, Weights
@@ -17,6 +19,7 @@ from .step_jacobian import Dense, Diagonal, Weights
 Local = Dense | Diagonal
 
 AT_ONCE = 64  # steps whose local derivatives are worked out together
+AHEAD = 16384  # units · steps whose sizes are looked at together
 CHUNK_BYTES = 32 * 2**20  # states of one unrolled piece; the saved activations are a few times that
 
 
@@ -33,14 +36,19 @@ class NetworkTangent:
         self.run: Any = None
         self.weights: Weights | None = None
         self.inside, self.length = 0, 0  # steps of the current piece: already used, and in all
+        self.placed = True  # whether the user said where the state starts
+        self.still = np.ones(self.batch, bool)  # sequences whose state has not moved since the warm-up
         self.known: tuple[int, int] = (0, 0)  # steps of it whose local derivatives stand in
         self.slopes: tuple[Any, ...] = ()
+        self.foreseen: tuple[Any, int, int, int, Array] = (None, 0, 0, 0, np.zeros(0))  # run, steps, columns, risks
 
-    def copy(self) -> Self:
-        """The same trajectory from the same point, to be followed independently."""
-        twin = type(self)(self.net, self.inputs, self.each, self.state)
-        twin.position, twin.run, twin.inside, twin.length = self.position, self.run, self.inside, self.length
-        return twin
+    def mark(self) -> Any:
+        """This point of the trajectory, for `back`."""
+        return self.state, self.position, self.run, self.inside, self.length, self.known, self.slopes
+
+    def back(self, mark: Any) -> None:
+        """Return to a marked point: the same steps follow once more."""
+        self.state, self.position, self.run, self.inside, self.length, self.known, self.slopes = mark
 
     def skip(self, steps: int) -> None:
         """Move the state on without a frame."""
@@ -49,6 +57,7 @@ class NetworkTangent:
             self._unroll(taken)
             steps -= taken
         self.run = None
+        self.still[...] = True
 
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         taken, log_det = 0, np.zeros(self.batch)
@@ -69,6 +78,23 @@ class NetworkTangent:
         """The Jacobians of up to `steps` further steps."""
         for start, stop in self.pieces(steps):
             yield from self._locals(start, stop)
+
+    def risks(self, steps: int, columns: int) -> Array:
+        """How far each of up to `steps` further steps may tell this many tangent vectors apart, nats (n,): see
+        `row_risk`. Fewer where a piece of the trajectory ends."""
+        run, low, high, known, of = self.foreseen
+        if run is self.run and known == columns and low <= self.inside and self.inside + steps <= high:
+            return of[self.inside - low : self.inside - low + steps]
+        steps = self._part(steps)
+        if not (run is self.run and known == columns and low <= self.inside and self.inside + steps <= high):
+            units = min(self.net.hidden_size, 2 * _enough_rows(columns) + 8)  # of a few the risk is no less
+            low, ahead = self.inside, int(np.clip(AHEAD // (self.each * units), AT_ONCE, 8 * AT_ONCE))
+            high = min(low + max(ahead, steps), self.length)
+            of = np.zeros(high - low)
+            for (layer,) in self.run._layers:
+                of = np.maximum(of, row_risk(unit_sizes(layer, low, high, units), columns).max(axis=1, initial=0.0))
+            self.foreseen = (self.run, low, high, columns, of)
+        return of[self.inside - low : self.inside - low + steps]
 
     def pieces(self, steps: int) -> Iterator[tuple[int, int]]:
         """The first and the last state, in the present piece `run`, of up to `steps` further steps."""
@@ -122,6 +148,17 @@ class NetworkTangent:
         self.state = self.run.final_state
         self.position += steps
         self.inside, self.length, self.known = 0, steps, (0, 0)
+        self._watch(*(self._states(t) for t in (0, 1, steps)))
+
+    def _watch(self, start: Array, following: Array, last: Array) -> None:
+        with np.errstate(invalid="ignore"):
+            moved = np.maximum(np.abs(following - start), np.abs(last - start)).max(axis=1, initial=0.0)
+            least = 4.0 * float(np.finfo(self.dtype).eps) * np.abs(start).max(axis=1, initial=0.0)
+            self.still &= moved <= least
+
+    def _states(self, t: int) -> Array:
+        """The states (B, S) of the present piece at one time."""
+        return np.asarray(self.run.states[t])
 
 
 def slopes(cell: Any, states: Array, saved: tuple[Array, ...]) -> tuple[Array, Array | None, Array | None]:
@@ -135,23 +172,76 @@ def slopes(cell: Any, states: Array, saved: tuple[Array, ...]) -> tuple[Array, A
     return np.broadcast_to(d, before.shape), sent, own
 
 
+def unit_sizes(layer: Any, start: int, stop: int, units: int) -> Array:
+    """The largest derivative of the next states of the first units by what they receive and by their own states:
+    (n, B, P*units)."""
+    count, n = spec(layer.cell).states, layer.units
+    places = [layer.offset + i * n for i in range(count)]
+    parts = tuple(layer.states[start : stop + 1, :, place : place + units] for place in places)
+    before, after = tuple(part[:-1] for part in parts), tuple(part[1:] for part in parts)
+    saved, found = tuple(part[:, :, :units] for part in layer.saved_by_unit(start, stop)), []
+    with np.errstate(all="ignore"):
+        for _, received, own in unit_derivatives(layer.cell, before, after, saved):
+            found.append(reduce(np.maximum, (np.abs(part) for part in (*received, *own))))
+        return np.concatenate([np.broadcast_to(part, before[0].shape) for part in found], axis=2)
+
+
+def _enough_rows(columns: int) -> int:
+    return columns + columns // 4 + 2
+
+
+def row_risk(sizes: Array, columns: int) -> Array:
+    """How far apart a Jacobian whose rows have these sizes (..., S) may drive the growth of K tangent vectors: the
+    logarithm of the largest row over the smallest of the largest 1.25 K + 2. So many rows of common size leave K
+    vectors independent; with fewer, some may sink to rounding, and rise again in a later step."""
+    place = sizes.shape[-1] - min(_enough_rows(columns), sizes.shape[-1])
+    with np.errstate(all="ignore"):
+        ratio = np.log(sizes.max(axis=-1)) - np.log(np.partition(sizes, place, axis=-1)[..., place])
+    return np.asarray(np.where(np.isnan(ratio), 0.0, ratio))
+
+
 class MatrixTangent:
     """The product of an iterator of matrices."""
 
     batch = 1
     dtype = np.dtype(np.float64)
+    longest = 6  # steps of an interval: the rows of any matrices do not tell what they hide, and a QR costs little
 
     def __init__(self, matrices: Iterator[Array], size: int) -> None:
         self.matrices, self.state_size = matrices, size
+        self.read: list[Array] = []  # since the last mark
+        self.again: deque[Array] = deque()  # to be given once more
 
-    def copy(self) -> "MatrixTangent":
-        """The same matrices from here on, read independently; those that only one of the two has read are kept."""
-        self.matrices, twin = tee(self.matrices)
-        return MatrixTangent(twin, self.state_size)
+    def mark(self) -> Any:
+        """This point of the product, for `back`; the matrices after it are kept until the next mark."""
+        self.read = []
+
+    def back(self, mark: Any) -> None:
+        """Return to the last mark: the same matrices follow once more."""
+        self.again.extendleft(reversed(self.read))
+        self.read = []
+
+    def risks(self, steps: int, columns: int) -> Array:
+        """As those of `NetworkTangent`; the matrices are read ahead."""
+        while len(self.again) < steps:
+            matrix = next(self.matrices, None)
+            if matrix is None:
+                break
+            self.again.append(matrix)
+        sizes = np.array([np.abs(matrix).max(axis=1) for matrix in islice(self.again, steps)])
+        return row_risk(sizes, columns) if sizes.size else np.zeros(0)
+
+    def _next(self, steps: int) -> Iterator[Array]:
+        for _ in range(steps):
+            matrix = self.again.popleft() if self.again else next(self.matrices, None)
+            if matrix is None:
+                return
+            self.read.append(matrix)
+            yield matrix
 
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         taken, log_det = 0, np.zeros(1)
-        for matrix in islice(self.matrices, steps):
+        for matrix in self._next(steps):
             with np.errstate(all="ignore"):  # overflow ends as NaN exponents, and the result says so
                 frame = matrix @ frame
             if with_det:
@@ -161,7 +251,7 @@ class MatrixTangent:
 
     def locals(self, steps: int) -> Iterator[Local]:
         """The matrices of up to `steps` further steps."""
-        for matrix in islice(self.matrices, steps):
+        for matrix in self._next(steps):
             yield Dense(matrix[None], len(matrix))
 
 
@@ -193,11 +283,25 @@ def checked_matrices(jacobians: Iterable[Any], what: str) -> Iterator[Array]:
         yield matrix
 
 
-def with_batch_axis(state: Any) -> Any:
-    if isinstance(state, (tuple, list)):
-        return tuple(with_batch_axis(part) for part in state)
-    state = np.asarray(state)
-    return state[:, None] if state.ndim == 2 else state
+def initial_state(net: Any, state: Any, batch: int, had_batch: bool) -> Any:
+    """A state in every form that net.unroll takes, as it takes it with an axis of the batch."""
+    if getattr(net, "device", "cpu") == "cuda":
+        from .on_device import on_host  # late: it loads Numba's CUDA package
+
+        state = on_host(state)
+    if getattr(net, "stacked", False):  # of all networks or of one: the run will see
+        several = isinstance(state, (tuple, list)) and spec(net.cell).states > 1
+        parts = [None if part is None else np.asarray(part) for part in (state if several else (state,))]
+        parts = [part if part is None or had_batch or part.ndim != 2 else part[:, None] for part in parts]
+        return tuple(parts) if several else parts[0]
+    return as_parts(checks.state(state, net, batch, had_batch), net)
+
+
+def as_parts(flat: Array, net: Any) -> Any:
+    """(B, S) as net.unroll takes it for a batch: h (L, B, N), or a tuple (h, c, …) of such."""
+    parts = flat.reshape(len(flat), net.num_layers, -1, net.hidden_size).transpose(2, 1, 0, 3)
+    found = tuple(np.ascontiguousarray(part) for part in parts)
+    return found[0] if len(found) == 1 else found
 
 
 def random_state(net: Any, seed: Any) -> Any:

@@ -12,6 +12,7 @@ N = 200, one thread: 0.13 + 0.11 ms for what takes 0.23 + 1.04 ms as a product a
 for 28 + 85.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from scipy.linalg import blas, lapack
 from ..engine import memory
 from ..engine.frame import Frame, Workspace, unit_lower
 from .arrays import Array
+from .interval import TooLong
 from .orthonormalise import lost_rank
 
 
@@ -62,11 +64,19 @@ class TriangularFrame:
         self.corners = [memory.empty(self.shape[1:], np.float64) for _ in self.frames]  # -L at the start of the block
         self.orders = [frame.order.copy() for frame in self.frames]
         self.volume = self._volumes()
+        self.pace: Any = None  # the judge of intervals of more than one step, where they can be taken again
+        self.worst = 0.0  # largest spread of ln|U_ii| in one decomposition of the last block
+        self.several, self.before = False, self.lost  # whether its intervals have several steps; `lost` at its start
 
     def block(self, source: Source, steps: int, interval: int, with_det: bool) -> tuple[int, Array, Array]:
-        """Carry the frames over up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum of ln|det J|."""
+        """Carry the frames over up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum of ln|det J|.
+
+        TooLong, LostRank: where the block is to be taken again from its start, with `rewind` or `orthonormal`.
+        """
         batch, _, columns = self.shape
         logs, log_det, taken = np.zeros((batch, columns)), np.zeros(batch), 0
+        self.worst, self.several = 0.0, interval > 1
+        self.before = list(self.lost)
         for local in source.locals(steps):
             taken += local.steps
             if with_det:
@@ -79,11 +89,19 @@ class TriangularFrame:
         volume = self._volumes()
         logs += volume - self.volume
         self.volume = volume
+        if self.pace is not None and not self.pace.fixed:
+            self.pace.judge(self.worst, interval)
         return taken, logs, log_det
+
+    def rewind(self) -> None:
+        """Return to the start of the last block, which has not come to its end."""
+        self.lost = self.before
+        for frame, both, order in zip(self.frames, self.corners, self.orders, strict=True):
+            frame.restore(both, order)
 
     def orthonormal(self) -> Array:
         """Orthonormal frames (B, S, K) of the same subspaces, as they were before the last block."""
-        frames = np.full(self.shape, np.nan)
+        frames, self.lost = np.full(self.shape, np.nan), self.before
         for b, order in enumerate(self.orders):
             if not self.lost[b]:
                 frames[b, order] = np.linalg.qr(unit_lower(self.corners[b]))[0]
@@ -91,9 +109,11 @@ class TriangularFrame:
 
     def _carry(self, b: int, jacobians: Any, interval: int, end: bool) -> Array:
         """ln|U_ii| summed over the decompositions of some steps (K,)."""
-        logs, left = np.zeros(self.shape[2]), jacobians.steps
+        logs, left, limit = np.zeros(self.shape[2]), jacobians.steps, self.limit
+        if interval > 1 and self.pace is not None and not self.pace.fixed:
+            limit = max(limit, math.exp(-self.pace.zone))
         while left and not self.lost[b]:
-            taken, diagonals = self.frames[b].advance(jacobians, interval, end, self.limit)
+            taken, diagonals = self.frames[b].advance(jacobians, interval, end, limit)
             logs += self._judged(b, diagonals)
             left -= taken
             jacobians = jacobians._replace(first=jacobians.first + taken, steps=left)
@@ -104,6 +124,9 @@ class TriangularFrame:
         if not len(diagonals):
             return np.zeros(self.shape[2])
         last = diagonals[-1].astype(np.float64)
+        judged = self.several and self.pace is not None
+        if judged and not self.pace.fixed and not last.min() > math.exp(-self.pace.zone) * last.max():
+            raise TooLong(float(np.log(last.max()) - np.log(last.min())) if last.min() > 0.0 else math.inf)
         if np.isfinite(last).all() and last.min() <= self.limit * last.max():
             lower, upper = self.frames[b].factors()
             if not np.isfinite(lower).all() or not np.isfinite(upper).all():
@@ -113,7 +136,15 @@ class TriangularFrame:
         if not np.isfinite(last).all():
             self.lost[b] = True
             return np.full(self.shape[2], np.nan)
-        return np.asarray(np.log(diagonals.astype(np.float64, copy=False)).sum(axis=0))
+        logs = np.log(diagonals.astype(np.float64, copy=False))
+        if judged and float(np.abs(logs).max()) > self.pace.largest:
+            raise TooLong(math.inf)  # numbers so small have lost digits
+        if self.pace is None or self.pace.limit > 1:
+            spread = np.maximum.reduce(logs, axis=1) - np.minimum.reduce(logs, axis=1)
+            self.worst = max(self.worst, float(spread.max()))
+            if judged and self.pace.fixed:
+                self.pace.rounding[b] += self.eps * np.exp(np.minimum(spread, 700.0)).sum()
+        return np.asarray(logs.sum(axis=0))
 
     def _volumes(self) -> Array:
         """ln R_ii of the QR decomposition of each frame's L (B, K), which is kept.

@@ -126,6 +126,15 @@ class Frame:
         if whole < columns:
             out[:, whole:] = strips[whole // width, :rows, : columns - whole]
 
+    def restore(self, both: Array, order: Array) -> None:
+        """Take the entries (S, K) and the order of rows that a factorised frame had before."""
+        size, width = self.space.sizes[0], self.space.width
+        for q, strip in enumerate(self._strips(0)):
+            part = both[:, q * width : (q + 1) * width]
+            strip[:size, : part.shape[1]] = part
+        self.order[...] = order
+        self.info[...] = 0
+
     def factors(self) -> tuple[Array, Array]:
         """L (S, K) and U (K, K) of a factorised frame in float64; row i of L is row order[i] of the frame."""
         size, columns, _ = self.space.sizes
