@@ -86,13 +86,14 @@ def covariant_vectors(
     split: int | None = None,
     seed: Any = None,
     state: Any = None,
+    lengths: Any = None,
     progress: bool = False,
 ) -> CovariantVectors:
     """Covariant Lyapunov vectors of a network along its trajectories, on its full state.
 
         J_t v_i(t−1) = e^(r_i(t)) v_i(t),   ‖v_i‖ = 1,   λ_i = ⟨r_i⟩
 
-    net, x, warmup, seed, state : as for `lyapunov_spectrum`. k : leading vectors, all by default.
+    net, x, warmup, seed, state : as for `lyapunov_spectrum`, but no `lengths`. k : leading vectors, all by default.
     steps : all the steps of the frame, default 1000 for x=None, else all that remain; of these `transient` (default a
     fifth) at the start align Q, as many at the end align C, and n = steps − 2·transient count.
     times : at which to keep vectors, 0 … n; default eight spread over the run. split : directions that count as
@@ -111,6 +112,11 @@ def covariant_vectors(
     >>> found.exponents.round(6), round(float(found.angles[0] / np.pi), 6)
     (array([ 0.405465, -0.693147]), 0.25)
     """
+    if lengths is not None:
+        raise ValueError(
+            "covariant vectors of sequences of different lengths do not fit one array: pass each alone, "
+            "covariant_vectors(net, x[:lengths[b], b])"
+        )
     tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "covariant Lyapunov vectors")
     finite.trajectory(net, tangent.inputs, tangent.state, "Covariant Lyapunov vectors")
     tangent.skip(warmup)

@@ -6,17 +6,20 @@ j] = ds'_i/ds_j on the full state (an LSTM's h and c): h alone, or J transposed,
 """
 
 from collections.abc import Iterable, Sized
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
 from .. import checks, finite
+from ..cells.base import spec
+from .by_length import spectra_by_length
 from .ensembles import EnsembleResult
 from .exponents import LyapunovSpectrum
 from .frames import measure, random_frame
 from .orthonormalise import SMALL
-from .tangents import MatrixTangent, NetworkTangent, checked_matrices, random_state, with_batch_axis
+from .tangents import MatrixTangent, NetworkTangent, checked_matrices, initial_state, random_state
 
 
 def lyapunov_spectrum(
@@ -30,6 +33,7 @@ def lyapunov_spectrum(
     interval: int | str = "auto",
     seed: Any = None,
     state: Any = None,
+    lengths: Any = None,
     precision: str | None = None,
     sum_rule: bool = True,
     progress: bool = False,
@@ -48,23 +52,27 @@ def lyapunov_spectrum(
     that is less.
     discard : first steps of the frame that do not count, because it has yet to align (the bias would be O(1/T));
     default steps // 10.
-    interval : steps between orthonormalisations, or "auto": a pilot of 24 steps measures the spread λ_1 − λ_k and
-    interval · spread
-        stays below 10 (float32: 3.5, and 5.2 where k > S/2); clean up to 20 (7). The one used is `.interval`.
-    seed : of the frame and, for x=None, of the initial state (uniform in [−1, 1]); state : initial state as for
-    `net.unroll`.
+    interval : steps between orthonormalisations, or "auto": chosen by a pilot of 24 steps and then judged by what each
+    interval did. One whose ln R_ii spread by more than 17 nats (float32: 7) is redone from its start with fewer steps,
+    down to one: the choice changes the cost, and the exponents by rounding only (eps · e^17 in such an interval, 1e-12
+    on average). A given interval is not redone; if it was too long, `converged` is False. The one used most is
+    `.interval`.
+    seed : of the frame and, for x=None, of the initial state (uniform in [−1, 1]).
+    state : initial state, whatever `net.unroll` takes; zeros by default where there is an input. For x=None also with
+    an axis of the batch, (L, 1, N).
+    lengths : for padded sequences, (B,) whole numbers up to T: each has the exponents that x[:lengths[b], b] alone has,
+    with its own warmup, discard and steps. One that is too short has NaN, and .reason says so.
     precision : "float64" or "float32", of the frame's arithmetic. Default: that of the network for k ≤ S/2, float64
     beyond, where each Jacobian is formed and the frame kept triangular by LU (see analysis/triangular.py). float32
-    takes half the time where spread · interval stays below 7; its sum-rule residual is then near 1e-5 per exponent.
+    takes half the time; its sum-rule residual is then near 1e-5 per exponent.
     sum_rule : whether a full spectrum comes with its check, ln|det J| by another way over the same steps. It costs
     nothing for vanilla and rate units (ln|det W| once and the slopes), a tenth for an LSTM, a third for other cells.
     progress : show a progress bar.
 
-    Returns a `LyapunovSpectrum`: .exponents (k,) descending, or (B, k) for B > 1; .standard_error by batch means;
-    .sum_rule_residual |Σλ − mean ln|det J|| with the determinants from LU of each Jacobian, for k = S; .converged,
-    .reason: True when all is finite, interval · spread is in the safe zone, the residual is below 1e-6 S, and the two
-    halves of the run differ by less than 10 standard errors + 0.002 max(1, |λ|). Singular Jacobians (dead relus) give
-    −inf. A sequence that holds NaN, or Jacobians that grow beyond their numbers, give NaN, and .reason says so.
+    Returns a `LyapunovSpectrum`, whose help defines every field and says how long to run: .exponents (k,) descending,
+    or (B, k) for B > 1; .standard_error; .sum_rule_residual; .converged and .reason. An exponent is −inf where the
+    Jacobian of a single step is singular to rounding (dead relus), for the directions that are lost and no others. A
+    sequence that holds NaN, or Jacobians that grow beyond their numbers, give NaN, and .reason says so.
     ValueError with a sentence for bidirectional networks, k > S, runs that are too short, NaN in the parameters or in
     every sequence.
 
@@ -76,6 +84,12 @@ def lyapunov_spectrum(
     >>> tt.analysis.lyapunov_spectrum(net, steps=400, seed=0).exponents.round(6)
     array([-0.693147, -1.386294])
     """
+    if lengths is not None:
+        refuse_two_directions(net, "Lyapunov spectrum")
+        options: dict[str, Any] = {"steps": steps, "k": k, "warmup": warmup, "discard": discard, "interval": interval}
+        options |= {"precision": precision, "sum_rule": sum_rule, "progress": progress}
+        enough = partial(_enough, warmup=warmup, steps=steps, discard=discard)
+        return spectra_by_length(partial(lyapunov_spectrum, net, **options), net, x, lengths, state, seed, enough)
     tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "Lyapunov spectrum")
     finite.trajectory(net, tangent.inputs, tangent.state, "A Lyapunov spectrum")
     batch, size = tangent.each, tangent.state_size
@@ -91,10 +105,16 @@ def lyapunov_spectrum(
     triangular = None if on_device else _precision(precision, net.dtype, k, size)
     frame = random_frame(batch, size, k, seed, np.float64 if triangular else net.dtype)
     chosen = None if interval == "auto" else _interval(interval)
-    options: dict[str, Any] = {"discard": discard, "steps": steps, "warmup": warmup}
-    options |= {"single": batch == 1, "progress": progress}
+    options = {"discard": discard, "steps": steps, "warmup": warmup, "single": batch == 1, "progress": progress}
     found = measure(tangent, frame, interval=chosen, precision=triangular, sum_rule=sum_rule, **options)
     return EnsembleResult(net.axes, tuple(found)) if isinstance(found, list) else found
+
+
+def _enough(length: int, *, warmup: Any, steps: Any, discard: Any) -> bool:
+    """Whether a sequence has steps that count."""
+    warmup = min(200, length // 5) if warmup is None else warmup
+    steps = length - warmup if steps is None else steps
+    return bool(steps >= 1 and steps + warmup <= length and (discard or 0) < steps)
 
 
 def _precision(given: Any, own: Any, k: int, size: int) -> Any:
@@ -110,20 +130,17 @@ def trajectory(
     net: Any, x: Any, steps: int | None, warmup: int | None, seed: Any, state: Any, what: str
 ) -> tuple[NetworkTangent, int, int]:
     """The trajectory of a network before its warm-up, the steps after it and those of the warm-up; all checked."""
-    if getattr(net, "bidirectional", False):
-        raise ValueError(
-            f"a bidirectional network has no {what}: its two directions run through time against each "
-            "other, so there is no map from one state to the next; analyse a network with bidirectional=False"
-        )
+    refuse_two_directions(net, what)
+    placed = state is not None
     if x is None:
         inputs, batch, length = None, 1, None
-        state = random_state(net, seed) if state is None else with_batch_axis(state)
+        state = random_state(net, seed) if state is None else initial_state(net, state, 1, _has_batch(net, state))
     else:
-        inputs, _ = checks.sequence(x, net)
+        inputs, had_batch = checks.sequence(x, net)
         length, batch = inputs.shape[:2]
         if batch == 0:
             raise ValueError(f"`x` has shape {np.shape(x)}, which holds no sequence: pass at least one")
-        state = None if state is None else with_batch_axis(state)
+        state = None if state is None else initial_state(net, state, batch, had_batch)
     warmup = _count("warmup", (200 if length is None else min(200, length // 5)) if warmup is None else warmup, 0)
     available = None if length is None else length - warmup
     if steps is None:
@@ -142,8 +159,27 @@ def trajectory(
     if getattr(net, "device", "cpu") == "cuda":
         from .on_device import DeviceTangent  # late: it loads Numba's CUDA package
 
-        return DeviceTangent(net, inputs, batch, state), steps, warmup
-    return NetworkTangent(net, inputs, batch, state), steps, warmup
+        tangent: NetworkTangent = DeviceTangent(net, inputs, batch, state)
+    else:
+        tangent = NetworkTangent(net, inputs, batch, state)
+    tangent.placed = placed
+    return tangent, steps, warmup
+
+
+def refuse_two_directions(net: Any, what: str) -> None:
+    if getattr(net, "bidirectional", False):
+        raise ValueError(
+            f"a bidirectional network has no {what}: its two directions run through time against each "
+            "other, so there is no map from one state to the next; analyse a network with bidirectional=False"
+        )
+
+
+def _has_batch(net: Any, state: Any) -> bool:
+    """Whether a state, or one of its parts, is (L, 1, N) and not (L, N)."""
+    several = isinstance(state, (tuple, list)) and spec(net.cell).states > 1
+    return any(
+        np.ndim(checks.numbers("state", part)) == 3 for part in (state if several else [state]) if part is not None
+    )
 
 
 def lyapunov_from_jacobians(

@@ -59,6 +59,7 @@ def perturbed_twin(
     distance: float | None = None,
     seed: Any = None,
     state: Any = None,
+    lengths: Any = None,
     progress: bool = False,
 ) -> TwinGrowth:
     """Largest Lyapunov exponent, nats per step, by the growth of a small difference between two trajectories.
@@ -81,6 +82,11 @@ def perturbed_twin(
     >>> round(perturbed_twin(net, steps=400, seed=0).exponent, 5)
     -0.69315
     """
+    if lengths is not None:
+        raise ValueError(
+            "twins of sequences of different lengths do not fit one array: pass each sequence alone, "
+            "perturbed_twin(net, x[:lengths[b], b])"
+        )
     tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "exponent of a twin")
     finite.trajectory(net, tangent.inputs, tangent.state, "The growth of a twin")
     discard = discarded(discard, steps)

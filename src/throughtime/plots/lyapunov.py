@@ -73,6 +73,8 @@ def lyapunov_history(spectrum: Any, ax: Any = None, *, exponents: Any = None, se
     ax = axes_(ax)
     batch = spectrum.exponents.ndim > 1
     history = spectrum.history[:, sequence] if batch else spectrum.history
+    times = spectrum.times if spectrum.times.ndim == 1 else spectrum.times[:, sequence]
+    history, times = history[np.isfinite(times)], times[np.isfinite(times)]
     error = spectrum.standard_error[sequence] if batch else spectrum.standard_error
     count = history.shape[1]
     chosen = (
@@ -83,8 +85,8 @@ def lyapunov_history(spectrum: Any, ax: Any = None, *, exponents: Any = None, se
     curves, bands = [], []
     for index, i in enumerate(chosen):
         values = np.where(np.isfinite(history[:, i]), history[:, i], np.nan)
-        curves += ax.plot(spectrum.times, values, linewidth=1.3, label=rf"$\lambda_{{{i + 1}}}$", **style(index))
-        if np.isfinite(error[i]) and np.isfinite(values[-1]):
+        curves += ax.plot(times, values, linewidth=1.3, label=rf"$\lambda_{{{i + 1}}}$", **style(index))
+        if values.size and np.isfinite(error[i]) and np.isfinite(values[-1]):
             bands.append(
                 ax.axhspan(
                     values[-1] - error[i],
