@@ -81,7 +81,7 @@ def test_a_burst_shortens_the_interval_for_a_while():
     assert found.interval > 1
     steps = np.diff(found.times)
     assert steps[:300].min() == 1
-    assert steps[-10:].min() > 3
+    assert steps[-10:-1].min() > 3  # the last is what is left
 
 
 @pytest.mark.parametrize("interval", ["auto", 1, 7])

@@ -94,7 +94,8 @@ def measure(
     result: a `LyapunovSpectrum`, or a list of them for a batch in parts. With a `precision` the frame is triangular,
     until it loses rank. interval None: chosen by a pilot run and what each interval does (see interval.py)."""
     full = sum_rule and frame.shape[2] == tangent.state_size
-    limit = LONGEST_INTERVAL if steps is None else min(LONGEST_INTERVAL, max(1, steps // 100))
+    longest = getattr(tangent, "longest", LONGEST_INTERVAL)
+    limit = longest if steps is None else min(longest, max(1, steps // 100))
     carried, pace = _carried(tangent, frame, interval, limit, precision)
     block = 1 if steps is None else max(1, min(max(steps // 40, BLOCK), LONGEST_BLOCK, steps // 24))
     growth, log_det, done, lengths = Growth(), np.zeros(tangent.batch), 0, dict[int, int]()

@@ -209,6 +209,7 @@ class MatrixTangent:
 
     batch = 1
     dtype = np.dtype(np.float64)
+    longest = 6  # steps of an interval: the rows of any matrices do not tell what they hide, and a QR costs little
 
     def __init__(self, matrices: Iterator[Array], size: int) -> None:
         self.matrices, self.state_size = matrices, size
