@@ -6,7 +6,7 @@ Start here; `help(...)` of each name tells the rest:
     Unrolled         what comes of it: output, states, .backprop(grad_output), .jacobian(t), .jvp, .vjp
     Gradients        what backprop gives: .parameters, .input, .initial_state, .states (dL/ds_t at all times)
     Ensemble         a family of networks, seeds × gains × …, unrolled and analysed in one call
-    analysis         Lyapunov spectra, Jacobian spectra, gradient norms and lags, bounds, fixed points, mean-field theory
+    analysis         Lyapunov spectra, Jacobian spectra, gradient norms and lags, bounds, fixed points, mean fields
     plots            a picture of every result, as result.plot() draws it
     init             initialisers: uniform, gaussian, orthogonal, identity, forget_bias
     CELLS            the cells by name: tanh, relu, linear, sigmoid, leaky_tanh, rate, lstm, gru; classes tt.GRU, …
