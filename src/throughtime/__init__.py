@@ -1,5 +1,22 @@
 """throughtime: recurrent networks, backpropagation through time, and what happens to a gradient on its way back.
 
+Start here; `help(...)` of each name tells the rest:
+
+    Network          a cell, its sizes and parameters, in PyTorch's conventions; .unroll(x) sends a sequence through it
+    Unrolled         what comes of it: output, states, .backprop(grad_output), .jacobian(t), .jvp, .vjp
+    Gradients        what backprop gives: .parameters, .input, .initial_state, .states (dL/ds_t at all times)
+    Ensemble         a family of networks, seeds × gains × …, unrolled and analysed in one call
+    analysis         Lyapunov spectra, Jacobian spectra, gradient norms and lags, bounds, fixed points, mean fields
+    plots            a picture of every result, as result.plot() draws it
+    init             initialisers: uniform, gaussian, orthogonal, identity, forget_bias
+    CELLS            the cells by name: tanh, relu, linear, sigmoid, leaky_tanh, rate, lstm, gru; classes tt.GRU, …
+    cell, check_cell a cell of your own: a decorator, and whether its derivative is right
+    kernels, scalar  compiled steps and functions, to be called from your own @njit code
+    load             a network saved by network.save
+    set_num_threads, get_num_threads
+
+Sequences are (time, batch, inputs); exponents and growth rates are natural logarithms per time step (nats per step).
+
 >>> import numpy as np, throughtime as tt
 >>> net = tt.Network("lstm", input_size=8, hidden_size=64, seed=0)
 >>> run = net.unroll(np.random.default_rng(0).normal(size=(100, 8)))
@@ -30,10 +47,16 @@ __all__ = [
     "Relu", "Sigmoid", "Tanh", "Unrolled", "analysis", "cell", "check_cell", "get_num_threads", "init", "kernels",
     "load", "plots", "scalar", "set_num_threads", "single_blas",
 ]  # fmt: skip
+_LAZY = ("analysis", "kernels", "plots")
+
+
+def __dir__() -> list[str]:
+    """What a user calls; the modules that only the package itself imports are left out."""
+    return sorted({*__all__, *(cls.__name__ for cls in CELLS.values()), "cells", "__version__", "__doc__", "__path__"})
 
 
 def __getattr__(name: str) -> _Any:
     """Import analysis, kernels and plots when first used: SciPy and Matplotlib load slower than all the rest."""
-    if name in ("analysis", "kernels", "plots"):
+    if name in _LAZY:
         return _import_module(f".{name}", __name__)
     raise AttributeError(f"module 'throughtime' has no attribute {name!r}")

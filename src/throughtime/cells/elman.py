@@ -14,6 +14,9 @@ from .base import cell
 class Tanh(NamedTuple):
     """h' = tanh(u), dh'/du = sech^2 u.
 
+    u = W_ih input + b_ih + W_hh h + b_hh, for each of the N units: weight_ih (N, I), weight_hh (N, N). The state is h,
+    N numbers. It has no fields. The vanilla unit of Elman (1990): nn.RNN.
+
     >>> import throughtime as tt
     >>> tt.Network("tanh", 3, 16, seed=0).cell
     Tanh()
@@ -31,6 +34,10 @@ class Tanh(NamedTuple):
 @cell()
 class Relu(NamedTuple):
     """h' = max(u, 0), dh'/du = 1 for u > 0 and 0 otherwise.
+
+    u = W_ih input + b_ih + W_hh h + b_hh, for each of the N units: weight_ih (N, I), weight_hh (N, N). The state is h,
+    N numbers. It has no fields. PyTorch's nn.RNN with nonlinearity="relu". A unit with u <= 0 is dead for that step: no
+    gradient passes it.
 
     >>> import throughtime as tt
     >>> tt.Network("relu", 3, 16, seed=0).cell
@@ -50,6 +57,9 @@ class Relu(NamedTuple):
 class Linear(NamedTuple):
     """h' = u, dh'/du = 1.
 
+    u = W_ih input + b_ih + W_hh h + b_hh, for each of the N units: weight_ih (N, I), weight_hh (N, N). The state is h,
+    N numbers. It has no fields. All of its Jacobians are W_hh: what theory is exact for.
+
     >>> import throughtime as tt
     >>> tt.Network("linear", 3, 16, seed=0).cell
     Linear()
@@ -65,6 +75,9 @@ class Linear(NamedTuple):
 @cell()
 class Sigmoid(NamedTuple):
     """h' = sigma(u), dh'/du = sigma(u) sigma(-u) <= 1/4.
+
+    u = W_ih input + b_ih + W_hh h + b_hh, for each of the N units: weight_ih (N, I), weight_hh (N, N). The state is h,
+    N numbers. It has no fields. sigma(u) = 1/(1 + exp(-u)): the unit of the first papers on backpropagation.
 
     >>> import throughtime as tt
     >>> tt.Network("sigmoid", 3, 16, seed=0).cell

@@ -15,7 +15,16 @@ from .base import cell
 
 @cell(gates=3)
 class GRU(NamedTuple):
-    """h' = (1 - z) n + z h.
+    """The gated recurrent unit: a new state n and the old one h, mixed by an update gate z.
+
+        r = sigma(x_r + r_r)            reset gate, 0 … 1: how much of the old state n sees
+        z = sigma(x_z + r_z)            update gate, 0 … 1: how much of the old state stays
+        n = tanh(x_n + r r_n)           new state, -1 … 1
+        h' = (1 - z) n + z h
+
+    For each of the N units; x = W_ih input + b_ih and r = W_hh h + b_hh have a block of N rows for each gate, in the
+    order r, z, n: weight_ih (3N, I), weight_hh (3N, N). It has no fields. The state is h alone, so that a network of N
+    units has N Lyapunov exponents. PyTorch's variant of Cho et al. 2014: the reset gate acts after the product.
 
     >>> import throughtime as tt
     >>> tt.Network("gru", 3, 16, seed=0).parameters["weight_hh_l0"].shape

@@ -14,7 +14,16 @@ from .base import cell
 
 @cell()
 class LeakyTanh(NamedTuple):
-    """h' = (1 - leak) h + leak tanh(u).
+    """The leaky tanh unit: an Elman unit that keeps a part of its state.
+
+        h' = (1 - leak) h + leak tanh(u),     u = W_ih input + b_ih + W_hh h + b_hh
+
+    leak = 1 is the tanh network; leak -> 0 an integrator of time constant 1/leak steps. The state is h, N numbers.
+
+    Fields:
+        leak: the part of the state that is replaced in a step, 0 < leak <= 1, 0.1 by default.
+
+    Source: Jaeger, Lukoševičius, Popovici & Siewert, Neural Networks 20, 335, 2007.
 
     >>> import throughtime as tt
     >>> tt.Network(tt.LeakyTanh(leak=0.05), 3, 16, seed=0).cell

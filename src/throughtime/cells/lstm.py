@@ -16,7 +16,16 @@ from .base import cell
 
 @cell(gates=4, states=2)
 class LSTM(NamedTuple):
-    """c' = f c + i g, h' = o tanh(c').
+    """Long short-term memory: a cell c that gates open and close, and what it shows of it, h.
+
+        i, f, o = sigma(u_i), sigma(u_f), sigma(u_o)    gates of input, forgetting and output, 0 … 1
+        g = tanh(u_g)                                   what may enter, -1 … 1
+        c' = f c + i g
+        h' = o tanh(c')
+
+    For each of the N units; u = W_ih input + b_ih + W_hh h + b_hh has a block of N rows for each gate, in the order i,
+    f, g, o: weight_ih (4N, I), weight_hh (4N, N). It has no fields. The state is (h, c), so that a network of N units
+    has 2N Lyapunov exponents. PyTorch's variant of Hochreiter & Schmidhuber 1997: with forget gate, without peepholes.
 
     >>> import throughtime as tt
     >>> tt.Network("lstm", 3, 16, seed=0).state_size

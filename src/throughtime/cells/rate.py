@@ -14,7 +14,18 @@ from .base import cell
 
 @cell()
 class Rate(NamedTuple):
-    """x' = (1 - leak) x + leak u, u the input of the unit; it sends e = tanh(x).
+    """The rate unit: a current x that decays and is driven by the rates tanh(x) of the others.
+
+        x' = (1 - leak) x + leak u,     u = W_ih input + b_ih + W_hh tanh(x) + b_hh
+
+    Euler's step of tau dx/dt = -x + u with leak = dt/tau: the step over the time constant, 0 < leak <= 1; an exponent
+    in nats per step is one in nats per tau after division by leak. A unit sends tanh(x) to the other units, to the next
+    layer and to `run.output`; its state is x alone, so that a network of N units has N Lyapunov exponents.
+
+    Fields:
+        leak: dt/tau, 0.1 by default.
+
+    Source: Sompolinsky, Crisanti & Sommers, Phys. Rev. Lett. 61, 259, 1988.
 
     >>> import numpy as np, throughtime as tt
     >>> run = tt.Network(tt.Rate(leak=0.05), 3, 16, seed=0).unroll(np.ones((10, 3)))
