@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from . import arguments, checks, room
-from .cells.base import spec
 from .ensemble import Ensemble, EnsembleRun
 from .network import Network
 from .unrolled import Gradients, Unrolled
@@ -57,13 +56,6 @@ def checking(function: Callable, kinds: Mapping[str, Callable] | None = None) ->
                 given.arguments[name] = kinds[name](name, value, function.__name__)
             else:
                 given.arguments[name] = _as_annotated(name, value, hints().get(name, Any))
-        follows = "warmup" in signature.parameters  # a trajectory, whose state it splits itself
-        if (
-            follows
-            and given.arguments.get("state") is not None
-            and isinstance(net := given.arguments.get("net"), Network)
-        ):
-            given.arguments["state"] = _parted(given.arguments["state"], net, given.arguments.get("x"))
         try:
             return function(*given.args, **given.kwargs)
         except (MemoryError, OverflowError) as error:  # of one huge array, or of a number, in NumPy or Python
@@ -200,21 +192,6 @@ def _number(name: str, value: Any) -> float:
         return value
     finite = isinstance(value, (np.floating, np.ndarray)) and np.ndim(value) == 0 and not np.isfinite(value)
     return float(value) if finite else arguments.real(name, value)
-
-
-def _parted(state: Any, net: Network, x: Any) -> Any:
-    """A state that came as one array (B, S) or (S,), as `run.states[t]`, in the shapes of PyTorch: (L, B, N), or (L, N)
-    where the input has no batch axis."""
-    count = spec(net.cell).states
-    if isinstance(state, (tuple, list)[: 2 if count > 1 else 1]) or net.bidirectional:
-        return state
-    flat = checks.numbers("state", state)
-    if flat.ndim not in (1, 2) or flat.shape[-1] != net.state_size:
-        return state
-    parts = flat.reshape(-1, net.num_layers, count, net.hidden_size).transpose(2, 1, 0, 3)
-    if x is not None and np.ndim(x) == 2 and parts.shape[2] == 1:
-        parts = parts[:, :, 0]
-    return parts[0] if count == 1 else tuple(parts)
 
 
 def _holds_complex(value: Any) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular, subspace_angles
 
-from .. import finite, norms
+from .. import checks, finite, norms
 from .arrays import Array, Result, short
 from .frames import progress_bar
 from .graded import pivoted
@@ -214,7 +214,11 @@ def _ginelli(
             f"transient={transient} before and after leaves {count} of {steps} steps: pass more steps or a smaller "
             "`transient`"
         )
-    kept = np.unique(np.linspace(0, count, 8).astype(int)) if times is None else np.atleast_1d(np.asarray(times))
+    kept = (
+        np.unique(np.linspace(0, count, 8).astype(int))
+        if times is None
+        else np.atleast_1d(checks.numbers("times", times))
+    )
     if kept.dtype.kind not in "iu" or kept.ndim != 1 or (kept < 0).any() or (kept > count).any():
         raise ValueError(f"times={times!r}: pass whole numbers from 0 to {count}, the steps that count")
     bar = progress_bar(2 * steps, "covariant vectors") if progress else None

@@ -62,7 +62,8 @@ def clipping_effect(effect: Any, ax: Any = None, *, kinds: Any = ("by norm", "by
     >>> len(clipping_effect(effect, ax=Figure().subplots())["curves"])
     3
     """
-    if isinstance(kinds, str) or len(kinds) != len(effect.cosine) or not all(isinstance(k, str) for k in kinds):
+    named = isinstance(kinds, (tuple, list)) and all(isinstance(name, str) for name in kinds)
+    if not named or len(kinds) != len(effect.cosine):
         raise ValueError(f"`kinds` is {kinds!r}; expected {len(effect.cosine)} names, one of each row of the result.")
     curves, marks = [], []
     ax.set_xscale("log")
