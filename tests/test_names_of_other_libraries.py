@@ -228,7 +228,7 @@ def test_a_state_of_a_run_is_a_state_for_analyses(cell):
     one = net.unroll(X[:, 0])
     a, b = (
         tt.analysis.lyapunov_spectrum(net, x[:, 0], state=state, k=1, seed=0, warmup=5)
-        for state in (one.states[-1], net.unroll(X[:, :1]).final_state)
+        for state in (one.states[-1], one.final_state)
     )
     np.testing.assert_array_equal(a.exponents, b.exponents)
     twins = [tt.analysis.perturbed_twin(net, x, state=state, seed=0) for state in (run.states[-1], run.final_state)]
@@ -241,3 +241,28 @@ def test_a_state_of_a_bidirectional_run_is_none():
     with pytest.raises(ValueError, match=r"pass `run.final_state`"):
         net.unroll(X, run.states[-1])
     net.unroll(X, run.final_state)
+
+
+@pytest.mark.parametrize("name", ["backend", "save", "axes", "points", "networks", "weight_hh_l0", "state", "x"])
+def test_attributes_of_an_ensemble_and_its_run(name):
+    family = tt.Ensemble([network(), network()])
+    for thing in (family, family.unroll(X)):
+        with pytest.raises(AttributeError, match=name):
+            setattr(thing, name, 1)
+    assert not hasattr(family, "weight_hh_l0")
+
+
+def test_fields_of_the_results_of_an_ensemble():
+    found = tt.analysis.lyapunov_spectrum(tt.Ensemble([network(), network()]), X, k=1, seed=0)
+    with pytest.raises(AttributeError, match=r'write result\["exponents"\] for that of all'):
+        found.exponents  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        found.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("analysis", [tt.analysis.lyapunov_spectrum, tt.analysis.perturbed_twin, tt.kernels.of])
+def test_parameters_that_are_none(analysis):
+    net = network()
+    net.parameters = 5
+    with pytest.raises(TypeError, match=r"`network\.parameters` is 5 .*load_state_dict"):
+        analysis(net)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import arguments, checks, room
+from . import arguments, checks, parameters, room
 from .ensemble import Ensemble, EnsembleRun
 from .network import Network
 from .unrolled import Gradients, Unrolled
@@ -69,7 +69,10 @@ def checking(function: Callable, kinds: Mapping[str, Callable] | None = None) ->
 
 def network(name: str, value: Any, function: str, ensembles: bool = True) -> Any:
     """A network, of either device, or an ensemble of them."""
-    if isinstance(value, Network) or _of_device("device_network", "DeviceNetwork", value):
+    if isinstance(value, Network):
+        parameters.in_place(value.parameters, value.shapes, value.dtype)
+        return value
+    if _of_device("device_network", "DeviceNetwork", value):
         return value
     if isinstance(value, Ensemble):
         if ensembles:
