@@ -162,7 +162,7 @@ class Ensemble(words.Sealed):
         return (self[i] for i in range(len(self)))
 
     def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> EnsembleRun:
-        """Every network unfolded over the same input, arguments as for `Network.unroll`.
+        """Every network unfolded over the same input; x, state and lengths as for `Network.unroll`.
 
         >>> import numpy as np, throughtime as tt
         >>> family = tt.Ensemble([tt.Network("gru", 2, 8, seed=seed) for seed in range(3)])
@@ -172,8 +172,9 @@ class Ensemble(words.Sealed):
         return EnsembleRun(self, (x, state, lengths))
 
     def to(self, device: str) -> Any:
-        """All networks as one `DeviceNetwork` ("cuda"), every parameter with a leading axis, run in one launch.
+        """All networks on a device: one `DeviceNetwork`, every parameter with a leading axis, run in one launch.
 
+        device : "cuda", or "cpu" for the ensemble itself; ValueError for another.
         Of its runs the axis of the batch holds the networks in the order of `points`; the analyses give what they give
         here, an `EnsembleResult`. With a Generator as their `seed`, all networks there share one draw of it.
         """
