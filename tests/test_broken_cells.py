@@ -222,7 +222,8 @@ def test_what_is_no_instance_with_numbers():
 
 
 # ---- float32 stays float32, as compiled code tells -----------------------------------------------
-NARROW = ["u**2", "u * ARRAY[0]", "1.0 - np.tanh(u)**2", "u * NUMBER", "u * PAIR[1]", "compiled_helper(u)", "min(max(u, -1.0), 1.0)",
+NARROW = ["u * ARRAY[0]",
+          "u**2", "1.0 - np.tanh(u)**2", "u * NUMBER", "u * PAIR[1]", "compiled_helper(u)", "min(max(u, -1.0), 1.0)",
           "(lambda v: v * 2.0)(u)", "u if u > 0.0 else 0.0", "u**0.5", "abs(u)"]  # fmt: skip
 WIDE = {
     "1 - u": r"integer literal.*line 5.*write 1\.0 for 1 ",

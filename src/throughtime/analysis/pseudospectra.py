@@ -189,7 +189,9 @@ def pseudospectrum(
     points = arguments.size("points", points)
     room.check(f"A grid of `points`={points} by {points}", points**2, 64)
     if np.abs(a).max() > LARGEST / len(a):
-        raise ValueError(f"`matrix` has numbers up to {np.abs(a).max():.3g}, and zI − A larger ones: scale it down first.")
+        raise ValueError(
+            f"`matrix` has numbers up to {np.abs(a).max():.3g}, and zI − A larger ones: scale it down first."
+        )
     resolvent = Resolvent(a)
     if half_width is None:
         half_width = 1.25 * max(1.0, np.abs(resolvent.eigenvalues).max(), 0.5 * np.linalg.norm(a, 2))

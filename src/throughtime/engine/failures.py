@@ -258,9 +258,7 @@ def widened(record: Spec) -> None:
                     raise ValueError(_wide(record.name, name, function, statement, constants, whole))
 
 
-def _wide(
-    cell: str, name: str, function: Any, statement: Any, constants: dict[str, Any], integers: set[str]
-) -> str:
+def _wide(cell: str, name: str, function: Any, statement: Any, constants: dict[str, Any], integers: set[str]) -> str:
     where, value = place(function.__code__, statement.loc.line), statement.value
     op = getattr(value, "op", None)
     operands = [constants.get(v.name) for v in value.list_vars()] if hasattr(value, "list_vars") else []
