@@ -73,8 +73,9 @@ class Ensemble:
             raise TypeError(f'`backend` is {arguments.kind(backend)}; expected "threads" or "joblib".')
         self.backend = arguments.known("backend", backend, sweep.BACKENDS)
         self.save, self.progress = kept_results.checked(save), arguments.flag("progress", progress)
-        self._make = networks if callable(networks) else None
-        self._list = [] if callable(networks) else along.networks(networks)
+        own = callable(networks) and not isinstance(networks, Network)  # which is callable, to say that it is not
+        self._make = networks if own else None
+        self._list = [] if own else along.networks(networks)
         if axes is None:
             if self._make is not None:
                 raise ValueError(
