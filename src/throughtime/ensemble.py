@@ -73,9 +73,12 @@ class Ensemble:
             raise TypeError(f'`backend` is {arguments.kind(backend)}; expected "threads" or "joblib".')
         self.backend = arguments.known("backend", backend, sweep.BACKENDS)
         self.save, self.progress = kept_results.checked(save), arguments.flag("progress", progress)
-        own = callable(networks) and not isinstance(networks, Network)  # which is callable, to say that it is not
-        self._make = networks if own else None
-        self._list = [] if own else along.networks(networks)
+        self._make: Callable[..., Network] | None = None
+        self._list: list[Network] = []
+        if callable(networks) and not isinstance(networks, Network):  # a network is callable, to say that it is not
+            self._make = networks
+        else:
+            self._list = along.networks(networks)
         if axes is None:
             if self._make is not None:
                 raise ValueError(
