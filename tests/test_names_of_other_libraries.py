@@ -176,8 +176,8 @@ def test_devices_and_dtypes_of_torch(torch):
 
 @pytest.mark.parametrize("cell", [tt.LeakyTanh, tt.Rate])
 def test_a_leak_without_a_meaning(cell):
-    for leak in (0.0, -0.1, 1.5, 2):
-        with pytest.raises(ValueError, match=r"`leak` of the cell is .*more than 0 and at most 1"):
+    for leak in (0.0, -0.1, 2.5, 2):
+        with pytest.raises(ValueError, match=r"`leak` of the cell is .*more than 0 and less than 2"):
             network(cell(leak=leak))
     for leak in (float("nan"), float("inf")):
         with pytest.raises(ValueError, match="leak"):

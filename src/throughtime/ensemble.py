@@ -73,11 +73,12 @@ class Ensemble(words.Sealed):
             raise TypeError(f'`backend` is {arguments.kind(backend)}; expected "threads" or "joblib".')
         self.backend = arguments.known("backend", backend, sweep.BACKENDS)
         self.save, self.progress = kept_results.checked(save), arguments.flag("progress", progress)
-        if callable(networks) and not isinstance(networks, Network):  # a network is called by mistake only
-            self._make: Callable[..., Network] | None = networks
-            self._list: list[Network] = []
+        self._make: Callable[..., Network] | None = None
+        self._list: list[Network] = []
+        if callable(networks) and not isinstance(networks, Network):  # a network is callable, to say that it is not
+            self._make = networks
         else:
-            self._make, self._list = None, along.networks(networks)
+            self._list = along.networks(networks)
         if axes is None:
             if self._make is not None:
                 raise ValueError(
@@ -111,9 +112,7 @@ class Ensemble(words.Sealed):
     def _unset(self, name: str) -> str:
         if name in ("axes", "backend", "save", "progress"):
             return f"`family.{name}` says what the ensemble is; make another, `tt.Ensemble(networks, axes, …)`."
-        return (
-            f"An ensemble has no attribute `{name}` to set; the networks it is made of are `family[0]`, `family[1]`, …"
-        )
+        return f"An ensemble has no attribute `{name}` to set; its networks are `family[0]`, `family[1]`, …"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -85,7 +85,7 @@ class GradientBound(Result):
 
 
 def pascanu_bound(
-    net: Any, *, input_bound: float = np.inf, state_bound: float = 1.0, slopes: SlopeBounds | None = None
+    net: Any, *, input_bound: float = np.inf, state_bound: float = 1.0, slopes: SlopeBounds | tuple | None = None
 ) -> GradientBound:
     """Upper bound on the gradient between any two times, from the largest singular value of W_hh and the cell's slopes.
 

@@ -13,9 +13,9 @@ MEANING: dict[str, dict[str, str]] = {
     "LyapunovSpectrum": {
         "sequence exponent": "exponents standard_error",
         "block sequence exponent": "history block_rates",
-        "block": "times",
+        "block sequence": "times",
         "sequence": "sum_rule_residual mean_log_det entropy_rate entropy_rate_saturated kaplan_yorke_dimension "
-        "kaplan_yorke_saturated",
+        "kaplan_yorke_saturated steps discarded warmup interval",
     },
     "TwinGrowth": {"sequence": "exponent standard_error", "block sequence": "history block_rates", "block": "times"},
     "CovariantVectors": {

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import arguments
 from ..analysis import CovariantVectors, LyapunovSpectrum, TwinGrowth
+from ..network import Network
 from .legends import remark
 from .marks import border, curve, edges, whole
 from .page import numbers, picture, sequence_of
@@ -95,7 +96,7 @@ def theory_curve(
 
 def _theory(theory: Any, ax: Any, upto: float, label: str | None, index: int) -> Any:
     law = getattr(theory, "spectrum", theory)
-    if not callable(law):
+    if not callable(law) or isinstance(law, (type, Network)):
         raise TypeError(
             f"`theory` is {arguments.kind(theory)}; expected a mean-field result with a spectrum, such as "
             "`tt.analysis.mean_field.tanh(gain)`, or a function of the fraction x."
