@@ -266,3 +266,10 @@ def test_parameters_that_are_none(analysis):
     net.parameters = 5
     with pytest.raises(TypeError, match=r"`network\.parameters` is 5 .*load_state_dict"):
         analysis(net)
+
+
+def test_sizes_belong_to_the_network():
+    for make in (lambda: tt.GRU(2, 4), lambda: tt.LSTM(input_size=2, hidden_size=4), lambda: tt.Rate(units=3)):
+        with pytest.raises(TypeError, match=r"is a cell and takes .*; sizes belong to the network, `tt\.Network\(tt\."):
+            make()
+    assert tt.Rate(leak=0.2) == tt.Rate(0.2) == pickle.loads(pickle.dumps(tt.Rate(0.1)))._replace(leak=0.2)
