@@ -207,7 +207,8 @@ class _Walk:
         if not self.strict:
             return ["class", cls.__qualname__, *self.all(getattr(cls, "_fields", ()))]
         head = ["class", self.module(module), cls.__qualname__]
-        if self.settled(module) or module.split(".")[0] == OWN:
+        nameless = module == "builtins" and cls.__flags__ & MADE_HERE
+        if not nameless and (self.settled(module) or module.split(".")[0] == OWN):
             return head
         found = [*head, *self.all(cls.__bases__)]
         for name, value in vars(cls).items():
@@ -265,6 +266,7 @@ BUILTIN = (
     types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodWrapperType, types.MethodDescriptorType,
     types.ClassMethodDescriptorType,
 )  # fmt: skip
+MADE_HERE = 1 << 9  # of a class that Python code made: one from a namespace without __name__ says "builtins" too
 OWN_NAMES = {"__builtins__", "__name__", "__doc__", "__file__", "__spec__", "__loader__", "__package__", "__path__"}
 
 
