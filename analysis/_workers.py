@@ -70,10 +70,11 @@ def run(pieces, module, *, workers, until=float("inf"), patience=120.0, fresh=Fa
     function: the name of one in `module`, called with turn= and the arguments. patience: seconds for one piece, without
     its wait for the device. fresh: each piece in a process of its own.
     """
-    waiting, staff, asking, alone = deque(pieces), [], deque(), None
+    waiting, staff, asking, alone, timing = deque(pieces), [], deque(), None, False
     try:
         while True:
-            begin = waiting and time.monotonic() < until and not asking and alone is None
+            timing = timing and any(worker.key is not None for worker in staff)
+            begin = waiting and time.monotonic() < until and not timing
             for worker in [w for w in staff if w.key is None]:
                 if begin and waiting:
                     worker.give(waiting.popleft())
@@ -93,7 +94,7 @@ def run(pieces, module, *, workers, until=float("inf"), patience=120.0, fresh=Fa
                         what, value = "result", {"error": f"its process ended ({worker.process.exitcode})"}
                     if what == "turn":
                         asking.append(worker)
-                        worker.busy_since = None
+                        worker.busy_since, timing = None, True  # until all that are in work have had their turn
                     elif what == "free":
                         alone = None
                     else:

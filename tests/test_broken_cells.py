@@ -215,7 +215,6 @@ WIDE = {
     "max(u, 0)": r"write 0\.0 for 0 ",
     "u * WHOLE": r"write 2\.0 for 2 ",
     "u * math.pi": r"`pi` is a float64; write 3\.14159",
-    "u * ARRAY[0]": r"an array outside the cell",
 }
 
 

@@ -91,7 +91,7 @@ def test_modules_of_torch(torch):
 def test_pictures_of_what_is_no_result(value):
     for name in tt.plots.__all__:
         function = getattr(tt.plots, name)
-        draws_arrays = name in ("eigenvalues", "singular_values", "transient_growth")
+        draws_arrays = name in ("covariant_angles", "eigenvalues", "singular_values", "transient_growth")
         if isfunction(function) and name != "style" and not (draws_arrays and not isinstance(value, (str, dict))):
             words = first_wrong(function, value)
             assert words.startswith(f"`{next(iter(inspect.signature(function).parameters))}` "), words

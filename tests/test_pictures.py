@@ -475,7 +475,7 @@ def test_wrong_results_and_options_are_refused_in_sentences(name):
     options = {"gains": [1.0], "chi": [1.0]} if name == "critical_curve" else {}
     if name != "theory_curve":
         for wrong in (5, "spectrum", None, {}, run(), run().network):
-            with pytest.raises(TypeError, match=rf"plots.{name} draws .*got "):
+            with pytest.raises(TypeError, match=rf"`\w+` is .*; plots.{name} draws "):
                 function(wrong, **options)
     draw(name, case, Figure().subplots())
     result = KNOWN[name, case]

@@ -208,7 +208,7 @@ def test_levenberg_where_the_normal_equations_are_singular():
 
 @pytest.mark.parametrize("wrong", ["x", None, 3, {}, np.eye(2)])
 def test_what_is_no_network(wrong):
-    with pytest.raises(TypeError, match=r"(?s)`net` is .*; expected a network"):
+    with pytest.raises(TypeError, match=r"(?s)`net` is .* takes a network"):
         fixed_points(wrong)
 
 

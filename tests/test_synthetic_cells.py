@@ -9,6 +9,7 @@ each number is the end of some T (N + G) = 100 roundings, which c = 400 lets add
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -261,6 +262,7 @@ def test_single_precision_and_kernels():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("THROUGHTIME_FUZZ" not in os.environ, reason="ten minutes of compiling: THROUGHTIME_FUZZ=1 asks")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("shape", [*SHAPES, *MORE], ids=str)
 def test_more_shapes_against_numpy(shape, dtype):

@@ -13,7 +13,8 @@ Start here; `help(...)` of each name tells the rest:
     cell, check_cell a cell of your own: a decorator, and whether its derivative is right
     kernels, scalar  compiled steps and functions, to be called from your own @njit code
     load             a network saved by network.save
-    set_num_threads, get_num_threads
+    set_num_threads, get_num_threads, single_blas, PerformanceWarning
+                     threads: ours, and those of NumPy's linear algebra that stand in their way
 
 Sequences are (time, batch, inputs); exponents and growth rates are natural logarithms per time step (nats per step).
 
@@ -28,10 +29,10 @@ from importlib import import_module as _import_module
 from typing import Any as _Any
 
 from . import init, scalar
-from .cells import CELLS, GRU, LSTM, LeakyTanh, Linear, Rate, Relu, Sigmoid, Tanh, cell
+from .cells import CELLS, GRU, LSTM, LeakyTanh, Linear, Rate, Relu, Sigmoid, Tanh, cell  # noqa: F401
 from .cells.check import check_cell
 from .engine.blas import single_blas
-from .engine.foreign import PerformanceWarning
+from .engine.foreign import PerformanceWarning  # noqa: F401
 from .engine.threads import get_num_threads, set_num_threads
 from .ensemble import Ensemble
 from .expected import checked as _checked
@@ -42,17 +43,19 @@ from .unrolled import Gradients, Unrolled
 check_cell, set_num_threads = _checked(check_cell), _checked(set_num_threads)
 __version__ = "0.1.0"
 
+# The classes of cells and the warning are public too, as tt.GRU. They stand in __dir__ and not here, since
+# `help(throughtime)` prints all that is here at length: of each cell the methods of the tuple that it is, 700 lines.
 __all__ = [
-    "CELLS", "GRU", "LSTM", "Ensemble", "Gradients", "LeakyTanh", "Linear", "Network", "PerformanceWarning", "Rate",
-    "Relu", "Sigmoid", "Tanh", "Unrolled", "analysis", "cell", "check_cell", "get_num_threads", "init", "kernels",
-    "load", "plots", "scalar", "set_num_threads", "single_blas",
+    "CELLS", "Ensemble", "Gradients", "Network", "Unrolled", "analysis", "cell", "check_cell",
+    "get_num_threads", "init", "kernels", "load", "plots", "scalar", "set_num_threads", "single_blas",
 ]  # fmt: skip
 _LAZY = ("analysis", "kernels", "plots")
 
 
 def __dir__() -> list[str]:
     """What a user calls; the modules that only the package itself imports are left out."""
-    return sorted({*__all__, *(cls.__name__ for cls in CELLS.values()), "cells", "__version__", "__doc__", "__path__"})
+    classes = {cls.__name__ for cls in CELLS.values()} | {"PerformanceWarning"}
+    return sorted({*__all__, *classes, "cells", "__version__", "__doc__", "__path__"})
 
 
 def __getattr__(name: str) -> _Any:

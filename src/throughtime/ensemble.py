@@ -73,8 +73,12 @@ class Ensemble:
             raise TypeError(f'`backend` is {arguments.kind(backend)}; expected "threads" or "joblib".')
         self.backend = arguments.known("backend", backend, sweep.BACKENDS)
         self.save, self.progress = kept_results.checked(save), arguments.flag("progress", progress)
-        self._make = networks if callable(networks) else None
-        self._list = [] if callable(networks) else along.networks(networks)
+        self._make: Callable[..., Network] | None = None
+        self._list: list[Network] = []
+        if callable(networks) and not isinstance(networks, Network):  # a network is callable, to say that it is not
+            self._make = networks
+        else:
+            self._list = along.networks(networks)
         if axes is None:
             if self._make is not None:
                 raise ValueError(
@@ -154,7 +158,7 @@ class Ensemble:
         return (self[i] for i in range(len(self)))
 
     def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> EnsembleRun:
-        """Every network unfolded over the same input, arguments as for `Network.unroll`.
+        """Every network unfolded over the same input; x, state and lengths as for `Network.unroll`.
 
         >>> import numpy as np, throughtime as tt
         >>> family = tt.Ensemble([tt.Network("gru", 2, 8, seed=seed) for seed in range(3)])
@@ -164,8 +168,9 @@ class Ensemble:
         return EnsembleRun(self, (x, state, lengths))
 
     def to(self, device: str) -> Any:
-        """All networks as one `DeviceNetwork` ("cuda"), every parameter with a leading axis, run in one launch.
+        """All networks on a device: one `DeviceNetwork`, every parameter with a leading axis, run in one launch.
 
+        device : "cuda", or "cpu" for the ensemble itself; ValueError for another.
         Of its runs the axis of the batch holds the networks in the order of `points`; the analyses give what they give
         here, an `EnsembleResult`. With a Generator as their `seed`, all networks there share one draw of it.
         """

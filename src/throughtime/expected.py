@@ -23,6 +23,7 @@ from .words import misfit
 
 AT_LEAST = 64  # bytes that a step, an angle or a unit cannot do without
 BYTES = {"bins": 1 << 16}  # of a bar in a picture
+TOLD = {"max_norm", "max_value"}  # limits, about which clipping has its own words
 MAKE = '`tt.Network("gru", input_size=…, hidden_size=…)`'
 
 
@@ -50,7 +51,7 @@ def checking(function: Callable, kinds: Mapping[str, Callable] | None = None) ->
             parameter = signature.parameters[name]
             if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 continue
-            if value is parameter.default:
+            if value is parameter.default or name in TOLD:
                 continue
             if name in kinds and hints().get(name) not in (bool, int, float, str):
                 given.arguments[name] = kinds[name](name, value, function.__name__)
@@ -181,7 +182,7 @@ def _as_annotated(name: str, value: Any, hint: Any) -> Any:
     if range in allowed and not isinstance(value, range):
         raise TypeError(f"`{name}` is {told(value)}; expected a range of whole numbers.")
     records = [cls for cls in allowed if isinstance(cls, type) and cls.__module__.startswith("throughtime.")]
-    if records and not isinstance(value, tuple(records)):
+    if records and not isinstance(value, tuple(cls for cls in allowed if isinstance(cls, type))):
         raise TypeError(f"`{name}` is {told(value)}; expected a {' or '.join(c.__name__ for c in records)}.")
     return value
 

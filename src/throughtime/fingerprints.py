@@ -183,8 +183,10 @@ class _Walk:
                             yield [name, self.of(value)]
 
     def followed(self, module: str) -> bool:
-        if not self.strict:
-            return module.split(".")[0] not in FIXED
+        if (
+            not self.strict
+        ):  # of this library the cells alone; the rest is in the name of all machine code (jit._sources)
+            return module.split(".")[0] not in (FIXED | {OWN}) or module.startswith(f"{OWN}.cells.")
         return not self.settled(module) and module.split(".")[0] != OWN
 
     # --------------------------------------------------------------------------------- modules, classes, objects

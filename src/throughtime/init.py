@@ -91,7 +91,8 @@ class _ForgetBias:
 def uniform() -> Initialiser:
     """Every parameter from U(−1/√N, 1/√N): PyTorch's default, and ours.
 
-    With it W_hh has gain 1/√3: σ² = 1/(3N). Source: torch.nn.RNNBase.reset_parameters.
+    With it W_hh has gain 1/√3: σ² = 1/(3N). It takes no arguments: TypeError for any.
+    Source: torch.nn.RNNBase.reset_parameters.
 
         >>> import throughtime as tt
         >>> bool(abs(tt.Network("gru", 3, 64, init=tt.init.uniform()).parameters["bias_hh_l0"]).max() <= 1 / 8)
@@ -105,7 +106,8 @@ def gaussian(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.
     """W_hh ~ N(0, gain²/N) in every gate block, W_ih ~ N(0, input_gain²/I), biases of sum ~ N(0, bias_std²).
 
     N hidden units, I inputs of the layer. The random network of Sompolinsky, Crisanti & Sommers (1988): chaotic for
-    tanh at gain > 1. bias_std goes to bias_ih, bias_hh is 0. ValueError if a number is not finite or bias_std < 0.
+    tanh at gain > 1. input_gain : of the weights of the input. bias_std goes to bias_ih, bias_hh is 0. ValueError if a
+    number is not finite or bias_std < 0.
 
         >>> import throughtime as tt
         >>> net = tt.Network("tanh", 3, 400, init=tt.init.gaussian(gain=2.0), seed=0)
@@ -119,8 +121,9 @@ def gaussian(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.
 def orthogonal(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.0) -> Initialiser:
     """Every gate block of W_hh is gain·Q with QᵀQ = 1, Q uniform over all orthogonal matrices; the rest as in gaussian.
 
-    Every singular value of a block is |gain|. Q from the QR of a Gaussian matrix, its columns times the signs of R's
-    diagonal, without which it is not uniform (Haar): Mezzadri, Notices of the AMS 54 (2007) 592.
+    Every singular value of a block is |gain|. input_gain, bias_std and ValueError : as of `gaussian`. Q from the QR of
+    a Gaussian matrix, its columns times the signs of R's diagonal, without which it is not uniform (Haar): Mezzadri,
+    Notices of the AMS 54 (2007) 592.
 
         >>> import numpy as np, throughtime as tt
         >>> w = tt.Network("linear", 3, 64, init=tt.init.orthogonal(gain=2.0)).parameters["weight_hh_l0"]
@@ -134,7 +137,8 @@ def orthogonal(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 
 def identity(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.0) -> Initialiser:
     """Every gate block of W_hh is gain·1; the rest as in gaussian.
 
-    With the cell "relu" the IRNN of Le, Jaitly & Hinton (2015), arXiv:1504.00941.
+    With the cell "relu" the IRNN of Le, Jaitly & Hinton (2015), arXiv:1504.00941. input_gain, bias_std and ValueError :
+    as of `gaussian`.
 
         >>> import throughtime as tt
         >>> tt.Network("relu", 3, 2, init="identity").parameters["weight_hh_l0"]

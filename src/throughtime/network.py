@@ -148,6 +148,7 @@ class Network(words.Sealed):
 
     def layer(self, k: int, reverse: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """W_ih, W_hh, b_ih, b_hh of layer k as they are now, C-contiguous; zeros for the biases of a network without.
+        reverse : those of the direction that reads the sequence from its end.
 
         For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
         """

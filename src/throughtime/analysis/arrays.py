@@ -28,7 +28,7 @@ class Result:
 
     @checking
     def of_sequences(self, places: range) -> Self:
-        """The result of some of the sequences."""
+        """The result of some of the sequences, those whose numbers are in the range `places`."""
         parts = {name: np.take(getattr(self, name), places, axis) for name, axis in self.along_batch.items()}
         return replace(self, **parts)  # type: ignore[type-var]
 

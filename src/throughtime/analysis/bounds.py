@@ -18,13 +18,22 @@ from .slopes import SlopeBounds, slope_bounds
 
 @dataclass(frozen=True, repr=False)
 class GradientBound(Result):
-    """‖∂s_t/∂s_k‖ ≤ ‖M^(t−k)‖ for every input and every time, M the norms of the blocks of the one-step Jacobian."""
+    """‖∂s_t/∂s_k‖ ≤ ‖M^(t−k)‖ for every input and every time, M the norms of the blocks of the one-step Jacobian.
 
-    block_norms: Array  # (P, P) bounds on ‖∂s'_i/∂s_j‖; (1, 1) for a cell with one state
-    gamma: Array  # (P, G) largest |∂s'_i/∂r_g| of any unit
-    sigma: Array  # (G,) σ₁ of the block of W_hh of each gate
-    input_bound: float  # what was assumed of |x|
-    state_bound: float  # what was assumed of the initial state
+    Fields:
+        block_norms: (P, P) bounds on ‖∂s'_i/∂s_j‖; (1, 1) for a cell with one state.
+        gamma: (P, G) largest |∂s'_i/∂r_g| of any unit.
+        sigma: (G,) σ₁ of the block of W_hh of each gate.
+        input_bound: what was assumed of |x|.
+        state_bound: what was assumed of the initial state.
+        cell: the name of the cell.
+    """
+
+    block_norms: Array
+    gamma: Array
+    sigma: Array
+    input_bound: float
+    state_bound: float
     cell: str
 
     @property
@@ -76,7 +85,7 @@ class GradientBound(Result):
 
 
 def pascanu_bound(
-    net: Any, *, input_bound: float = np.inf, state_bound: float = 1.0, slopes: SlopeBounds | None = None
+    net: Any, *, input_bound: float = np.inf, state_bound: float = 1.0, slopes: SlopeBounds | tuple | None = None
 ) -> GradientBound:
     """Upper bound on the gradient between any two times, from the largest singular value of W_hh and the cell's slopes.
 
@@ -92,7 +101,8 @@ def pascanu_bound(
     state_bound : the largest |s| of any initial state. slopes : of your own cell.
     For a GRU γ is known without an input bound, but the bound then exceeds 1 always, as the update gate may come to 1
     and keep everything. For an LSTM there is none without an input bound: c may grow for ever; ValueError says so.
-    With one, the ranges of all gates are worked out unit by unit. Returns a `GradientBound`, true up to rounding.
+    With one, the ranges of all gates are worked out unit by unit. Returns a `GradientBound`, true up to rounding;
+    .rate in nats per time step.
     ValueError too for several layers, two directions, weights that are not finite, and a cell whose γ is unknown.
 
     Source: Pascanu, Mikolov & Bengio, ICML 2013, section 2.1; for gates the same argument with the blocks' norms.
@@ -154,11 +164,18 @@ def _bound(name: str, value: Any, shape: tuple[int, ...], units: int) -> Array:
 
 @dataclass(frozen=True, repr=False)
 class GradientProducts(Result):
-    """‖∂s_stop/∂s_{stop−lag}‖ along one run, and the two bounds above it."""
+    """‖∂s_stop/∂s_{stop−lag}‖ along one run, and the two bounds above it.
 
-    log_norm: Array  # (K+1, B) ln‖J_stop … J_{stop−lag+1}‖, lag 0 … K, nats
-    log_step_bound: Array  # (K+1, B) Σ ln‖J_t‖ of the same steps: a bound for any cell, along this run
-    log_bound: Array  # (K+1,) ln of Pascanu's bound; NaN where none was asked for
+    Fields:
+        log_norm: (K+1, B) ln‖J_stop … J_{stop−lag+1}‖, lag 0 … K, nats.
+        log_step_bound: (K+1, B) Σ ln‖J_t‖ of the same steps: a bound for any cell, along this run.
+        log_bound: (K+1,) ln of Pascanu's bound; NaN where none was asked for.
+        stop: the state that the products end at.
+    """
+
+    log_norm: Array
+    log_step_bound: Array
+    log_bound: Array
     stop: int
 
     @property

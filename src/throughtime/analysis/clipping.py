@@ -63,6 +63,7 @@ def clip_by_value(gradients: Any, max_value: float) -> float:
     """Limit every entry of gradients, in place, to ±`max_value`; returns the fraction of entries that were beyond.
 
     gradients : what run.backprop returns, or a mapping from names to arrays. As PyTorch's clip_grad_value_.
+    TypeError for what holds no gradients, ValueError for a limit that is not above 0 or gradients that are not finite.
 
     Source: Mikolov, Statistical language models based on neural networks, 2012.
 
@@ -87,6 +88,7 @@ def clip_per_step(run: Any, grad_output: Any, max_norm: float) -> tuple[dict[str
     with clip(u) = u · min(1, max_norm/(‖u‖ + 1e-6)) for each sequence and time by itself, on the full state. The
     earlier the step, the more often it has been clipped, so unlike clipping by norm this turns the gradient.
 
+    run : from `net.unroll`. grad_output : dL/doutput, the shape of run.output. max_norm : the limit, above 0.
     Returns a dict as run.backprop(…).parameters, and the clipped fraction of the gradients, one for each step that a
     sequence takes. ValueError for a bidirectional network, NaN in the run, gradients of the wrong shape.
 
@@ -126,13 +128,22 @@ def clip_per_step(run: Any, grad_output: Any, max_norm: float) -> tuple[dict[str
 
 @dataclass(frozen=True, repr=False)
 class ClippingEffect(Result):
-    """The clipped gradient beside the unclipped; rows: by norm, by value, per step."""
+    """The clipped gradient beside the unclipped; rows: by norm, by value, per step.
 
-    thresholds: Array  # (n,)
-    norm: float  # of the gradient before clipping
-    cosine: Array  # (3, n) of the angle between clipped and unclipped gradient; 1: only shortened
-    norm_ratio: Array  # (3, n) norm after clipping / before
-    clipped: Array  # (3, n) fraction clipped: of the gradient (0 or 1), of its entries, of the gradients of states
+    Fields:
+        thresholds: (n,) the limits tried: of the norm, of an entry, of the norm of each dL/ds_t.
+        norm: of the gradient before clipping.
+        cosine: (3, n) of the angle between clipped and unclipped gradient; 1: only shortened.
+        norm_ratio: (3, n) norm after clipping / before.
+        clipped: (3, n) fraction clipped: of the gradient (0 or 1), of its entries, of the gradients of states.
+        parameters: names of the parameters whose gradient was clipped.
+    """
+
+    thresholds: Array
+    norm: float
+    cosine: Array
+    norm_ratio: Array
+    clipped: Array
     parameters: tuple[str, ...]
 
     def plot(self, ax: Any = None, **options: Any) -> Any:

@@ -37,17 +37,28 @@ class CovariantVectors(Result):
     """Covariant Lyapunov vectors along a trajectory. Time 0 is the first that counts, n the last.
 
     Shapes are for one sequence; a batch of B > 1 sequences has B in front of every one but that of `times`.
+
+    Fields:
+        exponents: (k,) mean growth of each vector, nats per step.
+        standard_error: (k,) by batch means.
+        local_rates: (n, k) growth in each step.
+        angles: (n+1,) smallest angle between the unstable and the stable directions, radians; NaN without either.
+        participation: (k,) mean over time of (Σv²)²/Σv⁴: 1 for one unit, S for all alike.
+        times: (m,) times of the vectors kept.
+        vectors: (m, S, k) columns of length one.
+        split: how many directions count as unstable: a number, or (B,).
+        transient: steps before and after, in which the vectors turn.
     """
 
-    exponents: Array  # (k,) mean growth of each vector, nats per step
-    standard_error: Array  # (k,) by batch means
-    local_rates: Array  # (n, k) growth in each step
-    angles: Array  # (n+1,) smallest angle between the unstable and the stable directions, radians; NaN without either
-    participation: Array  # (k,) mean over time of (Σv²)²/Σv⁴: 1 for one unit, S for all alike
-    times: Array  # (m,) times of the vectors kept
-    vectors: Array  # (m, S, k) columns of length one
-    split: Any  # how many directions count as unstable: a number, or (B,)
-    transient: int  # steps before and after, in which the vectors turn
+    exponents: Array
+    standard_error: Array
+    local_rates: Array
+    angles: Array
+    participation: Array
+    times: Array
+    vectors: Array
+    split: Any
+    transient: int
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """Draw the histogram of the angles: `throughtime.plots.covariant_angles`."""
@@ -94,15 +105,15 @@ def covariant_vectors(
 
         J_t v_i(t−1) = e^(r_i(t)) v_i(t),   ‖v_i‖ = 1,   λ_i = ⟨r_i⟩
 
-    net, x, warmup, seed, state : as for `lyapunov_spectrum`, but no `lengths`. k : leading vectors, all by default.
-    steps : all the steps of the frame, default 1000 for x=None, else all that remain; of these `transient` (default a
-    fifth) at the start align Q, as many at the end align C, and n = steps − 2·transient count.
-    times : at which to keep vectors, 0 … n; default eight spread over the run. split : directions that count as
-    unstable for the angles; default the positive exponents.
-    Returns `CovariantVectors`: .exponents, .local_rates, .angles (radians), .participation, .vectors, with B in front
-    for B > 1 sequences, which are taken one after the other; NaN for one that is not finite. Vectors of nearly equal
-    exponents are ill-determined: they align at the rate of the difference. ValueError with a sentence for
-    bidirectional networks, runs that are too short, singular Jacobians, NaN in the parameters or in every sequence.
+    net, x, warmup, seed, state, progress : as for `lyapunov_spectrum`, but no `lengths`. k : leading vectors, all by
+    default. steps : all the steps of the frame, default 1000 for x=None, else all that remain; of these `transient`
+    (default a fifth) at the start align Q, as many at the end align C, and n = steps − 2·transient count. times : at
+    which to keep vectors, 0 … n; default eight spread over the run. split : directions that count as unstable for the
+    angles; default the positive exponents. Returns `CovariantVectors`: .exponents, .local_rates (nats per time step
+    both), .angles (radians), .participation, .vectors, with B in front for B > 1 sequences, which are taken one after
+    the other; NaN for one that is not finite. Vectors of nearly equal exponents are ill-determined: they align at the
+    rate of the difference. ValueError with a sentence for bidirectional networks, runs that are too short, singular
+    Jacobians, NaN in the parameters or in every sequence.
 
     Source: Ginelli et al., Phys. Rev. Lett. 99, 130601, 2007.
 
@@ -180,9 +191,9 @@ def covariant_from_jacobians(
 ) -> CovariantVectors:
     """Covariant Lyapunov vectors of a product of given matrices … J_2 J_1, held in memory.
 
-    jacobians : (T, S, S), J_1 first. The other arguments and the result: as `covariant_vectors`; vectors at time t
-    stand between matrix transient + t and the next. ValueError for matrices not square, of changing shape, singular or
-    with NaN.
+    jacobians : (T, S, S), J_1 first, rows = outputs. k, transient, times, split, seed, progress and the result : as of
+    `covariant_vectors`; vectors at time t stand between matrix transient + t and the next. ValueError for matrices not
+    square, of changing shape, singular or with NaN.
 
     >>> cat_map = np.tile([[2.0, 1.0], [1.0, 1.0]], (100, 1, 1))
     >>> found = covariant_from_jacobians(cat_map, seed=0)

@@ -13,8 +13,9 @@ MEANING: dict[str, dict[str, str]] = {
     "LyapunovSpectrum": {
         "sequence exponent": "exponents standard_error",
         "block sequence exponent": "history block_rates",
-        "block": "times",
-        "sequence": "sum_rule_residual mean_log_det entropy_rate kaplan_yorke_dimension kaplan_yorke_saturated",
+        "block sequence": "times",
+        "sequence": "sum_rule_residual mean_log_det entropy_rate entropy_rate_saturated kaplan_yorke_dimension "
+        "kaplan_yorke_saturated steps discarded warmup interval",
     },
     "TwinGrowth": {"sequence": "exponent standard_error", "block sequence": "history block_rates", "block": "times"},
     "CovariantVectors": {
@@ -48,7 +49,7 @@ MEANING: dict[str, dict[str, str]] = {
         "kept": "t",
         "kept sequence": "norm spectral_radius",
     },
-    "ProductSingularValues": {"sequence direction": "log_singular_values rates", "sequence": "log_condition"},
+    "ProductSingularValues": {"sequence direction": "log_singular_values rates", "sequence": "log_condition steps"},
     "GradientByLag": {"time lag sequence": "log_norm", "lag": "share cosine profile"},
     "TruncationBias": {"window": "windows relative_error cosine norm_ratio"},
     "ClippingEffect": {"threshold": "thresholds", "way threshold": "cosine norm_ratio clipped"},

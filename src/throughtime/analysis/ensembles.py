@@ -19,10 +19,16 @@ class EnsembleResult(Result):
     result["exponents"] is that attribute of every result, in one array with the ensemble's axes in front; result[()]
     the results themselves, where they are numbers or arrays. KeyError for what the results do not have, ValueError
     where they differ in shape.
+
+    Units are those of the results: exponents in nats per time step.
+
+    Fields:
+        axes: dict name -> values.
+        results: tuple of the results, in the order of the axes' product, the last fastest.
     """
 
-    axes: dict[str, list]  # name -> values
-    results: tuple  # in the order of the axes' product, the last fastest
+    axes: dict[str, list]
+    results: tuple
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -126,15 +126,16 @@ def fixed_points(
     Levenberg's method with the analytic Jacobian from many starts at once, in float64 on the full state (an LSTM's h
     and c, all layers), then Newton for the last digits. Unlike running the network this finds unstable points too.
 
-    net : a network of one direction, any cell. x (I,) : the constant input, zero by default. period : p of the cycles;
-    p = 1 are fixed points. starts : their number, or an array (n, S) of states in the layout of run.states. By default
-    the first is zero, half are random, in boxes between [−1, 1] and the one that the network maps into itself
-    (measured, whatever the cell; up to a million where it can grow without bound), and half lie on trajectories from
-    such, after up to `warmup` steps (by default 100 to 2000, as slowly as the network moves). tolerance : a point is
-    fixed if max|F^p(s) − s| ≤ tolerance·(1 + max|s|), and Newton's step there is no longer than `distinct`. distinct :
-    points nearer than this, times (1 + max|s|), count as one; so do those of one cycle. iterations : of every search,
-    at most. bound : the searches stay where max|s| ≤ bound, by default three times the largest of the starts, of that
-    box and 1: far out, where an update gate is saturated, every state of a GRU is fixed to floating point.
+    net : a network of one direction, any cell. x (I,) : the constant input, zero by default. seed : of the starts.
+    period : p of the cycles; p = 1 are fixed points. starts : their number, or an array (n, S) of states in the layout
+    of run.states. By default the first is zero, half are random, in boxes between [−1, 1] and the one that the network
+    maps into itself (measured, whatever the cell; up to a million where it can grow without bound), and half lie on
+    trajectories from such, after up to `warmup` steps (by default 100 to 2000, as slowly as the network moves).
+    tolerance : a point is fixed if max|F^p(s) − s| ≤ tolerance·(1 + max|s|), and Newton's step there is no longer than
+    `distinct`. distinct : points nearer than this, times (1 + max|s|), count as one; so do those of one cycle.
+    iterations : of every search, at most. bound : the searches stay where max|s| ≤ bound, by default three times the
+    largest of the starts, of that box and 1: far out, where an update gate is saturated, every state of a GRU is fixed
+    to floating point.
     A search proves no completeness: `hits` tells how well covered the result is. Points of a continuum (a line
     attractor) come out as many, with a neutral direction each. F^p of a chaotic network is steep as e^(λp): at λp of
     about 20 and above a search for cycles finds little, and counts its starts as lost.

@@ -17,13 +17,22 @@ from .statistics import slope_with_error
 
 @dataclass(frozen=True, repr=False)
 class GradientNorms(Result):
-    """Norms of dL/ds_t and what they say about memory. Lag k counts back from the last state that the loss acts on."""
+    """Norms of dL/ds_t and what they say about memory. Lag k counts back from the last state that the loss acts on.
 
-    log_norm: Array  # (T+1, B) ln‖dL/ds_t‖, −inf where the gradient is exactly zero
-    last: Array  # (B,) index of the last state that the loss acts on (lag 0); −1 if none
-    rate: Array  # (B,) least-squares slope of ln‖dL/ds_{last−k}‖ against lag k, nats per step; negative = vanishing
-    rate_standard_error: Array  # (B,) its standard error, nats per step
-    horizon: Array  # (B,) steps back until the norm has fallen or grown by `factor`; inf if it never does
+    Fields:
+        log_norm: (T+1, B) ln‖dL/ds_t‖, −inf where the gradient is exactly zero.
+        last: (B,) index of the last state that the loss acts on (lag 0); −1 if none.
+        rate: (B,) least-squares slope of ln‖dL/ds_{last−k}‖ against lag k, nats per step; negative = vanishing.
+        rate_standard_error: (B,) its standard error, nats per step.
+        horizon: (B,) steps back until the norm has fallen or grown by `factor`; inf if it never does.
+        factor: by which the norm has to fall or grow for the horizon.
+    """
+
+    log_norm: Array
+    last: Array
+    rate: Array
+    rate_standard_error: Array
+    horizon: Array
     factor: float
     along_batch: ClassVar = {"log_norm": 1, "last": 0, "rate": 0, "rate_standard_error": 0, "horizon": 0}
 

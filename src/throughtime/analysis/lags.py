@@ -14,13 +14,21 @@ from .lag_sweep import by_lag, checked, chosen, compare, flat
 
 @dataclass(frozen=True, repr=False)
 class GradientByLag(Result):
-    """The gradient of the loss of each time t at each lag k, and what each lag brings to that of the weights."""
+    """The gradient of the loss of each time t at each lag k, and what each lag brings to that of the weights.
 
-    log_norm: Array  # (T, K+1, B) ln‖∂L_t/∂s_{t−k}‖, s_t the state after input t; −inf where zero or k > t
-    share: Array  # (K+1,) ‖G_k‖/‖G‖: the part of the parameters' gradient through lag k relative to the full one
-    cosine: Array  # (K+1,) of the angle between G_k and the full gradient G; NaN where G_k is zero
-    remainder: float  # ‖G − Σ_k G_k‖/‖G‖: rounding if all lags are here, what they leave out otherwise
-    parameters: tuple[str, ...]  # those that G is about
+    Fields:
+        log_norm: (T, K+1, B) ln‖∂L_t/∂s_{t−k}‖, s_t the state after input t; −inf where zero or k > t.
+        share: (K+1,) ‖G_k‖/‖G‖: the part of the parameters' gradient through lag k relative to the full one.
+        cosine: (K+1,) of the angle between G_k and the full gradient G; NaN where G_k is zero.
+        remainder: ‖G − Σ_k G_k‖/‖G‖: rounding if all lags are here, what they leave out otherwise.
+        parameters: those that G is about.
+    """
+
+    log_norm: Array
+    share: Array
+    cosine: Array
+    remainder: float
+    parameters: tuple[str, ...]
 
     @property
     def max_lag(self) -> int:

@@ -20,14 +20,23 @@ CLOSEST = 1e-7  # |z| − 1 there: σ_min of a defective eigenvalue is about its
 
 @dataclass(frozen=True, repr=False)
 class NonNormality(Result):
-    """Norms of the powers of a matrix, and the numbers that say how far its eigenvalues mislead."""
+    """Norms of the powers of a matrix, and the numbers that say how far its eigenvalues mislead.
 
-    log_norm: Array  # (T+1,) ln‖A^t‖, t = 0 … T, nats
-    eigenvalues: Array  # (S,) complex, by descending modulus
-    norm: float  # ‖A‖
-    henrici: float  # √(‖A‖²_F − Σ|λ|²)
-    henrici_relative: float  # the same over ‖A‖_F: 0 for a normal matrix, at most 1
-    kreiss: float  # sup over |z|>1 of (|z| − 1)‖(zI − A)⁻¹‖; inf if A^t grows for ever
+    Fields:
+        log_norm: (T+1,) ln‖A^t‖, t = 0 … T, nats.
+        eigenvalues: (S,) complex, by descending modulus.
+        norm: ‖A‖.
+        henrici: √(‖A‖²_F − Σ|λ|²).
+        henrici_relative: the same over ‖A‖_F: 0 for a normal matrix, at most 1.
+        kreiss: sup over |z|>1 of (|z| − 1)‖(zI − A)⁻¹‖; inf if A^t grows for ever.
+    """
+
+    log_norm: Array
+    eigenvalues: Array
+    norm: float
+    henrici: float
+    henrici_relative: float
+    kreiss: float
 
     @property
     def spectral_radius(self) -> float:
@@ -93,7 +102,9 @@ def non_normality(matrix: Any, steps: int = 50, *, t: int | None = None, sequenc
 def spectral_radius(matrix: Any, *, t: int | None = None, sequence: int = 0) -> float:
     """ρ(A) = max |λ|: the rate of growth of A^t for t → ∞, and no bound on it before.
 
-    Arguments and errors as for `non_normality`.
+    matrix : A (S, S), or a run; then t : the step whose Jacobian is meant, sequence : which of a batch.
+    Returns a factor per time step; its logarithm is in nats per time step.
+    ValueError for a matrix that is not square or holds NaN or infinity, and for a run without its step.
 
     >>> round(spectral_radius([[0.0, 2.0], [-2.0, 0.0]]), 12)
     2.0
@@ -105,7 +116,9 @@ def henrici_departure(matrix: Any, *, t: int | None = None, sequence: int = 0) -
     """Departure from normality √(‖A‖²_F − Σ|λ|²): 0 for a normal matrix, such as a symmetric or an orthogonal one.
 
     Taken from the Schur form A = Q(Λ + R)Qᴴ as ‖R‖_F, so that nothing cancels: of a normal matrix it is rounding, not
-    its square root. Arguments and errors as for `non_normality`.
+    its square root.
+    matrix : A (S, S), or a run; then t : the step whose Jacobian is meant, sequence : which of a batch.
+    ValueError for a matrix that is not square or holds NaN or infinity, and for a run without its step.
 
     Source: Henrici, Numerische Mathematik 4, 1962.
 
@@ -134,8 +147,10 @@ def _around_one(a: Array) -> tuple[Array, int]:
 def transient_growth(matrix: Any, steps: int, *, t: int | None = None, sequence: int = 0) -> Array:
     """ln‖A^t‖ for t = 0 … steps, (steps+1,), in nats; −inf where the power is zero. Never over- or underflows.
 
-    For J = A in every step this is the largest factor by which a gradient can grow in t steps. Arguments and errors as
-    for `non_normality`.
+    For J = A in every step this is the largest factor by which a gradient can grow in t steps.
+    matrix : A (S, S), or a run; then t : the step whose Jacobian is meant, sequence : which of a batch.
+    steps : powers wanted, at least 0. ValueError for a matrix that is not square or holds NaN or infinity, and for a
+    run without its step.
 
     >>> transient_growth([[0.0, 3.0], [0.0, 0.0]], 3).round(6)
     array([0.      , 1.098612,     -inf,     -inf])
@@ -174,7 +189,8 @@ def kreiss_constant(matrix: Any, *, angles: int = 48, t: int | None = None, sequ
     search goes on to about 10 digits. A maximum narrower than the grid that belongs to no eigenvalue would be missed:
     the result is a lower bound then. 1 for every normal matrix of spectral radius at most 1, inf if the spectral radius
     exceeds 1, or is 1 with a Jordan block, or beyond the range of numbers. To ask about growth beyond ρ^t pass A/ρ.
-    Other arguments and errors as for `non_normality`.
+    matrix : A (S, S), or a run; then t : the step whose Jacobian is meant, sequence : which of a batch.
+    ValueError for a matrix that is not square or holds NaN or infinity, and for a run without its step.
 
     Source: Kreiss, BIT 2, 1962; Trefethen & Embree 2005, chapter 18.
 

@@ -26,15 +26,25 @@ KEPT = 1 << 26  # bytes of Jacobians that are kept between the passes
 
 @dataclass(frozen=True, repr=False)
 class ProductSingularValues(Result):
-    """Natural logarithms of the singular values of ∂states[stop]/∂states[start]."""
+    """Natural logarithms of the singular values of ∂states[stop]/∂states[start].
 
-    log_singular_values: Array  # (B, k), or (k,) of given matrices: descending, nats over the whole window
-    steps: Array  # (B,), or () of given matrices: factors that each sequence takes in the window, none beyond its end
+    Fields:
+        log_singular_values: (B, k), or (k,) of given matrices: descending, nats over the whole window.
+        steps: (B,), or () of given matrices: factors that each sequence takes in the window, none beyond its end.
+        start: the state that the product begins at.
+        stop: the state that it ends at.
+        state_size: S, the number of singular values that there are.
+        sweeps: passes back and forth.
+        converged: False: the leading k had not settled to 1e-9 after the last pass.
+    """
+
+    log_singular_values: Array
+    steps: Array
     start: int
     stop: int
     state_size: int
-    sweeps: int  # passes back and forth
-    converged: bool  # False: the leading k had not settled to 1e-9 after the last pass
+    sweeps: int
+    converged: bool
     along_batch: ClassVar = {"log_singular_values": 0, "steps": 0}
 
     @property

@@ -128,15 +128,22 @@ def _of_dense(triangles: Array) -> Array:
 
 @dataclass(frozen=True, repr=False)
 class Pseudospectrum(Result):
-    """σ_min(zI − A) on a grid: z is in the ε-pseudospectrum where it is at most ε."""
+    """σ_min(zI − A) on a grid: z is in the ε-pseudospectrum where it is at most ε.
 
-    real: Array  # (X,) real parts of the grid
-    imag: Array  # (Y,) imaginary parts
-    sigma_min: Array  # (Y, X) smallest singular value of zI − A, a factor per time step
-    eigenvalues: Array  # (S,) complex
+    Fields:
+        real: (X,) real parts of the grid.
+        imag: (Y,) imaginary parts.
+        sigma_min: (Y, X) smallest singular value of zI − A, a factor per time step.
+        eigenvalues: (S,) complex.
+    """
+
+    real: Array
+    imag: Array
+    sigma_min: Array
+    eigenvalues: Array
 
     def radius(self, epsilon: float) -> float:
-        """Largest |z| on the grid with σ_min(zI − A) ≤ ε: at most a grid spacing below the ε-pseudospectral radius."""
+        """Largest |z| on the grid with σ_min(zI − A) ≤ epsilon: the ε-pseudospectral radius up to a grid spacing."""
         epsilon = arguments.real("epsilon", epsilon, 0.0)
         inside = np.abs(self.real + 1j * self.imag[:, None])[self.sigma_min <= epsilon]
         return float(max(inside.max(initial=0.0), np.abs(self.eigenvalues).max()))

@@ -15,11 +15,17 @@ from .jacobians import in_order
 
 @dataclass(frozen=True, repr=False)
 class JacobianSpectrum(Result):
-    """Spectra of the Jacobians at one step, or at several (then with n in front)."""
+    """Spectra of the Jacobians at one step, or at several (then with n in front).
 
-    eigenvalues: Array  # (B, S) complex, by descending modulus
-    singular_values: Array  # (B, S) descending
-    t: Array  # the step, 1 … T, or (n,)
+    Fields:
+        eigenvalues: (B, S) complex, by descending modulus.
+        singular_values: (B, S) descending.
+        t: the step, 1 … T, or (n,).
+    """
+
+    eigenvalues: Array
+    singular_values: Array
+    t: Array
     along_batch: ClassVar = {"eigenvalues": -2, "singular_values": -2}
 
     @property

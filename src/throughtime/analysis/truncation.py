@@ -15,14 +15,23 @@ from .lag_sweep import by_lag, checked, chosen, compare, flat
 
 @dataclass(frozen=True, repr=False)
 class TruncationBias(Result):
-    """The truncated gradient beside the full one, one entry per window."""
+    """The truncated gradient beside the full one, one entry per window.
 
-    windows: Array  # (n,) k2, time steps of each way back
-    every: int  # k1, time steps from one way back to the next; 1: every loss has its own window
-    relative_error: Array  # (n,) ‖truncated − full‖/‖full‖
-    cosine: Array  # (n,) of the angle between the two
-    norm_ratio: Array  # (n,) ‖truncated‖/‖full‖
-    parameters: tuple[str, ...]  # those that the gradient is of
+    Fields:
+        windows: (n,) k2, time steps of each way back.
+        every: k1, time steps from one way back to the next; 1: every loss has its own window.
+        relative_error: (n,) ‖truncated − full‖/‖full‖.
+        cosine: (n,) of the angle between the two.
+        norm_ratio: (n,) ‖truncated‖/‖full‖.
+        parameters: those that the gradient is of.
+    """
+
+    windows: Array
+    every: int
+    relative_error: Array
+    cosine: Array
+    norm_ratio: Array
+    parameters: tuple[str, ...]
 
     def window_for(self, error: float) -> float:
         """The shortest of the windows from which on the relative error stays below `error`; inf if there is none."""

@@ -24,19 +24,33 @@ STRAIGHT = 0.01  # twins on both sides agree to this, or such a distance is too 
 
 @dataclass(frozen=True, repr=False)
 class TwinGrowth(Result):
-    """Growth of the distance of a perturbed twin, nats per step; for a batch of B > 1 with B behind n, or alone."""
+    """Growth of the distance of a perturbed twin, nats per step; for a batch of B > 1 with B behind n, or alone.
+
+    Fields:
+        exponent: the average growth of the distance, nats per time step: λ_1; NaN where nothing can be measured.
+        standard_error: of it, by batch means over the intervals, nats per time step.
+        history: (n,) the estimate after each interval.
+        block_rates: (n,) the growth in each interval alone.
+        times: (n,) counted steps at its end.
+        steps: steps that count.
+        discarded: steps in which the difference turned into the fastest direction.
+        warmup: steps of the state before, in which it comes to its attractor.
+        interval: steps after which the twin is brought back; fewer than asked for where it comes too near or far.
+        distance: to which it is brought back, the largest if it had to grow.
+        reason: why an exponent is NaN.
+    """
 
     exponent: Array | float
     standard_error: Array | float
-    history: Array  # (n,) the estimate after each interval
-    block_rates: Array  # (n,) the growth in each interval alone
-    times: Array  # (n,) counted steps at its end
-    steps: int  # steps that count
-    discarded: int  # steps in which the difference turned into the fastest direction
+    history: Array
+    block_rates: Array
+    times: Array
+    steps: int
+    discarded: int
     warmup: int
-    interval: int  # steps after which the twin is brought back; fewer than asked for where it comes too near or far
-    distance: float  # to which it is brought back, the largest if it had to grow
-    reason: str = ""  # why an exponent is NaN
+    interval: int
+    distance: float
+    reason: str = ""
 
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """Draw how the estimate settles: `throughtime.plots.perturbed_twin`."""
@@ -73,7 +87,9 @@ def perturbed_twin(
 
         λ_1 = lim 1/T Σ ln(‖s̃ − s‖ / ε),   after every `interval` steps s̃ ← s + ε (s̃ − s)/‖s̃ − s‖
 
-    Both trajectories run through `net.unroll` side by side; no Jacobian is used. Arguments as for `lyapunov_spectrum`.
+    Both trajectories run through `net.unroll` side by side; no Jacobian is used.
+    net, x, steps, warmup, seed, state, progress : as for `lyapunov_spectrum`, but no `lengths`. discard : first steps
+    that do not count, in which the difference turns into the fastest direction; default steps // 10.
     interval : steps from one return to the next; fewer where the distance would come near rounding or grow large.
     distance : ε, in the Euclidean norm of the full state. By default 1e-7 (float32: 1e-3) with each unit measured in
     the size of its own state, at least 1, and larger where a step contracts so much that rounding hides it and the

@@ -37,6 +37,24 @@ _registered: dict[str, Spec] = {}
 def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
     """Register a NamedTuple class with `forward` and `backward` as a cell; its fields are its hyper-parameters.
 
+    Both are scalar mathematics for ONE unit; the loops, BPTT, Jacobians and kernels are made from them:
+
+        forward(cell, x, r, s)                 -> s_next, saved
+        backward(cell, ds, s, s_next, saved)   -> dx, dr, ds_prev
+
+        cell    the instance: cell.leak is its field
+        x       tuple of G numbers, the input part of each gate: W_ih input + b_ih
+        r       tuple of G numbers, the recurrent part of each gate: W_hh e + b_hh
+        s       tuple of S numbers, the unit's state; s[0] is h, what it sends to the others
+        s_next  tuple of S numbers, its next state
+        saved   tuple of any length: what `backward` wants to find again, at best the pre-activations
+        ds      tuple of S numbers, dL/ds_next
+        dx, dr  tuples of G numbers, dL/dx and dL/dr; (u,) is a tuple of one
+        ds_prev tuple of S numbers, dL/ds without the part that flows through r, which the engine adds
+
+    A unit that sends something else than s[0] has emit(cell, s) -> e, and emit_slope(cell, s) -> S numbers, de/ds. One
+    whose fields have a range has valid(cell), which raises ValueError with a sentence.
+
     Write literals with a point, 1.0 and not 1: beside a whole number compiled code takes float32 to float64 and rounds
     only the result. `tt.check_cell` finds them.
 

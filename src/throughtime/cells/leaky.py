@@ -33,10 +33,10 @@ class LeakyTanh(NamedTuple):
     leak: float = 0.1
 
     def valid(cell):
-        if not 0.0 < cell.leak <= 1.0:
+        if not 0.0 < cell.leak < 2.0:
             raise ValueError(
-                f"The `leak` of the cell is {cell.leak:g}; expected more than 0 and at most 1: the part of the state "
-                "that one step replaces, the time step in units of the time constant."
+                f"The `leak` of the cell is {cell.leak:g}; expected more than 0 and less than 2, as a rule at most 1: "
+                "the part of the state that one step replaces; from 2 on what is left of the state grows by itself."
             )
 
     def forward(cell, x, r, s):

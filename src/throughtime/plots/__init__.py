@@ -2,6 +2,8 @@
 
     ax      Matplotlib axes to draw on; None: a new figure of pyplot, one column (3.4 inches) wide
     legend  whether to name everything on the axes in a legend (True), which hides no data where that is possible
+    errors  TypeError for another result than the one it draws, for axes that are none and for an option that it does
+            not have; ValueError for numbers out of range
 
 On axes that are given nothing else is touched, and pyplot is not used: letters keep their size there, unless a label is
 longer than its axis. Every axis and colour bar has its quantity and unit, every line a name in the legend or at its

@@ -27,18 +27,17 @@ def ensemble(
     index: int = 0,
     **options: Any,
 ) -> dict[str, Any]:
-    """One field of an `EnsembleResult` over one axis (a curve, with the scatter over the others) or two (a phase
-    diagram).
+    """One field of an `EnsembleResult` over one axis (a curve) or two (a map).
 
-    name : the field, () for results that are numbers. entry : which number of a field with axes of its own: an index or
-    a tuple, by default the first. over : the axes to draw, one or two names; by default the first two that have several
-    values and are not called "seed"; over the rest goes the mean, and the bars of a curve are one standard deviation
-    over it, not a standard error. unit : words for the axis or the colour bar in place of the field's own. label,
-    index : name, colour, marker and line style when several curves share the axes. options : of pcolormesh or errorbar.
-    Values of both signs have colours centred at 0, with a black line around those below; cells without a finite number
-    are hatched and counted at the colour bar; points of −inf are triangles at the lower edge.
-    Returns {"curve": container, "edges": triangles, "legend"} or {"map": mesh, "bar": colour bar, "zero": lines or
-    None, "legend"}. ax, legend : as in `throughtime.plots`.
+    result : the `EnsembleResult`. name : the field, () for results that are numbers. entry : which number of a field
+    with axes of its own: an index or a tuple, by default the first. over : the axes to draw, one or two names; by
+    default the first two that have several values and are not called "seed"; over the rest goes the mean, and the bars
+    of a curve are one standard deviation over it, not a standard error. unit : words for the axis or the colour bar in
+    place of the field's own. label, index : name, colour, marker and line style when several curves share the axes.
+    options : of pcolormesh or errorbar. Values of both signs have colours centred at 0, with a black line around those
+    below; cells without a finite number are hatched and counted at the colour bar; points of −inf are triangles at the
+    lower edge. Returns {"curve": container, "edges": triangles, "legend"} or {"map": mesh, "bar": colour bar, "zero":
+    lines or None, "legend"}. ax, legend, errors (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure

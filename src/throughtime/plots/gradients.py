@@ -33,7 +33,7 @@ def gradient_norms(
     the axes; all sequences then look alike, as they do when there are more than five. Where the gradient is exactly
     zero there is a triangle at the lower edge; sequences without any gradient are counted in the legend.
     Returns {"curves": lines, "rate": line or None, "edges": triangles, "legend"}, and "note", a text, where there is
-    no gradient to draw. ax, legend : as in `throughtime.plots`.
+    no gradient to draw. ax, legend, errors (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -102,9 +102,11 @@ def gradient_by_lag(
 ) -> dict[str, Any]:
     """Heat map of a `GradientByLag`: the loss time t across, the lag k up, dark where ∂L_t/∂s_{t−k} is large.
 
+    colour_bar : whether to draw one.
     sequence : of the batch. relative : each time's own norm at lag 0 is 1. lowest : nats below the largest entry where
     the colours end. Where there is no gradient the paper stays white.
-    Returns {"image": image, "bar": colour bar or None, "legend": None}. ax, legend : as in `throughtime.plots`.
+    Returns {"image": image, "bar": colour bar or None, "legend": None}. ax, legend, errors (TypeError, ValueError) : as
+    in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -156,8 +158,8 @@ def lag_shares(lags: Any, ax: Any = None, *, label: str | None = None, index: in
     """The share of each lag in the gradient of the weights and its cosine with the whole, from a `GradientByLag`.
 
     Lags whose part is zero have no cosine; the legend counts them. label, index : name, colour and line style when
-    several results share the axes. Returns {"share": line, "cosine": line, "edges": triangles, "legend"}. ax,
-    legend : as in `throughtime.plots`.
+    several results share the axes. Returns {"share": line, "cosine": line, "edges": triangles, "legend"}. ax, legend,
+    errors (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -189,8 +191,8 @@ def gradient_bound(
     """Pascanu's upper bound on the gradient against the lag, from a `GradientBound`.
 
     lags : the longest lag. label, index : name, colour and line style when several results share the axes.
-    Returns {"bound": line, "edges": triangles where the bound is zero, "legend"}. ax,
-    legend : as in `throughtime.plots`.
+    Returns {"bound": line, "edges": triangles where the bound is zero, "legend"}. ax, legend, errors (TypeError,
+    ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -212,8 +214,8 @@ def gradient_products(result: Any, ax: Any = None, *, sequence: int = 0) -> dict
     """What a gradient did and the bounds above it, from a `GradientProducts`.
 
     sequence : of the batch. Pascanu's bound is drawn where the result has one. Returns {"curves": lines, "edges":
-    triangles for products that are zero, "legend"}, and "note", a text, where nothing is finite. ax, legend : as in
-    `throughtime.plots`.
+    triangles for products that are zero, "legend"}, and "note", a text, where nothing is finite. ax, legend, errors
+    (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure

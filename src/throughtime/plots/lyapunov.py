@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import arguments
 from ..analysis import CovariantVectors, LyapunovSpectrum, TwinGrowth
+from ..network import Network
 from .legends import remark
 from .marks import border, curve, edges, whole
 from .page import numbers, picture, sequence_of
@@ -19,14 +20,13 @@ EXPONENT = r"Lyapunov exponent $\lambda$ (nats per time step)"
 def lyapunov_spectrum(
     spectrum: Any, ax: Any = None, *, theory: Any = None, label: str | None = None, index: int = 0, sequence: int = 0
 ) -> dict[str, Any]:
-    """Lyapunov exponents against the fraction of exponents counted from the top, (i − ½)/S, with error bars of one
-    standard error.
+    """Lyapunov exponents against the fraction counted from the top, (i − ½)/S; bars: ± 1 standard error.
 
     spectrum : a `LyapunovSpectrum`; of a batch, `sequence` is drawn. theory : a mean-field result or any function of
     the fraction, drawn as a line. Exponents of −inf are triangles at the lower edge; NaN, and errors that are not
     known, are counted in the legend. label, index : name, colour and marker when several results share the axes.
-    Returns {"points": container, "theory": line or None, "zero": line, "edges": triangles, "legend"}. ax, legend : as
-    in `throughtime.plots`.
+    Returns {"points": container, "theory": line or None, "zero": line, "edges": triangles, "legend"}. ax, legend,
+    errors (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -74,12 +74,12 @@ def lyapunov_spectrum(
 def theory_curve(
     theory: Any, ax: Any = None, *, upto: float = 0.99, label: str | None = "mean field", index: int = 0
 ) -> dict[str, Any]:
-    """The predicted spectrum λ(x) of a mean-field result (or any function of the fraction x), as a line up to x =
-    `upto`.
+    """The predicted spectrum λ(x) of a mean-field result, as a line.
 
-    label, index : name and line style when several results share the axes.
-    Where the prediction is −inf the line ends, and the legend says from which x on. Returns {"theory": line,
-    "legend"}. ax, legend : as in `throughtime.plots`.
+    theory : the result, or any function of the fraction x. upto : the x at which the line ends. label, index : name and
+    line style when several results share the axes. Where the prediction is −inf the line ends, and the legend says from
+    which x on. Returns {"theory": line, "legend"}. ax, legend, errors (TypeError, ValueError) : as in
+    `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -96,7 +96,7 @@ def theory_curve(
 
 def _theory(theory: Any, ax: Any, upto: float, label: str | None, index: int) -> Any:
     law = getattr(theory, "spectrum", theory)
-    if not callable(law):
+    if not callable(law) or isinstance(law, (type, Network)):
         raise TypeError(
             f"`theory` is {arguments.kind(theory)}; expected a mean-field result with a spectrum, such as "
             "`tt.analysis.mean_field.tanh(gain)`, or a function of the fraction x."
@@ -118,12 +118,11 @@ def _theory(theory: Any, ax: Any, upto: float, label: str | None, index: int) ->
 
 @picture(LyapunovSpectrum, made_by="tt.analysis.lyapunov_spectrum(net, x)")
 def lyapunov_history(spectrum: Any, ax: Any = None, *, exponents: Any = None, sequence: int = 0) -> dict[str, Any]:
-    """How the estimates settle: running mean of each exponent against counted time, with its final standard error as
-    a band.
+    """How the exponents settle: their running means against counted time; bands: final value ± 1 standard error.
 
-    exponents : which to draw, counted from 0; by default at most six spread over the spectrum. sequence : of a batch.
-    Returns {"curves": lines, "bands": collections, "edges": triangles, "legend"}. ax, legend : as in
-    `throughtime.plots`.
+    spectrum : a `LyapunovSpectrum`. exponents : which to draw, counted from 0; by default at most six spread over the
+    spectrum. sequence : of a batch. Returns {"curves": lines, "bands": collections, "edges": triangles, "legend"}. ax,
+    legend, errors (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -164,12 +163,11 @@ def lyapunov_history(spectrum: Any, ax: Any = None, *, exponents: Any = None, se
 def perturbed_twin(
     twin: Any, ax: Any = None, *, sequence: int = 0, label: str | None = None, index: int = 0
 ) -> dict[str, Any]:
-    """How the growth of a perturbed twin settles: running mean against counted time, from a `TwinGrowth`, with the
-    final value as a line and its standard error as a band.
+    """How the growth of a perturbed twin settles: running mean, and the final value with its standard error as a band.
 
-    sequence : of a batch. label, index : name, colour and line style when several results share the axes.
-    Returns {"curve": line, "final": line or None, "band": band or None, "edges": triangles, "legend"}. ax, legend : as
-    in `throughtime.plots`.
+    twin : a `TwinGrowth`. sequence : of a batch. label, index : name, colour and line style when several results share
+    the axes. Returns {"curve": line, "final": line or None, "band": band or None, "edges": triangles, "legend"}. ax,
+    legend, errors (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -205,10 +203,10 @@ def covariant_angles(
 ) -> dict[str, Any]:
     """Histogram (area 1) of the smallest angle between unstable and stable directions, from a `CovariantVectors`.
 
-    All times and sequences together; the legend says how many angles there are, and how many are NaN. bins : their
-    number. label, index : name and colour when several results share the axes.
-    Returns {"bars": container, "legend"}, or {"note": text, "legend"} where there is no angle. ax, legend : as in
-    `throughtime.plots`.
+    vectors : the result, or an array of angles. All times and sequences together; the legend says how many angles there
+    are, and how many are NaN. bins : their number. label, index : name and colour when several results share the axes.
+    Returns {"bars": container, "legend"}, or {"note": text, "legend"} where there is no angle. ax, legend, errors
+    (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> from matplotlib.figure import Figure
     >>> len(covariant_angles(np.array([0.1, 0.2, 1.5]), ax=Figure().subplots(), bins=4)["bars"])

@@ -28,7 +28,8 @@ def eigenvalues(
     circle drawn: the circular law's for a random matrix (its gain), 1 for the border of stability; None for none.
     label, index : name, colour and marker when several results share the axes. The legend says how many eigenvalues
     there are, and how many are NaN.
-    Returns {"points": collection, "circle": patch or None, "legend"}. ax, legend : as in `throughtime.plots`.
+    Returns {"points": collection, "circle": patch or None, "legend"}. ax, legend, errors (TypeError, ValueError) : as
+    in `throughtime.plots`.
 
     >>> from matplotlib.figure import Figure
     >>> eigenvalues(np.array([0.5 + 0.5j, -0.2]), ax=Figure().subplots())["circle"].radius
@@ -71,14 +72,14 @@ def singular_values(
     label: str | None = None,
     index: int = 0,
 ) -> dict[str, Any]:
-    """Histogram of singular values (area 1) of a `JacobianSpectrum` or an array, with the quarter circle of a
-    random matrix.
+    """Histogram of singular values (area 1), with the quarter circle of a random matrix.
 
         p(s) = √(4g² − s²) / (π g²) on [0, 2g],   W_ij ~ N(0, g²/N)
 
-    gain : g of the quarter circle; None leaves it out. bins : their number. label, index : name and colour when several
-    results share the axes. The legend says how many values there are, and how many are NaN.
-    Returns {"bars": container or None, "law": line or None, "legend"}. ax, legend : as in `throughtime.plots`.
+    spectrum : a `JacobianSpectrum` or an array. gain : g of the quarter circle; None leaves it out. bins : their
+    number. label, index : name and colour when several results share the axes. The legend says how many values there
+    are, and how many are NaN. Returns {"bars": container or None, "law": line or None, "legend"}. ax, legend, errors
+    (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> from matplotlib.figure import Figure
     >>> values = np.linalg.svd(np.random.default_rng(0).normal(size=(50, 50)) / np.sqrt(50), compute_uv=False)
@@ -121,7 +122,7 @@ def transient_growth(
     triangles at the lower edge. Where a norm leaves the range of numbers the axis is linear in ln‖A^t‖, nats. label,
     index : name, colour and line style when several results share the axes.
     Returns {"curve": line, "asymptote": line or None, "kreiss": line or None, "edges": triangles, "legend"}. ax,
-    legend : as in `throughtime.plots`.
+    legend, errors (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -164,9 +165,10 @@ def transient_growth(
 def pseudospectrum(result: Any, ax: Any = None, *, levels: Any = None, colour_bar: bool = True) -> dict[str, Any]:
     """Contours of log10 ε, the eigenvalues and the unit circle, from a `Pseudospectrum`.
 
+    colour_bar : whether to draw one.
     levels : of log10 ε, ascending numbers, or how many; about seven by default. Returns {"contours": set or None where
     there are fewer than 2 × 2 points, "bar": colour bar or None, "eigenvalues": line, "circle": patch, "legend"}. ax,
-    legend : as in `throughtime.plots`.
+    legend, errors (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -216,7 +218,8 @@ def product_singular_values(
 
     product : a `ProductSingularValues`; of a batch, `sequence` is drawn. Zeros, whose logarithm is −inf, are triangles
     at the lower edge. label, index : name, colour and marker when several results share the axes.
-    Returns {"points": line, "edges": triangles, "legend"}. ax, legend : as in `throughtime.plots`.
+    Returns {"points": line, "edges": triangles, "legend"}. ax, legend, errors (TypeError, ValueError) : as in
+    `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure

@@ -35,7 +35,7 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
         def call(*given: Any, **options: Any) -> dict[str, Any]:
             bound = _bound(signature, given, options)
             named = arguments.flag("legend", bound.arguments.pop("legend"))
-            _kind(draw.__name__, next(iter(bound.arguments.values())), kinds, made_by, arrays)
+            _kind(draw.__name__, *next(iter(bound.arguments.items())), kinds, made_by, arrays)
             own = bound.arguments["ax"] is None
             ax = bound.arguments["ax"] = axes_(bound.arguments["ax"])
             try:
@@ -119,17 +119,17 @@ def _bound(signature: inspect.Signature, given: Any, options: Any) -> inspect.Bo
     return bound
 
 
-def _kind(name: str, result: Any, kinds: tuple[type, ...], made_by: str, arrays: bool) -> None:
+def _kind(name: str, first: str, result: Any, kinds: tuple[type, ...], made_by: str, arrays: bool) -> None:
     if isinstance(result, kinds):
         return
     wanted = " or ".join(f"a {cls.__name__}" for cls in kinds if cls is not Callable) + f", from `{made_by}`"
     if isinstance(result, EnsembleResult):
         raise TypeError(
-            f"plots.{name} draws {wanted}, but got the EnsembleResult of {len(result.results)} networks: pass one of "
-            '.results, or draw one field of all: `plots.ensemble(result, name="…")`.'
+            f"`{first}` is the EnsembleResult of {len(result.results)} networks; plots.{name} draws {wanted}: pass one "
+            'of .results, or draw one field of all: `plots.ensemble(result, name="…")`.'
         )
     if arrays and isinstance(result, (np.ndarray, list, tuple)):
-        numbers("the first argument", result)
+        numbers(first, result)
         return
     also = ", or an array of numbers" if arrays else ""
-    raise TypeError(f"plots.{name} draws {wanted}{also}; got {arguments.kind(result)}.")
+    raise TypeError(f"`{first}` is {arguments.kind(result)}; plots.{name} draws {wanted}{also}.")

@@ -12,6 +12,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 def style(index: int) -> dict[str, Any]:
     """Colour and line style of the index-th curve of a picture; no two of the first 36 agree in both.
 
+    index : 0, 1, …; TypeError for what is no whole number.
+
     >>> style(0)["color"]
     '#000000'
     """

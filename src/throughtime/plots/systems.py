@@ -17,8 +17,8 @@ def fixed_points(result: Any, ax: Any = None, *, axes: Any = None) -> dict[str, 
 
     axes : (2, S), rows to project on; by default the principal axes of the points, or of one state alone it and 0.
     All points of a cycle are drawn. The legend counts the points of each kind. Returns {"stable", "unstable", "slow":
-    artists, "axes": (2, S), "legend"}, and "note", a text, where none was found. ax, legend : as in
-    `throughtime.plots`.
+    artists, "axes": (2, S), "legend"}, and "note", a text, where none was found. ax, legend, errors (TypeError,
+    ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -64,8 +64,8 @@ def critical_curve(
     """χ against the gain, with the line χ = 1 where gradients neither vanish nor explode, and the point of `theory`.
 
     theory : a mean-field result with .gain and .chi. gains, chi : the curve. label, index : name, colour and line style
-    when several results share the axes. Returns {"curve", "edge", "point", "edges": triangles, "legend"}. ax, legend :
-    as in `throughtime.plots`.
+    when several results share the axes. Returns {"curve", "edge", "point", "edges": triangles, "legend"}. ax, legend,
+    errors (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -92,7 +92,7 @@ def autocorrelation(theory: Any, ax: Any = None, *, label: str | None = None, in
     """The autocorrelation E e(t) e(t+lag) of what the units send (`PopulationMeanField`).
 
     label, index : name, colour and line style when several results share the axes. Returns {"curve": line, "edges":
-    triangles, "legend"}. ax, legend : as in `throughtime.plots`.
+    triangles, "legend"}. ax, legend, errors (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure

@@ -20,7 +20,8 @@ def truncation_bias(bias: Any, ax: Any = None, *, label: str | None = None, inde
 
     From a `TruncationBias`; both axes logarithmic, so that a window without error has a triangle at the lower edge.
     label, index : name, colour and line style when several results share the axes.
-    Returns {"error": line, "angle": line, "edges": triangles, "legend"}. ax, legend : as in `throughtime.plots`.
+    Returns {"error": line, "angle": line, "edges": triangles, "legend"}. ax, legend, errors (TypeError, ValueError) :
+    as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -53,7 +54,8 @@ def clipping_effect(effect: Any, ax: Any = None, *, kinds: Any = ("by norm", "by
     """Cosine with the unclipped gradient against the norm that clipping leaves, from a `ClippingEffect`.
 
     One point for each threshold. kinds : names of its three rows, in the legend. Returns {"curves": lines, "edges":
-    triangles, "legend"}, and "note", a text, where there was no gradient. ax, legend : as in `throughtime.plots`.
+    triangles, "legend"}, and "note", a text, where there was no gradient. ax, legend, errors (TypeError, ValueError) :
+    as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure
@@ -91,10 +93,11 @@ def loss_surface(
 ) -> dict[str, Any]:
     """Map of a `LossSurface`: quantity="loss" or "gradient_norm", by its decimal logarithm unless log=False.
 
+    colour_bar : whether to draw one.
     Points that have no finite number, or with log=True none above 0, are hatched, and the colour bar counts them. With
     log=False a loss of both signs has colours centred at 0 and a black line around those below.
-    Returns {"image": mesh, "bar": colour bar or None, "zero": lines or None, "legend": None}. ax, legend : as in
-    `throughtime.plots`.
+    Returns {"image": mesh, "bar": colour bar or None, "zero": lines or None, "legend": None}. ax, legend, errors
+    (TypeError, ValueError) : as in `throughtime.plots`.
 
     >>> import throughtime as tt
     >>> from matplotlib.figure import Figure

@@ -38,7 +38,9 @@ def minimal_rnn(gain: float, input_gain: float = 1.0, power: float = 1.0, bias: 
 
 
 def minimal_rnn_critical_gain(input_gain: float = 1.0, power: float = 1.0, bias: float = 0.0) -> float:
-    """The gain σ_w at which χ = 1; arguments as for `minimal_rnn`.
+    """The gain σ_w at which χ = 1.
+
+    input_gain, power, bias : as of `minimal_rnn`. ValueError where there is none.
 
     >>> round(minimal_rnn_critical_gain(input_gain=1.39, power=0.46), 4)  # the paper prints 6.88
     6.8913

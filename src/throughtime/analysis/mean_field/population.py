@@ -110,6 +110,9 @@ def population(
 def lstm(gain: Any = 1.0, *, forget_bias: float = 0.0, **options: Any) -> PopulationMeanField:
     """`population` of the LSTM with one gain for its four gates and a bias `forget_bias` of the forget gate.
 
+    gain : one number. forget_bias : of the mean of its bias. options, result and errors (TypeError, ValueError) : as of
+    `population`.
+
     >>> bool(lstm(0.5, forget_bias=3.0, units=200, steps=60).timescale > lstm(0.5, units=200, steps=60).timescale)
     True
     """
@@ -118,6 +121,9 @@ def lstm(gain: Any = 1.0, *, forget_bias: float = 0.0, **options: Any) -> Popula
 
 def gru(gain: Any = 1.0, *, update_bias: float = 0.0, **options: Any) -> PopulationMeanField:
     """`population` of the GRU with one gain for its three gates and a bias `update_bias` of the update gate z.
+
+    gain : one number. update_bias : of the mean of z's bias. options, result and errors (TypeError, ValueError) : as of
+    `population`.
 
     >>> bool(gru(0.5, update_bias=3.0, units=200, steps=60).timescale > gru(0.5, units=200, steps=60).timescale)
     True
