@@ -183,9 +183,9 @@ def test_arguments_and_networks_by_content(lab, tmp_path):
     assert fresh(functools.partial(here.measure, power=1.0)) == 0
     family[0].parameters["weight_ih_l0"][0] += 1e-15
     assert fresh(here.measure) == 1
-    family[1].note = "an attribute of one's own"
+    vars(family[1])["note"] = "an attribute of one's own"
     assert fresh(here.measure) == 1
-    family[1].note = "another"
+    vars(family[1])["note"] = "another"
     assert fresh(here.measure) == 1
     assert fresh(here.measure) == 0
 

@@ -137,10 +137,13 @@ class _Walk:
 
     def function(self, function: types.FunctionType) -> list[Any]:
         module, code = function.__module__ or "", function.__code__
+        followed = self.followed(module)
+        name = ["function", self.module(module) if self.strict else module, function.__qualname__]
+        if not followed and getattr(sys.modules.get(module), function.__name__, None) is function:
+            return name
         inside = [self.of(cell_contents(cell)) for cell in function.__closure__ or ()]
-        if not self.followed(module):
-            name = ["function", self.module(module) if self.strict else module, function.__qualname__]
-            return name if getattr(sys.modules.get(module), function.__name__, None) is function else [*name, *inside]
+        if not followed:
+            return [*name, *inside]
         found = ["function", self.of(code), self.of(function.__defaults__), self.of(function.__kwdefaults__), *inside]
         if self.strict:
             found += [self.of(dict(sorted(vars(function).items())))]
