@@ -5,6 +5,7 @@ import pytest
 
 import throughtime as tt
 from throughtime.analysis import lyapunov_from_jacobians, lyapunov_spectrum
+from throughtime.analysis.frames import random_frame
 from throughtime.analysis.interval import ZONE
 from throughtime.analysis.tangents import MatrixTangent
 
@@ -159,3 +160,35 @@ def test_matrices_can_be_read_once_more():
         read.append([local.jacobian[0, 0, 0] for local in tangent.locals(5)])
     assert read == [[0.0, 1.0, 2.0, 3.0, 4.0]] * 2
     assert [local.jacobian[0, 0, 0] for local in tangent.locals(9)] == [5.0, 6.0, 7.0, 8.0]
+
+
+def exact(J, frame):
+    """Exponents of a product by Gram and Schmidt in 300 digits; J (T, S, S), frame (S, K)."""
+    mpmath = pytest.importorskip("mpmath")
+    with mpmath.workdps(300):
+        number = np.vectorize(mpmath.mpf, otypes=[object])
+        columns, sums = number(frame), np.zeros(frame.shape[1])
+        for jacobian in J:
+            columns = number(jacobian) @ columns
+            for i in range(columns.shape[1]):
+                for j in range(i):
+                    columns[:, i] -= columns[:, j] * (columns[:, j] @ columns[:, i])
+                length = mpmath.sqrt(columns[:, i] @ columns[:, i])
+                sums[i] += float(mpmath.log(length))
+                columns[:, i] /= length
+    return np.sort(sums / len(J))[::-1]
+
+
+@pytest.mark.parametrize("interval", [1, "auto"])
+@pytest.mark.parametrize(
+    ("cell", "units", "layers", "strength", "k"),
+    [("lstm", 1, 1, 100.0, 1), ("gru", 2, 1, 100.0, 1), ("tanh", 2, 2, 10.0, 3), ("lstm", 2, 2, 10.0, 3)],
+)
+def test_entries_far_below_a_columns_length(cell, units, layers, strength, k, interval):
+    """Saturated units and later layers: vectors have entries of 1e-45, which a later Jacobian brings up again."""
+    net = tt.Network(cell, 2, units, num_layers=layers, seed=3)
+    x = strength * np.random.default_rng(1).standard_normal((300, 2))
+    J = net.unroll(x).jacobians()[:, 0]
+    expected = exact(J, random_frame(1, net.state_size, k, 0, np.float64)[0])
+    found = lyapunov_spectrum(net, x, k=k, seed=0, warmup=0, discard=0, interval=interval)
+    np.testing.assert_allclose(found.exponents, expected, rtol=0, atol=TOLERANCE["float64"])

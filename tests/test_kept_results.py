@@ -155,6 +155,16 @@ def test_a_global_changed_in_place_or_put_in_place_of_another(lab, tmp_path):
         assert found.tolist() == [here.measure(net) for net in nets()]
 
 
+def test_classes_of_a_namespace_without_a_name(tmp_path):
+    """exec(source, {}) makes classes that say they are of `builtins`."""
+    space: dict = {}
+    exec("class Scale:\n    by = 2.0\n\ndef found(run):\n    return Scale.by", space)
+    family = tt.Ensemble([tt.Network("tanh", 1, 2, seed=0)], save=tmp_path)
+    assert family.map(space["found"])[()] == [2.0]
+    space["Scale"].by = 3.0
+    assert family.map(space["found"])[()] == [3.0]
+
+
 def test_arguments_and_networks_by_content(lab, tmp_path):
     here = lab()
     family = nets()

@@ -137,10 +137,13 @@ class _Walk:
 
     def function(self, function: types.FunctionType) -> list[Any]:
         module, code = function.__module__ or "", function.__code__
+        followed = self.followed(module)
+        name = ["function", self.module(module) if self.strict else module, function.__qualname__]
+        if not followed and getattr(sys.modules.get(module), function.__name__, None) is function:
+            return name
         inside = [self.of(cell_contents(cell)) for cell in function.__closure__ or ()]
-        if not self.followed(module):
-            name = ["function", self.module(module) if self.strict else module, function.__qualname__]
-            return name if getattr(sys.modules.get(module), function.__name__, None) is function else [*name, *inside]
+        if not followed:
+            return [*name, *inside]
         found = ["function", self.of(code), self.of(function.__defaults__), self.of(function.__kwdefaults__), *inside]
         if self.strict:
             found += [self.of(dict(sorted(vars(function).items())))]
@@ -209,7 +212,8 @@ class _Walk:
         if not self.strict:
             return ["class", cls.__qualname__, *self.all(getattr(cls, "_fields", ()))]
         head = ["class", self.module(module), cls.__qualname__]
-        if self.settled(module) or module.split(".")[0] == OWN:
+        nameless = module == "builtins" and cls.__flags__ & MADE_HERE
+        if not nameless and (self.settled(module) or module.split(".")[0] == OWN):
             return head
         found = [*head, *self.all(cls.__bases__)]
         for name, value in vars(cls).items():
@@ -269,6 +273,7 @@ BUILTIN = (
     types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodWrapperType, types.MethodDescriptorType,
     types.ClassMethodDescriptorType,
 )  # fmt: skip
+MADE_HERE = 1 << 9  # of a class that Python code made: one from a namespace without __name__ says "builtins" too
 OWN_NAMES = {"__builtins__", "__name__", "__doc__", "__file__", "__spec__", "__loader__", "__package__", "__path__"}
 
 

@@ -11,11 +11,12 @@ cond(A) < 1e4, two passes while cond(A) < 1e7 (and wherever the caller says `exa
 import numpy as np
 from scipy.linalg import blas, lapack
 
+from ..engine.gram_schmidt import kernel as gram_schmidt
 from .arrays import Array
 
 ONE_PASS = 1e6  # eps * cond**2 = 2e-4: the frame is still orthonormal to almost four digits
 TWO_PASSES = 1e7  # eps * cond**2 = 2e-2: the first pass still leaves something that the second repairs
-SMALL = 16  # up to this many columns stacked Householder QR is faster than three calls per frame
+SMALL = 16  # up to this many columns Gram and Schmidt, compiled, are faster than three calls per frame
 
 
 def orthonormalise(frames: Array, exact: bool = True, eps: float | None = None) -> tuple[Array, Array]:
@@ -41,11 +42,12 @@ def orthonormalise(frames: Array, exact: bool = True, eps: float | None = None) 
     chosen = np.flatnonzero(usable)
     if columns <= SMALL and chosen.size:
         scaled = work[chosen]
-        q, r = np.linalg.qr(scaled)
-        diagonal = np.abs(np.diagonal(r, axis1=1, axis2=2))
+        diagonal = np.empty((chosen.size, columns))
+        turned = np.ascontiguousarray(scaled.swapaxes(1, 2))
+        gram_schmidt()(turned, diagonal)
         for b, a, row in zip(chosen, scaled, diagonal, strict=True):
             log_diagonal[b] = logarithms(a, row, precision)
-        work[chosen] = q
+        work[chosen] = turned.swapaxes(1, 2)
     else:
         for b in chosen:
             q, diagonal = _one(work[b], exact)

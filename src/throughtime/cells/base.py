@@ -142,10 +142,23 @@ def registered() -> dict[str, type]:
     return {name: record.cls for name, record in _registered.items()}
 
 
+class _Numbers(np.ndarray):
+    """An array that `e *= 2.0` leaves as it is, as it leaves a number: e is then another."""
+
+    __iadd__, __isub__, __imul__ = np.ndarray.__add__, np.ndarray.__sub__, np.ndarray.__mul__
+    __itruediv__, __ifloordiv__ = np.ndarray.__truediv__, np.ndarray.__floordiv__
+    __imod__, __ipow__ = np.ndarray.__mod__, np.ndarray.__pow__
+
+
+def _plain(value: Any) -> Any:
+    return value.view(np.ndarray) if isinstance(value, _Numbers) else value
+
+
 def on_arrays(function: Any, groups: tuple[Values, ...]) -> tuple:
     """A cell's function on tuples of arrays; unit by unit, which is slow, if it branches as arrays cannot."""
     try:
-        return function(*groups)
+        found = function(*(tuple(value.view(_Numbers) for value in group) for group in groups))
+        return tuple(tuple(_plain(value) for value in part) for part in found)
     except (TypeError, ValueError):
         shape, dtype = groups[0][0].shape, groups[0][0].dtype
         places = np.ndindex(shape)
