@@ -168,3 +168,18 @@ def test_functions_as_results():
     pytest.importorskip("xarray", reason="xarray is not installed: labelled results were not tested")
     data = family().map(weights).to_xarray()
     assert data["values"].shape == (3, 2, 4, 4)
+
+
+def test_what_is_not_there_is_refused():
+    """A part of the sequences, a field and axes of a picture, that are none."""
+    net = make(1.0, 0)
+    run = net.unroll(np.ones((20, 2, net.input_size)))
+    norms = tt.analysis.gradient_norms(run, np.ones_like(run.output))
+    for places in (range(3), range(-1, 1)):
+        with pytest.raises(ValueError, match="there are the sequences 0 to 1"):
+            norms.of_sequences(places)
+    found = tt.analysis.lyapunov_spectrum(family(), steps=20, k=1, seed=0)
+    with pytest.raises(ValueError, match="`name` is array"):
+        found.plot(np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="`over` is set"):
+        found.plot("exponents", over=set())

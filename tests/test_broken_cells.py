@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import linecache
 import math
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +42,18 @@ def calls_clip(u):
     return np.clip(u, -1.0, 1.0)
 
 
+@njit
+def printing_helper(u):
+    print(u)
+    return u
+
+
+class Counts:
+    k = 2.0
+
+
 LIST, ARRAY, DICT, NUMBER, PAIR, WHOLE = [1.0, 2.0], np.array([1.0, 2.0]), {"a": 1.0}, 2.0, (1.0, 2.0), 2
+WHOLES, HALF = np.array([1, 2]), Fraction(1, 2)
 HEAD = "class Made(NamedTuple):\n    a: float = 1.0\n"
 STEP = "    def forward(cell, x, r, s):\n        u = x[0] + r[0]\n"
 BACK = "    def backward(cell, ds, s, s_next, saved):\n        d = (ds[0],)\n        return d, d, (0.0,)\n"
@@ -69,6 +81,10 @@ BROKEN = {
     "erf": ("scipy.special.erf(u)", r"`scipy\.special\.erf` .*write math\.erf\(u\)"),
     "heaviside": ("np.heaviside(u, 0.0)", r"np\.heaviside.*relu_slope"),
     "list": ("u * LIST[0]", r"`LIST` is a list outside the cell; make it a field"),
+    "object": ("u * HALF", r"`HALF` is an object of type Fraction; write its numbers as a float"),
+    "class": ("u * Counts.k", r"`Counts` is a class; write its numbers"),
+    "print": ("        print(u)\n        return (u,), (u,)\n", r"line 5, `print\(u\)`: `forward` prints"),
+    "print in a helper": ("printing_helper(u)", r"`printing_helper` prints"),
     "dict": ("u * DICT['a']", r"`DICT` is a dict outside the cell"),
     "method": ("cell.phi(u)", r"`cell\.phi` is not a field"),
     "class constant": ("u * cell.K", r"`cell\.K` is not a field"),
@@ -206,7 +222,8 @@ def test_what_is_no_instance_with_numbers():
 
 
 # ---- float32 stays float32, as compiled code tells -----------------------------------------------
-NARROW = ["u**2", "1.0 - np.tanh(u)**2", "u * NUMBER", "u * PAIR[1]", "compiled_helper(u)", "min(max(u, -1.0), 1.0)",
+NARROW = ["u * ARRAY[0]",
+          "u**2", "1.0 - np.tanh(u)**2", "u * NUMBER", "u * PAIR[1]", "compiled_helper(u)", "min(max(u, -1.0), 1.0)",
           "(lambda v: v * 2.0)(u)", "u if u > 0.0 else 0.0", "u**0.5", "abs(u)"]  # fmt: skip
 WIDE = {
     "1 - u": r"integer literal.*line 5.*write 1\.0 for 1 ",
@@ -215,6 +232,8 @@ WIDE = {
     "max(u, 0)": r"write 0\.0 for 0 ",
     "u * WHOLE": r"write 2\.0 for 2 ",
     "u * math.pi": r"`pi` is a float64; write 3\.14159",
+    "u * WHOLES[0]": r"a whole number meets float32 there",
+    "u + 0.5 * round(u)": r"write .*np\.rint\(u\) for .*round\(u\)",
 }
 
 
@@ -227,6 +246,11 @@ def test_what_stays_in_float32_is_not_blamed(lines):
 def test_what_leaves_float32_is_named(lines):
     with pytest.raises(ValueError, match=rf"Made\.forward .*{WIDE[lines]}"):
         failures.widened(spec(made(lines)))
+
+
+def test_noise_inside_a_cell_is_named():
+    with pytest.raises(ValueError, match=r"Made\.forward gives other numbers .* net\.unroll\(x \+ noise\)"):
+        tt.check_cell(made("u + 0.01 * np.random.normal()"))
 
 
 def test_a_power_is_not_an_integer_literal():

@@ -333,6 +333,20 @@ def test_xarray_or_a_sentence():
 # ---------------------------------------------------------------- what has no meaning
 
 
+def test_axes_with_a_meaning_have_its_name():
+    """Not field_0: what runs along sequences in one field does so in all."""
+    pytest.importorskip("xarray")
+    family = tt.Ensemble([tt.Network("gru", 2, 4, seed=k) for k in range(2)])
+    run = family.unroll(np.random.default_rng(0).normal(size=(30, 3, 2)))
+    one, two = (tt.analysis.jacobian_spectrum(run, t).to_xarray() for t in (3, [3, 4]))
+    assert dict(one.sizes) == {"network": 2, "sequence": 3, "direction": 4}
+    assert dict(two.sizes) == {"network": 2, "kept": 2, "sequence": 3, "direction": 4}
+    product = tt.analysis.product_singular_values(run, 0, 5).to_xarray()
+    assert product["steps"].dims == ("network", "sequence")
+    spectrum = tt.analysis.lyapunov_spectrum(family, steps=40, k=1, seed=0).to_xarray()
+    assert not [part for value in spectrum.data_vars.values() for part in value.dims if part.endswith("_0")]
+
+
 def test_refusals():
     with pytest.raises(ValueError, match=r"networks of one shape.*network=1.*hidden_size=8"):
         tt.Ensemble([tt.Network("tanh", 1, 4), tt.Network("tanh", 1, 8)])

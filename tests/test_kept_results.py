@@ -183,9 +183,9 @@ def test_arguments_and_networks_by_content(lab, tmp_path):
     assert fresh(functools.partial(here.measure, power=1.0)) == 0
     family[0].parameters["weight_ih_l0"][0] += 1e-15
     assert fresh(here.measure) == 1
-    vars(family[1])["note"] = "an attribute of one's own"
+    family[1]._note = "an attribute of one's own"
     assert fresh(here.measure) == 1
-    vars(family[1])["note"] = "another"
+    family[1]._note = "another"
     assert fresh(here.measure) == 1
     assert fresh(here.measure) == 0
 
@@ -360,3 +360,13 @@ def test_no_warning_where_all_goes_well(tmp_path):
         warnings.simplefilter("error")
         saved(weight, tmp_path)
         saved(weight, tmp_path)
+
+
+def test_unions_and_generics_of_annotations_are_compared():
+    """A function that says `power: int | None` was refused: UnionType has no contents that could be compared."""
+    kinds = [int | None, str | None, list[int], list[str], tuple[int, ...]]
+    digests = [fingerprints.exact(kind) for kind in kinds]
+    assert len(set(digests)) == len(kinds)
+    assert digests == [
+        fingerprints.exact(kind) for kind in (int | None, str | None, list[int], list[str], tuple[int, ...])
+    ]

@@ -241,3 +241,35 @@ def test_a_state_of_a_bidirectional_run_is_none():
     with pytest.raises(ValueError, match=r"pass `run.final_state`"):
         net.unroll(X, run.states[-1])
     net.unroll(X, run.final_state)
+
+
+@pytest.mark.parametrize("name", ["backend", "save", "axes", "points", "networks", "weight_hh_l0", "state", "x"])
+def test_attributes_of_an_ensemble_and_its_run(name):
+    family = tt.Ensemble([network(), network()])
+    for thing in (family, family.unroll(X)):
+        with pytest.raises(AttributeError, match=name):
+            setattr(thing, name, 1)
+    assert not hasattr(family, "weight_hh_l0")
+
+
+def test_fields_of_the_results_of_an_ensemble():
+    found = tt.analysis.lyapunov_spectrum(tt.Ensemble([network(), network()]), X, k=1, seed=0)
+    with pytest.raises(AttributeError, match=r'write result\["exponents"\] for that of all'):
+        found.exponents  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        found.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("analysis", [tt.analysis.lyapunov_spectrum, tt.analysis.perturbed_twin, tt.kernels.of])
+def test_parameters_that_are_none(analysis):
+    net = network()
+    net.parameters = 5
+    with pytest.raises(TypeError, match=r"`network\.parameters` is 5 .*load_state_dict"):
+        analysis(net)
+
+
+def test_sizes_belong_to_the_network():
+    for make in (lambda: tt.GRU(2, 4), lambda: tt.LSTM(input_size=2, hidden_size=4), lambda: tt.Rate(units=3)):
+        with pytest.raises(TypeError, match=r"is a cell and takes .*; sizes belong to the network, `tt\.Network\(tt\."):
+            make()
+    assert tt.Rate(leak=0.2) == tt.Rate(0.2) == pickle.loads(pickle.dumps(tt.Rate(0.1)))._replace(leak=0.2)

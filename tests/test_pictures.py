@@ -577,3 +577,22 @@ def test_the_help_of_a_picture_says_what_comes_back_and_shows_a_call(name):
     for option, parameter in inspect.signature(getattr(plots, name)).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY and option not in ("gains", "chi", "colour_bar"):
             assert re.search(rf"\b{option}\b", text), f"{name} does not explain `{option}`"
+
+
+def test_no_numbers_beside_what_is_all_at_the_edge():
+    """Four exponents of −inf stood beside a scale from 1.35e-17 to 1.45e-17."""
+    net = tt.Network("relu", 2, 4, seed=3)
+    net.parameters["bias_ih_l0"][...] = -50.0
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    for result in (
+        tt.analysis.lyapunov_spectrum(net, x, seed=0),
+        tt.analysis.product_singular_values(net.unroll(x), 0, 50),
+    ):
+        ax = result.plot()["legend"].axes
+        assert len(ax.get_yticks()) == 0
+        ax.figure.canvas.draw()
+        assert ax.yaxis.get_offset_text().get_text() == ""
+        pyplot.close(ax.figure)
+    ax = tt.analysis.lyapunov_spectrum(tt.Network("gru", 2, 4, seed=0), x, seed=0).plot()["legend"].axes
+    assert len(ax.get_yticks()) > 2
+    pyplot.close(ax.figure)

@@ -124,3 +124,18 @@ def test_paths_of_every_kind(tmp_path, monkeypatch):
     os.mkfifo("pipe")
     with pytest.raises(ValueError, match="no ordinary file"):
         tt.load("pipe")
+
+
+def test_nothing_but_a_file_is_replaced(tmp_path):
+    """A network was written beside a device or a pipe and then took its place."""
+    net, pipe, loop = tt.Network("tanh", 1, 2, seed=0), tmp_path / "pipe", tmp_path / "loop"
+    os.mkfifo(pipe)
+    loop.symlink_to(loop)
+    (tmp_path / "link").symlink_to(pipe)
+    for path in (pipe, tmp_path / "link"):
+        with pytest.raises(ValueError, match=r"pipe\" is no ordinary file; save the network to the name of a file"):
+            net.save(path)
+    with pytest.raises(ValueError, match="a symbolic link that leads back to itself"):
+        net.save(loop)
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "loop", "pipe"]

@@ -110,3 +110,52 @@ def test_what_is_no_matrix_of_numbers():
         for call in (analysis.pseudospectrum, analysis.kreiss_constant):
             with pytest.raises(ValueError, match="NaN or inf"):
                 call(np.array([[wrong, 0.0], [0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("power", [-1074, -1030, 1010, 1021])
+def test_products_at_the_ends_of_the_range(power):
+    """Entries 0, ±1 and ±2 times a power of 2 that makes them subnormal or huge: exact, so only ln 2^power is added."""
+    signs = np.random.default_rng(4).integers(-2, 3, size=(60, 4, 4)).astype(float)
+    scaled, shift = np.ldexp(signs, power), power * np.log(2.0)
+    for interval in (1, 2, "auto"):
+        plain, found = (
+            analysis.lyapunov_from_jacobians(m, seed=0, interval=interval, discard=0) for m in (signs, scaled)
+        )
+        np.testing.assert_allclose(found.exponents - shift, plain.exponents, rtol=0, atol=1e-8)  # eps·e^17, the zone
+    regular = [m for m in signs if abs(np.linalg.det(m)) > 0.5][:20]
+    plain, found = (analysis.covariant_from_jacobians(m, seed=0) for m in (regular, np.ldexp(regular, power)))
+    np.testing.assert_allclose(found.exponents - shift, plain.exponents, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.local_rates - shift, plain.local_rates, rtol=0, atol=1e-8)
+    assert plain.split < 4
+    assert found.split == (0 if power < 0 else 4)  # signs of the shifted exponents
+
+
+def test_results_beyond_the_numbers_are_inf_without_a_warning():
+    huge = np.full((3, 3), 1.7e308)
+    huge[1] *= -1.0
+    assert analysis.spectral_radius(np.full((3, 3), 1.7e308)) == np.inf
+    assert analysis.henrici_departure(huge) == np.inf
+    report = analysis.non_normality(huge, 3)
+    assert report.norm == np.inf
+    assert 0.0 < report.henrici_relative <= 1.0
+    with pytest.raises(ValueError, match="scale it down first"):
+        analysis.pseudospectrum(huge, points=3)
+    with pytest.raises(ValueError, match="`half_width` is 1e"):
+        analysis.pseudospectrum(np.eye(2), points=3, half_width=1e308)
+
+
+def test_matrices_that_numpy_cannot_read():
+    calls = analysis.product_from_jacobians, analysis.lyapunov_from_jacobians, analysis.covariant_from_jacobians
+    for call in calls:
+        with pytest.raises(ValueError, match=r"`jacobians\[1\]` is a ragged list"):
+            call([np.eye(2), [[1.0, 2.0], [3.0]]])
+        with pytest.raises(ValueError, match=r"`jacobians\[0\]` has masked entries"):
+            call([np.ma.masked_less(np.eye(2), 0.5)])
+        with pytest.raises(TypeError, match=r"`jacobians\[0\]` has dtype complex128"):
+            call([1j * np.eye(2)])
+    torch = pytest.importorskip("torch")
+    for call in calls:
+        with pytest.raises(TypeError, match=r"pass `jacobians\[0\]\.detach\(\)`"):
+            call(torch.eye(2, requires_grad=True).repeat(3, 1, 1))
+        with pytest.raises(TypeError, match=r"pass `jacobians\[0\]\.float\(\)`"):
+            call(torch.eye(2).bfloat16().repeat(3, 1, 1))

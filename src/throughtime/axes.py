@@ -48,7 +48,11 @@ def listed(what: str, values: Any) -> list:
 
 def networks(given: Any) -> list:
     """The networks of an ensemble as a list, not yet looked at."""
-    if isinstance(given, (str, bytes, Mapping)) or not np.iterable(given):
+    try:
+        whole = not isinstance(given, (str, bytes, Mapping)) and iter(given) is not None
+    except Exception:  # TypeError, or what an object of another library raises
+        whole = False
+    if not whole:
         raise TypeError(
             f"`networks` is {arguments.kind(given)}; expected a list of networks, Ensemble([net]), or a function "
             'that makes one: Ensemble(lambda seed: Network("gru", 2, 8, seed=seed), {"seed": range(10)}).'

@@ -11,7 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from . import arguments, kept_results, streams, sweep
+from . import arguments, kept_results, streams, sweep, words
 from . import axes as along
 from .cells.versions import contents
 from .network import Network
@@ -20,7 +20,7 @@ from .unrolled import Unrolled
 SHAPE = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype")
 
 
-class Ensemble:
+class Ensemble(words.Sealed):
     """A family of networks of one shape: seeds × gains × initialisations, or whatever axes you name.
 
     Args:
@@ -88,7 +88,7 @@ class Ensemble:
         self.axes = along.checked(axes)
         self.points = [dict(zip(self.axes, point, strict=True)) for point in product(*self.axes.values())]
         if self._make is None and len(self._list) != len(self.points):
-            shape = " × ".join(f"{len(values)} of {name}" for name, values in self.axes.items())
+            shape = " × ".join(f"{len(values)} of {name}" for name, values in self.axes.items()) or "no names"
             raise ValueError(
                 f"There are {len(self._list)} networks, but `axes` have {shape} = {len(self.points)} points."
             )
@@ -106,6 +106,13 @@ class Ensemble:
         if self._make is None:
             for i in range(1, len(self)):
                 self[i]
+
+    _sealed_by = "_first"
+
+    def _unset(self, name: str) -> str:
+        if name in ("axes", "backend", "save", "progress"):
+            return f"`family.{name}` says what the ensemble is; make another, `tt.Ensemble(networks, axes, …)`."
+        return f"An ensemble has no attribute `{name}` to set; its networks are `family[0]`, `family[1]`, …"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -237,7 +244,7 @@ class Ensemble:
         return f"Ensemble of {len(self)} networks ({axes}), backend {self.backend}; the first: {self[0]!r}"
 
 
-class EnsembleRun:
+class EnsembleRun(words.Sealed):
     """An ensemble unfolded over one input; made by `ensemble.unroll(x)`. With the backend joblib the networks are
     unrolled where they are analysed, and `.runs` unrolls them here.
 
@@ -250,6 +257,11 @@ class EnsembleRun:
         if ensemble.backend == "threads":
             self._key = None if ensemble.save is None else sweep.key(way)  # what is unrolled now: x may change later
             self._runs = self._unrolled()
+
+    _sealed_by = "_key"
+
+    def _unset(self, name: str) -> str:
+        return f"`{name}` of an ensemble's run cannot be set; the run of each network is in `.runs`."
 
     def _unrolled(self) -> list[Unrolled]:
         pieces: list[sweep.Piece]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from . import arguments, checks, room
+from . import arguments, checks, parameters, room
 from .ensemble import Ensemble, EnsembleRun
 from .network import Network
 from .unrolled import Gradients, Unrolled
@@ -70,7 +70,10 @@ def checking(function: Callable, kinds: Mapping[str, Callable] | None = None) ->
 
 def network(name: str, value: Any, function: str, ensembles: bool = True) -> Any:
     """A network, of either device, or an ensemble of them."""
-    if isinstance(value, Network) or _of_device("device_network", "DeviceNetwork", value):
+    if isinstance(value, Network):
+        parameters.in_place(value.parameters, value.shapes, value.dtype)
+        return value
+    if _of_device("device_network", "DeviceNetwork", value):
         return value
     if isinstance(value, Ensemble):
         if ensembles:
@@ -131,7 +134,7 @@ def real_numbers(name: str, value: Any, function: str) -> Any:
 
 def several(name: str, value: Any, function: str) -> Any:
     """A count of starts, or the starts themselves."""
-    if np.ndim(value) == 0:
+    if checks.numbers(name, value).ndim == 0:
         room.check(f"`{name}`={arguments.shown(value)}", arguments.whole(name, value), AT_LEAST)
     return value
 

@@ -231,6 +231,8 @@ class _Walk:
             return ["property", *self.all((value.fget, value.fset, value.fdel))]
         if isinstance(value, functools.cached_property):
             return ["property", self.of(value.func)]
+        if isinstance(value, (types.UnionType, types.GenericAlias)):  # int | None, in an annotation
+            return [kind.__name__, *self.all(value.__args__)]
         if isinstance(value, types.MappingProxyType):
             return ["mapping", self.of(dict(value))]
         if isinstance(value, BUILTIN):

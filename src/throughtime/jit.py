@@ -22,6 +22,7 @@ import numpy as np
 from llvmlite import ir  # noqa: F401  for scalar.py, as are Numba's types: the two libraries come in by this door
 from numba import extending, njit
 from numba import types as number_types  # noqa: F401
+from numba.core import config
 from numba.core.ccallback import CFunc
 from numba.core.compiler import run_frontend
 from numba.core.dispatcher import Dispatcher
@@ -57,6 +58,8 @@ def specialise(function: Callable, name: str, **names: Any) -> Any:
 
     It is cached on disk under a name that changes with everything it depends on.
     """
+    if config.DISABLE_JIT:
+        raise RuntimeError("NUMBA_DISABLE_JIT is set, and throughtime is compiled by Numba: start Python without it.")
     made = njit(**OPTIONS)(_copy(function, name, names))
     made._cache = _kept_code(made.py_func) or made._cache
     return made

@@ -55,6 +55,14 @@ def together(parts: Iterable[Array]) -> tuple[Array, Array]:
     return root, top + more
 
 
+def within_range(x: Array) -> tuple[Array, float]:
+    """x · 2^−e and e ln 2: e is 0, or brings what lies so near the ends of the range, where digits are lost, to 1."""
+    exponent = int(np.frexp(np.abs(x).max(initial=0.0))[1])
+    if abs(exponent) < 1000:
+        return x, 0.0
+    return np.ldexp(x, -exponent), exponent * float(np.log(2.0))
+
+
 def brought_to(x: Array, limit: float, m: Array, e: Array) -> Array:
     """x · limit/(m · 2^e) in the type of x, for m · 2^e ≥ limit: right also where that factor is no number."""
     own, power = np.frexp(limit)

@@ -60,11 +60,16 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
         "dtype": network.dtype.name,
         "sha256": _digest(arrays),
     }
-    target = Path(path).resolve()  # through a symbolic link: the file is replaced, not the link
+    try:
+        target = Path(path).resolve()  # through a symbolic link: the file is replaced, not the link
+    except (OSError, RuntimeError) as error:
+        raise ValueError(f'"{path}" is a symbolic link that leads back to itself; save to another name.') from error
     if not target.parent.is_dir():
         raise FileNotFoundError(f'There is no folder "{target.parent}" to save "{target.name}" in.')
     if target.is_dir():
         raise IsADirectoryError(f'"{target}" is a folder; name a file in it to save the network to.')
+    if target.exists() and not target.is_file():  # a device or a pipe, which the file would replace
+        raise ValueError(f'"{target}" is no ordinary file; save the network to the name of a file of its own.')
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with open(temporary, "xb") as file:

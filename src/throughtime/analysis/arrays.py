@@ -29,6 +29,10 @@ class Result:
     @checking
     def of_sequences(self, places: range) -> Self:
         """The result of some of the sequences, those whose numbers are in the range `places`."""
+        for name, axis in self.along_batch.items():
+            count = np.shape(getattr(self, name))[axis]
+            if len(places) and not 0 <= min(places) <= max(places) < count:
+                raise ValueError(f"`places` is {places}, but there are the sequences 0 to {count - 1}.")
         parts = {name: np.take(getattr(self, name), places, axis) for name, axis in self.along_batch.items()}
         return replace(self, **parts)  # type: ignore[type-var]
 

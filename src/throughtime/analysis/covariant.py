@@ -205,14 +205,26 @@ def covariant_from_jacobians(
     if not matrices:
         raise ValueError("`jacobians` is empty: pass at least one (S, S) matrix")
 
-    def segment(a: int, b: int) -> Iterator[Array]:
-        return iter(matrices[a:b])
+    scaled, shifts = zip(*map(norms.within_range, matrices), strict=True)
 
-    return _ginelli(segment, len(matrices[0]), len(matrices), k, transient, times, split, seed, progress)
+    def segment(a: int, b: int) -> Iterator[Array]:
+        return iter(scaled[a:b])
+
+    found = segment, len(matrices[0]), len(matrices), k, transient, times, split, seed, progress
+    return _ginelli(*found, shifts=np.array(shifts))
 
 
 def _ginelli(
-    segment: Segment, size: int, steps: int, k: Any, transient: Any, times: Any, split: Any, seed: Any, progress: bool
+    segment: Segment,
+    size: int,
+    steps: int,
+    k: Any,
+    transient: Any,
+    times: Any,
+    split: Any,
+    seed: Any,
+    progress: bool,
+    shifts: Any = 0.0,  # ln of what each Jacobian was divided by
 ) -> CovariantVectors:
     k = size if k is None else k
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= size:
@@ -236,12 +248,13 @@ def _ginelli(
     length = max(1, int(np.sqrt(steps)))
     edges = [*range(0, steps, length), steps]
     q = np.linalg.qr(np.random.default_rng(seed).standard_normal((k, size)).T)[0]
+    shifts = np.broadcast_to(shifts, steps)
     frames, growth = {0: q}, np.zeros(k)
     for a, b in pairwise(edges):
         for t, jacobian in enumerate(segment(a, b), a):
             q, r = _qr(jacobian, q)
             if transient <= t < transient + count:
-                growth += np.log(np.diagonal(r))
+                growth += np.log(np.diagonal(r)) + shifts[t]
         frames[b] = q
         _tick(bar, b - a)
     split = int(np.sum(growth > 0.0)) if split is None else int(split)
@@ -260,7 +273,7 @@ def _ginelli(
                 _note(stack[t - a][0], c, t - transient, kept, vectors, angles, shares, split)
             c = solve_triangular(stack[t - a][1], c)
             if transient < t <= transient + count:
-                rates[t - transient - 1] = -np.log(norms.of_rows(c.T))
+                rates[t - transient - 1] = shifts[t - 1] - np.log(norms.of_rows(c.T))
         _tick(bar, b - a)
     if transient == 0:
         c /= norms.of_rows(c.T)

@@ -7,7 +7,7 @@ import numpy as np
 
 from .arrays import Array
 
-OPTIONAL = ("sequence", "kept")  # axes that are not there for one sequence, or one time, alone
+OPTIONAL = ("kept", "sequence")  # axes that are not there for one sequence, or one time, alone
 # result -> axes -> its fields and properties that have them
 MEANING: dict[str, dict[str, str]] = {
     "LyapunovSpectrum": {

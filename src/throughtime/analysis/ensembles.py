@@ -76,6 +76,14 @@ class EnsembleResult(Result):
             raise ValueError(f"{what} of these networks are no numbers: take them one by one from .results")
         return stacked.reshape(*self.shape, *found[0].shape)
 
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("_") and name in self.fields:
+            raise AttributeError(
+                f'Results of several networks have no attribute `{name}`; write result["{name}"] for that of all '
+                f"networks, and .at(…).{name} for that of one."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @cached_property
     def fields(self) -> list[str]:
         """The names of the numeric attributes that .arrays() holds."""

@@ -131,8 +131,9 @@ def measure(
             continue
         if taken:
             if counts:
-                growth.add(logs, taken)
-                log_det = log_det + det
+                shift = getattr(tangent, "shift", 0.0)
+                growth.add(logs + shift, taken)
+                log_det = log_det + det + shift * tangent.state_size
             done += taken
             lengths[every] = lengths.get(every, 0) + taken
             if bar is not None:

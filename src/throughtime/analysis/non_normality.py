@@ -87,13 +87,14 @@ def non_normality(matrix: Any, steps: int = 50, *, t: int | None = None, sequenc
     (9, 3.91257, 2.6, 1.0)
     """
     a = matrix_of(matrix, t, sequence)
-    values, (frobenius, power) = np.linalg.eigvals(a).astype(np.complex128), norms.split(a.reshape(1, -1))
+    scaled, scale = _around_one(a)
+    values, (frobenius, power) = np.linalg.eigvals(scaled).astype(np.complex128), norms.split(a.reshape(1, -1))
     departure, own = _departure(a)
     return NonNormality(
         log_norm=transient_growth(a, steps),
-        eigenvalues=values[np.argsort(-np.abs(values), kind="stable")],
-        norm=float(np.linalg.norm(a, 2)),
-        henrici=float(np.ldexp(departure, own)),
+        eigenvalues=_times(values[np.argsort(-np.abs(values), kind="stable")], scale),
+        norm=float(_times(np.linalg.norm(scaled, 2), scale)),
+        henrici=float(_times(departure, own)),
         henrici_relative=float(np.ldexp(departure / frobenius[0], own - power[0])) if frobenius[0] > 0.0 else 0.0,
         kreiss=kreiss_constant(a),
     )
@@ -109,7 +110,8 @@ def spectral_radius(matrix: Any, *, t: int | None = None, sequence: int = 0) -> 
     >>> round(spectral_radius([[0.0, 2.0], [-2.0, 0.0]]), 12)
     2.0
     """
-    return float(np.abs(np.linalg.eigvals(matrix_of(matrix, t, sequence))).max())
+    scaled, power = _around_one(matrix_of(matrix, t, sequence))
+    return float(_times(np.abs(np.linalg.eigvals(scaled)).max(), power))
 
 
 def henrici_departure(matrix: Any, *, t: int | None = None, sequence: int = 0) -> float:
@@ -125,7 +127,7 @@ def henrici_departure(matrix: Any, *, t: int | None = None, sequence: int = 0) -
     >>> henrici_departure([[0.9, 1.0], [0.0, 0.9]])
     1.0
     """
-    return float(np.ldexp(*_departure(matrix_of(matrix, t, sequence))))
+    return float(_times(*_departure(matrix_of(matrix, t, sequence))))
 
 
 def _departure(a: Array) -> tuple[float, int]:
@@ -135,6 +137,12 @@ def _departure(a: Array) -> tuple[float, int]:
     above, below = triangle.diagonal(1), triangle.diagonal(-1)
     # LAPACK's 2×2 blocks of a complex pair are [[a, b], [c, a]] with |λ|² = a² − bc, so they depart by (b + c)²
     return norms.norm([norms.norm(np.triu(triangle, 2)), norms.norm(above + below)]), power
+
+
+def _times(x: Any, power: int) -> Any:
+    """x · 2^power, inf where that is beyond the numbers."""
+    with np.errstate(over="ignore", under="ignore"):
+        return np.ldexp(x.real, power) + 1j * np.ldexp(x.imag, power) if np.iscomplexobj(x) else np.ldexp(x, power)
 
 
 def _around_one(a: Array) -> tuple[Array, int]:

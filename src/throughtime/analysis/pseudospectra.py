@@ -17,6 +17,7 @@ LANCZOS = 80  # steps at most; ten are usual, and more are needed only where man
 BELOW = 1e-6  # σ_min beside σ_max from which an SVD has lost digits that substitution keeps
 _invert = get_lapack_funcs("trtri", dtype=np.complex128)
 TOLERANCE = 1e-11  # relative, of the smallest singular value by Lanczos
+LARGEST = 1e306  # of the numbers that |zI − A| may hold
 
 
 def matrix_of(source: Any, t: int | None, sequence: int) -> Array:
@@ -187,10 +188,17 @@ def pseudospectrum(
     a = matrix_of(matrix, t, sequence)
     points = arguments.size("points", points)
     room.check(f"A grid of `points`={points} by {points}", points**2, 64)
+    if np.abs(a).max() > LARGEST / len(a):
+        raise ValueError(
+            f"`matrix` has numbers up to {np.abs(a).max():.3g}, and zI − A larger ones: scale it down first."
+        )
     resolvent = Resolvent(a)
     if half_width is None:
         half_width = 1.25 * max(1.0, np.abs(resolvent.eigenvalues).max(), 0.5 * np.linalg.norm(a, 2))
-    side = np.linspace(-1.0, 1.0, points) * arguments.real("half_width", half_width, 1e-300)
+    width = arguments.real("half_width", half_width, 1e-300)
+    if width > LARGEST:
+        raise ValueError(f"`half_width` is {width:.3g}; expected a number of at most {LARGEST:g}.")
+    side = np.linspace(-1.0, 1.0, points) * width
     if a.dtype.kind == "c":
         sigma = resolvent.smallest_singular_values(side + 1j * side[:, None])
     else:  # conjugate z give the same value

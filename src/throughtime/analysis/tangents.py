@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import checks, finite
+from .. import checks, finite, norms
 from ..cells.base import on_arrays, spec, unit_derivatives
 from .arrays import Array
 from .step_jacobian import Dense, Diagonal, Weights
@@ -215,15 +215,16 @@ class MatrixTangent:
         self.matrices, self.state_size = matrices, size
         self.read: list[Array] = []  # since the last mark
         self.again: deque[Array] = deque()  # to be given once more
+        self.shift = 0.0  # since the last mark: ln of the powers of 2 by which matrices were divided
 
     def mark(self) -> Any:
         """This point of the product, for `back`; the matrices after it are kept until the next mark."""
-        self.read = []
+        self.read, self.shift = [], 0.0
 
     def back(self, mark: Any) -> None:
         """Return to the last mark: the same matrices follow once more."""
         self.again.extendleft(reversed(self.read))
-        self.read = []
+        self.read, self.shift = [], 0.0
 
     def risks(self, steps: int, columns: int) -> Array:
         """As those of `NetworkTangent`; the matrices are read ahead."""
@@ -241,6 +242,8 @@ class MatrixTangent:
             if matrix is None:
                 return
             self.read.append(matrix)
+            matrix, shift = norms.within_range(matrix)
+            self.shift += shift
             yield matrix
 
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
@@ -269,10 +272,7 @@ def checked_matrices(jacobians: Iterable[Any], what: str) -> Iterator[Array]:
         )
     shape = None
     for t, given in enumerate(jacobians):
-        matrix = np.asarray(given)
-        if matrix.dtype.kind not in "fiub":
-            raise TypeError(f"`jacobians[{t}]` has dtype {matrix.dtype}, but real numbers are needed")
-        matrix = matrix.astype(np.float64, copy=False)
+        matrix = checks.numbers(f"jacobians[{t}]", given).astype(np.float64, copy=False)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
             raise ValueError(
                 f"`jacobians[{t}]` has shape {matrix.shape}, but a Jacobian of a state onto the next is square: (S, S)"

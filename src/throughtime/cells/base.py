@@ -23,6 +23,7 @@ and one whose fields have a meaning only in some range refuses others when a net
 """
 
 from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,29 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
         cls.__throughtime__ = _registered[cls.__name__]
         cls.__eq__ = _same  # as tuples, GRU() and Tanh() would be equal: both are empty
         cls.__hash__ = lambda self: hash((cls, *self))
+        cls.__new__ = _made(cls.__new__)
         return cls
 
     return register
+
+
+def _made(new: Any) -> Any:
+    """The constructor of a cell, which says of sizes, as PyTorch's layers of these names take them, where they go."""
+
+    @wraps(new)
+    def make(cls: Any, *values: Any, **fields: Any) -> Any:
+        try:
+            return new(cls, *values, **fields)
+        except TypeError:
+            takes = ", ".join(cls._fields) or "nothing: it has no fields"
+            raise TypeError(
+                f"{cls.__name__} is a cell and takes {takes}; sizes belong to the network, "
+                f"`tt.Network(tt.{cls.__name__}(…), input_size, hidden_size)`."
+                if cls.__module__.startswith(f"{__name__.partition('.')[0]}.")
+                else f"{cls.__name__} is a cell and takes {takes}; sizes belong to the network."
+            ) from None
+
+    return make
 
 
 def spec(instance: Any) -> Spec:

@@ -98,6 +98,7 @@ def _in_python(cell: Any, record: Spec, point: Values, said: str) -> None:
         if not all(np.isfinite(value).all() for value in s_next):
             return
     try:
+        _check_same(cell, record, point)
         _check_derivatives(cell, record, point)
         if record.emits:
             _check_emit(cell, record, point[2 * record.gates :])
@@ -131,6 +132,16 @@ def _rows(cell: Any, record: Spec, point: Values) -> list[Values]:
     s_next, saved = on_arrays(cell.forward, _split(record, point))
     each = unit_derivatives(cell, s, s_next, saved)
     return [tuple(np.broadcast_to(value, s[0].shape) for part in parts for value in part) for parts in each]
+
+
+def _check_same(cell: Any, record: Spec, point: Values) -> None:
+    first, again = (on_arrays(cell.forward, _split(record, point)) for _ in range(2))
+    for one, other in zip((*first[0], *first[1]), (*again[0], *again[1]), strict=True):
+        if not np.array_equal(one, other, equal_nan=True):
+            raise ValueError(
+                f"{record.name}.forward gives other numbers when it is called once more with the same; noise belongs "
+                "into the input: net.unroll(x + noise)."
+            )
 
 
 def _check_derivatives(cell: Any, record: Spec, point: Values) -> None:

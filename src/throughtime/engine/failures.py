@@ -45,6 +45,7 @@ SYNTAX = {
     "LOAD_SPECIAL": "has a `with` block, which compiled code does not know; leave it out",  # Python 3.14
     "CHECK_EXC_MATCH": "has a `try` block; test the numbers with `if` before",
     "PUSH_EXC_INFO": "has a `try` block; test the numbers with `if` before",
+    "print": "prints, which compiled code cannot from a thread of its own; print what a run gives, run.states",
     "LOAD_ASSERTION_ERROR": "asserts, and a compiled cell cannot hand the error on: return float('nan') instead",
     "RAISE_VARARGS": "raises an error, which a compiled cell cannot hand on: return float('nan') instead",
 }
@@ -104,6 +105,8 @@ def _syntax(cell: str, name: str, function: Any, seen: set[int]) -> None:
     for step in dis.get_instructions(code):
         line = (step.positions.lineno if step.positions else None) or line
         steps.setdefault(step.opname, line)
+        if "GLOBAL" in step.opname and step.argval == "print" and "print" not in function.__globals__:
+            steps.setdefault("print", line)
     for op in SYNTAX:  # in this order: a `with` is also a `try`, an assertion also raises
         if op in steps:
             where = place(code, steps[op])
@@ -190,6 +193,9 @@ def _of_globals(named: list[tuple[str, Any]]) -> str:
         module = getattr(value, "__module__", None) or ""
         if isinstance(value, (list, dict, set)):
             return f"`{name}` is a {type(value).__name__} outside the cell; make it a field, or a tuple of numbers."
+        if not _known(value) and (isinstance(value, type) or not (callable(value) or isinstance(value, ModuleType))):
+            what = "a class" if isinstance(value, type) else f"an object of type {type(value).__name__}"
+            return f"`{name}` is {what}; write its numbers as a float or a tuple outside the cell, or as fields."
         foreign = isinstance(value, (str, bytes, ModuleType, type)) or value is None
         if foreign or isinstance(value, (int, float, tuple)):
             continue
@@ -248,10 +254,11 @@ def widened(record: Spec) -> None:
                 if type(value).__name__ in ("Const", "Global", "FreeVar"):
                     constants[target.name] = value.value
                 if kinds.get(target.name) in (types.float64, types.complex64, types.complex128):
-                    raise ValueError(_wide(record.name, name, function, statement, constants))
+                    whole = {v for v, kind in kinds.items() if isinstance(kind, types.Integer)}
+                    raise ValueError(_wide(record.name, name, function, statement, constants, whole))
 
 
-def _wide(cell: str, name: str, function: Any, statement: Any, constants: dict[str, Any]) -> str:
+def _wide(cell: str, name: str, function: Any, statement: Any, constants: dict[str, Any], integers: set[str]) -> str:
     where, value = place(function.__code__, statement.loc.line), statement.value
     op = getattr(value, "op", None)
     operands = [constants.get(v.name) for v in value.list_vars()] if hasattr(value, "list_vars") else []
@@ -262,6 +269,11 @@ def _wide(cell: str, name: str, function: Any, statement: Any, constants: dict[s
             f"write {float(whole)} for {whole} (literals with a point take the network's precision)."
         )
     culprit = "give all numbers a point, 2.0 for 2"
+    if op in ("binop", "inplace_binop") and any(v.name in integers for v in value.list_vars()):
+        culprit = (
+            "a whole number meets float32 there; write np.floor(u), np.trunc(u) or np.rint(u) for math.floor(u), "
+            "int(u) or round(u), and counts as literals with a point"
+        )
     named = value.attr if op == "getattr" else getattr(value, "name", None) if op is None else None
     if any(isinstance(v, np.ndarray) for v in operands):
         culprit = "an array outside the cell is in its own precision; make it a tuple of numbers, or fields"

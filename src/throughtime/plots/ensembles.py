@@ -70,7 +70,7 @@ def ensemble(
 
 def _values(result: Any, name: Any, entry: Any) -> tuple[Any, str]:
     """The numbers, one for each network, and what they are."""
-    if name == () and result.fields:
+    if isinstance(name, tuple) and not name and result.fields:
         raise ValueError(
             f"These results are {type(result.results[0]).__name__}s: name the field to draw, `.plot("
             f'"{result.fields[0]}")`; there are {", ".join(result.fields)}.'
@@ -98,7 +98,8 @@ def _over(over: Any, axes: dict[str, list]) -> list[str]:
     if over is None:
         return [axis for axis in names if axis != "seed" and len(axes[axis]) > 1][:2] or names[:1]
     found = [over] if isinstance(over, str) else list(over) if isinstance(over, (list, tuple)) else [over]
-    if len(found) not in (1, 2) or len(set(found)) < len(found) or not all(axis in names for axis in found):
+    known = all(isinstance(axis, str) and axis in names for axis in found)
+    if len(found) not in (1, 2) or not known or len(set(found)) < len(found):
         raise ValueError(f"`over` is {over!r}; expected one or two of the axes, which are {', '.join(names)}.")
     return found
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import CenteredNorm
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, ScalarFormatter, StrMethodFormatter
 
 from .legends import EDGE, SMALLEST, remark, tick_size
 from .style import MARKERS, style
@@ -55,6 +55,18 @@ def edges(ax: Axes, x: Any, y: Any, colour: Any, *, log: bool = False, whose: st
     if np.isnan(y).any():
         remark(ax, f"not drawn: {whose and whose + ' '}NaN ({int(np.isnan(y).sum())} of {y.size})")
     return found
+
+
+def without_scale(ax: Axes) -> None:
+    """No ticks up the side where all that is drawn lies at an edge: the numbers there would mean nothing."""
+    heights: dict[bool, list[Any]] = {True: [], False: []}
+    for line in ax.lines:
+        if not str(line.get_label()).startswith("_"):
+            heights[line.get_gid() == EDGE].append(np.asarray(line.get_ydata(), dtype=np.float64))
+    if heights[True] and not any(np.isfinite(y).any() for y in heights[False]):
+        ax.yaxis.set_major_locator(NullLocator())
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(NullFormatter())  # nor a power of ten above them
 
 
 def border(ax: Axes, height: float, name: str) -> Any:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from .. import arguments
 from ..analysis import EnsembleResult
 from .legends import fit, legend
-from .marks import decades
+from .marks import decades, without_scale
 
 WIDTH, HEIGHT = 3.4, 2.6  # inches: a column of a two-column journal
 LABEL, TICK = 8.0, 7.0  # points, printed at that width
@@ -49,6 +49,7 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
                 _lay_out(ax)
             words = legend(ax) if named else None
             decades(ax.xaxis, ax.yaxis)
+            without_scale(ax)
             return found | {"legend": words}
 
         call.__signature__ = signature  # type: ignore[attr-defined]
