@@ -118,7 +118,10 @@ def relu(rng, units, layers=1, dtype="float64", steps=8, batch=3):
 
 
 def test_dead_units():
-    rng = np.random.default_rng(1)
+    """A zero that comes of rows alone is −inf. One that comes of rows cancelling, steps apart, may leave its rounding
+    in place of the zero: a rounded product cannot tell, and of 1596 windows it happens in 3. Never the reverse.
+    """
+    rng, rounding_left, windows = np.random.default_rng(1), 0, 0
     for trial in range(7):
         units = 1 + trial % 7
         run = relu(rng, units, 1 + (units < 4 and trial % 2), ("float64", "float32")[trial % 2])
@@ -131,8 +134,11 @@ def test_dead_units():
                     window = list(jacobians[start:stop, b])
                     expected, (_, scale) = exact(window, 80), explicit(window)
                     assert np.isfinite(found.log_singular_values[b][np.isfinite(expected)]).all()
+                    rounding_left += bool(np.isfinite(found.log_singular_values[b][np.isneginf(expected)]).any())
+                    windows += 1
                     size = np.exp(found.log_singular_values[b])
                     np.testing.assert_allclose(size, np.exp(expected), rtol=1e-10, atol=100 * EPS * scale)
+    assert rounding_left <= windows // 100
 
 
 @pytest.mark.parametrize("matrices", [True, False])

@@ -17,7 +17,7 @@ from .arrays import Array
 
 LONGEST_INTERVAL = 20
 PILOT = 24  # single steps that measure the spread before the first interval is chosen
-# Spread of an interval beyond which the automatic one is redone: the error of one interval is then eps·e^14 = 3e-10 nats
+# Spread of an interval beyond which the automatic one is redone: the error of one is then eps·e^14 = 3e-10 nats
 # (float32: 1.3e-4), and that of the average over the run far smaller.
 ZONE = {8: 14.0, 4: 7.0}
 AIM = {8: 10.0, 4: 3.5}  # spread at which intervals aim, as it varies along a trajectory

@@ -145,9 +145,9 @@ def registered() -> dict[str, type]:
 class _Numbers(np.ndarray):
     """An array that `e *= 2.0` leaves as it is, as it leaves a number: e is then another."""
 
-    __iadd__, __isub__, __imul__ = np.ndarray.__add__, np.ndarray.__sub__, np.ndarray.__mul__
-    __itruediv__, __ifloordiv__ = np.ndarray.__truediv__, np.ndarray.__floordiv__
-    __imod__, __ipow__ = np.ndarray.__mod__, np.ndarray.__pow__
+
+for _operator in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    setattr(_Numbers, f"__i{_operator}__", getattr(np.ndarray, f"__{_operator}__"))
 
 
 def _plain(value: Any) -> Any:

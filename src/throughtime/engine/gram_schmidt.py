@@ -22,7 +22,7 @@ def kernel() -> Any:
     return specialise(gram_schmidt, "gram_schmidt", normalised=specialise(normalised, "normalised"))
 
 
-def normalised(column):  # type: ignore[no-untyped-def]
+def normalised(column):
     """Divide a column by its length, which is returned; one of zeros stays."""
     largest = 0.0
     for s in range(column.size):
@@ -39,7 +39,7 @@ def normalised(column):  # type: ignore[no-untyped-def]
     return largest * length
 
 
-def gram_schmidt(frames, lengths):  # type: ignore[no-untyped-def]
+def gram_schmidt(frames, lengths):
     batch, columns, size = frames.shape
     for b in range(batch):
         frame = frames[b]  # (K, S): columns lie in rows
