@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime.analysis import lyapunov_from_jacobians, lyapunov_spectrum
+from throughtime.analysis import frames, lyapunov_from_jacobians, lyapunov_spectrum
 from throughtime.analysis.frames import random_frame
 from throughtime.analysis.interval import ZONE
 from throughtime.analysis.tangents import MatrixTangent
@@ -14,6 +14,14 @@ from throughtime.analysis.tangents import MatrixTangent
 TOLERANCE = {
     name: 10 * np.finfo(name).eps * np.exp(ZONE[np.dtype(name).itemsize]) / 100 for name in ("float64", "float32")
 }
+
+
+@pytest.fixture(params=[0, None], ids=["by intervals", "small states singly"], autouse=True)
+def small(request, monkeypatch):
+    """Small states are orthonormalised after every step, large ones by intervals: here both ways at small sizes."""
+    if request.param is not None:
+        monkeypatch.setattr(frames, "SINGLE", request.param)
+    return request.param is None
 
 
 def same(found, expected, tolerance):
@@ -74,7 +82,9 @@ def quiet(count=900):
     return np.linalg.qr(rng.standard_normal((count, 3, 3)))[0] * np.array([1.0, 0.9, 0.8])
 
 
-def test_a_burst_shortens_the_interval_for_a_while():
+def test_a_burst_shortens_the_interval_for_a_while(small):
+    if small:
+        pytest.skip("it has no intervals")
     matrices = quiet(2400)
     matrices[700:760] = np.random.default_rng(2).standard_normal((60, 3, 3)) * np.array([1.0, 1e-2, 1e-4])
     found, expected = (lyapunov_from_jacobians(matrices, seed=0, interval=i) for i in ("auto", 1))
@@ -192,3 +202,26 @@ def test_entries_far_below_a_columns_length(cell, units, layers, strength, k, in
     expected = exact(J, random_frame(1, net.state_size, k, 0, np.float64)[0])
     found = lyapunov_spectrum(net, x, k=k, seed=0, warmup=0, discard=0, interval=interval)
     np.testing.assert_allclose(found.exponents, expected, rtol=0, atol=TOLERANCE["float64"])
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_small_states_have_the_same_bits_at_any_interval_and_are_those_of_plain_numpy(seed, small):
+    """Any cell, one and two layers, weak to strong input, any k: QR after every step, written out."""
+    if not small:
+        pytest.skip("this is about steps one by one")
+    rng = np.random.default_rng(seed)
+    cell = sorted(tt.CELLS)[seed % len(tt.CELLS)]
+    net = tt.Network(cell, 2, int(rng.integers(1, 5)), num_layers=int(rng.integers(1, 3)), seed=seed)
+    k, x = int(rng.integers(1, net.state_size + 1)), rng.choice([0.1, 1.0, 10.0]) * rng.standard_normal((300, 2))
+    options = {"k": k, "seed": seed, "warmup": 20, "discard": 0}
+    found, expected = (lyapunov_spectrum(net, x, interval=i, **options) for i in ("auto", 1))
+    np.testing.assert_array_equal(found.exponents, expected.exponents)
+    np.testing.assert_array_equal(found.standard_error, expected.standard_error)
+    if np.isneginf(found.exponents).any() or x.std() > 5:
+        return  # saturated: Householder's reflections lose what test_entries_far_below_a_columns_length is about
+    q, total = random_frame(1, net.state_size, k, seed, np.float64)[0], np.zeros(k)
+    run = net.unroll(x)
+    for t in range(21, 301):
+        q, r = np.linalg.qr(run.jacobian(t)[0] @ q)
+        total += np.log(np.abs(np.diagonal(r)))
+    np.testing.assert_allclose(found.exponents, np.sort(total / 280)[::-1], rtol=0, atol=1e-11)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .arrays import Array
-from .interval import LONGEST_INTERVAL, PILOT, Pace, TooLong, spreads
+from .interval import AT_ONCE, LONGEST_INTERVAL, PILOT, SINGLE, Pace, TooLong, spreads
 from .orthonormal import OrthonormalFrame
 from .orthonormalise import orthonormalise
 from .triangular import LostRank, TriangularFrame, longest_interval
@@ -96,7 +96,9 @@ def measure(
     full = sum_rule and frame.shape[2] == tangent.state_size
     longest = getattr(tangent, "longest", LONGEST_INTERVAL)
     limit = longest if steps is None else min(longest, max(1, steps // 100))
-    carried, pace = _carried(tangent, frame, interval, limit, precision)
+    small = tangent.state_size <= SINGLE and not hasattr(tangent, "own_frame") and precision in (None, np.float64)
+    singly, held = small and interval in (None, 1), 0  # held: steps to take one by one before the next many
+    carried, pace = _carried(tangent, frame, interval, 1 if singly else limit, None if singly else precision)
     block = 1 if steps is None else max(1, min(max(steps // 40, BLOCK), LONGEST_BLOCK, steps // 24))
     growth, log_det, done, lengths = Growth(), np.zeros(tangent.batch), 0, dict[int, int]()
     bar = progress_bar(steps) if progress else None
@@ -107,6 +109,23 @@ def measure(
         goal, counts = discard if done < discard else steps, done >= discard
         wanted = every if plain else max(1, block // every) * every
         wanted = wanted if goal is None else min(wanted, goal - done)
+        if singly and plain and held <= 0:
+            held = AT_ONCE if goal is None else min(AT_ONCE, goal - done)
+            found = carried.singly(tangent, held, full and counts)
+            if found is not None:
+                held, (taken, logs, det) = 0, found
+                if not taken:
+                    break
+                if counts:
+                    shift = getattr(tangent, "shift", 0.0)
+                    for each in logs:
+                        growth.add(each + shift / taken, 1)
+                    log_det = log_det + det + shift * tangent.state_size
+                done += taken
+                lengths[1] = lengths.get(1, 0) + taken
+                if bar is not None:
+                    bar.update(taken)
+                continue
         mark, width = tangent.mark(), frame.shape[2]
         if every > 1 and hasattr(tangent, "risks"):
             if plain:
@@ -134,7 +153,7 @@ def measure(
                 shift = getattr(tangent, "shift", 0.0)
                 growth.add(logs + shift, taken)
                 log_det = log_det + det + shift * tangent.state_size
-            done += taken
+            done, held = done + taken, held - taken
             lengths[every] = lengths.get(every, 0) + taken
             if bar is not None:
                 bar.update(taken)
@@ -197,15 +216,14 @@ def _triangular(tangent: Any, frame: Array, interval: int | None, dtype: np.dtyp
     limit = longest_interval(tangent.state_size, dtype)
     # float32 takes three quarters of its narrow zone
     pace = _pace(interval, dtype, tangent.batch, limit, 5.25 if dtype == np.float32 else 0.0)
-    if interval is None and limit > 1:
-        pilot, mark = TriangularFrame(frame, dtype), tangent.mark()
-        try:
-            pilot.block(tangent, PILOT // 4, 1, False)
-            taken, logs, _ = pilot.block(tangent, PILOT // 4, 1, False)
-        finally:
-            tangent.back(mark)
-        if taken:
-            pace.start(logs / taken, pilot.worst)
+    pilot, mark = TriangularFrame(frame, dtype), tangent.mark()  # LostRank at once where a network has dead units
+    try:
+        pilot.block(tangent, PILOT // 4, 1, False)
+        taken, logs, _ = pilot.block(tangent, PILOT // 4, 1, False)
+    finally:
+        tangent.back(mark)
+    if taken and interval is None and limit > 1:
+        pace.start(logs / taken, pilot.worst)
     carried = TriangularFrame(frame, dtype)
     carried.pace = pace
     return carried, pace

@@ -52,11 +52,11 @@ def lyapunov_spectrum(
     that is less.
     discard : first steps of the frame that do not count, because it has yet to align (the bias would be O(1/T));
     default steps // 10.
-    interval : steps between orthonormalisations, or "auto": chosen by a pilot of 24 steps and then judged by what each
-    interval did. One whose ln R_ii spread by more than 14 nats (float32: 7) is redone from its start with fewer steps,
-    down to one: the choice changes the cost, and the exponents by rounding only (eps · e^14 in such an interval, 1e-12
-    on average). A given interval is not redone; if it was too long, `converged` is False. The one used most is
-    `.interval`.
+    interval : steps between orthonormalisations, or "auto": 1 for states of up to 32 numbers, for which that is fastest
+    in compiled code; for larger ones chosen by a pilot of 24 steps and then judged by what each interval did. One whose
+    ln R_ii spread by more than 14 nats (float32: 7) is redone from its start with fewer steps, down to one: the choice
+    changes the cost, and the exponents by rounding only (eps · e^14 in such an interval, 1e-12 on average). A given
+    interval is not redone; if it was too long, `converged` is False. The one used most is `.interval`.
     seed : of the frame and, for x=None, of the initial state (uniform in [−1, 1]).
     state : initial state, whatever `net.unroll` takes; zeros by default where there is an input. For x=None also with
     an axis of the batch, (L, 1, N).

@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.gram_schmidt import carrier
 from .arrays import Array
 from .interval import Pace, TooLong, spreads
 from .orthonormalise import orthonormalise
+
+LOOKED_AT = 1 << 18  # numbers in the Jacobians that are taken together
 
 
 class OrthonormalFrame:
@@ -46,6 +49,24 @@ class OrthonormalFrame:
             columns, logs = self._after(moved, columns, logs)
         self.columns = columns
         return taken, logs, log_det
+
+    def singly(self, source: Any, steps: int, with_det: bool) -> tuple[int, Array, Array] | None:
+        """Carry the frames over up to `steps` steps and orthonormalise after each, in compiled code: steps taken, ln
+        R_ii of each of them (n, B, K), sum of ln|det J|. None, and nothing changed, where a direction may be lost."""
+        batch, count = self.columns.shape[0], self.columns.shape[2]
+        if count < self.count or self.broken.any():
+            return None
+        mark = source.mark()
+        jacobians = source.together(int(np.clip(LOOKED_AT // (batch * source.state_size**2), 1, steps)))
+        logs = np.empty((len(jacobians), batch, count))
+        turned = np.array(self.columns.swapaxes(1, 2), np.float64, order="C")  # a copy, for they may be of no use
+        doubt = 8.0 * count * float(np.finfo(self.columns.dtype).eps)  # as in orthonormalise.logarithms
+        if carrier()(np.ascontiguousarray(jacobians, dtype=np.float64), turned, logs, doubt) < len(jacobians):
+            source.back(mark)
+            return None
+        self.columns = turned.swapaxes(1, 2).astype(self.columns.dtype)
+        log_det = np.linalg.slogdet(jacobians.astype(np.float64))[1].sum(axis=0) if with_det else np.zeros(batch)
+        return len(jacobians), logs, log_det
 
     def whole(self) -> None:
         """Take up new directions for those that were lost: from here on every exponent counts anew."""

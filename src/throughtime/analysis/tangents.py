@@ -74,6 +74,14 @@ class NetworkTangent:
             taken += stop - start
         return frame, taken, log_det
 
+    def together(self, steps: int) -> Array:
+        """The Jacobians of up to `steps` further steps, fewer where a piece of the trajectory ends: (n, B, S, S)."""
+        part = self._part(steps)
+        self.inside += part
+        if not part:
+            return np.empty((0, self.batch, self.state_size, self.state_size))
+        return np.asarray(self.run.jacobians(self.inside - part, self.inside))
+
     def locals(self, steps: int) -> Iterator[Local]:
         """The Jacobians of up to `steps` further steps."""
         for start, stop in self.pieces(steps):
@@ -255,6 +263,11 @@ class MatrixTangent:
                 log_det = log_det + Dense(matrix[None], len(matrix)).log_det()
             taken += 1
         return frame, taken, log_det
+
+    def together(self, steps: int) -> Array:
+        """Up to `steps` further matrices, (n, 1, S, S)."""
+        found = list(self._next(steps))
+        return np.array(found).reshape(len(found), 1, self.state_size, self.state_size)
 
     def locals(self, steps: int) -> Iterator[Local]:
         """The matrices of up to `steps` further steps."""

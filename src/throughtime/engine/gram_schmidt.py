@@ -53,3 +53,41 @@ def gram_schmidt(frames, lengths):
                     for s in range(size):
                         frame[i, s] -= share * frame[j, s]
                 lengths[b, i] *= normalised(frame[i])
+
+
+@cache
+def carrier() -> Any:
+    """`carry(jacobians (n, B, S, S), frames (B, K, S), logs (n, B, K))`, see below."""
+    return specialise(carry, "carry", gram_schmidt=kernel())
+
+
+def carry(jacobians, frames, logs, doubt):
+    """Frames through n steps, orthonormalised after each: ln R_ii of every step. Returns the steps before the first one
+    whose lengths are not all finite or differ by more than `doubt`, which looks as if rank were lost; frames are then
+    of no use."""
+    steps, batch, size, _ = jacobians.shape
+    columns = frames.shape[1]
+    before, lengths = np.empty_like(frames), np.empty((batch, columns))
+    for t in range(steps):
+        for b in range(batch):
+            for i in range(columns):
+                for s in range(size):
+                    total = 0.0
+                    for j in range(size):
+                        total += jacobians[t, b, s, j] * frames[b, i, j]
+                    before[b, i, s] = total
+        for b in range(batch):
+            for i in range(columns):
+                for s in range(size):
+                    frames[b, i, s] = before[b, i, s]
+        gram_schmidt(frames, lengths)
+        for b in range(batch):
+            least, most = lengths[b, 0], lengths[b, 0]
+            for i in range(columns):
+                least, most = min(least, lengths[b, i]), max(most, lengths[b, i])
+                if not (lengths[b, i] > 0.0 and lengths[b, i] < np.inf):
+                    return t
+                logs[t, b, i] = np.log(lengths[b, i])
+            if not least > doubt * most:
+                return t
+    return steps
