@@ -23,7 +23,7 @@ from .words import misfit
 
 AT_LEAST = 64  # bytes that a step, an angle or a unit cannot do without
 BYTES = {"bins": 1 << 16}  # of a bar in a picture
-TOLD = {"count", "every", "max_lag", "max_norm", "max_value", "windows"}  # about which the functions have their own words
+TOLD = {"count", "every", "max_lag", "max_norm", "max_value", "windows"}  # functions have their own words about these
 MAKE = '`tt.Network("gru", input_size=…, hidden_size=…)`'
 
 

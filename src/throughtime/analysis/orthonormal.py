@@ -54,7 +54,7 @@ class OrthonormalFrame:
         """Carry the frames over up to `steps` steps and orthonormalise after each, in compiled code: steps taken, ln
         R_ii of each of them (n, B, K), sum of ln|det J|. None, and nothing changed, where a direction may be lost."""
         batch, count = self.columns.shape[0], self.columns.shape[2]
-        if count < self.count or self.broken.any():
+        if count < self.count:
             return None
         mark = source.mark()
         jacobians = source.together(int(np.clip(LOOKED_AT // (batch * source.state_size**2), 1, steps)))
@@ -65,6 +65,7 @@ class OrthonormalFrame:
             source.back(mark)
             return None
         self.columns = turned.swapaxes(1, 2).astype(self.columns.dtype)
+        self.broken |= np.isnan(logs).any(axis=(0, 2))
         log_det = np.linalg.slogdet(jacobians.astype(np.float64))[1].sum(axis=0) if with_det else np.zeros(batch)
         return len(jacobians), logs, log_det
 

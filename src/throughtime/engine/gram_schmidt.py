@@ -62,32 +62,35 @@ def carrier() -> Any:
 
 
 def carry(jacobians, frames, logs, doubt):
-    """Frames through n steps, orthonormalised after each: ln R_ii of every step. Returns the steps before the first one
-    whose lengths are not all finite or differ by more than `doubt`, which looks as if rank were lost; frames are then
-    of no use."""
+    """Frames through n steps, orthonormalised after each: ln R_ii of every step, NaN for a sequence from where it holds
+    numbers that are not finite. Returns the steps before the first one whose lengths differ by more than `doubt`, which
+    looks as if rank were lost; frames are then of no use."""
     steps, batch, size, _ = jacobians.shape
     columns = frames.shape[1]
-    before, lengths = np.empty_like(frames), np.empty((batch, columns))
+    before, lengths = np.empty((columns, size)), np.empty((batch, columns))
     for t in range(steps):
         for b in range(batch):
+            finite = True
             for i in range(columns):
                 for s in range(size):
                     total = 0.0
                     for j in range(size):
                         total += jacobians[t, b, s, j] * frames[b, i, j]
-                    before[b, i, s] = total
-        for b in range(batch):
+                    before[i, s] = total
+                    finite = finite and np.isfinite(total)
             for i in range(columns):
                 for s in range(size):
-                    frames[b, i, s] = before[b, i, s]
-        gram_schmidt(frames, lengths)
-        for b in range(batch):
+                    frames[b, i, s] = before[i, s] if finite else np.nan
+            if not finite:
+                for i in range(columns):
+                    logs[t, b, i] = np.nan
+                continue
+            gram_schmidt(frames[b : b + 1], lengths[b : b + 1])
             least, most = lengths[b, 0], lengths[b, 0]
             for i in range(columns):
                 least, most = min(least, lengths[b, i]), max(most, lengths[b, i])
-                if not (lengths[b, i] > 0.0 and lengths[b, i] < np.inf):
-                    return t
-                logs[t, b, i] = np.log(lengths[b, i])
-            if not least > doubt * most:
+            if not (least > doubt * most and most < np.inf):
                 return t
+            for i in range(columns):
+                logs[t, b, i] = np.log(lengths[b, i])
     return steps
