@@ -66,7 +66,10 @@ class OrthonormalFrame:
             return None
         self.columns = turned.swapaxes(1, 2).astype(self.columns.dtype)
         self.broken |= np.isnan(logs).any(axis=(0, 2))
-        log_det = np.linalg.slogdet(jacobians.astype(np.float64))[1].sum(axis=0) if with_det else np.zeros(batch)
+        log_det = np.zeros(batch)
+        if with_det:
+            with np.errstate(all="ignore"):  # NaN stays in its sequence
+                log_det = np.linalg.slogdet(jacobians.astype(np.float64))[1].sum(axis=0)
         return len(jacobians), logs, log_det
 
     def whole(self) -> None:
