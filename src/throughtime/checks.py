@@ -271,7 +271,8 @@ def _one_hot(largest: int, inputs: int) -> str:
 def _flat(name: str, state: Any, network: Sizes, batch: int, had_batch: bool) -> Array | None:
     """A state that came as one array (B, S), or (S,), as an array (B, S); None for one in PyTorch's shapes."""
     count = spec(network.cell).states
-    if state is None or isinstance(state, (tuple, list)[: 2 if count > 1 else 1]) or getattr(network, "stacked", False):
+    parts = (tuple, list) if count > 1 else tuple  # of a cell of one state a list is an array
+    if state is None or isinstance(state, parts) or getattr(network, "stacked", False):
         return None
     units = network.hidden_size
     size = network.num_layers * network.num_directions * units * count

@@ -40,6 +40,10 @@ class Tangent(Protocol):
         """How far each of the next steps may drive the growth of so many vectors apart, nats (n,)."""
         ...
 
+    def together(self, steps: int) -> Array:
+        """The Jacobians of the next steps, up to so many, at once (n, B, S, S); not of a tangent on the GPU."""
+        ...
+
     def advance(self, frame: Array, steps: int, with_det: bool) -> tuple[Array, int, Array]:
         """Carry a (B, S, K) frame over up to `steps` steps: the frame, the steps taken, the sum of ln|det J| (B,)."""
         ...
@@ -109,35 +113,28 @@ def measure(
         goal, counts = discard if done < discard else steps, done >= discard
         wanted = every if plain else max(1, block // every) * every
         wanted = wanted if goal is None else min(wanted, goal - done)
+        many = None
         if singly and plain and held <= 0:
             held = AT_ONCE if goal is None else min(AT_ONCE, goal - done)
-            found = carried.singly(tangent, held, full and counts)
-            if found is not None:
-                held, (taken, logs, det) = 0, found
-                if not taken:
-                    break
-                if counts:
-                    shift = getattr(tangent, "shift", 0.0)
-                    for each in logs:
-                        growth.add(each + shift / taken, 1)
-                    log_det = log_det + det + shift * tangent.state_size
-                done += taken
-                lengths[1] = lengths.get(1, 0) + taken
-                if bar is not None:
-                    bar.update(taken)
-                continue
-        mark, width = tangent.mark(), frame.shape[2]
-        if every > 1 and hasattr(tangent, "risks"):
+            many = carried.singly(tangent, held, full and counts)
+        width = frame.shape[2]
+        mark = tangent.mark() if many is None else None  # `singly` has marked the steps that it took
+        if many is None and every > 1 and hasattr(tangent, "risks"):
             if plain:
                 wanted = pace.reach(tangent, wanted, carried.columns.shape[2])
             elif not pace.bearable(tangent, wanted, width):
                 every = 1
         try:
-            if plain:
+            if many is not None:
+                taken, each, det = many
+                wanted, held = max(taken, 1), 0  # fewer than asked for is a piece of the trajectory, none is its end
+            elif plain:
                 exact = done + wanted in (discard, steps)
                 taken, logs, det = carried.block(tangent, wanted, full and counts, exact)
+                each = logs[None]
             else:
                 taken, logs, det = carried.block(tangent, wanted, every, full and counts)
+                each = logs[None]
         except TooLong as error:
             tangent.back(mark)
             if not plain:
@@ -151,7 +148,8 @@ def measure(
         if taken:
             if counts:
                 shift = getattr(tangent, "shift", 0.0)
-                growth.add(logs + shift, taken)
+                for logs in each:
+                    growth.add(logs + shift / len(each), taken // len(each))
                 log_det = log_det + det + shift * tangent.state_size
             done, held = done + taken, held - taken
             lengths[every] = lengths.get(every, 0) + taken
