@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from networks import CELLS, everything, problem, same_bits
 
-from throughtime.engine import cpu
+from throughtime.engine.cpu import run as cpu
 
 CELL = pytest.mark.parametrize("cell", CELLS)
 DTYPE = pytest.mark.parametrize("dtype", ["float64", "float32"])

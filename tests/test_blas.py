@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime.analysis.arrays import Result
-from throughtime.engine import blas, foreign
+from throughtime.analysis.results import Result
+from throughtime.engine import blas
+from throughtime.engine import other_threads as foreign
 
 
 class Remembers(blas.Pool):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime import arguments, checks
 from throughtime.cells import CELLS
+from throughtime.refuse import arguments, checks
 
 T, B, I, N = 6, 3, 4, 5
 G = np.random.default_rng(0).normal(size=(T, B, N))

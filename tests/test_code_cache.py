@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime import code_cache, jit
+from throughtime import jit
+from throughtime.code import cache as code_cache
 
 PACKAGE = Path(tt.__file__).resolve().parent
 OTHER = b"\x80\x04" + b"\0" * 40

@@ -11,7 +11,7 @@ from analyses import X as ANY
 from matplotlib import pyplot
 
 import throughtime as tt
-from throughtime import sweep
+from throughtime.ensemble import sweep
 
 GAINS, SEEDS = [0.5, 1.5, 3.0], [0, 1]
 

@@ -13,7 +13,7 @@ from networks import library_cell
 from scipy.optimize import brentq
 
 import throughtime as tt
-from throughtime.analysis import fixed_points
+from throughtime.analysis.landscape import fixed_points
 
 EDGE = np.arccosh(np.sqrt(2.0))  # u where 2 sech²u = 1: the saddle-nodes of h = tanh(2h + b) have 2h + b = ±u
 
@@ -253,7 +253,7 @@ def test_given_starts_float32_and_the_same_again():
 
 def test_starts_in_pieces_change_nothing(monkeypatch):
     whole = fixed_points(strong("lstm"), starts=40)
-    monkeypatch.setattr("throughtime.analysis.autonomous.CHUNK_BYTES", 8 * 12**2 * 7)
+    monkeypatch.setattr("throughtime.analysis.landscape.autonomous.CHUNK_BYTES", 8 * 12**2 * 7)
     pieces = fixed_points(strong("lstm"), starts=40)
     np.testing.assert_allclose(pieces.points, whole.points, atol=1e-12)
     np.testing.assert_array_equal(pieces.hits, whole.hits)

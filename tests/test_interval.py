@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime.analysis import frames, lyapunov_from_jacobians, lyapunov_spectrum
-from throughtime.analysis.frames import random_frame
-from throughtime.analysis.interval import ZONE
-from throughtime.analysis.tangents import MatrixTangent
+from throughtime.analysis import lyapunov_from_jacobians, lyapunov_spectrum
+from throughtime.analysis.lyapunov import frames
+from throughtime.analysis.lyapunov.frames import random_frame
+from throughtime.analysis.lyapunov.interval import ZONE
+from throughtime.analysis.lyapunov.tangent import MatrixTangent
 
 # One interval may be wrong by eps·e^zone; a mean over a hundred and more intervals, few of which come near the zone, by
 # a hundredth of that. 10: rounding adds up over the steps of an interval, and over columns.

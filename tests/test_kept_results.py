@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime import fingerprints, kept_results
+from throughtime.code import fingerprints
+from throughtime.ensemble import kept_results
 
 LAB = """
 import functools

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime.analysis.lag_sweep import by_lag, checked
+from throughtime.analysis.gradients.lag_sweep import by_lag, checked
 
 STEPS = 7
 

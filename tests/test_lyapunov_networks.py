@@ -105,7 +105,7 @@ def test_batch_first():
 
 def test_pieces_of_time_do_not_show(monkeypatch):
     """Unrolling in pieces of 16 steps, which the interval straddles, changes nothing."""
-    from throughtime.analysis import tangents
+    from throughtime.analysis.lyapunov import tangent as tangents
 
     net = tanh_network(20, 2.0, 1)
     whole = lyapunov_spectrum(net, steps=200, seed=0, interval=3)

@@ -19,7 +19,7 @@ from test_results import classes
 
 import throughtime as tt
 from throughtime import plots
-from throughtime.analysis.arrays import Result
+from throughtime.analysis.results import Result
 
 analysis, theory = tt.analysis, tt.analysis.mean_field
 COLUMN = (3.4, 2.6)

@@ -12,7 +12,7 @@ from matplotlib.container import Container
 from matplotlib.lines import Line2D
 
 import throughtime as tt
-from throughtime.analysis.arrays import Result
+from throughtime.analysis.results import Result
 
 analysis, theory = tt.analysis, tt.analysis.mean_field
 LINES, COLUMNS = 25, 120

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime import norms
 from throughtime.analysis import clip_by_norm, clip_by_value, clip_per_step, clipping_effect, gradient_by_lag
-from throughtime.analysis.lag_sweep import compare
+from throughtime.analysis.gradients.lag_sweep import compare
+from throughtime.network import norms
 
 SIZES = [1e-320, 1e-300, 1e-200, 1e-160, 1.0, 1e150, 1e155, 1e200, 1e307]
 

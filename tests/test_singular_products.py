@@ -8,10 +8,10 @@ import throughtime as tt
 from throughtime.analysis import (
     covariant_from_jacobians,
     gradient_products,
-    leading,
     product_from_jacobians,
     product_singular_values,
 )
+from throughtime.analysis.jacobians import leading
 
 EPS = np.finfo(float).eps
 

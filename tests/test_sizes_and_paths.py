@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime import room
+from throughtime.refuse import room
 
 HUGE = [10**30, 2**63, 2**63 - 1, 10**12]
 

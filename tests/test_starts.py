@@ -8,10 +8,10 @@ import pytest
 from test_fixed_points import Henon, Logistic, uncoupled
 
 import throughtime as tt
-from throughtime.analysis import fixed_points
-from throughtime.analysis.autonomous import AutonomousMap
-from throughtime.analysis.newton import decomposed, each, levenberg
-from throughtime.analysis.starts import living_box
+from throughtime.analysis.landscape import fixed_points
+from throughtime.analysis.landscape.autonomous import AutonomousMap
+from throughtime.analysis.landscape.newton import decomposed, each, levenberg
+from throughtime.analysis.landscape.starts import living_box
 from throughtime.scalar import tanh, tanh_slope
 
 

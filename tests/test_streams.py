@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime import streams
+from throughtime.ensemble import streams
 
 NETS = [tt.Network("tanh", 1, 4, init=tt.init.gaussian(1.5), seed=seed) for seed in range(4)]
 X = np.random.default_rng(0).standard_normal((40, 1))

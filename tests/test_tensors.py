@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime import checks
+from throughtime.refuse import checks
 
 T, B, I, N = 6, 3, 4, 5
 X = np.random.default_rng(0).normal(size=(T, B, I))

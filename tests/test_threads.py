@@ -18,7 +18,7 @@ import pytest
 from networks import everything, problem, same_bits
 
 import throughtime as tt
-from throughtime.engine import threads as team
+from throughtime.engine.cpu import threads as team
 
 PATIENCE = 2.0  # seconds
 WHOLE = ("whole", 1)

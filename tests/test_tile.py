@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from throughtime.engine.matmul import NEAR, packers, products
-from throughtime.engine.tile import REGISTERS, lanes, most_rows
+from throughtime.engine.cpu.matmul import NEAR, packers, products
+from throughtime.engine.cpu.register_tile import REGISTERS, lanes, most_rows
 
 DTYPE = pytest.mark.parametrize("dtype", [np.dtype("float64"), np.dtype("float32")], ids=str)
 VECTORS = pytest.mark.parametrize("vectors", [2, 3, 4])  # 3: a GRU, 4: an LSTM

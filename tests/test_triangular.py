@@ -6,12 +6,12 @@ from scipy.linalg import lapack
 
 import throughtime as tt
 from throughtime.analysis import lyapunov_spectrum
-from throughtime.analysis.frames import measure, random_frame
-from throughtime.analysis.step_jacobian import Dense
-from throughtime.analysis.tangents import MatrixTangent, NetworkTangent
-from throughtime.analysis.triangular import TriangularFrame
-from throughtime.engine.frame import Frame, Jacobians, Workspace, padded
-from throughtime.engine.triangular import DENSE, OWN, SLOPE
+from throughtime.analysis.lyapunov.frames import measure, random_frame
+from throughtime.analysis.lyapunov.step_jacobian import Dense
+from throughtime.analysis.lyapunov.tangent import MatrixTangent, NetworkTangent
+from throughtime.analysis.lyapunov.triangular_frame import TriangularFrame
+from throughtime.engine.lu.frame import Frame, Jacobians, Workspace, padded
+from throughtime.engine.lu.triangular import DENSE, OWN, SLOPE
 
 
 def network(cell, n=24, gain=1.6, **options):

@@ -8,7 +8,8 @@ import pytest
 from networks import CELLS, problem, same_bits
 
 import throughtime as tt
-from throughtime.engine import jacobians, memory
+from throughtime.engine import memory
+from throughtime.engine.cpu import jacobians
 
 CELL = pytest.mark.parametrize("cell", CELLS)
 

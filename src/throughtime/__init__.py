@@ -32,13 +32,13 @@ from . import init, scalar
 from .cells import CELLS, GRU, LSTM, LeakyTanh, Linear, Rate, Relu, Sigmoid, Tanh, cell  # noqa: F401
 from .cells.check import check_cell
 from .engine.blas import single_blas
-from .engine.foreign import PerformanceWarning  # noqa: F401
-from .engine.threads import get_num_threads, set_num_threads
-from .ensemble import Ensemble
-from .expected import checked as _checked
-from .network import Network
-from .storage import load
-from .unrolled import Gradients, Unrolled
+from .engine.cpu.threads import get_num_threads, set_num_threads
+from .engine.other_threads import PerformanceWarning  # noqa: F401
+from .ensemble.family import Ensemble
+from .network.archive import load
+from .network.network import Network
+from .network.unrolled import Gradients, Unrolled
+from .refuse.expected import checked as _checked
 
 check_cell, set_num_threads = _checked(check_cell), _checked(set_num_threads)
 __version__ = "0.1.0"

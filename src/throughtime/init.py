@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import arguments, checks, words
 from .cells import CELLS
 from .engine.blas import single_blas
+from .refuse import arguments, checks, words
 
 __all__ = ["forget_bias", "gaussian", "identity", "orthogonal", "uniform"]
 

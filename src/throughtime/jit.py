@@ -29,10 +29,10 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.typing.templates import builtin_registry
 from numba.np.ufunc.dufunc import DUFunc
 
-from . import sources
-from .code_cache import CodeCache
-from .code_names import names_of, python_function, settled
-from .fingerprints import fingerprint
+from .code import sources
+from .code.cache import CodeCache
+from .code.fingerprints import fingerprint
+from .code.names import names_of, python_function, settled
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,  # threads take their parts of a sequence at the same time
@@ -114,7 +114,7 @@ def _copy(function: Callable, name: str, names: dict[str, Any]) -> types.Functio
 @cache
 def _sources() -> str | None:
     """Numba's version and the library's own compiled code, for a kernel contains the helpers it calls."""
-    found = sources.digest("jit", "scalar", "engine")
+    found = sources.digest("jit", "scalar", "engine", "engine/cpu", "engine/lu")
     return None if found is None else f"{numba.__version__} {found}"
 
 

@@ -32,12 +32,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import arguments, expected, words
-from .engine import build, cpu
-from .engine.build import BACKWARD, FORWARD, Shape, kernels
-from .engine.taken import array_type, count_type, in_words, taken, tuple_type
+from .engine.cpu import build
+from .engine.cpu import run as cpu
+from .engine.cpu.build import BACKWARD, FORWARD, Shape, kernels
+from .engine.cpu.taken import array_type, count_type, in_words, taken, tuple_type
 from .jit import specialise
-from .network import Network
+from .network.network import Network
+from .refuse import arguments, expected, words
 
 __all__ = ["LayerKernels", "of"]
 

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import room
 from .jit import intrinsic, ir, overload
 from .jit import number_types as types
+from .refuse import room
 
 __all__ = ["exp", "quotient", "relu", "relu_slope", "sigmoid", "sigmoid_slope", "tanh", "tanh_slope"]
 

@@ -64,7 +64,7 @@ class Line(NamedTuple):
 
 def run(case: Case) -> list[offline.Launched]:
     """What the engine launches for a network forward, backward and with perturbations."""
-    from throughtime.engine import gpu
+    from throughtime.engine.cuda import run as gpu
 
     cls, dtype, T, inputs = CELLS.get(case.cell, Adapting), np.dtype(case.dtype), 2, 3
     gates, size, n = spec(cls).gates, spec(cls).states * case.units, case.units

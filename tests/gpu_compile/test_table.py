@@ -6,7 +6,7 @@ import offline
 import pytest
 import table
 
-from throughtime.engine import gpu
+from throughtime.engine.cuda import run as gpu
 
 
 @pytest.fixture(scope="module")

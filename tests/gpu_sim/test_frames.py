@@ -147,7 +147,7 @@ def test_the_same_bits_in_any_schedule(real, seed, monkeypatch):
 
 def test_like_the_cpu():
     """The same frames have lost rank, the same logarithms otherwise."""
-    from throughtime.analysis.orthonormalise import orthonormalise
+    from throughtime.analysis.lyapunov.orthonormalise import orthonormalise
 
     a = np.stack([conditioned(10, 6, condition) for condition in (1.0, 1e3, 1e8, 1e13, 1e30)])
     a[4] = a[4] @ np.diag([1, 1, 1, 0, 1, 1])

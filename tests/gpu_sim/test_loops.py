@@ -15,8 +15,10 @@ from networks import CELLS, library_cell
 
 from throughtime.cells import CELLS as LIBRARY
 from throughtime.cells import spec
-from throughtime.engine import cpu, gpu, jacobians
+from throughtime.engine.cpu import jacobians
+from throughtime.engine.cpu import run as cpu
 from throughtime.engine.cuda import device
+from throughtime.engine.cuda import run as gpu
 from throughtime.engine.cuda.rules import Plan
 
 CUTS = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime.analysis import on_device
+from throughtime.analysis.lyapunov import on_device
 from throughtime.engine.cuda import device
 
 analysis = tt.analysis

@@ -4,20 +4,18 @@ converts itself."""
 from inspect import isfunction as _isfunction
 
 from ..engine.blas import hold_public as _hold_public
-from ..ensemble import takes_ensembles as _takes_ensembles
-from ..expected import checked as _checked
+from ..ensemble.family import takes_ensembles as _takes_ensembles
+from ..refuse.expected import checked as _checked
 from . import mean_field
-from .bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
-from .clipping import ClippingEffect, clip_by_norm, clip_by_value, clip_per_step, clipping_effect
-from .covariant import CovariantVectors, covariant_from_jacobians, covariant_vectors
-from .ensembles import EnsembleResult
-from .exponents import LyapunovSpectrum, kaplan_yorke_dimension
-from .fixed_points import FixedPoints, fixed_points
-from .gradients import GradientNorms, gradient_norms
-from .lags import GradientByLag, gradient_by_lag
-from .loss_surface import LossSurface, loss_surface
-from .lyapunov import lyapunov_from_jacobians, lyapunov_spectrum
-from .non_normality import (
+from .ensemble_result import EnsembleResult
+from .gradients.bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
+from .gradients.by_lag import GradientByLag, gradient_by_lag
+from .gradients.clipping import ClippingEffect, clip_by_norm, clip_by_value, clip_per_step, clipping_effect
+from .gradients.decay import GradientNorms, gradient_norms
+from .gradients.slopes import SlopeBounds
+from .gradients.truncation import TruncationBias, truncation_bias
+from .jacobians.long_products import ProductSingularValues, product_from_jacobians, product_singular_values
+from .jacobians.non_normality import (
     NonNormality,
     henrici_departure,
     kreiss_constant,
@@ -25,12 +23,14 @@ from .non_normality import (
     spectral_radius,
     transient_growth,
 )
-from .products import ProductSingularValues, product_from_jacobians, product_singular_values
-from .pseudospectra import Pseudospectrum, pseudospectrum
-from .slopes import SlopeBounds
-from .spectra import JacobianSpectrum, jacobian_spectrum
-from .truncation import TruncationBias, truncation_bias
-from .twin import TwinGrowth, perturbed_twin
+from .jacobians.pseudospectra import Pseudospectrum, pseudospectrum
+from .jacobians.singular_values import JacobianSpectrum, jacobian_spectrum
+from .landscape.fixed_points import FixedPoints, fixed_points
+from .landscape.loss_surface import LossSurface, loss_surface
+from .lyapunov.covariant import CovariantVectors, covariant_from_jacobians, covariant_vectors
+from .lyapunov.exponents import LyapunovSpectrum, kaplan_yorke_dimension
+from .lyapunov.spectrum import lyapunov_from_jacobians, lyapunov_spectrum
+from .lyapunov.twin import TwinGrowth, perturbed_twin
 
 __all__ = [
     "ClippingEffect",

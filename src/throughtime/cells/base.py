@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import room
+from ..refuse import room
 from .examined import Spec, examined
 
 Values = tuple[np.ndarray, ...]

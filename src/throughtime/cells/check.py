@@ -34,7 +34,8 @@ def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
     >>> tt.check_cell(tt.GRU())
     'GRU is right: 3 gates, 1 state, 4 saved; backward agrees with forward.'
     """
-    from ..engine import failures, trial  # against the stream, as this stands where the user looks for it
+    from ..engine import failures
+    from ..engine.cpu import trial  # against the stream, as this stands where the user looks for it
 
     _record(cell)  # or a sentence
     cell = in_force(cell)

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ..code_names import cell_contents, globals_of, names_of, python_function, settled
-from ..fingerprints import fingerprint
+from ..code.fingerprints import fingerprint
+from ..code.names import cell_contents, globals_of, names_of, python_function, settled
 from ..jit import compiled_like
 from .base import spec
 from .examined import examined

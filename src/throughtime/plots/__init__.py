@@ -18,7 +18,7 @@ as well. Maps rise or fall in lightness all the way.
 from inspect import isfunction as _isfunction
 
 from ..engine.blas import hold_public as _hold_public
-from ..expected import checked as _checked
+from ..refuse.expected import checked as _checked
 from .checked import drawing as _drawing
 from .ensembles import ensemble
 from .gradients import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..expected import checking, told
+from ..refuse.expected import checking, told
 
 MISSING: Any = object()
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import arguments
 from ..analysis import EnsembleResult
+from ..refuse import arguments
 from .marks import colour_bar, edges, heat_map, whole, without_number
 from .page import picture, text
 from .quantities import quantity

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import arguments
 from ..analysis import GradientBound, GradientByLag, GradientNorms, GradientProducts
+from ..refuse import arguments
 from .legends import remark
 from .marks import border, colour_bar, curve, whole
 from .page import picture, sequence_of

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import arguments
 from ..analysis import CovariantVectors, LyapunovSpectrum, TwinGrowth
-from ..network import Network
+from ..network.network import Network
+from ..refuse import arguments
 from .legends import remark
 from .marks import border, curve, edges, whole
 from .page import numbers, picture, sequence_of

@@ -7,8 +7,8 @@ from matplotlib import colormaps
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Circle
 
-from .. import arguments
 from ..analysis import FixedPoints, JacobianSpectrum, NonNormality, ProductSingularValues, Pseudospectrum
+from ..refuse import arguments
 from .legends import remark
 from .marks import border, colour_bar, curve, edges, whole
 from .page import numbers, picture, sequence_of

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from .. import arguments
 from ..analysis import EnsembleResult
+from ..refuse import arguments
 from .legends import fit, legend
 from .marks import decades, without_scale
 

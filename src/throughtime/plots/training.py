@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import arguments
 from ..analysis import ClippingEffect, LossSurface, TruncationBias
+from ..refuse import arguments
 from .marks import WHOLE, border, colour_bar, curve, heat_map, without_number
 from .page import picture
 from .style import MARKERS, nothing

@@ -12,7 +12,7 @@ A fresh Gaussian input of variance σ² per component, through W_ih ~ N(0, input
 from inspect import isfunction as _isfunction
 
 from ...engine.blas import hold_public as _hold_public
-from ...expected import checked as _checked
+from ...refuse.expected import checked as _checked
 from .minimal import MinimalRnnMeanField, minimal_rnn, minimal_rnn_critical_gain
 from .population import PopulationMeanField, gru, lstm, population
 from .relu_network import ReluMeanField, relu

@@ -4,8 +4,8 @@ from abc import abstractmethod
 
 import numpy as np
 
-from ... import arguments
-from ..arrays import Result
+from ...refuse import arguments
+from ..results import Result
 
 
 class Growth(Result):

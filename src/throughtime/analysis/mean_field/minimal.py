@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from ..arrays import Array
+from ..results import Array
 from .growth import Growth
 from .quadrature import crossing, deviation, gaussian_rule, number
 

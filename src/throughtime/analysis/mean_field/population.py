@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from ... import arguments
 from ...cells.base import on_arrays, spec, unit_derivatives
 from ...cells.versions import in_force
-from ..arrays import Array
-from ..frames import progress_bar
+from ...refuse import arguments
+from ..lyapunov.frames import progress_bar
+from ..results import Array
 from ..statistics import batch_means_error
 from .fields import Fields
 from .population_result import PopulationMeanField

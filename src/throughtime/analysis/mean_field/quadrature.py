@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ... import arguments, checks
-from ..arrays import Array
+from ...refuse import arguments, checks
+from ..results import Array
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(20)
 

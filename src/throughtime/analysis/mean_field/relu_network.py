@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..results import Array
 from .growth import IndependentSlopes
 from .quadrature import deviation, fractions
 

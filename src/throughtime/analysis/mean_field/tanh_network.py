@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from ..arrays import Array
+from ..results import Array
 from .growth import IndependentSlopes
 from .quadrature import NODES, WEIGHTS, crossing, deviation, fractions, gaussian_rule
 

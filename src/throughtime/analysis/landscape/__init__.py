@@ -1,0 +1,1 @@
+"""Fixed points and the landscape of the loss."""

@@ -1,0 +1,1 @@
+"""What a function's code is: its names, its digest, its machine code on disk."""

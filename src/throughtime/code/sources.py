@@ -1,0 +1,51 @@
+"""The package's own source as a digest, from wherever it was imported: a folder, a zip archive, a frozen program."""
+
+import hashlib
+import importlib.util
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from .fingerprints import OWN, fingerprint
+
+
+@cache
+def digest(*names: str) -> str | None:
+    """Of modules and of single folders of this package ("jit", "engine/cpu"), of all of it by default.
+
+    From their text where it can be read, otherwise from their code; None where neither can be had.
+    """
+    found = dict(_texts(resources.files(OWN))) or dict(_codes(OWN))
+    if names:
+        found = {name: text for name, text in found.items() if name in names or name.rpartition("/")[0] in names}
+    if not found:
+        return None
+    whole = hashlib.sha256()
+    for name, text in sorted(found.items()):
+        whole.update(name.encode() + b"\0" + text + b"\0")
+    return whole.hexdigest()
+
+
+def _texts(folder: Any, inside: str = "") -> Iterator[tuple[str, bytes]]:
+    try:
+        entries = list(folder.iterdir())
+    except (OSError, ValueError, NotImplementedError):
+        return
+    for entry in entries:
+        if entry.name.endswith(".py"):
+            yield inside + entry.name.removesuffix(".py"), entry.read_bytes()
+        elif entry.is_dir():
+            yield from _texts(entry, f"{inside}{entry.name}/")
+
+
+def _codes(package: str, inside: str = "") -> Iterator[tuple[str, bytes]]:
+    spec = importlib.util.find_spec(package)
+    for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else None):
+        loader: Any = getattr(importlib.util.find_spec(f"{package}.{module.name}"), "loader", None)
+        code = loader.get_code(f"{package}.{module.name}") if hasattr(loader, "get_code") else None
+        if code is not None:
+            yield f"{inside}{module.name}", fingerprint(code).encode()
+        if module.ispkg:
+            yield from _codes(f"{package}.{module.name}", f"{inside}{module.name}/")

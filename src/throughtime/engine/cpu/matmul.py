@@ -1,0 +1,160 @@
+"""The products of the engine, each a walk over tiles, and the packing of weights that they read.
+
+Packed weights are panels of W = vectors * lanes columns, stored one after another, row by row: panel p, row k, column j
+at (p*depth + k)*W + j. They are packed once per sequence, not once per step as BLAS does.
+
+Kernels see these globals (see `jit.specialise`):
+
+    VECTORS     of a panel, WIDTH columns in all, of LANES each
+    ROWS        of the tallest tile of a product, TALL that of a weight gradient
+    GROUP       panels taken together for a single row
+    DEEP        rows of a panel taken at once
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ...jit import specialise
+from .primitives import clear, move
+from .register_tile import lanes, most_rows, tile, transpose
+
+VECTORS, ROWS, TALL, WIDTH, GROUP, DEEP, LANES = 2, 8, 8, 16, 4, 128, 8  # replaced in every compiled copy
+NEAR = 1 << 14  # bytes of a panel that stay in the first cache (48 KB) under all rows; with 32 KB 1.5 times slower
+
+
+def _product(a, a_at, a_row, rows, depth, panels, first, last, start, start_panel, out, out_at):
+    """out[p - first, m, :] = start[p, :] + sum_k a[m, k] panels[p, k, :] for the panels first <= p < last.
+
+    start_panel is the distance of the panels' rows in `start`: WIDTH for a bias, 0 for a row of zeros. Deep panels are
+    taken in pieces that stay in the first cache while all rows pass over them; the sums go on where they stopped, so
+    their bits are the same.
+    """
+    p = first
+    while p < last:
+        count = GROUP if rows == 1 and p + GROUP <= last else 1
+        c = out_at + (p - first) * rows * WIDTH
+        begin, at, gap, row = start, p * start_panel, start_panel, 0
+        for k in range(0, depth, DEEP):
+            x, size = a_at + k, min(DEEP, depth - k)
+            panel = (panels, (p * depth + k) * WIDTH, depth * WIDTH, WIDTH)
+            if rows == 1 and count == GROUP:
+                tile(1, VECTORS, GROUP, (a, x, 0, 1), panel, size, (begin, at, gap, 0), (out, c, WIDTH, 0))
+            else:
+                m = 0
+                while m < rows:
+                    left, xm = rows - m, (a, x + m * a_row, a_row, 1)
+                    sm, cm = (begin, at + m * row, 0, row), (out, c + m * WIDTH, 0, WIDTH)
+                    if left >= ROWS:
+                        tile(ROWS, VECTORS, 1, xm, panel, size, sm, cm)
+                        m += ROWS
+                    elif left >= 4:
+                        tile(4, VECTORS, 1, xm, panel, size, sm, cm)
+                        m += 4
+                    elif left >= 2:
+                        tile(2, VECTORS, 1, xm, panel, size, sm, cm)
+                        m += 2
+                    else:
+                        tile(1, VECTORS, 1, xm, panel, size, sm, cm)
+                        m += 1
+            begin, at, gap, row = out, c, WIDTH, WIDTH
+        p += count
+
+
+def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, edge):
+    """out[j, n] += sum_m d[m, j] y[n // WIDTH, m, n % WIDTH] for j < count, n < columns: rows of a weight gradient.
+
+    y holds panels of `depth` rows; the last, partly filled one goes through `edge`, a block of TALL rows.
+    """
+    for q in range((columns + WIDTH - 1) // WIDTH):
+        width = min(WIDTH, columns - q * WIDTH)
+        for k in range(0, depth, DEEP):
+            size, panel = min(DEEP, depth - k), (y, (q * depth + k) * WIDTH, 0, WIDTH)
+            j = 0
+            while j < count:
+                rows = TALL if j + TALL <= count else 4 if j + 4 <= count else 1
+                place = out_at + j * out_row + q * WIDTH
+                dj, c = (d, d_at + k * d_row + j, 1, d_row), (out, place, 0, out_row)
+                if width < WIDTH:
+                    c = (edge, 0, 0, WIDTH)
+                    for r in range(rows):
+                        move(edge, r * WIDTH, 0, out, place + r * out_row, 0, 1, width, WIDTH)
+                if rows == TALL:
+                    tile(TALL, VECTORS, 1, dj, panel, size, c, c)
+                elif rows == 4:
+                    tile(4, VECTORS, 1, dj, panel, size, c, c)
+                else:
+                    tile(1, VECTORS, 1, dj, panel, size, c, c)
+                if width < WIDTH:
+                    for r in range(rows):
+                        move(out, place + r * out_row, 0, edge, r * WIDTH, 0, 1, width, WIDTH)
+                j += rows
+
+
+def _pack_gates(w, gates, units, depth, block, panels, part, meeting):
+    """Panels of `block` units, their gates side by side: panels[p, k, g*block + u] = w[g*units + p*block + u, k]."""
+    width, (_, _, unit0, unit1, _, _, _) = gates * block, part
+    for p in range(unit0 // block, (unit1 + block - 1) // block):
+        count = min(block, units - p * block)
+        whole = depth // LANES * LANES if count == block else 0
+        for g in range(gates):
+            source, target = (g * units + p * block) * depth, p * depth * width + g * block
+            for k in range(0, whole, LANES):
+                for u in range(0, block, LANES):
+                    transpose(w, source + u * depth + k, depth, panels, target + k * width + u, width)
+            for k in range(whole, depth):
+                for u in range(count):
+                    panels[target + k * width + u] = w[source + u * depth + k]
+
+
+def _pack_transposed(w, gates, units, columns, block, panels, part, meeting):
+    """The same for the way back: panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*WIDTH + j]."""
+    depth, (_, _, unit0, unit1, _, _, _) = (units + block - 1) // block * gates * block, part
+    for q in range((columns + WIDTH - 1) // WIDTH):
+        count = min(WIDTH, columns - q * WIDTH)
+        for g in range(gates):
+            for unit in range(unit0, unit1):
+                row = (unit // block * gates + g) * block + unit % block
+                source = (g * units + unit) * columns + q * WIDTH
+                move(panels, (q * depth + row) * WIDTH, 0, w, source, 0, 1, count, WIDTH)
+
+
+def _pack_rows(x, at, row, rows, columns, panels):
+    """Rows of a matrix as panels: panels[q, m, j] = x[m, q*WIDTH + j], 0 beyond the last column."""
+    for q in range((columns + WIDTH - 1) // WIDTH):
+        count = min(WIDTH, columns - q * WIDTH)
+        for m in range(rows):
+            place = (q * rows + m) * WIDTH
+            move(panels, place, 0, x, at + m * row + q * WIDTH, 0, 1, count, WIDTH)
+            if count < WIDTH:
+                clear(panels, place + count, WIDTH - count)
+
+
+def group(vectors: int) -> int:
+    """Panels that one row takes at once: eight sums under way, for two multipliers that answer after four cycles."""
+    return max(1, 8 // vectors)
+
+
+@cache
+def products(vectors: int, dtype: Any) -> dict[str, Any]:
+    """The compiled products for panels of so many vectors, under the names by which the loops call them."""
+    width = vectors * lanes(dtype)
+    rows, deep = most_rows(vectors), max(1, NEAR // (width * np.dtype(dtype).itemsize))
+    sizes = {"VECTORS": vectors, "ROWS": rows, "TALL": 8 if rows >= 8 else 4, "WIDTH": width}
+    sizes |= {"GROUP": group(vectors), "DEEP": deep}
+    name = f"{vectors}x{lanes(dtype)}"
+    return {"product": specialise(_product, name, **sizes), "accumulate": specialise(_accumulate, name, **sizes)}
+
+
+@cache
+def packers(dtype: Any) -> dict[str, Any]:
+    """The compiled packing functions."""
+    functions: dict[str, Callable] = {
+        "pack_gates": _pack_gates,
+        "pack_transposed": _pack_transposed,
+        "pack_rows": _pack_rows,
+    }
+    sizes = {"LANES": lanes(dtype), "WIDTH": 2 * lanes(dtype)}
+    return {name: specialise(function, np.dtype(dtype).name, **sizes) for name, function in functions.items()}

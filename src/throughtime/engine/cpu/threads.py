@@ -1,0 +1,138 @@
+"""The team: plain Python threads that take their parts of a compiled loop at the same time.
+
+No `parallel=True`: it adds compile time, and its layers abort on concurrent calls (workqueue) or after a fork (GNU
+OpenMP). Here a second caller finds the team busy and works alone, and a forked child starts a team of its own; the
+results have the same bits.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+
+import numpy as np
+
+from .. import other_threads as foreign
+from .primitives import new_meeting
+
+FREE = 1 << 62  # a meeting's count that lets every thread pass
+
+
+def _available() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_wanted = _available()
+
+
+def set_num_threads(count: int) -> None:
+    """Let unrolling and backpropagation use at most `count` threads; the results have the same bits for any number.
+
+    Raises:
+        ValueError: if `count` is not a positive integer.
+
+    Example:
+        >>> import throughtime as tt
+        >>> tt.set_num_threads(1)
+        >>> tt.get_num_threads()
+        1
+    """
+    global _wanted
+    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
+        raise ValueError(
+            f"`count` is {count!r}; the number of threads is a positive integer, at best the number of processors."
+        )
+    _wanted = int(count)
+
+
+def get_num_threads() -> int:
+    """The largest number of threads that a call may use; at first, the processors that this process may run on.
+
+    >>> import throughtime as tt
+    >>> tt.get_num_threads() >= 1
+    True
+    """
+    return _wanted
+
+
+class _Worker(threading.Thread):
+    """Waits for parts of work; a part is a function without arguments."""
+
+    def __init__(self) -> None:
+        super().__init__(name="throughtime", daemon=True)
+        self.jobs: SimpleQueue = SimpleQueue()
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            self.jobs.get()()
+
+
+class _Team:
+    def __init__(self) -> None:
+        self.free = threading.Lock()
+        self.workers: list[_Worker] = []
+
+
+_team = _Team()
+
+
+def _after_fork() -> None:
+    global _team
+    _team = _Team()  # threads do not survive a fork, and the lock may have been held
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> None:
+    """Call `loop(*arguments, part, meeting)` for all parts at once, each in its own thread.
+
+    If the team is busy, or there is one part, the caller works alone, on the `whole`.
+    """
+    team = _team
+    if len(parts) == 1 or not team.free.acquire(blocking=False):
+        loop(*arguments, whole, new_meeting())
+        return
+    try:
+        look = foreign.look()
+        while len(team.workers) < len(parts) - 1:
+            team.workers.append(_Worker())
+        _run_together(team.workers[: len(parts) - 1], loop, arguments, parts)
+    finally:
+        team.free.release()
+    if look is not None:
+        foreign.judge(look, len(parts), _available())
+
+
+def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, parts: list[tuple]) -> None:
+    meeting = new_meeting()
+    done: SimpleQueue = SimpleQueue()  # of this call alone: a call that was interrupted leaves no answer to the next
+
+    def job(part: tuple) -> Callable[[], None]:
+        def work() -> None:
+            try:
+                loop(*arguments, part, meeting)
+            except BaseException as error:  # handed to the caller, who raises it
+                meeting[0] = FREE  # nobody may wait for a thread that does not come
+                done.put(error)
+            else:
+                done.put(None)
+
+        return work
+
+    sent = 0
+    errors: list[BaseException | None] = []
+    try:
+        for worker, part in zip(workers, parts[1:], strict=True):
+            worker.jobs.put(job(part))
+            sent += 1
+        loop(*arguments, parts[0], meeting)
+    except BaseException as error:  # an interrupt, say
+        meeting[0] = FREE
+        errors.append(error)
+    errors += [done.get() for _ in range(sent)]
+    for first in errors:
+        if first is not None:
+            raise first

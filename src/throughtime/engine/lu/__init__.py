@@ -1,0 +1,1 @@
+"""Triangular frames by LU."""

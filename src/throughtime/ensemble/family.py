@@ -1,0 +1,377 @@
+"""Ensembles: a family of networks of one shape, unrolled and analysed in one call, one thread per network."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any, overload
+
+import numpy as np
+
+from ..cells.versions import contents
+from ..network.network import Network
+from ..network.unrolled import Unrolled
+from ..refuse import arguments, words
+from . import axes as along
+from . import kept_results, streams, sweep
+
+SHAPE = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype")
+
+
+class Ensemble(words.Sealed):
+    """A family of networks of one shape: seeds × gains × initialisations, or whatever axes you name.
+
+    Args:
+        networks: a function that makes one network, called with one value of every axis by name, whenever its network
+            is needed, here or in another process: the same values have to give the same network. Or a list of networks.
+        axes: dict name -> values; the networks are all combinations, the last axis fastest. For a list, optional, their
+            product its length; by default {"network": 0, 1, …}.
+        backend: "threads": networks side by side in as many threads as `get_num_threads()`, each with single-threaded
+            linear algebra. "joblib": processes on all cores, or wherever `joblib.parallel_config` says;
+            backend="dask" there spreads them over a Dask cluster, n_jobs=1 takes one after another.
+        save: a folder for the results. An interrupted sweep goes on where it stopped when the same call is made again.
+            A result is read again only if all that it depends on is the same, bit by bit: networks, arguments and
+            generators, the code of the function, of what it calls and of the cell, the globals they read, this
+            library; what cannot be compared (an open file) is refused. Damaged files are computed again, and where
+            nothing can be written a warning says so. (Pickle files: read only folders of your own.)
+        progress: whether to show a bar.
+
+    Every function of `throughtime.analysis` that takes a network takes an ensemble, and every one that takes a run
+    takes `ensemble.unroll(x)`; the other arguments are the same for all, except that of a random generator (`seed=` a
+    numpy Generator, or any other among the arguments) each network gets a stream of its own, so that the results do not
+    depend on threads, backend or order. The streams are spawned from one draw of the generator: a second call with it
+    gives others, a fresh `default_rng(7)` the same again. A whole number is the same seed for every network. They
+    return an `EnsembleResult` with labelled axes.
+
+    Raises:
+        TypeError, ValueError: for networks of different shapes, a function whose networks differ from call to call,
+            axes that do not fit, an unknown backend, a `save` that is no path of a folder, a mapped function that draws
+            from a generator outside its arguments. An error in one network carries a note that says in which.
+
+    Example:
+        >>> import throughtime as tt
+        >>> def make(gain, seed):
+        ...     return tt.Network("tanh", 1, 50, bias=False, init=tt.init.gaussian(gain), seed=seed)
+        >>> family = tt.Ensemble(make, {"gain": [0.5, 1.5], "seed": [0, 1, 2]})
+        >>> found = tt.analysis.lyapunov_spectrum(family, steps=60, k=1, seed=0)
+        >>> found["exponents"].shape
+        (2, 3, 1)
+    """
+
+    def __init__(
+        self,
+        networks: Callable[..., Network] | Sequence[Network],
+        axes: Mapping[str, Any] | None = None,
+        *,
+        backend: str = "threads",
+        save: Any = None,
+        progress: bool = False,
+    ) -> None:
+        if not isinstance(backend, str):
+            raise TypeError(f'`backend` is {arguments.kind(backend)}; expected "threads" or "joblib".')
+        self.backend = arguments.known("backend", backend, sweep.BACKENDS)
+        self.save, self.progress = kept_results.checked(save), arguments.flag("progress", progress)
+        self._make: Callable[..., Network] | None = None
+        self._list: list[Network] = []
+        if callable(networks) and not isinstance(networks, Network):  # a network is callable, to say that it is not
+            self._make = networks
+        else:
+            self._list = along.networks(networks)
+        if axes is None:
+            if self._make is not None:
+                raise ValueError(
+                    'A function of networks needs `axes`, the values to call it with: {"gain": [0.5, 1.5]}.'
+                )
+            axes = {"network": range(len(self._list))}
+        self.axes = along.checked(axes)
+        self.points = [dict(zip(self.axes, point, strict=True)) for point in product(*self.axes.values())]
+        if self._make is None and len(self._list) != len(self.points):
+            shape = " × ".join(f"{len(values)} of {name}" for name, values in self.axes.items()) or "no names"
+            raise ValueError(
+                f"There are {len(self._list)} networks, but `axes` have {shape} = {len(self.points)} points."
+            )
+        if not self.points:
+            raise ValueError("An ensemble needs at least one network; one of `axes` has no values.")
+        if self._make is not None:
+            along.fits(self._make, self.points[0])
+        self._first: tuple | None = None
+        first = self[0]
+        if self._make is not None and _numbers(first) != _numbers(self[0]):
+            raise ValueError(
+                f"`networks` made two different networks from the same values {self.points[0]}: give the network "
+                "a seed, an axis of its own or a constant, so that it can be made again where it is needed."
+            )
+        if self._make is None:
+            for i in range(1, len(self)):
+                self[i]
+
+    _sealed_by = "_first"
+
+    def _unset(self, name: str) -> str:
+        if name in ("axes", "backend", "save", "progress"):
+            return f"`family.{name}` says what the ensemble is; make another, `tt.Ensemble(networks, axes, …)`."
+        return f"An ensemble has no attribute `{name}` to set; its networks are `family[0]`, `family[1]`, …"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        return tuple(len(values) for values in self.axes.values())
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @overload
+    def __getitem__(self, index: int) -> Network: ...
+
+    @overload
+    def __getitem__(self, index: Any) -> Any: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        """family[3]: a network by its place in `points`; family[0, 1]: by one index for each axis; with a slice among
+        them, the `Ensemble` of a part, where an axis with a number keeps length 1.
+
+        >>> import throughtime as tt
+        >>> family = tt.Ensemble([tt.Network("gru", 2, 8, seed=k) for k in range(6)], {"a": [1, 2, 3], "b": [0, 1]})
+        >>> family[1:, 0].axes
+        {'a': [2, 3], 'b': [0]}
+        """
+        found = along.places(self.axes, index)
+        return self._network(found) if isinstance(found, int) else self._part(*found)
+
+    def _part(self, axes: dict[str, list], places: list[int]) -> Ensemble:
+        networks = [self._list[k] for k in places] if self._make is None else self._make
+        return Ensemble(networks, axes, backend=self.backend, save=self.save, progress=self.progress)
+
+    def _network(self, index: int) -> Network:
+        network = self._list[index] if self._make is None else self._make(**self.points[index])
+        if not isinstance(network, Network):
+            raise TypeError(
+                f"The network of {self._label(index)} is {arguments.kind(network)}; expected a throughtime.Network."
+            )
+        shape = (type(network.cell), *(getattr(network, name) for name in SHAPE))
+        if self._first is None:
+            self._first = shape
+        for name, here, first in zip(("cell", *SHAPE), shape, self._first, strict=True):
+            if here != first:
+                raise ValueError(
+                    f"An ensemble has networks of one shape, but the network of {self._label(index)} has "
+                    f"{name}={here} and the first one {first}. Make one ensemble for each."
+                )
+        return network
+
+    def __iter__(self) -> Iterator[Network]:
+        return (self[i] for i in range(len(self)))
+
+    def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> EnsembleRun:
+        """Every network unfolded over the same input; x, state and lengths as for `Network.unroll`.
+
+        >>> import numpy as np, throughtime as tt
+        >>> family = tt.Ensemble([tt.Network("gru", 2, 8, seed=seed) for seed in range(3)])
+        >>> family.unroll(np.ones((5, 2))).output.shape
+        (3, 5, 8)
+        """
+        return EnsembleRun(self, (x, state, lengths))
+
+    def to(self, device: str) -> Any:
+        """All networks on a device: one `DeviceNetwork`, every parameter with a leading axis, run in one launch.
+
+        device : "cuda", or "cpu" for the ensemble itself; ValueError for another.
+        Of its runs the axis of the batch holds the networks in the order of `points`; the analyses give what they give
+        here, an `EnsembleResult`. With a Generator as their `seed`, all networks there share one draw of it.
+        """
+        if arguments.device(device) == "cpu":
+            return self
+        from ..network.device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
+
+        return DeviceNetwork(list(self), self.axes)
+
+    def map(self, function: Callable, *args: Any, **options: Any) -> Any:
+        """`function(network, *args, **options)` for every network -> `EnsembleResult`.
+
+        >>> import numpy as np, throughtime as tt
+        >>> family = tt.Ensemble([tt.Network("gru", 2, 8, seed=seed) for seed in range(3)])
+        >>> family.map(lambda net: np.abs(net.parameters["weight_hh_l0"]).max())[()].shape
+        (3,)
+        """
+        return self._map((), [None] * len(self), function, args, options)
+
+    def _map(
+        self, way: tuple, runs: list[Any], function: Callable, args: tuple, options: dict, known: str | None = None
+    ) -> Any:
+        """`way`: () or the arguments of `unroll`, `known` their key; `runs`: what is unrolled already."""
+        from ..analysis.ensemble_result import EnsembleResult
+
+        if not callable(function):
+            raise TypeError(
+                f"`function` is {arguments.kind(function)}; expected a function that is called with each network."
+            )
+        function = getattr(function, "per_network", function)
+        calls = streams.calls(function, args, options, len(self))
+
+        def keys() -> list[str]:
+            sweep.named(function)
+            shared = sweep.key(calls[0]) if calls[0] is calls[-1] else None
+            whole = [sweep.key(call) for call in calls] if shared is None else [shared] * len(calls)
+            by = sweep.key(way) if known is None else known
+            return [sweep.key(whole[i], by, self._content(i, runs[i])) for i in range(len(self))]
+
+        pieces = [(_analyse, (self, i, runs[i], way, *calls[i])) for i in range(len(self))]
+        if self.backend == "joblib":
+            pieces = [(_analyse, (self._member(i), 0, runs[i], way, *calls[i])) for i in range(len(self))]
+        names = [f"the network of {self._label(i)}" for i in range(len(self))]
+        results = sweep.sweep(pieces, names, backend=self.backend, save=self.save, keys=keys, progress=self.progress)
+        return EnsembleResult(self.axes, tuple(results))
+
+    def _content(self, index: int, run: Any) -> str:
+        """A digest of all that a network is, or was when it was unrolled: numbers, the code of its cell, attributes."""
+        network = self[index] if run is None else run.network
+        numbers = network.parameters if run is None else run.made_with()
+        cell = network.cell if run is None else run._layers[0][0].cell
+        held = {"parameters": {name: np.asarray(numbers[name]) for name in network.shapes}, "cell": contents(cell)}
+        return sweep.key(type(network), vars(network) | held)
+
+    def _member(self, index: int) -> Any:
+        """What another process needs of one network: itself, or how to make it."""
+        return (self[index],) if self._make is None else _Made(self._make, self.points[index])
+
+    def _label(self, index: int) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.points[index].items())
+
+    def __repr__(self) -> str:
+        axes = " × ".join(f"{len(values)} {name}" for name, values in self.axes.items())
+        return f"Ensemble of {len(self)} networks ({axes}), backend {self.backend}; the first: {self[0]!r}"
+
+
+class EnsembleRun(words.Sealed):
+    """An ensemble unfolded over one input; made by `ensemble.unroll(x)`. With the backend joblib the networks are
+    unrolled where they are analysed, and `.runs` unrolls them here.
+
+    output, states   those of every network, with the ensemble's axes in front
+    """
+
+    def __init__(self, ensemble: Ensemble, way: tuple) -> None:
+        self.ensemble, self._way, self._runs = ensemble, way, None
+        self._key: str | None = None
+        if ensemble.backend == "threads":
+            self._key = None if ensemble.save is None else sweep.key(way)  # what is unrolled now: x may change later
+            self._runs = self._unrolled()
+
+    _sealed_by = "_key"
+
+    def _unset(self, name: str) -> str:
+        return f"`{name}` of an ensemble's run cannot be set; the run of each network is in `.runs`."
+
+    def _unrolled(self) -> list[Unrolled]:
+        pieces: list[sweep.Piece]
+        pieces = [(_analyse, (self.ensemble, i, None, self._way, _itself, (), {})) for i in range(len(self.ensemble))]
+        names = [f"the network of {self.ensemble._label(i)}" for i in range(len(self.ensemble))]
+        return sweep.sweep(pieces, names, backend="threads", progress=self.ensemble.progress)
+
+    @property
+    def runs(self) -> list[Unrolled]:
+        """The run of every network, in the order of `ensemble.points`."""
+        if self._runs is None:
+            self._runs = self._unrolled()
+        return self._runs
+
+    @property
+    def output(self) -> np.ndarray:
+        return self._stack([run.output for run in self.runs])
+
+    @property
+    def states(self) -> np.ndarray:
+        return self._stack([run.states for run in self.runs])
+
+    def map(self, function: Callable, *args: Any, **options: Any) -> Any:
+        """`function(run, *args, **options)` for every network's run -> `EnsembleResult`."""
+        runs: list[Any] = self._runs or [None] * len(self.ensemble)
+        return self.ensemble._map(self._way, runs, function, args, options, self._key)
+
+    def _stack(self, arrays: list[np.ndarray]) -> np.ndarray:
+        return np.stack(arrays).reshape(*self.ensemble.shape, *arrays[0].shape)
+
+    def __repr__(self) -> str:
+        return f"{self.ensemble!r}, unrolled over input of shape {np.shape(self._way[0])}"
+
+
+def takes_ensembles(function: Callable) -> Callable:
+    """The same analysis, also of an `Ensemble` or an `EnsembleRun` as its network or run: mapped over all networks."""
+    first = next(iter(inspect.signature(function).parameters))
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        given = args[0] if args else options.get(first)
+        if isinstance(given, (Ensemble, EnsembleRun)):
+            rest = options if args else {name: value for name, value in options.items() if name != first}
+            return given.map(function, *args[1:], **rest)
+        if getattr(given, "device", "cpu") == "cuda":
+            seen = _seen_from_host(given, function.__name__)
+            args, options = ((seen, *args[1:]), options) if args else (args, options | {first: seen})
+            if seen is not given and seen.network.stacked:
+                return _by_network(function(*args, **options), seen)
+        return function(*args, **options)
+
+    call.per_network = function  # type: ignore[attr-defined]
+    # Under its name in its module too, or pickle would find another object there than the one it was given.
+    setattr(sys.modules[function.__module__], function.__name__, call)
+    return call
+
+
+ON_DEVICE = ("gradient_by_lag", "gradient_norms", "jacobian_spectrum", "product_singular_values")
+
+
+def _seen_from_host(given: Any, name: str) -> Any:
+    """A run on the GPU as the analyses take it, which ask it for products with Jacobians and compute with NumPy."""
+    is_network = hasattr(given, "unroll")
+    if is_network and name == "lyapunov_spectrum":
+        return given
+    if not is_network and name == "gradient_by_lag" and given.network.stacked:
+        raise ValueError(
+            "`gradient_by_lag` takes one network at a time on the GPU, since it divides the gradient of its weights: "
+            'pass the run of `network.to("cuda")` for each `network` of the ensemble.'
+        )
+    if not is_network and name in ON_DEVICE:
+        return given.on_host_side()
+    raise ValueError(
+        f'`{name}` works on the CPU: pass `network.to("cpu")`, or the run of it. On the GPU are lyapunov_spectrum, '
+        f"for networks and ensembles, and for runs {', '.join(ON_DEVICE)}."
+    )
+
+
+def _by_network(result: Any, run: Any) -> Any:
+    """The result for a run of all networks of an ensemble on the GPU, network by network."""
+    from ..analysis.ensemble_result import EnsembleResult
+
+    each = run.states.shape[1] // run.network.networks
+    places = (range(k * each, (k + 1) * each) for k in range(run.network.networks))
+    return EnsembleResult(run.network.axes, tuple(result.of_sequences(place) for place in places))
+
+
+class _Made:
+    """One network still to be made."""
+
+    def __init__(self, make: Callable[..., Network], point: dict) -> None:
+        self.make, self.point = make, point
+
+    def __getitem__(self, _: int) -> Network:
+        return self.make(**self.point)
+
+
+def _analyse(networks: Any, index: int, run: Any, way: tuple, function: Callable, args: tuple, options: dict) -> Any:
+    if run is None:
+        run = networks[index]
+        run = run.unroll(*way) if way else run
+    return function(run, *args, **options)
+
+
+def _itself(run: Unrolled) -> Unrolled:
+    return run
+
+
+def _numbers(network: Network) -> tuple:
+    """Everything a network's behaviour depends on, to compare and to hash."""
+    parameters = {name: (value.shape, value.tobytes()) for name, value in network.parameters.items()}
+    return repr(network.cell), tuple(str(getattr(network, name)) for name in SHAPE), parameters

@@ -1,0 +1,229 @@
+"""Network: a cell, its parameters, layers. It holds numbers and checks them; `unroll` sends a sequence through it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cells.base import spec
+from ..engine.blas import single_blas
+from ..init import Initialiser, initialiser
+from ..refuse import arguments, checks, words
+from . import parameters
+
+if TYPE_CHECKING:
+    from .unrolled import Unrolled
+
+ARGUMENTS = (
+    "cell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype", "init", "seed",
+)  # fmt: skip
+
+
+@words.explain
+class Network(words.Sealed):
+    """A recurrent network of one kind of cell, in PyTorch's conventions.
+
+    With emit(s) what a unit of state s sends (h for most cells), layer by layer and direction by direction
+
+        x_t = W_ih input_t + b_ih,    r_t = W_hh emit(s_{t-1}) + b_hh,    s_t = cell.forward(x_t, r_t, s_{t-1}),
+
+    unit by unit; the next layer's input is emit(s_t), of both directions side by side where there are two. If the code
+    of the cell is edited, the next unroll takes the new version, and the runs made before keep theirs.
+
+    Args:
+        cell: a name (tanh, relu, linear, sigmoid, leaky_tanh, rate, lstm, gru) or an instance of a cell.
+        input_size: I, the inputs per time step.
+        hidden_size: N, the units per layer and direction.
+        num_layers: L.
+        bidirectional: whether a second set of units in every layer reads the sequence from its end: D = 2, otherwise 1.
+        bias: whether there are b_ih and b_hh; without, both are 0.
+        batch_first: input and output are (batch, time, …) instead of (time, batch, …); states are not touched.
+        dtype: "float64" or "float32", of the parameters and of the arithmetic.
+        init: an initialiser (throughtime.init), or the name of one; by default U(−1/√N, 1/√N).
+        seed: of the initial parameters: None, a whole number, or a numpy Generator, which is drawn from.
+
+    Attributes:
+        parameters: dict name -> writable array, by PyTorch's names: weight_ih_l0 (G*N, I), weight_hh_l0 (G*N, N),
+            bias_ih_l0 and bias_hh_l0 (G*N,), the same with _reverse, then l1, …; rows are outputs, the blocks of the G
+            gates one after another. Change the arrays in place, or put others there: the next unroll uses, and
+            checks, what it finds.
+        shapes: dict name -> shape of these.
+        state_size: S = L*D*N*states, the numbers that the network carries from step to step.
+        num_directions: D.
+        Every argument but init and seed is there under its own name too. All but `parameters` stay what they were when
+        the network was made: AttributeError says what to write instead.
+
+    Raises:
+        TypeError: for an argument of the wrong kind.
+        ValueError: for one of the right kind that means nothing, such as an unknown name.
+
+    Example:
+        >>> import numpy as np, throughtime as tt
+        >>> net = tt.Network("lstm", input_size=3, hidden_size=16, seed=0)
+        >>> net
+        Network(LSTM(), input_size=3, hidden_size=16, dtype="float64", 1,344 parameters)
+        >>> net.unroll(np.zeros((10, 2, 3))).output.shape
+        (10, 2, 16)
+    """
+
+    def __init__(
+        self,
+        cell: Any,
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        bias: bool = True,
+        batch_first: bool = False,
+        dtype: Any = "float64",
+        init: Initialiser | str = "uniform",
+        seed: Any = None,
+    ) -> None:
+        self.cell = arguments.cell(cell)
+        self.input_size = arguments.size("input_size", input_size)
+        self.hidden_size = arguments.size("hidden_size", hidden_size)
+        self.num_layers = arguments.size("num_layers", num_layers)
+        self.bidirectional = arguments.flag("bidirectional", bidirectional)
+        self.bias = arguments.flag("bias", bias)
+        self.batch_first = arguments.flag("batch_first", batch_first)
+        self.dtype = arguments.float_type(dtype)
+        parameters.room_for(
+            self.cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
+        )
+        self.num_directions = 1 + self.bidirectional
+        self.state_size = self.num_layers * self.num_directions * self.hidden_size * spec(self.cell).states
+        self.shapes = parameters.shapes(
+            self.cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
+        )
+        with single_blas():
+            initial = initialiser(init)(self, arguments.generator(seed))
+        self.parameters = parameters.fitting(initial, self.shapes, self.dtype, "What `init` returned")
+
+    _sealed_by = "parameters"  # the last that __init__ sets
+
+    def _unset(self, name: str) -> str:
+        if name == "parameters":
+            return ""
+        if name in self.shapes:
+            return f'The parameters are in a dict: write `net.parameters["{name}"][...] = …`, not `net.{name} = …`.'
+        if name in ARGUMENTS:
+            return (
+                f"`net.{name}` says what the network is, and setting it would change nothing; make another, "
+                f"`tt.Network(…, {name}=…)`."
+            )
+        if hasattr(Network, name) or name in ("num_directions", "state_size", "shapes"):
+            return f"`net.{name}` follows from the arguments of `tt.Network`; it cannot be set."
+        if type(self) is not Network:  # your own class has attributes of its own
+            return ""
+        advice = words.ATTRIBUTES.get(name) or words.near(name, [*self.shapes, *ARGUMENTS, *dir(self)])
+        return f"A network has no attribute `{name}` to set{advice and '; ' + advice}."
+
+    def __getattr__(self, name: str) -> Any:
+        write = f'write `net.parameters["{name}"]`' if name in self.__dict__.get("shapes", ()) else ""
+        raise words.NoSuchAttribute(self, name, "A network", write)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        raise TypeError(f"A network is not called as a function; {words.UNROLL}.")
+
+    def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> Unrolled:
+        """The network unfolded over one input: outputs, states, and from there backprop, jvp, vjp and jacobian.
+
+        x (T, B, I), or (T, I) for one sequence, or (B, T, I) with batch_first. state: the initial h, of an LSTM (h, c),
+        each (L*D, B, N), or (L*D, N) for one sequence; or all of it in one array, (B, S) or (S,), as another run's
+        `states[t]` of one direction has it; None is zeros. lengths: B whole numbers from 0 to T, where
+        sequences are shorter than T; what follows is padding, and the reverse direction starts at the last valid step.
+        NaN and inf go through and stay in their own sequence. TypeError or ValueError for what does not fit.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 3, 4, seed=0).unroll(np.ones((5, 2, 3)), lengths=[5, 2])
+        >>> run.output.shape, run.final_state.shape, run.output[2:, 1].any()
+        ((5, 2, 4), (1, 2, 4), np.False_)
+        """
+        from .unrolled import Unrolled  # late, because unrolled stands above network and imports it
+
+        return Unrolled(self, x, state, lengths)
+
+    def layer(self, k: int, reverse: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """W_ih, W_hh, b_ih, b_hh of layer k as they are now, C-contiguous; zeros for the biases of a network without.
+        reverse : those of the direction that reads the sequence from its end.
+
+        For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
+        """
+        parameters.in_place(self.parameters, self.shapes, self.dtype)
+        suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
+        w_ih, w_hh = (self.parameters[name + suffix] for name in ("weight_ih", "weight_hh"))
+        if self.bias:
+            b_ih, b_hh = (self.parameters[name + suffix] for name in ("bias_ih", "bias_hh"))
+        else:
+            b_ih, b_hh = (np.zeros(len(w_hh), self.dtype) for _ in range(2))
+        return checks.compact(w_ih), checks.compact(w_hh), checks.compact(b_ih), checks.compact(b_hh)
+
+    def to(self, device: str) -> Any:
+        """The network on a device: "cpu", this one, or "cuda", a `DeviceNetwork` with copies of the parameters.
+
+        RuntimeError with what is missing where there is no GPU, or no Numba CUDA package.
+
+        >>> import throughtime as tt
+        >>> net = tt.Network("tanh", 3, 4)
+        >>> net.to("cpu") is net
+        True
+        """
+        if arguments.device(device) == "cpu":
+            return self
+        from .device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
+
+        return DeviceNetwork([self])
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the parameters by PyTorch's names. PyTorch takes them as torch.from_numpy of each.
+
+        >>> import throughtime as tt
+        >>> tt.Network("tanh", 3, 4).state_dict()["weight_hh_l0"].shape
+        (4, 4)
+        """
+        return {name: np.array(value) for name, value in self.parameters.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Copy parameters from a mapping of NumPy arrays, lists, torch tensors or anything else with `__array__`.
+
+        All names have to be there and no others, in the right shapes; values are cast to the network's dtype. If
+        anything is wrong, one ValueError names all of it and nothing is changed. `parameters` are filled in place.
+
+        >>> import throughtime as tt
+        >>> net = tt.Network("tanh", 3, 4)
+        >>> net.load_state_dict(tt.Network("tanh", 3, 4, seed=1).state_dict())
+        """
+        new = parameters.fitting(state_dict, self.shapes, self.dtype, "The state dict")
+        for name, value in new.items():
+            here = self.parameters.get(name)
+            if here is not None and parameters.fits(here, value.shape, value.dtype) and here.flags.writeable:
+                here[...] = value
+            else:  # somebody has put something else there; this mends it
+                self.parameters[name] = value
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file, from which `throughtime.load(path)` makes it again, bit by bit.
+
+        The format is described in throughtime.network.archive. A file already there is replaced in one step, once the
+        new one is complete. FileNotFoundError if there is no such folder.
+
+        >>> import os, tempfile, throughtime as tt
+        >>> path = os.path.join(tempfile.mkdtemp(), "net.tt")
+        >>> tt.Network("gru", 3, 4).save(path)
+        >>> tt.load(path)
+        Network(GRU(), input_size=3, hidden_size=4, dtype="float64", 108 parameters)
+        """
+        from .archive import save  # late, because storage makes networks and stands above this file
+
+        save(self, path)
+
+    def __repr__(self) -> str:
+        usual = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False}
+        changed = [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
+        count = sum(int(np.prod(shape)) for shape in self.shapes.values())
+        start = f"{self.cell!r}, input_size={self.input_size}, hidden_size={self.hidden_size}"
+        return f'Network({", ".join([start, *changed])}, dtype="{self.dtype}", {count:,} parameters)'

@@ -1,0 +1,329 @@
+"""Arrays that a user hands in: sequences, lengths, states, gradients. Out comes what the engine wants, or an error in
+words: what arrived, what was expected, the likely cause, the call to write. The wrong kind of thing is a TypeError, a
+wrong value or shape a ValueError. Single values are checked in arguments.py.
+
+Dimensions: T time steps, B sequences (batch), I inputs, N hidden units, L layers, D directions, S state_size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cells.base import spec
+from . import foreign, room
+from .arguments import kind
+
+Array = NDArray[Any]
+
+
+class Sizes(Protocol):
+    """What the checks need to know of a network (a Network has it)."""
+
+    cell: Any
+    input_size: int
+    hidden_size: int
+    num_layers: int
+    num_directions: int
+    batch_first: bool
+    dtype: np.dtype[Any]
+
+
+# ---------------------------------------------------------------------------------------------- arrays
+
+
+def numbers(name: str, value: Any) -> Array:
+    """`value` as an array of real numbers, in the type in which it came; anything with `__array__` will do."""
+    if np.ma.is_masked(value):
+        raise ValueError(f"`{name}` has masked entries, which would be read as numbers; fill them, or pass `lengths`.")
+    try:
+        found = np.asarray(value)
+    except Exception as error:  # whatever another library's __array__ raises, and NumPy's own for ragged lists
+        raise foreign.unreadable(name, value, error) from error
+    if found.dtype.kind in "biuf":
+        return found
+    if words := foreign.unusual(name, found, value):
+        raise TypeError(words)
+    if found.dtype.kind == "c":
+        raise TypeError(
+            f"`{name}` has dtype {found.dtype}; networks compute with real numbers. If the imaginary part is zero, "
+            f"pass `{name}.real`; if not, its real and imaginary parts as two inputs."
+        )
+    if found.dtype.kind == "O" and isinstance(value, int):
+        raise ValueError(f"`{name}` is {kind(value)}, more than NumPy computes with.")
+    if found.dtype.kind == "O" and found.ndim == 0:
+        raise TypeError(f"`{name}` is {kind(value)}; expected an array of real numbers.")
+    if found.dtype.kind == "O":
+        inside = type(found.flat[0]).__name__ if found.size else "nothing"
+        raise TypeError(
+            f"`{name}` has dtype object (its first element: {inside}); expected an array of real numbers. "
+            f"If every element is a number, pass `np.asarray({name}, dtype=float)`."
+        )
+    if found.dtype.kind in "USaT":
+        raise TypeError(
+            f"`{name}` holds text (dtype {found.dtype}); expected real numbers. Encode it first, "
+            "the bytes of a text for instance as one of 256 inputs: `np.eye(256)[np.frombuffer(text, np.uint8)]`."
+        )
+    raise TypeError(f"`{name}` has dtype {found.dtype}; expected an array of real numbers.")
+
+
+def array(
+    name: str, value: Any, shape: Mapping[str, int | None], dtype: np.dtype[Any], *, hint: str = "", copy: bool = False
+) -> Array:
+    """`value` as a C-contiguous, aligned, writable array of `dtype` and `shape`; not copied if it is one already.
+
+    `shape` names its axes: {"batch": 3, "state_size": 8}; None leaves a size free. `hint` ends the sentence about a
+    wrong shape. Numbers too large for float32 become inf, NaN and inf stay what they are.
+    """
+    found = numbers(name, value)
+    wanted = tuple(shape.values())
+    if len(wanted) != found.ndim or any(w not in (None, f) for w, f in zip(wanted, found.shape, strict=True)):
+        raise ValueError(f"`{name}` has shape {found.shape}; expected {symbolic(shape)}.{hint and ' ' + hint}")
+    room.check(f"`{name}`, of shape {found.shape},", found.size, dtype.itemsize)
+    with np.errstate(all="ignore"):  # a number too large for float32 becomes inf, as it would by arithmetic
+        return compact(found.astype(dtype, order="C", copy=copy))
+
+
+def compact(found: Array) -> Array:
+    """A plain array, C-contiguous, aligned, writable: as it is, or a copy. Numba would compile anew for others."""
+    return np.require(found, requirements=["C_CONTIGUOUS", "ALIGNED", "WRITEABLE", "ENSUREARRAY"])
+
+
+def symbolic(shape: Mapping[str, int | None]) -> str:
+    """(batch, state_size) = (3, 8)"""
+    sizes = ["any" if n is None else str(n) for n in shape.values()]
+    comma = "," if len(shape) == 1 else ""
+    return f"({', '.join(shape)}{comma}) = ({', '.join(sizes)}{comma})"
+
+
+def sequence(x: Any, network: Sizes, room_for: Callable[[int, int], None] | None = None) -> tuple[Array, bool]:
+    """The input as an own array (T, B, I) of the network's dtype, and whether it came with a batch axis. `room_for` is
+    called with T and B before anything is copied."""
+    found = numbers("x", x)
+    if found.ndim not in (2, 3) or found.shape[-1] != network.input_size:
+        raise ValueError(wrong_sequence(found.shape, network, _largest_token(found)))
+    had_batch = found.ndim == 3
+    if not had_batch:
+        found = found[:, None, :]
+    elif network.batch_first:
+        found = found.swapaxes(0, 1)
+    if room_for is not None:
+        room_for(*found.shape[:2])
+    return array("x", found, dict.fromkeys(("time", "batch", "inputs")), network.dtype, copy=True), had_batch
+
+
+def lengths(lengths: Any, steps: int, batch: int) -> NDArray[np.int64] | None:
+    """The lengths of the sequences as an own int64 array (B,), each from 0 to T; None stays None."""
+    if lengths is None:
+        return None
+    found = numbers("lengths", lengths)
+    if found.dtype.kind == "b":
+        raise TypeError(
+            "`lengths` holds True and False; of a mask (time, batch) of valid steps pass `mask.sum(axis=0)`."
+        )
+    if found.shape != (batch,):
+        raise ValueError(
+            f"`lengths` has shape {found.shape}; expected {symbolic({'batch': batch})}: one length for each sequence."
+        )
+    for what, wrong in (
+        ("a whole number", found != np.floor(found)),  # NaN is unequal to itself
+        (f"between 0 and the {steps} time steps of the input", (found < 0) | (found > steps)),
+    ):
+        if wrong.any():
+            first = int(wrong.argmax())
+            more = f" ({int(wrong.sum())} of them are wrong)" if wrong.sum() > 1 else ""
+            raise ValueError(f"`lengths[{first}]` is {found[first]}, but a length is {what}{more}.")
+    return found.astype(np.int64)
+
+
+def state(state: Any, network: Sizes, batch: int, had_batch: bool, *, name: str = "state") -> Array:
+    """A state in PyTorch's shapes as an array (B, S): layer 0 (h, then c), [layer 0 reverse], layer 1, ...
+
+    `state` is h, for a cell of several states the tuple (h, c, ...); each is (L*D, B, N), or (L*D, N) where the input
+    had no batch axis. None, or None in the tuple, stands for zeros. Or one array (B, S), or (S,) where the input had no
+    batch axis: all numbers of the state, as a run has them in `states[t]`.
+    """
+    count, rows, units = spec(network.cell).states, network.num_layers * network.num_directions, network.hidden_size
+    out = np.zeros((batch, rows, count, units), network.dtype)
+    whole = _flat(name, state, network, batch, had_batch) if name == "state" else None
+    if whole is not None:
+        return whole
+    if state is not None:
+        for i, (part, value) in enumerate(_parts(name, state, count, network)):
+            if value is not None:
+                out[:, :, i] = _state_part(part, value, network, batch, had_batch).swapaxes(0, 1)
+    return out.reshape(batch, rows * count * units)
+
+
+def output_gradient(gradient: Any, run: Any) -> Array | None:
+    """dL/doutput, given in the shape of run.output, as an array (T, B, N*D); None stays None."""
+    if gradient is None:
+        return None
+    output = run.output.shape
+    swapped = len(output) == 3 and run.network.batch_first
+    gradient = for_all(numbers("grad_output", gradient), run.network, 0 if swapped else 1, run.input.shape[1])
+    outer = ["time"] if len(output) == 2 else ["batch", "time"] if swapped else ["time", "batch"]
+    shape = dict(zip([*outer, "hidden_size*directions"], output, strict=True))
+    hint = "It is dL/doutput, in the shape of `run.output`: for L = output.sum() pass `np.ones_like(run.output)`."
+    found = array("grad_output", gradient, shape, run.network.dtype, hint=hint)
+    if len(output) == 2:
+        return found[:, None, :]
+    return np.ascontiguousarray(found.swapaxes(0, 1)) if swapped else found
+
+
+def for_all(given: Array, network: Any, axis: int, batch: int) -> Array:
+    """What is given for one network, with or without the axis of the batch, for all of an ensemble on the GPU, whose
+    batch holds the sequences of one network after another; anything else as it is."""
+    if not getattr(network, "stacked", False):
+        return given
+    found = np.expand_dims(given, axis) if given.ndim == 2 else given
+    once = found.ndim == 3 and found.shape[axis] * network.networks == batch
+    return np.concatenate([found] * network.networks, axis=axis) if once else given
+
+
+def some_gradient(*given: Any) -> None:
+    """ValueError if there is none at all."""
+    if all(gradient is None for gradient in given):
+        raise ValueError(
+            "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, "
+            "`grad_final_state`, or both."
+        )
+
+
+def state_gradient(gradient: Any, run: Any, *, name: str = "grad_final_state") -> Array | None:
+    """dL/dfinal_state, given as run.final_state is, as an array (B, S); None stays None."""
+    if gradient is None:
+        return None
+    return state(gradient, run.network, run.input.shape[1], run.output.ndim == 3, name=name)
+
+
+def perturbation(name: str, value: Any, batch: int, state_size: int, dtype: np.dtype[Any]) -> tuple[Array, bool]:
+    """Tangent or cotangent vectors (B, S) or (B, S, K) as an array (B, S, K), and whether they came with the axis K."""
+    found = numbers(name, value)
+    shape: dict[str, int | None] = {"batch": batch, "state_size": state_size}
+    if found.ndim == 3:
+        return array(name, found, shape | {"vectors": None}, dtype), True
+    hint = "Several vectors at once are (batch, state_size, vectors)."
+    return array(name, found, shape, dtype, hint=hint)[:, :, None], False
+
+
+# ---------------------------------------------------------------------------------------------- in words
+
+
+def wrong_sequence(shape: tuple[int, ...], network: Sizes, largest_token: int | None = None) -> str:
+    wanted, inputs = network.input_size, f"input_size={network.input_size}"
+    names: tuple[str, ...] = ("batch", "time", "inputs") if network.batch_first else ("time", "batch", "inputs")
+    other = (
+        "this network has `batch_first=True`"
+        if network.batch_first
+        else "(batch, time, inputs) with `batch_first=True`"
+    )
+    layout = f"Sequences are ({', '.join(names)}), {other}, or (time, inputs) for a single one."
+    if len(shape) not in (2, 3):
+        axes = f"{len(shape)} axes" if len(shape) > 1 else ("1 axis" if shape else "a single number")
+        if len(shape) == 1 and wanted == 1:
+            cause = " For one sequence of one input pass `x[:, None]`."
+        elif shape == (wanted,):
+            cause = " For one sequence of a single time step pass `x[None, :]`."
+        elif largest_token is not None:
+            cause = " " + _one_hot(largest_token, wanted)
+        else:
+            cause = ""
+        return f"`x` has shape {shape}: {axes}. {layout}{cause}"
+    if len(shape) == 2:
+        names = ("time", "inputs")
+    read = ", ".join(f"{n} {k}" for n, k in zip(names, shape, strict=True))
+    if len(shape) == 2 and wanted == 1:
+        outer = "batch, time" if network.batch_first else "time, batch"
+        cause = f"If yours is ({outer}), pass `x[:, :, None]`."
+    elif len(shape) == 2 and shape[0] == wanted:
+        cause = "If yours is (inputs, time), pass `x.T`."
+    elif len(shape) == 3 and shape[1] == wanted:
+        cause = f"If yours is ({names[0]}, inputs, {names[1]}), pass `np.swapaxes(x, 1, 2)`."
+    elif len(shape) == 3 and shape[0] == wanted:
+        cause = f"If yours is (inputs, {names[0]}, {names[1]}), pass `np.moveaxis(x, 0, 2)`."
+    elif largest_token is not None:
+        cause = _one_hot(largest_token, wanted)
+    else:
+        cause = f"For inputs of this size build the network with `input_size={shape[-1]}`."
+    return f"`x` has shape {shape}: {read}, but this network has {inputs}. {layout} {cause}"
+
+
+def _largest_token(found: Array) -> int | None:
+    """The largest of whole numbers of at least 0 without an axis of inputs, as those of words or bytes are."""
+    if found.dtype.kind not in "iu" or found.ndim not in (1, 2) or not found.size or found.min() < 0:
+        return None
+    return int(found.max())
+
+
+def _one_hot(largest: int, inputs: int) -> str:
+    if largest < inputs:
+        return f"If these are numbers of tokens, pass each as one of the inputs: `np.eye({inputs})[x]`."
+    return (
+        "If these are numbers of tokens, build the network with an input for each of them "
+        f"(`input_size={largest + 1}` or more) and pass `np.eye(net.input_size)[x]`."
+    )
+
+
+def _flat(name: str, state: Any, network: Sizes, batch: int, had_batch: bool) -> Array | None:
+    """A state that came as one array (B, S), or (S,), as an array (B, S); None for one in PyTorch's shapes."""
+    count = spec(network.cell).states
+    parts = (tuple, list) if count > 1 else tuple  # of a cell of one state a list is an array
+    if state is None or isinstance(state, parts) or getattr(network, "stacked", False):
+        return None
+    units = network.hidden_size
+    size = network.num_layers * network.num_directions * units * count
+    found = numbers(name, state)
+    if found.ndim not in (1, 2) or found.shape[-1] != size or (size == units and found.ndim == 2 and not had_batch):
+        return None  # with one layer of one state (L*D, N) and (B, S) are the same, and stay the former
+    if network.num_directions == 2:
+        raise ValueError(
+            f"`{name}` has shape {found.shape}, as `run.states[t]`, but the two directions of a bidirectional network "
+            "do not end at the same entry of it; pass `run.final_state`."
+        )
+    if not had_batch and found.shape == (size,):
+        found = found[None]
+    hint = "These are all numbers of a state, as in `run.states[t]`."
+    return array(name, found, {"batch": batch, "state_size": size}, network.dtype, hint=hint)
+
+
+def _parts(name: str, state: Any, count: int, network: Sizes) -> list[tuple[str, Any]]:
+    """The arrays of a state with the names under which an error speaks of them."""
+    cell_name = spec(network.cell).name
+    if count == 1:
+        if isinstance(state, tuple):
+            raise ValueError(
+                f"`{name}` is a tuple of {len(state)}, but the cell {cell_name} has one state: pass the array h alone."
+            )
+        return [(name, state)]
+    wanted = "(h, c)" if count == 2 else f"of its {count} states"
+    if not isinstance(state, (tuple, list)):
+        raise ValueError(
+            f"`{name}` is an object of type {type(state).__name__}, but the cell {cell_name} has {count} states: "
+            f"pass the tuple {wanted}."
+        )
+    if len(state) != count:
+        raise ValueError(
+            f"`{name}` has {len(state)} parts, but the cell {cell_name} has {count} states: pass the tuple {wanted}."
+        )
+    return [(f"{name}[{i}]", value) for i, value in enumerate(state)]
+
+
+def _state_part(name: str, value: Any, network: Sizes, batch: int, had_batch: bool) -> Array:
+    """One state as an array (L*D, B, N)."""
+    rows, units = network.num_layers * network.num_directions, network.hidden_size
+    shape: dict[str, int | None] = {"layers*directions": rows, "batch": batch, "hidden_size": units}
+    found = for_all(numbers(name, value), network, 1, batch)
+    hint = ""
+    if had_batch:
+        if found.shape == (batch, rows, units):
+            hint = f"If yours is (batch, layers*directions, hidden_size), pass `np.swapaxes({name}, 0, 1)`"
+            hint += ": `batch_first` does not touch states." if network.batch_first else "."
+        return array(name, found, shape, network.dtype, hint=hint)
+    if found.ndim == 3:
+        hint = "The input `x` has no batch axis, so neither has its state."
+    del shape["batch"]
+    return array(name, found, shape, network.dtype, hint=hint)[:, None, :]

@@ -1,0 +1,251 @@
+"""What every analysis and picture checks of its arguments before it begins: a network, a run, a matrix, a result where
+one is meant, a whole number where the signature says `int`. One decorator, applied to all public functions of a module,
+reads names and annotations: a new analysis is covered without a line of its own. Ranges are for the functions.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..ensemble.family import Ensemble, EnsembleRun
+from ..network import parameters
+from ..network.network import Network
+from ..network.unrolled import Gradients, Unrolled
+from . import arguments, checks, room
+from .words import misfit
+
+AT_LEAST = 64  # bytes that a step, an angle or a unit cannot do without
+BYTES = {"bins": 1 << 16}  # of a bar in a picture
+TOLD = {"count", "every", "max_lag", "max_norm", "max_value", "windows"}  # functions have their own words about these
+MAKE = '`tt.Network("gru", input_size=…, hidden_size=…)`'
+
+
+def checked(function: Callable) -> Callable:
+    """The same function; arguments of the wrong kind are refused in words, and numbers come as Python's own."""
+    call = checking(function)
+    setattr(sys.modules[function.__module__], function.__name__, call)  # or pickle would find another object there
+    return call
+
+
+def checking(function: Callable, kinds: Mapping[str, Callable] | None = None) -> Callable:
+    """The same for a method, or a function that lies in no module under its name. `kinds`: what arguments of some names
+    are; by default KINDS."""
+    kinds = KINDS if kinds is None else kinds
+    signature = inspect.signature(function)
+    hints = functools.cache(lambda: _hints(function))  # when first called: a class may be named that comes later
+
+    @functools.wraps(function)
+    def call(*args: Any, **options: Any) -> Any:
+        try:
+            given = signature.bind(*args, **options)
+        except TypeError:
+            raise TypeError(misfit(function.__name__, signature, args, options)) from None
+        for name, value in given.arguments.items():
+            parameter = signature.parameters[name]
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            if value is parameter.default or name in TOLD:
+                continue
+            if name in kinds and hints().get(name) not in (bool, int, float, str):
+                given.arguments[name] = kinds[name](name, value, function.__name__)
+            else:
+                given.arguments[name] = _as_annotated(name, value, hints().get(name, Any))
+        try:
+            return function(*given.args, **given.kwargs)
+        except (MemoryError, OverflowError) as error:  # of one huge array, or of a number, in NumPy or Python
+            sizes = ", ".join(f"{name}={told(value)}" for name, value in given.arguments.items() if name != "self")
+            raise ValueError(
+                f"`{function.__name__}` of {sizes} goes beyond what this machine holds: {error}."
+            ) from error
+
+    return call
+
+
+def network(name: str, value: Any, function: str, ensembles: bool = True) -> Any:
+    """A network, of either device, or an ensemble of them."""
+    if isinstance(value, Network):
+        parameters.in_place(value.parameters, value.shapes, value.dtype)
+        return value
+    if _of_device("network.device_network", "DeviceNetwork", value):
+        return value
+    if isinstance(value, Ensemble):
+        if ensembles:
+            return value
+        raise TypeError(f"`{name}` is an Ensemble; `{function}` takes one network: pass one of it, `ensemble[0]`.")
+    raise TypeError(f"`{name}` is {told(value)}; `{function}` takes a network{_to_network(value)}.")
+
+
+def run(name: str, value: Any, function: str) -> Any:
+    """A run, of either device, or that of an ensemble."""
+    if isinstance(value, (Unrolled, EnsembleRun)) or _of_device("network.device_run", "OnHost", value):
+        return value
+    what = f"`{name}` is {told(value)}; `{function}` takes a run, a network unrolled over an input"
+    if isinstance(value, Network) or _of_device("network.device_network", "DeviceNetwork", value):
+        raise TypeError(f"{what}: pass `net.unroll(x)`.")
+    if isinstance(value, Ensemble):
+        raise TypeError(f"{what}: pass `ensemble.unroll(x)`.")
+    if isinstance(value, Gradients):
+        raise TypeError(f"{what}: pass the run that they came from.")
+    raise TypeError(f"{what}: make a network, {MAKE}, and pass `net.unroll(x)`.")
+
+
+def matrix(name: str, value: Any, function: str) -> Any:
+    """A matrix, or a run of which one step is meant."""
+    if isinstance(value, (Unrolled, EnsembleRun)) or _of_device("network.device_run", "OnHost", value):
+        return value
+    if isinstance(value, (Network, Ensemble)) or _of_device("network.device_network", "DeviceNetwork", value):
+        raise TypeError(
+            f"`{name}` is {told(value)}; `{function}` takes a matrix or a run: pass "
+            '`net.parameters["weight_hh_l0"]`, or `net.unroll(x)` and the step, `t=…`.'
+        )
+    if value is None or isinstance(value, (str, bytes, Mapping, set, type)):
+        raise TypeError(f"`{name}` is {told(value)}; `{function}` takes a matrix (S, S), or a run and `t=…`.")
+    if _holds_complex(value):
+        return value
+    return checks.numbers(name, value)
+
+
+def jacobians(name: str, value: Any, function: str) -> Any:
+    """An array (T, S, S), a list of matrices, or anything that gives one after another."""
+    if isinstance(value, Unrolled):
+        raise TypeError(
+            f"`{name}` is a run; `{function}` takes its matrices: pass `run.jacobians()[:, 0]`, those of the first "
+            "sequence."
+        )
+    wrong = isinstance(value, (str, bytes, Mapping, set, type, Network, Ensemble, EnsembleRun))
+    if wrong or not isinstance(value, Iterable) or (isinstance(value, np.ndarray) and not value.ndim):
+        raise TypeError(f"`{name}` is {told(value)}; `{function}` takes matrices (S, S), an array (T, S, S) of them.")
+    return value
+
+
+def real_numbers(name: str, value: Any, function: str) -> Any:
+    """A number or an array of real numbers, on the CPU or a GPU; as it came."""
+    if not hasattr(value, "__cuda_array_interface__"):
+        checks.numbers(name, value)
+    return value
+
+
+def several(name: str, value: Any, function: str) -> Any:
+    """A count of starts, or the starts themselves."""
+    if checks.numbers(name, value).ndim == 0:
+        room.check(f"`{name}`={arguments.shown(value)}", arguments.whole(name, value), AT_LEAST)
+    return value
+
+
+def seed(name: str, value: Any, function: str) -> Any:
+    arguments.generator(value)
+    return value
+
+
+def loss(name: str, value: Any, function: str) -> Any:
+    if not callable(value) or isinstance(value, (type, Network)):
+        raise TypeError(f"`{name}` is {told(value)}; expected a function of a run: `lambda run: (loss, grad_output)`.")
+    return value
+
+
+KINDS: dict[str, Callable[[str, Any, str], Any]] = {
+    "net": network,
+    "run": run,
+    "matrix": matrix,
+    "jacobians": jacobians,
+    "seed": seed,
+    "loss": loss,
+    "starts": several,
+    **dict.fromkeys(("x", "lag", "gain", "bias", "bias_mean", "noise", "windows", "thresholds"), real_numbers),
+    **dict.fromkeys(("first_values", "second_values"), real_numbers),
+}
+
+
+def _as_annotated(name: str, value: Any, hint: Any) -> Any:
+    """`value` if it is what the annotation says, where that is a number, a flag, a text or a record of this library."""
+    allowed = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if (value is None and types.NoneType in allowed) or (isinstance(value, str) and str in allowed):
+        return value
+    if bool in allowed:
+        return arguments.flag(name, value)
+    if int in allowed:
+        if any(typing.get_origin(other) for other in allowed) and np.ndim(value):  # or several of them
+            return checks.numbers(name, value)
+        number = arguments.whole(name, value)
+        room.check(f"`{name}`={number}", abs(number), BYTES.get(name, AT_LEAST), "Take a smaller number.")
+        return number
+    if float in allowed:
+        return _number(name, value)
+    if any(typing.get_origin(other) is np.ndarray for other in allowed):
+        return checks.numbers(name, value)
+    if str in allowed:
+        raise TypeError(f"`{name}` is {arguments.kind(value)}; expected a text.")
+    if range in allowed and not isinstance(value, range):
+        raise TypeError(f"`{name}` is {told(value)}; expected a range of whole numbers.")
+    records = [cls for cls in allowed if isinstance(cls, type) and cls.__module__.startswith("throughtime.")]
+    if records and not isinstance(value, tuple(cls for cls in allowed if isinstance(cls, type))):
+        raise TypeError(f"`{name}` is {told(value)}; expected a {' or '.join(c.__name__ for c in records)}.")
+    return value
+
+
+def _number(name: str, value: Any) -> float:
+    """Any real number, NaN and infinity included: what they mean the function knows."""
+    if isinstance(value, float):
+        return value
+    finite = isinstance(value, (np.floating, np.ndarray)) and np.ndim(value) == 0 and not np.isfinite(value)
+    return float(value) if finite else arguments.real(name, value)
+
+
+def _holds_complex(value: Any) -> bool:
+    try:
+        return np.asarray(value).dtype.kind == "c"
+    except Exception:  # ragged lists, tensors: checks.numbers says what they are
+        return False
+
+
+def _hints(function: Callable) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except NameError:  # a name that only the type checker reads
+        return {}
+
+
+def _of_device(module: str, cls: str, value: Any) -> bool:
+    """Whether this is an object of a file that only those load who use a GPU."""
+    loaded = sys.modules.get(f"throughtime.{module}")
+    return loaded is not None and isinstance(value, getattr(loaded, cls))
+
+
+def told(value: Any) -> str:
+    """What arrived, by the name that this library has for it."""
+    named = {
+        Network: "a network", Unrolled: "a run", Ensemble: "an Ensemble", EnsembleRun: "the run of an Ensemble",
+        Gradients: "gradients",
+    }  # fmt: skip
+    for cls, words in named.items():
+        if isinstance(value, cls):
+            return words
+    module = type(value).__module__
+    if isinstance(value, type) or not module.startswith(("torch", "numpy")):
+        return arguments.kind(value)
+    if hasattr(value, "state_dict"):
+        return f"a torch module ({type(value).__name__})"
+    shape = getattr(value, "shape", None)
+    return f"an array of shape {tuple(shape)}" if shape is not None else arguments.kind(value)
+
+
+def _to_network(value: Any) -> str:
+    if isinstance(value, Unrolled):
+        return ": pass `run.network`"
+    if isinstance(value, EnsembleRun):
+        return ", or an Ensemble: pass `run.ensemble`"
+    if isinstance(value, str):
+        return f": make one, {MAKE}, or read one, `tt.load(path)`"
+    if hasattr(value, "state_dict") and type(value).__module__.startswith("torch"):
+        return f": make one of its sizes, {MAKE}, and call `net.load_state_dict(module.state_dict())`"
+    if isinstance(value, list):
+        return f": make one, {MAKE}, or of several `tt.Ensemble(networks)`"
+    return f": make one, {MAKE}"
