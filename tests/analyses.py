@@ -2,6 +2,8 @@
 lists. A new analysis joins one of them, or tests/test_refusals.py fails.
 """
 
+from dataclasses import is_dataclass
+
 import numpy as np
 
 import throughtime as tt
@@ -56,3 +58,9 @@ OF_RUN = {
 def apply(name, net, x):
     """The analysis of a network, or of an ensemble, under the input x (T, B, I)."""
     return OF_NETWORK[name](net, x) if name in OF_NETWORK else OF_RUN[name](net.unroll(x))
+
+
+def classes(base):
+    """The names of all records below a class; what several of them share is no record itself."""
+    own = {sub.__name__ for sub in base.__subclasses__() if is_dataclass(sub)}
+    return own.union(*(classes(sub) for sub in base.__subclasses__()))

@@ -412,9 +412,9 @@ def test_no_thread_runs_on_after_a_call():
         pytest.skip("no /proc/self/task on this system")
     environment = os.environ | {
         "OPENBLAS_NUM_THREADS": "2",
-        "PYTHONPATH": os.pathsep.join([str(Path(tt.__file__).parents[1]), str(Path(__file__).parent)]),
+        "PYTHONPATH": os.pathsep.join([str(Path(tt.__file__).parents[1]), str(Path(__file__).parents[1])]),
     }
-    command = [sys.executable, str(Path(__file__).parent / "blas_left_running.py")]
+    command = [sys.executable, str(Path(__file__).parents[1] / "blas_left_running.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

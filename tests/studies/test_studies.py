@@ -12,12 +12,12 @@ from matplotlib import pyplot
 
 import throughtime
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "analysis"))  # studies import `_study` from beside them
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "analysis"))  # studies import `_study` from beside them
 
 import _study
 import run_all
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "figures"
 
 SMALL = {

@@ -1,11 +1,10 @@
 """Every result prints itself in one readable screen, draws itself on the axes it is given, and converts to arrays."""
 
 import io
-from dataclasses import is_dataclass
 
 import numpy as np
 import pytest
-from analyses import OF_NETWORK, OF_RUN, apply
+from analyses import OF_NETWORK, OF_RUN, apply, classes
 from matplotlib import pyplot
 from matplotlib.artist import Artist
 from matplotlib.container import Container
@@ -112,12 +111,6 @@ def shown(artist):
     if isinstance(artist, Line2D):
         return np.isfinite(np.asarray(artist.get_ydata(), dtype=float)).any()
     return artist.get_visible()
-
-
-def classes(base):
-    """The names of all records below a class; what several of them share is no record itself."""
-    own = {sub.__name__ for sub in base.__subclasses__() if is_dataclass(sub)}
-    return own.union(*(classes(sub) for sub in base.__subclasses__()))
 
 
 def test_every_result_class_is_tested_here(made):

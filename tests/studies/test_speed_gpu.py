@@ -18,7 +18,7 @@ from matplotlib import pyplot
 
 import throughtime as tt
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "analysis"))  # studies import `_study` from beside them
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "analysis"))  # studies import `_study` from beside them
 
 import _gpu_first
 import _gpu_pieces
@@ -28,7 +28,7 @@ import speed_gpu
 
 from throughtime.engine.cuda import rules
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HEAD = {"device": "Made up", "driver": "0", "date": "2000-01-01", "seed": 1, "numba-cuda": "0", "torch": None}
 
 PIECES = """
