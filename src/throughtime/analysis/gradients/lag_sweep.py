@@ -60,9 +60,9 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
     The latter are Σ_t ∂L_t/∂s_{t−k} · ∂s_{t−k}/∂W with W varied in the step from s_{t−k−1} to s_{t−k} alone.
     """
     if hasattr(run, "device_run"):
-        from ..lyapunov import on_device  # late: it loads Numba's CUDA package
+        from . import lag_sweep_on_device  # late: it loads Numba's CUDA package
 
-        yield from on_device.by_lag(run.device_run, g, max_lag, names)
+        yield from lag_sweep_on_device.by_lag(run.device_run, g, max_lag, names)
         return
     T, (B, S) = run.steps, run.states.shape[1:]
     layers = [Local(run, k, names) for k in range(run.network.num_layers)]
