@@ -1,11 +1,6 @@
 """Measure how gradients vanish and explode: one file per question, every result an object that prints, plots and
 converts itself."""
 
-from inspect import isfunction as _isfunction
-
-from ..engine.blas import hold_public as _hold_public
-from ..ensemble.family import takes_ensembles as _takes_ensembles
-from ..refuse.expected import checked as _checked
 from . import mean_field
 from .ensemble_result import EnsembleResult
 from .gradients.bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
@@ -78,9 +73,3 @@ __all__ = [
     "transient_growth",
     "truncation_bias",
 ]
-
-# Every analysis takes an ensemble, or the run of one, in place of its network or run, holds BLAS to one thread and says
-# in words what else it cannot take; a new one needs no registration.
-for _name in __all__:
-    if _isfunction(globals()[_name]):
-        globals()[_name] = _checked(_hold_public(_takes_ensembles(globals()[_name])))

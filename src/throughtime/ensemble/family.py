@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, overload
@@ -295,59 +292,6 @@ class EnsembleRun(words.Sealed):
 
     def __repr__(self) -> str:
         return f"{self.ensemble!r}, unrolled over input of shape {np.shape(self._way[0])}"
-
-
-def takes_ensembles(function: Callable) -> Callable:
-    """The same analysis, also of an `Ensemble` or an `EnsembleRun` as its network or run: mapped over all networks."""
-    first = next(iter(inspect.signature(function).parameters))
-
-    @functools.wraps(function)
-    def call(*args: Any, **options: Any) -> Any:
-        given = args[0] if args else options.get(first)
-        if isinstance(given, (Ensemble, EnsembleRun)):
-            rest = options if args else {name: value for name, value in options.items() if name != first}
-            return given.map(function, *args[1:], **rest)
-        if getattr(given, "device", "cpu") == "cuda":
-            seen = _seen_from_host(given, function.__name__)
-            args, options = ((seen, *args[1:]), options) if args else (args, options | {first: seen})
-            if seen is not given and seen.network.stacked:
-                return _by_network(function(*args, **options), seen)
-        return function(*args, **options)
-
-    call.per_network = function  # type: ignore[attr-defined]
-    # Under its name in its module too, or pickle would find another object there than the one it was given.
-    setattr(sys.modules[function.__module__], function.__name__, call)
-    return call
-
-
-ON_DEVICE = ("gradient_by_lag", "gradient_norms", "jacobian_spectrum", "product_singular_values")
-
-
-def _seen_from_host(given: Any, name: str) -> Any:
-    """A run on the GPU as the analyses take it, which ask it for products with Jacobians and compute with NumPy."""
-    is_network = hasattr(given, "unroll")
-    if is_network and name == "lyapunov_spectrum":
-        return given
-    if not is_network and name == "gradient_by_lag" and given.network.stacked:
-        raise ValueError(
-            "`gradient_by_lag` takes one network at a time on the GPU, since it divides the gradient of its weights: "
-            'pass the run of `network.to("cuda")` for each `network` of the ensemble.'
-        )
-    if not is_network and name in ON_DEVICE:
-        return given.on_host_side()
-    raise ValueError(
-        f'`{name}` works on the CPU: pass `network.to("cpu")`, or the run of it. On the GPU are lyapunov_spectrum, '
-        f"for networks and ensembles, and for runs {', '.join(ON_DEVICE)}."
-    )
-
-
-def _by_network(result: Any, run: Any) -> Any:
-    """The result for a run of all networks of an ensemble on the GPU, network by network."""
-    from ..analysis.ensemble_result import EnsembleResult
-
-    each = run.states.shape[1] // run.network.networks
-    places = (range(k * each, (k + 1) * each) for k in range(run.network.networks))
-    return EnsembleResult(run.network.axes, tuple(result.of_sequences(place) for place in places))
 
 
 class _Made:

@@ -13,6 +13,7 @@ from ...cells.base import spec
 from ...network import norms
 from ...refuse import arguments, finite
 from ..jacobians.of_steps import in_order
+from ..public import of_networks
 from ..results import Array, Result, short
 from .slopes import SlopeBounds, slope_bounds
 
@@ -85,6 +86,7 @@ class GradientBound(Result):
         )
 
 
+@of_networks
 def pascanu_bound(
     net: Any, *, input_bound: float = np.inf, state_bound: float = 1.0, slopes: SlopeBounds | tuple | None = None
 ) -> GradientBound:
@@ -199,6 +201,7 @@ class GradientProducts(Result):
         return "\n".join([head, *lines])
 
 
+@of_networks
 def gradient_products(
     run: Any, *, stop: int | None = None, max_lag: int | None = None, bound: GradientBound | None = None
 ) -> GradientProducts:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..public import of_networks
 from ..results import Array, Result, short
 from .lag_sweep import by_lag, checked, chosen, compare, flat
 
@@ -67,6 +68,7 @@ class GradientByLag(Result):
         )
 
 
+@of_networks(on_gpu=True)
 def gradient_by_lag(run: Any, grad_output: Any, max_lag: int | None = None, *, parameters: Any = None) -> GradientByLag:
     """The gradient of every single loss time at every lag, and the share of each lag in the gradient of the weights.
 
@@ -95,6 +97,11 @@ def gradient_by_lag(run: Any, grad_output: Any, max_lag: int | None = None, *, p
     >>> np.exp(lags.log_norm[10, :, 0]).round(3)
     array([1.  , 0.5 , 0.25])
     """
+    if getattr(run.network, "stacked", False):
+        raise ValueError(
+            "`gradient_by_lag` takes one network at a time on the GPU, since it divides the gradient of its weights: "
+            'pass the run of `network.to("cuda")` for each `network` of the ensemble.'
+        )
     g, scale = checked(run, grad_output, "A gradient by lag")
     names = chosen(run, parameters)
     longest = run.steps - 1

@@ -12,6 +12,7 @@ import numpy as np
 from ...engine.cpu import run as cpu
 from ...network import norms
 from ...refuse import checks
+from ..public import of_networks, public
 from ..results import Array, Result, short
 from .lag_sweep import checked, chosen, compare, flat
 
@@ -19,6 +20,7 @@ EPSILON = 1e-6  # PyTorch's clip_grad_norm_
 KINDS = ("by norm", "by value", "per step")
 
 
+@public
 def clip_by_norm(gradients: Any, max_norm: float) -> float:
     """Scale gradients, all together and in place, to a norm of at most `max_norm`; returns the norm before clipping.
 
@@ -60,6 +62,7 @@ def _beside(m: Array, e: Array) -> tuple[Array, Array, Array]:
     return norm, np.where(np.isinf(norm), m, own), np.where(np.isinf(norm), e, power)
 
 
+@public
 def clip_by_value(gradients: Any, max_value: float) -> float:
     """Limit every entry of gradients, in place, to ±`max_value`; returns the fraction of entries that were beyond.
 
@@ -81,6 +84,7 @@ def clip_by_value(gradients: Any, max_value: float) -> float:
     return beyond / max(1, sum(a.size for a in arrays.values()))
 
 
+@of_networks
 def clip_per_step(run: Any, grad_output: Any, max_norm: float) -> tuple[dict[str, Array], float]:
     """BPTT with the gradient of every state clipped on its way: the gradients, and the fraction that was clipped.
 
@@ -161,6 +165,7 @@ class ClippingEffect(Result):
         return "\n".join(lines)
 
 
+@of_networks
 def clipping_effect(run: Any, grad_output: Any, thresholds: Any, *, parameters: Any = None) -> ClippingEffect:
     """How clipping by norm, by value, and at every step of the way back changes length and direction of the gradient.
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...refuse import checks
+from ..public import of_networks
 from ..results import Array, Result, short
 from ..statistics import slope_with_error
 from .costates import logarithms_of_norms
@@ -62,6 +63,7 @@ class GradientNorms(Result):
         )
 
 
+@of_networks(on_gpu=True)
 def gradient_norms(
     run: Any, grad_output: Any = None, grad_final_state: Any = None, *, factor: float = math.e
 ) -> GradientNorms:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.cpu import run as cpu
+from ..public import of_networks
 from ..results import Array, Result, short
 from .lag_sweep import by_lag, checked, chosen, compare, flat
 
@@ -57,6 +58,7 @@ class TruncationBias(Result):
         )
 
 
+@of_networks
 def truncation_bias(
     run: Any, grad_output: Any, windows: Any, *, every: int = 1, parameters: Any = None
 ) -> TruncationBias:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...refuse import finite
 from ..lyapunov.tangent import checked_matrices
+from ..public import of_networks, public
 from ..results import Array, Result, short
 from .graded import Triangle
 from .leading import MORE, Factors, leading, turned
@@ -80,6 +81,7 @@ class ProductSingularValues(Result):
         )
 
 
+@of_networks(on_gpu=True)
 def product_singular_values(run: Any, start: int, stop: int, k: int | None = None) -> ProductSingularValues:
     """Natural logarithms of the singular values of a long product of state Jacobians, for any length of the window.
 
@@ -132,6 +134,7 @@ def _factors(run: Any, start: int, stop: int) -> Factors:
     return lambda back: (j.astype(np.float64, copy=False) for j in in_order(run, start, stop, back))
 
 
+@public
 def product_from_jacobians(jacobians: Iterable[Any], k: int | None = None) -> ProductSingularValues:
     """Natural logarithms of the singular values of a product of given matrices J_n … J_1.
 

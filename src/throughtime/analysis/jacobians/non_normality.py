@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 
 from ...network import norms
 from ...refuse import arguments
+from ..public import of_networks
 from ..results import Array, Result, short
 from .pseudospectra import Resolvent, matrix_of
 
@@ -74,6 +75,7 @@ class NonNormality(Result):
         )
 
 
+@of_networks
 def non_normality(matrix: Any, steps: int = 50, *, t: int | None = None, sequence: int = 0) -> NonNormality:
     """All of this file at once: powers, spectral radius, Henrici's departure from normality, Kreiss constant.
 
@@ -101,6 +103,7 @@ def non_normality(matrix: Any, steps: int = 50, *, t: int | None = None, sequenc
     )
 
 
+@of_networks
 def spectral_radius(matrix: Any, *, t: int | None = None, sequence: int = 0) -> float:
     """ρ(A) = max |λ|: the rate of growth of A^t for t → ∞, and no bound on it before.
 
@@ -115,6 +118,7 @@ def spectral_radius(matrix: Any, *, t: int | None = None, sequence: int = 0) -> 
     return float(_times(np.abs(np.linalg.eigvals(scaled)).max(), power))
 
 
+@of_networks
 def henrici_departure(matrix: Any, *, t: int | None = None, sequence: int = 0) -> float:
     """Departure from normality √(‖A‖²_F − Σ|λ|²): 0 for a normal matrix, such as a symmetric or an orthogonal one.
 
@@ -153,6 +157,7 @@ def _around_one(a: Array) -> tuple[Array, int]:
     return scaled + 1j * np.ldexp(a.imag, -power) if a.dtype.kind == "c" else scaled, power
 
 
+@of_networks
 def transient_growth(matrix: Any, steps: int, *, t: int | None = None, sequence: int = 0) -> Array:
     """ln‖A^t‖ for t = 0 … steps, (steps+1,), in nats; −inf where the power is zero. Never over- or underflows.
 
@@ -189,6 +194,7 @@ def _largest_singular_value(a: Array) -> float:
         return float(np.linalg.norm(a, 2))
 
 
+@of_networks
 def kreiss_constant(matrix: Any, *, angles: int = 48, t: int | None = None, sequence: int = 0) -> float:
     """Kreiss constant of the powers of a matrix, found numerically.
 

@@ -11,6 +11,7 @@ from scipy.linalg import get_lapack_funcs, schur
 
 from ...network import norms
 from ...refuse import arguments, finite, room
+from ..public import of_networks
 from ..results import Array, Result
 
 DENSE = 24  # sizes up to which one SVD is faster than some ten triangular solves called from Python
@@ -167,6 +168,7 @@ class Pseudospectrum(Result):
         )
 
 
+@of_networks
 def pseudospectrum(
     matrix: Any, *, points: int = 60, half_width: float | None = None, t: int | None = None, sequence: int = 0
 ) -> Pseudospectrum:

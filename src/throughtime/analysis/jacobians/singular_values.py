@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..public import of_networks
 from ..results import Array, Result, short
 from .of_steps import in_order
 
@@ -57,6 +58,7 @@ class JacobianSpectrum(Result):
         )
 
 
+@of_networks(on_gpu=True)
 def jacobian_spectrum(run: Any, t: int | Sequence[int]) -> JacobianSpectrum:
     """Eigenvalues and singular values of the state Jacobian of an unrolled network.
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...refuse import arguments, checks
+from ..public import of_networks
 from ..results import Array, Result, short
 from .autonomous import AutonomousMap, as_state
 from .newton import correction, decomposed, each, levenberg, polish
@@ -106,6 +107,7 @@ class FixedPoints(Result):
         return "\n".join(lines)
 
 
+@of_networks
 def fixed_points(
     net: Any,
     x: Any = None,

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...refuse import checks, finite
 from ...refuse.arguments import kind
+from ..public import of_networks
 from ..results import Array, Result, short
 
 
@@ -60,6 +61,7 @@ class LossSurface(Result):
         )
 
 
+@of_networks
 def loss_surface(
     net: Any,
     x: Any,

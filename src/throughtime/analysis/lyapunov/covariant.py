@@ -19,6 +19,7 @@ from ...network import norms
 from ...refuse import checks, finite
 from ..jacobians.graded import pivoted
 from ..jacobians.of_steps import in_order
+from ..public import of_networks, public
 from ..results import Array, Result, short
 from ..statistics import batch_means_error
 from .frames import progress_bar
@@ -87,6 +88,7 @@ class CovariantVectors(Result):
         )
 
 
+@of_networks
 def covariant_vectors(
     net: Any,
     x: Any = None,
@@ -180,6 +182,7 @@ def _stacked(found: list[Any]) -> CovariantVectors:
     return CovariantVectors(**values)
 
 
+@public
 def covariant_from_jacobians(
     jacobians: Iterable[Any],
     k: int | None = None,

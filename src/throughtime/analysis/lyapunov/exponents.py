@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..public import public
 from ..results import Array, Result, short
 
 ROUNDING = 8.0 * float(np.finfo(np.float64).eps)  # of an exponent of 0, nats per step: one QR leaves as much
 
 
+@public
 def kaplan_yorke_dimension(exponents: Array, *, return_saturated: bool = False) -> Any:
     """Kaplan–Yorke (Lyapunov) dimension of a spectrum: where the running sum of the exponents crosses zero.
 

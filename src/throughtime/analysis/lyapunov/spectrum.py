@@ -15,6 +15,7 @@ import numpy as np
 from ...cells.base import spec
 from ...refuse import checks, finite
 from ..ensemble_result import EnsembleResult
+from ..public import of_networks, public
 from .by_length import spectra_by_length
 from .exponents import LyapunovSpectrum
 from .frames import measure, random_frame
@@ -22,6 +23,7 @@ from .orthonormalise import SMALL
 from .tangent import MatrixTangent, NetworkTangent, checked_matrices, initial_state, random_state
 
 
+@of_networks(on_gpu=True)
 def lyapunov_spectrum(
     net: Any,
     x: Any = None,
@@ -182,6 +184,7 @@ def _has_batch(net: Any, state: Any) -> bool:
     )
 
 
+@public
 def lyapunov_from_jacobians(
     jacobians: Iterable[Any],
     k: int | None = None,

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...network import norms
 from ...refuse import finite
+from ..public import of_networks
 from ..results import Array, Result, short
 from ..statistics import batch_means_error
 from .frames import progress_bar
@@ -70,6 +71,7 @@ class TwinGrowth(Result):
         )
 
 
+@of_networks
 def perturbed_twin(
     net: Any,
     x: Any = None,

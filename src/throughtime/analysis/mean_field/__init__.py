@@ -9,10 +9,6 @@ A fresh Gaussian input of variance σ² per component, through W_ih ~ N(0, input
 σ · input_gain; a constant input is a bias. Exponents are in nats per time step.
 """
 
-from inspect import isfunction as _isfunction
-
-from ...engine.blas import hold_public as _hold_public
-from ...refuse.expected import checked as _checked
 from .minimal import MinimalRnnMeanField, minimal_rnn, minimal_rnn_critical_gain
 from .population import PopulationMeanField, gru, lstm, population
 from .relu_network import ReluMeanField, relu
@@ -32,7 +28,3 @@ __all__ = [
     "relu",
     "tanh",
 ]
-
-for _name in __all__:  # they compute with BLAS, whose threads would spin on
-    if _isfunction(globals()[_name]):
-        globals()[_name] = _checked(_hold_public(globals()[_name]))

@@ -13,11 +13,13 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from ..public import public
 from ..results import Array
 from .growth import Growth
 from .quadrature import crossing, deviation, gaussian_rule, number
 
 
+@public
 def minimal_rnn(gain: float, input_gain: float = 1.0, power: float = 1.0, bias: float = 0.0) -> "MinimalRnnMeanField":
     """Mean-field theory of the minimal RNN h' = u h + (1 − u) x, u = σ(W h + V x + b).
 
@@ -37,6 +39,7 @@ def minimal_rnn(gain: float, input_gain: float = 1.0, power: float = 1.0, bias: 
     return MinimalRnnMeanField(deviation("gain", gain), deviation("input_gain", input_gain), power, bias)
 
 
+@public
 def minimal_rnn_critical_gain(input_gain: float = 1.0, power: float = 1.0, bias: float = 0.0) -> float:
     """The gain σ_w at which χ = 1.
 

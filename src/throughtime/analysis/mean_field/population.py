@@ -20,6 +20,7 @@ from ...cells.base import on_arrays, spec, unit_derivatives
 from ...cells.versions import in_force
 from ...refuse import arguments
 from ..lyapunov.frames import progress_bar
+from ..public import public
 from ..results import Array
 from ..statistics import batch_means_error
 from .fields import Fields
@@ -32,6 +33,7 @@ LARGEST = 1e36  # mean squares up to which a trajectory can be kept in float32
 KEPT = 20_000_000  # numbers of the trajectory that are kept for correlations
 
 
+@public
 def population(
     cell: Any,
     gain: Any = 1.0,
@@ -107,6 +109,7 @@ def population(
     )  # fmt: skip
 
 
+@public
 def lstm(gain: Any = 1.0, *, forget_bias: float = 0.0, **options: Any) -> PopulationMeanField:
     """`population` of the LSTM with one gain for its four gates and a bias `forget_bias` of the forget gate.
 
@@ -119,6 +122,7 @@ def lstm(gain: Any = 1.0, *, forget_bias: float = 0.0, **options: Any) -> Popula
     return population("lstm", gain, bias_mean=(0.0, forget_bias, 0.0, 0.0), **options)
 
 
+@public
 def gru(gain: Any = 1.0, *, update_bias: float = 0.0, **options: Any) -> PopulationMeanField:
     """`population` of the GRU with one gain for its three gates and a bias `update_bias` of the update gate z.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..public import public
 from ..results import Array
 from .growth import IndependentSlopes
 from .quadrature import deviation, fractions
@@ -16,6 +17,7 @@ from .quadrature import deviation, fractions
 CRITICAL_GAIN = float(np.sqrt(2.0))
 
 
+@public
 def relu(gain: float, noise: float = 0.0, bias: float = 0.0) -> "ReluMeanField":
     """Mean-field theory of the relu network h' = max(W h + b + ξ, 0).
 

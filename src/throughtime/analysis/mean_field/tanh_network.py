@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
+from ..public import public
 from ..results import Array
 from .growth import IndependentSlopes
 from .quadrature import NODES, WEIGHTS, crossing, deviation, fractions, gaussian_rule
 
 
+@public
 def tanh(gain: float, noise: float = 0.0, bias: float = 0.0) -> "TanhMeanField":
     """Mean-field theory of the tanh network h' = tanh(W h + b + ξ).
 
@@ -40,6 +42,7 @@ def tanh(gain: float, noise: float = 0.0, bias: float = 0.0) -> "TanhMeanField":
     return TanhMeanField(gain=gain, noise=noise, bias=bias, q=_activity(gain, noise**2 + bias**2))
 
 
+@public
 def critical_gain(noise: float = 0.0, bias: float = 0.0) -> float:
     """The gain at the edge of chaos of the tanh network, where χ = 1: the critical line over noise and bias.
 
