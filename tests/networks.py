@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import NamedTuple
 
 import naive
@@ -9,9 +10,17 @@ import numpy as np
 
 import throughtime as tt
 from throughtime.cells import CELLS as LIBRARY
+from throughtime.cells import spec
 from throughtime.scalar import sigmoid, sigmoid_slope, tanh, tanh_slope
 
 LEAK = 0.3  # of the leaky cells in the tests: away from the default, so that a forgotten field shows
+# What a cell may call, for the complex numbers of the oracle's derivatives.
+COMPLEX = {
+    "exp": np.exp, "tanh": np.tanh, "sigmoid": naive.sigmoid, "relu": naive.relu, "quotient": np.divide,
+    "tanh_slope": lambda z: 1 / np.cosh(z) ** 2,
+    "sigmoid_slope": lambda z: naive.sigmoid(z) * naive.sigmoid(-z),
+    "relu_slope": lambda z: np.where(z.real > 0, 1.0, 0.0),
+}  # fmt: skip
 
 
 @tt.cell(gates=2, states=2)
@@ -60,7 +69,46 @@ def library_cell(name):
     """A name as the user writes it, or an instance where the cell has a field."""
     if name == "adapting":
         return Adapting(0.4)
-    return LIBRARY[name](LEAK) if name in ("leaky_tanh", "rate") else name
+    fields = {"leak": LEAK} if "leak" in LIBRARY[name]._fields else {}
+    return LIBRARY[name](**fields) if fields else name
+
+
+def oracle(name):
+    """The oracle of a cell: as it is written in naive.py, otherwise made of the cell's own `forward` and `emit`.
+
+    The second kind says nothing of the formula, which is the cell's to know, and everything of what is made of it.
+    """
+    if name == "adapting":
+        return ADAPTING
+    return naive.CELLS.get(name) or from_functions(LIBRARY[name]())
+
+
+def from_functions(cell):
+    """An oracle whose step is the cell's `forward`, on arrays of complex numbers; its `backward` is not used."""
+    record = spec(cell)
+    functions = {name: on_complex(getattr(type(cell), name)) for name in ("forward", "emit") if hasattr(cell, name)}
+
+    def emit(s):
+        return functions["emit"](cell, s) if record.emits else s[0]
+
+    def step(w, u, s, leak):
+        x, r = (np.split(a, record.gates, -1) for a in (naive.drive(w, u), naive.recur(w, emit(s))))
+        new, _ = functions["forward"](cell, tuple(x), tuple(r), s)
+        return tuple(np.broadcast_to(value, s[0].shape) for value in new)
+
+    return naive.Cell(step, record.gates, record.states, emit)
+
+
+def on_complex(function):
+    """A copy of a cell's function in which the scalar functions of the library, also in its helpers, are NumPy's."""
+    known = dict(function.__globals__)
+    copy = FunctionType(function.__code__, known, function.__name__, function.__defaults__, function.__closure__)
+    for name, value in function.__globals__.items():
+        if getattr(value, "__module__", None) == "throughtime.scalar":
+            known[name] = COMPLEX[value.__name__]
+        elif isinstance(value, FunctionType) and value.__module__ == function.__module__ and value is not function:
+            known[name] = FunctionType(value.__code__, known, name, value.__defaults__, value.__closure__)
+    return copy
 
 
 class Problem(NamedTuple):
@@ -99,14 +147,14 @@ def problem(name, steps, batch, inputs, units, *, layers=1, dtype="float64", len
     net = tt.Network(library_cell(name), inputs, units, num_layers=layers, dtype=dtype, seed=0, **options)
     for value in net.parameters.values():
         value[...] = rng.uniform(-gain, gain, value.shape) / np.sqrt(units)
-    oracle = naive.of(net, ADAPTING if name == "adapting" else naive.CELLS[name])
+    plain = naive.of(net, oracle(name))
 
     def draw(*shape):
         return rng.standard_normal(shape).astype(dtype)
 
-    x, start = draw(steps, batch, inputs), draw(batch, oracle.state_size)
-    grads = draw(steps, batch, units * oracle.directions), draw(batch, oracle.state_size)
-    return Problem(net, oracle, x, start, *grads, None if lengths is None else np.asarray(lengths))
+    x, start = draw(steps, batch, inputs), draw(batch, plain.state_size)
+    grads = draw(steps, batch, units * plain.directions), draw(batch, plain.state_size)
+    return Problem(net, plain, x, start, *grads, None if lengths is None else np.asarray(lengths))
 
 
 def on_host(value):

@@ -8,7 +8,7 @@ of what is summed.
 import naive
 import numpy as np
 import pytest
-from networks import library_cell
+from networks import library_cell, oracle
 from test_random_networks import CELLS, DRAWS
 
 import throughtime as tt
@@ -28,7 +28,7 @@ def draw(seed, layers=2, steps=(1, 9), batch=(1, 4), lengths=True, dead=0.3, dty
             value[rng.random(len(value)) < 0.5] = 0.0
     x = rng.standard_normal((steps, batch, 2)).astype(dtype)
     padded = rng.integers(0, steps + 1, batch) if lengths and rng.random() < 0.5 else None
-    return net, naive.of(net, naive.CELLS[cell]), x, padded, rng
+    return net, naive.of(net, oracle(cell)), x, padded, rng
 
 
 def close(found, expected, tolerance):

@@ -11,7 +11,7 @@ import pytest
 import throughtime as tt
 from throughtime import analysis
 
-CELLS = ("tanh", "relu", "linear", "sigmoid", "leaky_tanh", "rate", "lstm", "gru")
+CELLS = tuple(tt.CELLS)
 DRAWS = max(1, int(8 * float(os.environ.get("THROUGHTIME_FUZZ", "1"))))
 
 

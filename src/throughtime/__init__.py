@@ -9,7 +9,7 @@ Start here; `help(...)` of each name tells the rest:
     analysis         Lyapunov spectra, Jacobian spectra, gradient norms and lags, bounds, fixed points, mean fields
     plots            a picture of every result, as result.plot() draws it
     init             initialisers: uniform, gaussian, orthogonal, identity, forget_bias
-    CELLS            the cells by name: tanh, relu, linear, sigmoid, leaky_tanh, rate, lstm, gru; classes tt.GRU, …
+    CELLS            the cells by name, "tanh", "lstm", "gru" and others; their classes are tt.Tanh, tt.LSTM, tt.GRU, …
     cell, check_cell a cell of your own: a decorator, and whether its derivative is right
     kernels, scalar  compiled steps and functions, to be called from your own @njit code
     load             a network saved by network.save
@@ -29,7 +29,7 @@ from importlib import import_module as _import_module
 from typing import Any as _Any
 
 from . import init, scalar
-from .cells import CELLS, GRU, LSTM, LeakyTanh, Linear, Rate, Relu, Sigmoid, Tanh, cell  # noqa: F401
+from .cells import CELLS, cell
 from .cells.check import check_cell
 from .engine.blas import single_blas
 from .engine.cpu.threads import get_num_threads, set_num_threads
@@ -41,6 +41,8 @@ from .network.unrolled import Gradients, Unrolled
 from .refuse.expected import checked as _checked
 
 check_cell, set_num_threads = _checked(check_cell), _checked(set_num_threads)
+_CLASSES = {cls.__name__: cls for cls in CELLS.values()}
+globals().update(_CLASSES)  # tt.GRU, …
 __version__ = "0.1.0"
 
 # The classes of cells and the warning are public too, as tt.GRU. They stand in __dir__ and not here, since
@@ -54,8 +56,7 @@ _LAZY = ("analysis", "kernels", "plots")
 
 def __dir__() -> list[str]:
     """What a user calls; the modules that only the package itself imports are left out."""
-    classes = {cls.__name__ for cls in CELLS.values()} | {"PerformanceWarning"}
-    return sorted({*__all__, *classes, "cells", "__version__", "__doc__", "__path__"})
+    return sorted({*__all__, *_CLASSES, "PerformanceWarning", "cells", "__version__", "__doc__", "__path__"})
 
 
 def __getattr__(name: str) -> _Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime.cells import CELLS
+from throughtime.cells import CELLS, spec
 
 GATES = {"lstm": 4, "gru": 3}
 TORCH = {"tanh": "RNN", "gru": "GRU", "lstm": "LSTM"}
@@ -31,7 +31,8 @@ def assert_same(net, values):
 @pytest.mark.parametrize("cell", CELLS)
 def test_names_order_and_shapes(cell):
     net = tt.Network(cell, 3, 5, num_layers=2, bidirectional=True)
-    g = GATES.get(cell, 1) * 5
+    g = spec(CELLS[cell]).gates * 5
+    assert g == 5 * GATES.get(cell, spec(CELLS[cell]).gates)
     expected = {}
     for k, inputs in ((0, 3), (1, 10)):
         for suffix in ("", "_reverse"):
@@ -41,7 +42,7 @@ def test_names_order_and_shapes(cell):
             expected[f"bias_hh_l{k}{suffix}"] = (g,)
     assert {name: value.shape for name, value in net.parameters.items()} == expected == net.shapes
     assert list(net.parameters) == list(expected)
-    assert net.state_size == 2 * 2 * 5 * (2 if cell == "lstm" else 1)
+    assert net.state_size == 2 * 2 * 5 * spec(CELLS[cell]).states
 
 
 @pytest.mark.parametrize("cell", TORCH)

@@ -12,7 +12,7 @@ from throughtime.refuse import arguments, checks
 
 T, B, I, N = 6, 3, 4, 5
 G = np.random.default_rng(0).normal(size=(T, B, N))
-ALL_CELLS = "tanh, relu, linear, sigmoid, leaky_tanh, rate, lstm, gru"
+ALL_CELLS = ", ".join(CELLS)
 
 
 def network(cell="gru", **options):

@@ -1,34 +1,26 @@
-"""The cells of the library. A new cell is one file here and one line in `CELLS`; every shared test then runs on it."""
+"""The cells of the library. A new cell is one file here and one line below; every shared test then runs on it.
+
+Its name, as a user writes it, is that of its class in small letters: GRU is "gru", LeakyTanh "leaky_tanh".
+"""
+
+import re
 
 from .base import cell, registered, spec
-from .elman import Linear, Relu, Sigmoid, Tanh
-from .gru import GRU
+
+# In the order in which a user reads them.
+# isort: off
+from .elman import Tanh, Relu, Linear, Sigmoid
 from .leaky import LeakyTanh
-from .lstm import LSTM
 from .rate import Rate
+from .lstm import LSTM
+from .gru import GRU
+# isort: on
 
-CELLS: dict[str, type] = {
-    "tanh": Tanh,
-    "relu": Relu,
-    "linear": Linear,
-    "sigmoid": Sigmoid,
-    "leaky_tanh": LeakyTanh,
-    "rate": Rate,
-    "lstm": LSTM,
-    "gru": GRU,
-}
 
-__all__ = [
-    "CELLS",
-    "GRU",
-    "LSTM",
-    "LeakyTanh",
-    "Linear",
-    "Rate",
-    "Relu",
-    "Sigmoid",
-    "Tanh",
-    "cell",
-    "registered",
-    "spec",
-]
+def _name(cls: type) -> str:
+    """LeakyTanh -> leaky_tanh."""
+    return re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+
+CELLS: dict[str, type] = {_name(cls): cls for cls in list(globals().values()) if hasattr(cls, "__throughtime__")}
+__all__ = ["CELLS", "cell", "registered", "spec", *(cls.__name__ for cls in CELLS.values())]

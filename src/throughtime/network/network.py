@@ -34,7 +34,7 @@ class Network(words.Sealed):
     of the cell is edited, the next unroll takes the new version, and the runs made before keep theirs.
 
     Args:
-        cell: a name (tanh, relu, linear, sigmoid, leaky_tanh, rate, lstm, gru) or an instance of a cell.
+        cell: a name of tt.CELLS ("tanh", "lstm", "gru", …), or an instance of a cell.
         input_size: I, the inputs per time step.
         hidden_size: N, the units per layer and direction.
         num_layers: L.
