@@ -16,7 +16,7 @@ from ..cells.versions import in_force
 from ..engine import memory
 from ..engine.cpu import jacobians
 from ..engine.cpu import run as cpu
-from ..refuse import arguments, checks, room, words
+from ..refuse import arguments, checks, direction, room, words
 from . import norms, parameters
 from .network import Network
 
@@ -156,16 +156,10 @@ class Unrolled(words.Sealed):
         """The steps after which truncated BPTT cuts, None where there is nothing to cut."""
         if window is None:
             return None
-        if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 1:
-            given = arguments.shown(window)
-            raise ValueError(
-                f"`window` is {given}; it is a number of time steps, at least 1, or None for the full gradient."
-            )
-        if self.network.bidirectional:
-            raise ValueError(
-                "`window` has no meaning for a bidirectional network: its reverse half runs against time. Leave it out."
-            )
-        return int(window) if window < self.steps else None
+        meaning = "it is a number of time steps, at least 1, or None for the full gradient"
+        window = arguments.step("window", window, 1, meaning=meaning)
+        direction.one_way(self.network, "`window`", ", or leave it out")
+        return window if window < self.steps else None
 
     def _backprop(self, g: Array | None, carry: Array) -> Gradients:
         states = memory.empty(self.states.shape, self.network.dtype)
@@ -259,11 +253,9 @@ class Unrolled(words.Sealed):
         True
         """
         self._one_way("A Jacobian")
-        if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 1 <= t <= self.steps:
-            raise ValueError(
-                f"`t` is {arguments.shown(t)}; jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}."
-            )
-        return self.jacobians(int(t) - 1, int(t))[0]
+        meaning = f"jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}"
+        t = arguments.step("t", t, 1, self.steps, meaning)
+        return self.jacobians(t - 1, t)[0]
 
     def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
         """(stop-start, B, S, S): the Jacobians of all steps from states[start] to states[stop], by default T, at once.
@@ -346,16 +338,11 @@ class Unrolled(words.Sealed):
             parameters[f"{name}_l{k}{'_reverse' if d else ''}"] = grad
 
     def _one_way(self, what: str) -> None:
-        if self.network.bidirectional:
-            raise ValueError(
-                f"{what} has no meaning for a bidirectional network: its reverse half runs against time, so states[t] "
-                "is not a function of states[t-1]. Build the network with `bidirectional=False`, or use `run.backprop`."
-            )
+        direction.one_way(self.network, what, ", or use `run.backprop`")
 
     def _window(self, start: int, stop: int) -> None:
         for label, t in (("start", start), ("stop", stop)):
-            if isinstance(t, bool) or not isinstance(t, (int, np.integer)) or not 0 <= t <= self.steps:
-                raise ValueError(f"`{label}` is {arguments.shown(t)}; times of states go from 0 to T = {self.steps}.")
+            arguments.step(label, t, 0, self.steps, f"times of states go from 0 to T = {self.steps}")
         if start > stop:
             raise ValueError(
                 f"`start` is {start} and `stop` is {stop}; a window goes from states[start] to states[stop], "

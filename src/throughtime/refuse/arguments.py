@@ -23,18 +23,29 @@ LARGEST = 2**63 - 1  # what a size of an array, or a count of steps, can be
 
 def size(name: str, value: Any) -> int:
     """A whole number of at least 1."""
-    number = whole(name, value)
-    if number < 1:
-        raise ValueError(f"`{name}` is {shown(number)}; expected a whole number of at least 1.")
-    return number
+    return step(name, value, 1)
 
 
-def step(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number between `low` and `high`, both included (a time step, a window)."""
+def step(name: str, value: Any, low: int, high: int = LARGEST, meaning: str = "") -> int:
+    """A whole number between `low` and `high`, both included (a time step, a window).
+
+    `meaning` stands in the sentence for the range; what is no whole number is then a ValueError with it too.
+    """
+    if meaning and not within(value, low, high):
+        raise ValueError(f"`{name}` is {shown(value)}; {meaning}.")
     number = whole(name, value)
     if not low <= number <= high:
-        raise ValueError(f"`{name}` is {number}; expected a whole number from {low} to {high}.")
+        wanted = f"of at least {low}" if high == LARGEST else f"from {low} to {high}"
+        raise ValueError(f"`{name}` is {shown(number)}; expected a whole number {wanted}.")
     return number
+
+
+def within(value: Any, low: int, high: int = LARGEST) -> bool:
+    """Whether this is a whole number between `low` and `high`, for those who have their own words about it."""
+    try:
+        return not isinstance(value, (bool, np.bool_)) and low <= operator.index(value) <= high
+    except Exception:  # TypeError, or what an object of another library raises
+        return False
 
 
 def flag(name: str, value: Any) -> bool:

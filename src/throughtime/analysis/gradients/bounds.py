@@ -11,7 +11,7 @@ import numpy as np
 
 from ...cells.base import spec
 from ...network import norms
-from ...refuse import arguments, finite
+from ...refuse import arguments, direction, finite
 from ..jacobians.of_steps import in_order
 from ..public import of_networks
 from ..results import Array, Result, short
@@ -117,11 +117,7 @@ def pascanu_bound(
     >>> round(bound.factor, 12), bound.log_bound([0, 10]).round(3) + 0.0
     (0.75, array([ 0.   , -2.877]))
     """
-    if getattr(net, "bidirectional", False):
-        raise ValueError(
-            "a bidirectional network has no gradient from one state to another: its two directions run against each "
-            "other; build the network with bidirectional=False"
-        )
+    direction.one_way(net, "A bound of the gradient from one state to another")
     if net.num_layers > 1:
         raise ValueError(
             f"the network has {net.num_layers} layers, but the bound is that of one recurrent layer: build one network "
@@ -221,11 +217,7 @@ def gradient_products(
     >>> gradient_products(run, bound=pascanu_bound(net)).holds
     True
     """
-    if getattr(run.network, "bidirectional", False):
-        raise ValueError(
-            "in a bidirectional network no state is a function of the one before: its two directions run through time "
-            "against each other; analyse a network with bidirectional=False"
-        )
+    direction.one_way(run.network, "A product of Jacobians")
     last = len(run.states) - 1
     stop = last if stop is None else arguments.step("stop", stop, 0, last)
     lags = stop if max_lag is None else arguments.step("max_lag", max_lag, 0, stop)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...refuse import arguments
 from ..public import of_networks
 from ..results import Array, Result, short
 from .lag_sweep import by_lag, checked, chosen, compare, flat
@@ -107,12 +108,12 @@ def gradient_by_lag(run: Any, grad_output: Any, max_lag: int | None = None, *, p
     longest = run.steps - 1
     if max_lag is None:
         max_lag = longest
-    if isinstance(max_lag, bool) or not isinstance(max_lag, (int, np.integer)) or not 0 <= max_lag <= longest:
-        raise ValueError(f"`max_lag` is {max_lag!r}; lags go from 0 to {longest} in a run of {run.steps} time steps.")
+    meaning = f"lags go from 0 to {longest} in a run of {run.steps} time steps"
+    max_lag = arguments.step("max_lag", max_lag, 0, longest, meaning)
     full = flat(run._backprop(g, np.zeros(run.states.shape[1:], g.dtype)).parameters, names)
-    log_norm = np.full((run.steps, int(max_lag) + 1, run.states.shape[1]), -np.inf)
+    log_norm = np.full((run.steps, max_lag + 1, run.states.shape[1]), -np.inf)
     shares, rest = [], full.copy()
-    for k, (norms, parts) in enumerate(by_lag(run, g, int(max_lag), names)):
+    for k, (norms, parts) in enumerate(by_lag(run, g, max_lag, names)):
         log_norm[k:, k] = norms + scale
         part = flat(parts, names)
         with np.errstate(invalid="ignore"):

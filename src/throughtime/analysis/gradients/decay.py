@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...refuse import checks
+from ...refuse import checks, direction
 from ..public import of_networks
 from ..results import Array, Result, short
 from ..statistics import slope_with_error
@@ -94,11 +94,7 @@ def gradient_norms(
     (array([-0.693147]), array([-3465.736]))
     """
     network = run.network
-    if getattr(network, "bidirectional", False):
-        raise ValueError(
-            "in a bidirectional network no single state carries the gradient through time: its two directions run "
-            "against each other; analyse a network with bidirectional=False"
-        )
+    direction.one_way(network, "The norm of a gradient at one time")
     if grad_output is None and grad_final_state is None:
         raise ValueError(
             "there is no gradient to follow: pass grad_output (dL/doutput, the shape of run.output) or grad_final_state"

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...engine import memory
 from ...network import norms
-from ...refuse import checks
+from ...refuse import checks, direction
 from ..results import Array
 from .local import Local
 
@@ -29,11 +29,8 @@ def checked(run: Any, grad_output: Any, what: str, one_way: bool = True) -> tupl
 
     ValueError in words for a run or a gradient for which `what` has no meaning.
     """
-    if one_way and run.network.bidirectional:
-        raise ValueError(
-            f"{what} has no meaning for a bidirectional network: its reverse half runs against time, so a loss has no "
-            "lag. Build the network with `bidirectional=False`."
-        )
+    if one_way:
+        direction.one_way(run.network, what)
     if grad_output is None:
         raise ValueError("`grad_output` is None; pass dL/doutput in the shape of `run.output`.")
     g = checks.output_gradient(grad_output, run)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.cpu import run as cpu
+from ...refuse import arguments
 from ..public import of_networks
 from ..results import Array, Result, short
 from .lag_sweep import by_lag, checked, chosen, compare, flat
@@ -92,9 +93,9 @@ def truncation_bias(
     """
     g, _ = checked(run, grad_output, "A truncated gradient")
     names = chosen(run, parameters)
-    if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or not 1 <= every <= run.steps:
-        raise ValueError(f"`every` is {every!r}; it is a number of time steps, from 1 to the {run.steps} of the run.")
-    wanted = _windows(windows, int(every), run.steps)
+    meaning = f"it is a number of time steps, from 1 to the {run.steps} of the run"
+    every = arguments.step("every", every, 1, run.steps, meaning)
+    wanted = _windows(windows, every, run.steps)
     full = flat(run._backprop(g, np.zeros(run.states.shape[1:], g.dtype)).parameters, names)
     found = {}
     if every == 1:

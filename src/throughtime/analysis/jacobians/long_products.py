@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...refuse import finite
+from ...refuse import arguments, direction, finite
 from ..lyapunov.tangent import checked_matrices
 from ..public import of_networks, public
 from ..results import Array, Result, short
@@ -106,14 +106,9 @@ def product_singular_values(run: Any, start: int, stop: int, k: int | None = Non
     array([[ 3465.735903, -3465.735903]])
     """
     steps = len(run.states) - 1
-    if getattr(run.network, "bidirectional", False):
-        raise ValueError(
-            "a bidirectional network has no Jacobian from one state to the next: its two directions run through time "
-            "against each other; analyse a network with bidirectional=False"
-        )
+    direction.one_way(run.network, "A product of Jacobians")
     for name, value in (("start", start), ("stop", stop)):
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value <= steps:
-            raise ValueError(f"`{name}` is {value!r}, but the run has states 0 to {steps}: pass one of these times")
+        arguments.step(name, value, 0, steps, f"the run has states 0 to {steps}: pass one of these times")
     if start > stop:
         raise ValueError(f"start={start} and stop={stop}: the product leads forwards, so pass start ≤ stop")
     finite.run(run, "A product of Jacobians", start, stop)
@@ -155,10 +150,9 @@ def product_from_jacobians(jacobians: Iterable[Any], k: int | None = None) -> Pr
 
 
 def _checked_k(k: Any, size: int) -> int:
-    k = size if k is None else k
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= size:
+    if k is not None and not arguments.within(k, 1, size):
         raise ValueError(f"k={k!r}, but the state has size {size}: pass k between 1 and {size}, or None for all")
-    return int(k)
+    return size if k is None else int(k)
 
 
 def _whole(factors: Factors, count: int, batch: int, size: int) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.linalg import get_lapack_funcs, schur
 
 from ...network import norms
-from ...refuse import arguments, finite, room
+from ...refuse import arguments, direction, finite, room
 from ..public import of_networks
 from ..results import Array, Result
 
@@ -25,11 +25,7 @@ LARGEST = 1e306  # of the numbers that |zI − A| may hold
 def matrix_of(source: Any, t: int | None, sequence: int) -> Array:
     """A square matrix (S, S) of finite numbers: `source` itself, or of an unrolled network J_t of one sequence."""
     if hasattr(source, "jacobian") and hasattr(source, "states"):
-        if getattr(source.network, "bidirectional", False):
-            raise ValueError(
-                "a bidirectional network has no Jacobian from one state to the next: its two directions run through "
-                "time against each other; analyse a network with bidirectional=False"
-            )
+        direction.one_way(source.network, "A Jacobian")
         if t is None:
             raise ValueError("a run has a Jacobian for every step: pass t= as well, from 1 to the number of steps")
         batch = source.states.shape[1]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...refuse import direction
 from ..public import of_networks
 from ..results import Array, Result, short
 from .of_steps import in_order
@@ -76,12 +77,7 @@ def jacobian_spectrum(run: Any, t: int | Sequence[int]) -> JacobianSpectrum:
     >>> spectrum.spectral_radius.round(12), spectrum.singular_values.round(12)
     (array([2.]), array([[2., 2.]]))
     """
-    if getattr(run.network, "bidirectional", False):
-        raise ValueError(
-            "a bidirectional network has no Jacobian from one state to the next: its two directions run "
-            "through time against "
-            "each other; analyse a network with bidirectional=False"
-        )
+    direction.one_way(run.network, "A Jacobian")
     last = len(run.states) - 1
     steps = np.asarray(t)
     if steps.size and steps.dtype.kind not in "iu":

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...cells.base import spec
 from ...network.network import Network
-from ...refuse import checks
+from ...refuse import checks, direction
 from ...refuse.arguments import kind
 from ..results import Array
 
@@ -23,11 +23,7 @@ class AutonomousMap:
         if not hasattr(net, "unroll"):
             run = " Of a run pass `run.network`." if hasattr(net, "network") else ""
             raise TypeError(f"`net` is {kind(net)}; expected a network: `throughtime.Network(…)`.{run}")
-        if getattr(net, "bidirectional", False):
-            raise ValueError(
-                "a bidirectional network is no map of a state onto the next: its two directions run through time "
-                "against each other; build the network with bidirectional=False"
-            )
+        direction.one_way(net, "A fixed point")
         self.net = Network(
             net.cell, net.input_size, net.hidden_size, num_layers=net.num_layers, bias=net.bias, init=_parameters(net)
         )

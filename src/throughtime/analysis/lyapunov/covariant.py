@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import solve_triangular, subspace_angles
 
 from ...network import norms
-from ...refuse import checks, finite
+from ...refuse import arguments, checks, finite
 from ..jacobians.graded import pivoted
 from ..jacobians.of_steps import in_order
 from ..public import of_networks, public
@@ -132,7 +132,7 @@ def covariant_vectors(
             "covariant vectors of sequences of different lengths do not fit one array: pass each alone, "
             "covariant_vectors(net, x[:lengths[b], b])"
         )
-    tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "covariant Lyapunov vectors")
+    tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "A set of covariant vectors")
     finite.trajectory(net, tangent.inputs, tangent.state, "Covariant Lyapunov vectors")
     tangent.skip(warmup)
     found: list[Any] = []
@@ -231,7 +231,7 @@ def _ginelli(
     shifts: Any = 0.0,  # ln of what each Jacobian was divided by
 ) -> CovariantVectors:
     k = size if k is None else k
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= size:
+    if not arguments.within(k, 1, size):
         raise ValueError(f"k={k!r}, but the state has size {size}: pass k between 1 and {size}")
     k = int(k)
     transient = steps // 5 if transient is None else int(transient)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
-from ...refuse import checks, finite
+from ...refuse import arguments, checks, direction, finite
 from ..ensemble_result import EnsembleResult
 from ..public import of_networks, public
 from .by_length import spectra_by_length
@@ -87,12 +87,12 @@ def lyapunov_spectrum(
     array([-0.693147, -1.386294])
     """
     if lengths is not None:
-        refuse_two_directions(net, "Lyapunov spectrum")
+        direction.one_way(net, "A Lyapunov spectrum")
         options: dict[str, Any] = {"steps": steps, "k": k, "warmup": warmup, "discard": discard, "interval": interval}
         options |= {"precision": precision, "sum_rule": sum_rule, "progress": progress}
         enough = partial(_enough, warmup=warmup, steps=steps, discard=discard)
         return spectra_by_length(partial(lyapunov_spectrum, net, **options), net, x, lengths, state, seed, enough)
-    tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "Lyapunov spectrum")
+    tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "A Lyapunov spectrum")
     finite.trajectory(net, tangent.inputs, tangent.state, "A Lyapunov spectrum")
     batch, size = tangent.each, tangent.state_size
     k = _columns(k, size)
@@ -132,7 +132,7 @@ def trajectory(
     net: Any, x: Any, steps: int | None, warmup: int | None, seed: Any, state: Any, what: str
 ) -> tuple[NetworkTangent, int, int]:
     """The trajectory of a network before its warm-up, the steps after it and those of the warm-up; all checked."""
-    refuse_two_directions(net, what)
+    direction.one_way(net, what)
     placed = state is not None
     if x is None:
         inputs, batch, length = None, 1, None
@@ -143,7 +143,8 @@ def trajectory(
         if batch == 0:
             raise ValueError(f"`x` has shape {np.shape(x)}, which holds no sequence: pass at least one")
         state = None if state is None else initial_state(net, state, batch, had_batch)
-    warmup = _count("warmup", (200 if length is None else min(200, length // 5)) if warmup is None else warmup, 0)
+    usual = 200 if length is None else min(200, length // 5)
+    warmup = arguments.step("warmup", usual if warmup is None else warmup, 0)
     available = None if length is None else length - warmup
     if steps is None:
         steps = 1000 if available is None else available
@@ -152,7 +153,7 @@ def trajectory(
                 f"`x` has {length} steps and `warmup` takes {warmup}: none is left; pass a longer `x` or a "
                 "smaller warmup"
             )
-    steps = _count("steps", steps, 1)
+    steps = arguments.step("steps", steps, 1)
     if available is not None and steps > available:
         raise ValueError(
             f"steps={steps} and warmup={warmup} need {steps + warmup} steps of input, but `x` has {length}; pass "
@@ -166,14 +167,6 @@ def trajectory(
         tangent = NetworkTangent(net, inputs, batch, state)
     tangent.placed = placed
     return tangent, steps, warmup
-
-
-def refuse_two_directions(net: Any, what: str) -> None:
-    if getattr(net, "bidirectional", False):
-        raise ValueError(
-            f"a bidirectional network has no {what}: its two directions run through time against each "
-            "other, so there is no map from one state to the next; analyse a network with bidirectional=False"
-        )
 
 
 def _has_batch(net: Any, state: Any) -> bool:
@@ -212,7 +205,7 @@ def lyapunov_from_jacobians(
     array([ 0.962424, -0.962424])
     """
     length = len(jacobians) if isinstance(jacobians, Sized) else None
-    warmup = _count("warmup", warmup, 0)
+    warmup = arguments.step("warmup", warmup, 0)
     matrices = checked_matrices(jacobians, "A Lyapunov spectrum")
     first = next(matrices, None)
     if first is None:
@@ -225,7 +218,7 @@ def lyapunov_from_jacobians(
         )
     steps = None if length is None else length - warmup
     discard = (0 if steps is None else steps // 10) if discard is None else discard
-    discard = _count("discard", discard, 0) if steps is None else discarded(discard, steps)
+    discard = arguments.step("discard", discard, 0) if steps is None else discarded(discard, steps)
     matrices = islice(chain([first], matrices), warmup, None)
     size = len(first)
     frame = random_frame(1, size, k, seed, np.float64)
@@ -236,28 +229,20 @@ def lyapunov_from_jacobians(
 
 
 def _columns(k: int | None, size: int) -> int:
-    k = size if k is None else _count("k", k, 1)
-    if k > size:
+    k = size if k is None else arguments.whole("k", k)
+    if not 1 <= k <= size:
         raise ValueError(f"k={k}, but the state has size {size} and so {size} exponents: pass k between 1 and {size}")
     return k
-
-
-def _count(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"`{name}` is {value!r}, but a whole number of at least {least} is needed")
-    if value < least:
-        raise ValueError(f"{name}={value}, but it must be at least {least}")
-    return int(value)
 
 
 def _interval(interval: Any) -> int:
     if isinstance(interval, str):
         raise ValueError(f'interval={interval!r}: pass "auto" or a number of steps')
-    return _count("interval", interval, 1)
+    return arguments.step("interval", interval, 1)
 
 
 def discarded(discard: int | None, steps: int) -> int:
-    discard = steps // 10 if discard is None else _count("discard", discard, 0)
+    discard = steps // 10 if discard is None else arguments.step("discard", discard, 0)
     if discard >= steps:
         raise ValueError(
             f"discard={discard}, but the frame runs for {steps} steps: at least one must count; pass discard < {steps}"

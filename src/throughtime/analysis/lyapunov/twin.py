@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...network import norms
-from ...refuse import finite
+from ...refuse import arguments, finite
 from ..public import of_networks
 from ..results import Array, Result, short
 from ..statistics import batch_means_error
@@ -117,11 +117,10 @@ def perturbed_twin(
             "twins of sequences of different lengths do not fit one array: pass each sequence alone, "
             "perturbed_twin(net, x[:lengths[b], b])"
         )
-    tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "exponent of a twin")
+    tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "The exponent of a twin")
     finite.trajectory(net, tangent.inputs, tangent.state, "The growth of a twin")
     discard = discarded(discard, steps)
-    whole = isinstance(interval, (int, np.integer)) and not isinstance(interval, bool)
-    if not whole or not 1 <= interval <= steps - discard:
+    if not arguments.within(interval, 1, steps - discard):
         raise ValueError(f"interval={interval!r}: pass a number of steps from 1 to {steps - discard}, those that count")
     kind = np.dtype(net.dtype).itemsize
     asked = DISTANCE[kind] if distance is None else float(distance)

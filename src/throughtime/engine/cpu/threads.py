@@ -10,8 +10,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-import numpy as np
-
+from ...refuse import arguments
 from .. import other_threads as foreign
 from .primitives import new_meeting
 
@@ -38,11 +37,8 @@ def set_num_threads(count: int) -> None:
         1
     """
     global _wanted
-    if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
-        raise ValueError(
-            f"`count` is {count!r}; the number of threads is a positive integer, at best the number of processors."
-        )
-    _wanted = int(count)
+    meaning = "the number of threads is a positive integer, at best the number of processors"
+    _wanted = arguments.step("count", count, 1, meaning=meaning)
 
 
 def get_num_threads() -> int:
