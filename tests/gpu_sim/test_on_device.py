@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime.analysis.lyapunov import on_device
+from throughtime.analysis.lyapunov import device_frame
 from throughtime.engine.cuda import device
 
 analysis = tt.analysis
@@ -44,7 +44,7 @@ def test_sum_rule_is_that_of_the_jacobians(name, dtype):
     cell, layers = (*name.split("-"), "1")[:2]
     net = tt.Network(cell, 2, 3, num_layers=int(layers), init=tt.init.gaussian(2.0), seed=3, dtype=dtype)
     x = np.random.default_rng(0).standard_normal((6, 2, 2)) * np.array([1.0, 9.0])[:, None]
-    tangent = on_device.DeviceTangent(net.to("cuda"), x.astype(dtype), 2, None)
+    tangent = device_frame.DeviceTangent(net.to("cuda"), x.astype(dtype), 2, None)
     tangent.chunk = 4
     frame = tangent.own_frame(np.eye(net.state_size)[None])
     done, _, log_det = frame.block(tangent, 6, 2, True)
@@ -65,7 +65,7 @@ def test_determinants_of_singular_and_broken_jacobians():
     run, there = net.unroll(x), net.to("cuda").unroll(x)
     with np.errstate(all="ignore"):
         expected = np.linalg.slogdet(run.jacobians())[1].sum(axis=0)
-    found = on_device.log_det(there, 0, 4)
+    found = device_frame.log_det(there, 0, 4)
     assert found[0] == expected[0] == -np.inf
     assert np.isnan(found[1])
     close(found[2], expected[2])

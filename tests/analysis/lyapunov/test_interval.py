@@ -5,10 +5,10 @@ import pytest
 
 import throughtime as tt
 from throughtime.analysis import lyapunov_from_jacobians, lyapunov_spectrum
-from throughtime.analysis.lyapunov import frames
-from throughtime.analysis.lyapunov.frames import random_frame
+from throughtime.analysis.lyapunov import measure
 from throughtime.analysis.lyapunov.interval import ZONE
-from throughtime.analysis.lyapunov.tangent import MatrixTangent
+from throughtime.analysis.lyapunov.measure import random_frame
+from throughtime.analysis.lyapunov.trajectory import MatrixTangent
 
 # One interval may be wrong by eps·e^zone; a mean over a hundred and more intervals, few of which come near the zone, by
 # a hundredth of that. 10: rounding adds up over the steps of an interval, and over columns.
@@ -21,7 +21,7 @@ TOLERANCE = {
 def small(request, monkeypatch):
     """Small states are orthonormalised after every step, large ones by intervals: here both ways at small sizes."""
     if request.param is not None:
-        monkeypatch.setattr(frames, "SINGLE", request.param)
+        monkeypatch.setattr(measure, "SINGLE", request.param)
     return request.param is None
 
 

@@ -105,11 +105,11 @@ def test_batch_first():
 
 def test_pieces_of_time_do_not_show(monkeypatch):
     """Unrolling in pieces of 16 steps, which the interval straddles, changes nothing."""
-    from throughtime.analysis.lyapunov import tangent as tangents
+    from throughtime.analysis.lyapunov import trajectory
 
     net = tanh_network(20, 2.0, 1)
     whole = lyapunov_spectrum(net, steps=200, seed=0, interval=3)
-    monkeypatch.setattr(tangents, "CHUNK_BYTES", 0)
+    monkeypatch.setattr(trajectory, "CHUNK_BYTES", 0)
     pieces = lyapunov_spectrum(net, steps=200, seed=0, interval=3)
     np.testing.assert_allclose(pieces.exponents, whole.exponents, atol=1e-9)
 

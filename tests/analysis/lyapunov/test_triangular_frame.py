@@ -6,9 +6,9 @@ from scipy.linalg import lapack
 
 import throughtime as tt
 from throughtime.analysis import lyapunov_spectrum
-from throughtime.analysis.lyapunov.frames import measure, random_frame
+from throughtime.analysis.lyapunov.measure import measure, random_frame
 from throughtime.analysis.lyapunov.step_jacobian import Dense
-from throughtime.analysis.lyapunov.tangent import MatrixTangent, NetworkTangent
+from throughtime.analysis.lyapunov.trajectory import MatrixTangent, NetworkTangent
 from throughtime.analysis.lyapunov.triangular_frame import TriangularFrame
 from throughtime.engine.lu.frame import Frame, Jacobians, Workspace, padded
 from throughtime.engine.lu.triangular import DENSE, OWN, SLOPE

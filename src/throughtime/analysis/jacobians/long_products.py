@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...refuse import arguments, direction, finite
-from ..lyapunov.tangent import checked_matrices
+from ..lyapunov.trajectory import checked_matrices
 from ..public import of_networks, public
 from ..results import Array, Result, short
 from .graded import Triangle

@@ -12,7 +12,7 @@ import numpy as np
 from ...refuse import checks, finite
 from ..results import Array
 from .exponents import LyapunovSpectrum
-from .tangent import as_parts, initial_state
+from .trajectory import as_parts, initial_state
 
 SHORT = "{steps} steps are too few for its warmup, discard and steps"
 BROKEN = "NaN or inf in its input or initial state"

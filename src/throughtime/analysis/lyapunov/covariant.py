@@ -22,9 +22,9 @@ from ..jacobians.of_steps import in_order
 from ..public import of_networks, public
 from ..results import Array, Result, short
 from ..statistics import batch_means_error
-from .frames import progress_bar
+from .measure import progress_bar
 from .spectrum import trajectory
-from .tangent import checked_matrices
+from .trajectory import checked_matrices
 
 
 class NotFinite(ValueError):

@@ -18,9 +18,9 @@ from ..ensemble_result import EnsembleResult
 from ..public import of_networks, public
 from .by_length import spectra_by_length
 from .exponents import LyapunovSpectrum
-from .frames import measure, random_frame
+from .measure import measure, random_frame
 from .orthonormalise import SMALL
-from .tangent import MatrixTangent, NetworkTangent, checked_matrices, initial_state, random_state
+from .trajectory import MatrixTangent, NetworkTangent, checked_matrices, initial_state, random_state
 
 
 @of_networks(on_gpu=True)
@@ -65,7 +65,7 @@ def lyapunov_spectrum(
     lengths : for padded sequences, (B,) whole numbers up to T: each has the exponents that x[:lengths[b], b] alone has,
     with its own warmup, discard and steps. One that is too short has NaN, and .reason says so.
     precision : "float64" or "float32", of the frame's arithmetic. Default: that of the network for k ≤ S/2, float64
-    beyond, where each Jacobian is formed and the frame kept triangular by LU (see analysis/triangular.py). float32
+    beyond, where each Jacobian is formed and the frame kept triangular by LU (see triangular_frame.py). float32
     takes half the time; its sum-rule residual is then near 1e-5 per exponent.
     sum_rule : whether a full spectrum comes with its check, ln|det J| by another way over the same steps. It costs
     nothing for vanilla and rate units (ln|det W| once and the slopes), a tenth for an LSTM, a third for other cells.
@@ -160,7 +160,7 @@ def trajectory(
             f"steps={max(available, 0)} or less, or a longer `x`"
         )
     if getattr(net, "device", "cpu") == "cuda":
-        from .on_device import DeviceTangent  # late: it loads Numba's CUDA package
+        from .device_frame import DeviceTangent  # late: it loads Numba's CUDA package
 
         tangent: NetworkTangent = DeviceTangent(net, inputs, batch, state)
     else:

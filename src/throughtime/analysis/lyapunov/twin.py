@@ -13,7 +13,7 @@ from ...refuse import arguments, finite
 from ..public import of_networks
 from ..results import Array, Result, short
 from ..statistics import batch_means_error
-from .frames import progress_bar
+from .measure import progress_bar
 from .spectrum import discarded, trajectory
 
 DISTANCE = {8: 1e-7, 4: 1e-3}  # √eps: rounding and curvature then disturb the growth about equally

@@ -304,7 +304,7 @@ def checked_matrices(jacobians: Iterable[Any], what: str) -> Iterator[Array]:
 def initial_state(net: Any, state: Any, batch: int, had_batch: bool) -> Any:
     """A state in every form that net.unroll takes, as it takes it with an axis of the batch."""
     if getattr(net, "device", "cpu") == "cuda":
-        from .on_device import on_host  # late: it loads Numba's CUDA package
+        from .device_frame import on_host  # late: it loads Numba's CUDA package
 
         state = on_host(state)
     if getattr(net, "stacked", False):  # of all networks or of one: the run will see

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..results import Array
 from .interval import AT_ONCE, LONGEST_INTERVAL, PILOT, SINGLE, Pace, TooLong, spreads
-from .orthonormal import OrthonormalFrame
+from .orthonormal_frame import OrthonormalFrame
 from .orthonormalise import orthonormalise
 from .triangular_frame import LostRank, TriangularFrame, longest_interval
 from .verdict import Measured, judged

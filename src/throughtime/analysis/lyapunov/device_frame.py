@@ -12,7 +12,7 @@ from ...engine.cuda import arrays, device, frames
 from ..results import Array
 from .interval import Pace, spreads
 from .step_jacobian import Diagonal, Weights
-from .tangent import NetworkTangent, slopes
+from .trajectory import NetworkTangent, slopes
 
 
 class DeviceTangent(NetworkTangent):
