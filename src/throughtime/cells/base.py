@@ -20,6 +20,16 @@ says so:
 and one whose fields have a meaning only in some range refuses others when a network is made of it:
 
     valid(cell)          -> nothing, or raises ValueError with a sentence
+
+One whose slopes are bounded may say how steep it can be, for the bounds on gradients that follow from it:
+
+    slope_bounds(cell, ranges, state_bound)  -> gamma, carried, sent
+
+    ranges       x, r = ranges(e): G `Range`s each, where x and r of all units can be if nobody sends more than |e|
+    state_bound  the largest |s| of any initial state
+    gamma        S tuples of G numbers, or arrays (N,) over units: no |ds'_i/dr_g| is larger; inf: no bound
+    carried      S tuples of S numbers, no |ds'_i/ds_j| at fixed r is larger
+    sent         S numbers, no |de/ds_j| is larger
 """
 
 from collections.abc import Callable, Iterator

@@ -30,6 +30,9 @@ class Tanh(NamedTuple):
         du = (ds[0] * tanh_slope(saved[0]),)
         return du, du, (0.0,)
 
+    def slope_bounds(cell, ranges, state_bound):
+        return ((1.0,),), ((0.0,),), (1.0,)
+
 
 @cell()
 class Relu(NamedTuple):
@@ -52,6 +55,9 @@ class Relu(NamedTuple):
         du = (ds[0] * relu_slope(saved[0]),)
         return du, du, (0.0,)
 
+    def slope_bounds(cell, ranges, state_bound):
+        return ((1.0,),), ((0.0,),), (1.0,)
+
 
 @cell()
 class Linear(NamedTuple):
@@ -70,6 +76,9 @@ class Linear(NamedTuple):
 
     def backward(cell, ds, s, s_next, saved):
         return ds, ds, (0.0,)
+
+    def slope_bounds(cell, ranges, state_bound):
+        return ((1.0,),), ((0.0,),), (1.0,)
 
 
 @cell()
@@ -91,3 +100,6 @@ class Sigmoid(NamedTuple):
     def backward(cell, ds, s, s_next, saved):
         du = (ds[0] * sigmoid_slope(saved[0]),)
         return du, du, (0.0,)
+
+    def slope_bounds(cell, ranges, state_bound):
+        return ((0.25,),), ((0.0,),), (1.0,)

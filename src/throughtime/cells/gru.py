@@ -9,7 +9,7 @@ The paper's own formula applies the reset to h before the product, and its z and
 
 from typing import NamedTuple
 
-from ..scalar import sigmoid, sigmoid_slope, tanh, tanh_slope
+from ..scalar import relu, sigmoid, sigmoid_slope, tanh, tanh_slope
 from .base import cell
 
 
@@ -44,3 +44,14 @@ class GRU(NamedTuple):
         dreset = dnew * inner * sigmoid_slope(reset)
         dupdate = ds[0] * (s[0] - tanh(new)) * sigmoid_slope(update)
         return (dreset, dupdate, dnew), (dreset, dupdate, dnew * sigmoid(reset)), (z * ds[0],)
+
+    def slope_bounds(cell, ranges, state_bound):
+        most = max(1.0, state_bound)  # |h| stays below it, and |h - n| below 1 + most
+        x, r = ranges(most)
+        reset, update, inner = x[0] + r[0], x[1] + r[1], r[2].farthest
+        opened, opening = sigmoid(reset.high), sigmoid(-update.low)  # largest reset and 1 - z
+        # x_n and reset r_n move apart: the range of their sum is that of reset r_n around x_n
+        by_new = opening * tanh_slope(relu(abs(x[2].centre) - x[2].width - opened * inner))
+        by_reset = by_new * inner * sigmoid_slope(reset.nearest)
+        by_update = (1.0 + most) * sigmoid_slope(update.nearest)
+        return ((by_reset, by_update, by_new * opened),), ((sigmoid(update.high),),), (1.0,)

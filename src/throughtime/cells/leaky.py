@@ -46,3 +46,6 @@ class LeakyTanh(NamedTuple):
     def backward(cell, ds, s, s_next, saved):
         du = (cell.leak * tanh_slope(saved[0]) * ds[0],)
         return du, du, (ds[0] - cell.leak * ds[0],)
+
+    def slope_bounds(cell, ranges, state_bound):
+        return ((abs(cell.leak),),), ((abs(1.0 - cell.leak),),), (1.0,)

@@ -10,6 +10,8 @@ is not the Jacobian of the recursion.
 
 from typing import NamedTuple
 
+import numpy as np
+
 from ..scalar import sigmoid, sigmoid_slope, tanh, tanh_slope
 from .base import cell
 
@@ -47,3 +49,14 @@ class LSTM(NamedTuple):
         dg = dc * sigmoid(i) * tanh_slope(g)
         du = (di, df, dg, do)
         return du, du, (0.0, dc * sigmoid(f))
+
+    def slope_bounds(cell, ranges, state_bound):
+        x, r = ranges(max(1.0, state_bound))  # |h| stays below it
+        i, f, g, o = (x[k] + r[k] for k in range(4))
+        entering, keeping, showing = sigmoid(i.high), sigmoid(f.high), sigmoid(o.high)
+        new, closing = tanh(g.farthest), sigmoid(-f.high)  # 1 - f without cancellation
+        # |c| stays below max(|c_0|, i g/(1 - f)), which has no bound where the forget gate can come to 1
+        c = np.maximum(state_bound, entering * new / closing)
+        to_c = new * sigmoid_slope(i.nearest), c * sigmoid_slope(f.nearest), entering * tanh_slope(g.nearest), 0.0
+        to_h = *(showing * slope for slope in to_c[:3]), tanh(c) * sigmoid_slope(o.nearest)
+        return (to_h, to_c), ((0.0, showing * keeping), (0.0, keeping)), (1.0, 0.0)

@@ -54,3 +54,6 @@ class Rate(NamedTuple):
 
     def emit_slope(cell, s):
         return (tanh_slope(s[0]),)
+
+    def slope_bounds(cell, ranges, state_bound):
+        return ((abs(cell.leak),),), ((abs(1.0 - cell.leak),),), (1.0,)

@@ -48,7 +48,7 @@ def test_the_bound_is_reached_by_a_linear_network():
 
 
 @pytest.mark.parametrize("gain", [0.2, 1.0, 4.0])
-@pytest.mark.parametrize("cell", sorted(tt.CELLS))
+@pytest.mark.parametrize("cell", sorted(name for name, cls in tt.CELLS.items() if hasattr(cls, "slope_bounds")))
 def test_no_run_exceeds_the_bound(cell, gain):
     """Inputs and initial states at the edge of what was allowed, where the slopes are largest."""
     net = network(cell, gain)

@@ -101,7 +101,7 @@ def pascanu_bound(
     both are far from tight.
 
     net : a network of one layer and one direction. input_bound : the largest |x| of any input; used by gates only.
-    state_bound : the largest |s| of any initial state. slopes : of your own cell.
+    state_bound : the largest |s| of any initial state. slopes : of your own cell, if its class has no `slope_bounds`.
     For a GRU γ is known without an input bound, but the bound then exceeds 1 always, as the update gate may come to 1
     and keep everything. For an LSTM there is none without an input bound: c may grow for ever; ValueError says so.
     With one, the ranges of all gates are worked out unit by unit. Returns a `GradientBound`, true up to rounding;
