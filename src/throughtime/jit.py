@@ -18,21 +18,17 @@ from functools import cache
 from typing import Any
 
 import numba
-import numpy as np
 from llvmlite import ir  # noqa: F401  for scalar.py, as are Numba's types: the two libraries come in by this door
 from numba import extending, njit
 from numba import types as number_types  # noqa: F401
 from numba.core import config
 from numba.core.ccallback import CFunc
 from numba.core.compiler import run_frontend
-from numba.core.dispatcher import Dispatcher
-from numba.core.typing.templates import builtin_registry
-from numba.np.ufunc.dufunc import DUFunc
 
 from .code import sources
 from .code.cache import CodeCache
 from .code.fingerprints import fingerprint
-from .code.names import names_of, python_function, settled
+from .code.names import OWN, names_of, python_function
 
 OPTIONS: dict[str, Any] = {
     "nogil": True,  # threads take their parts of a sequence at the same time
@@ -53,10 +49,19 @@ register_jitable: Any = extending.register_jitable
 inlined = njit(inline="always", **OPTIONS)
 
 
-def specialise(function: Callable, name: str, **names: Any) -> Any:
-    """A compiled copy of `function` that sees `names` as globals.
+class _Placeholder:
+    def __repr__(self) -> str:
+        return "PLACEHOLDER"
 
-    It is cached on disk under a name that changes with everything it depends on.
+
+PLACEHOLDER: Any = _Placeholder()  # a global of a kernel's file for which every copy has a value of its own
+
+
+def specialise(function: Callable, name: str, **names: Any) -> Any:
+    """A compiled copy of `function` that sees `names` as globals, in place of the placeholders in its file.
+
+    It is cached on disk under a name that changes with everything it depends on. TypeError if a placeholder is left, or
+    if the function does not speak of one of the names.
     """
     if config.DISABLE_JIT:
         raise RuntimeError("NUMBA_DISABLE_JIT is set, and throughtime is compiled by Numba: start Python without it.")
@@ -73,9 +78,12 @@ def merged(function: Callable, **names: Any) -> Any:
     return inlined(_copy(function, "merged", names))
 
 
-def address_of(function: Callable, name: str, signature: Any, **names: Any) -> int:
-    """The address of a compiled copy, made as in `specialise`, which compiled code calls as C calls a function."""
-    copy = _copy(function, name, names)
+def address_of(function: Callable, name: str, signature: Any, code: Any = None, **names: Any) -> int:
+    """The address of a compiled copy, made as in `specialise`, which compiled code calls as C calls a function.
+
+    code: what else its machine code depends on.
+    """
+    copy = _copy(function, name, names, code)
     options = {key: value for key, value in OPTIONS.items() if key != "nogil"}
     made: Any = CFunc(copy, (signature.args, signature.return_type), locals={}, options=options)
     made._cache = _kept_code(copy) or made._cache
@@ -98,43 +106,63 @@ def _kept_code(function: Callable) -> Any:
         return None
 
 
-def _copy(function: Callable, name: str, names: dict[str, Any]) -> types.FunctionType:
-    digest = hashlib.sha256(f"{_sources()} {fingerprint(function)}".encode())
+def _copy(function: Callable, name: str, names: dict[str, Any], code: Any = None) -> types.FunctionType:
+    inside = filled(function, names)
+    digest = hashlib.sha256(f"{_sources()} {fingerprint(function)} {fingerprint(code)}".encode())
     for key, value in sorted(names.items()):
         digest.update(f"{key} {fingerprint(value)}".encode())
-    copy = types.FunctionType(
-        function.__code__, {**function.__globals__, **names}, function.__name__, function.__defaults__
-    )
+    copy = types.FunctionType(function.__code__, inside, function.__name__, function.__defaults__)
     copy.__module__ = function.__module__
     copy.__qualname__ = f"{function.__name__}-{name}-{digest.hexdigest()[:20]}"
     copy.__doc__ = function.__doc__
     return copy
 
 
+def named_in(function: Callable, names: dict[str, Any]) -> dict[str, Any]:
+    """Those of `names` that a function speaks of."""
+    inside = set(names_of(function.__code__))
+    return {key: value for key, value in names.items() if key in inside}
+
+
+def filled(function: Callable, names: dict[str, Any]) -> dict[str, Any]:
+    """The globals of a copy of `function`: those of its file, with `names` in place of the placeholders.
+
+    TypeError if a placeholder is left, in the function or in a helper of this package that it calls, or if it does not
+    speak of one of the names.
+    """
+    if unknown := sorted(set(names) - set(named_in(function, names))):
+        raise TypeError(f"{function.__name__} is given {', '.join(unknown)}, of which its code does not speak.")
+    inside = {**function.__globals__, **names}
+    if left := sorted(_left(function, inside, set())):
+        raise TypeError(f"{function.__name__} is compiled without a value for {', '.join(left)}.")
+    return inside
+
+
+def _left(function: Callable, inside: dict[str, Any], seen: set[int]) -> set[str]:
+    """The placeholders that a function would meet, those of the helpers that it calls as helper.NAME."""
+    found = set()
+    seen.add(id(function))
+    for name in set(names_of(function.__code__)) & set(inside):
+        helper: Any = python_function(inside[name])
+        if helper is PLACEHOLDER:
+            found.add(name)
+        elif isinstance(helper, types.FunctionType) and id(helper) not in seen and _is_own(helper):
+            found |= {f"{name}.{deeper}" for deeper in _left(helper, helper.__globals__, seen)}
+    return found
+
+
+def _is_own(function: Callable) -> bool:
+    return (function.__module__ or "").split(".")[0] == OWN
+
+
 @cache
 def _sources() -> str | None:
-    """Numba's version and the library's own compiled code, for a kernel contains the helpers it calls."""
-    found = sources.digest("jit", "scalar", "engine", "engine/cpu", "engine/lu")
+    """Numba's version and the library's own source, for a kernel contains the helpers it calls and is made as it says.
+
+    The cells are not among it, as `fingerprint` follows their functions, nor the device engine, which keeps no code.
+    """
+    found = sources.digest("jit", "code", "scalar", "engine", "kernels", without="engine/cuda")
     return None if found is None else f"{numba.__version__} {found}"
-
-
-def compiled_like(value: Any, copy: types.FunctionType) -> Any:
-    """A copy of a helper's Python function, usable in compiled code in the way in which the helper is."""
-    dispatcher: Any = Dispatcher  # Numba's stubs do not know all of it
-    if isinstance(value, dispatcher):
-        made: Any = type(value)(copy, dict(value.locals), dict(value.targetoptions))
-        if not value._can_compile:  # made for certain signatures alone
-            for arguments in value.overloads:
-                made.compile(arguments)
-            made.disable_compile()
-        return made
-    if isinstance(value, DUFunc):
-        return numba.vectorize(**value.targetoptions)(copy)
-    known: Any = next((kind for one, kind in reversed(builtin_registry.globals) if one is value), None)
-    if known is None:
-        return copy  # plain Python, which Numba will refuse in its own words
-    inside = getattr(getattr(known.templates[0], "_overload_func", None), "__closure__", None) or ()
-    return register_jitable(copy) if any(cell.cell_contents is value for cell in inside) else value
 
 
 def ir_of(function: Callable) -> Any:
@@ -143,55 +171,3 @@ def ir_of(function: Callable) -> Any:
         return run_frontend(function)
     except Exception:  # what Numba does not understand; the compilation of the cell says so in words
         return None
-
-
-def in_precision(function: Callable, real: type) -> Callable:
-    """A copy of a cell's function whose float literals have the type `real`: `0.5 * x` in float32 stays in float32.
-
-    So have the numbers and arrays among its globals, and all that the helpers that it calls refer to.
-    """
-    return function if real is np.float64 else _in_precision(function, real, {})
-
-
-def _in_precision(function: Any, real: type, made: dict[int, Any]) -> Any:
-    name, code = function.__name__, function.__code__
-    inside = names_of(code)
-    used = {key: function.__globals__[key] for key in inside if key in function.__globals__}
-    made[id(function)] = None  # a function that calls itself goes on with the original
-    names = {key: _value_in_precision(value, real, made, inside) for key, value in used.items()}
-    code = code.replace(co_consts=tuple(_typed(value, real) for value in code.co_consts))
-    held = (_value_in_precision(cell.cell_contents, real, made, inside) for cell in function.__closure__ or ())
-    closure = tuple(types.CellType(value) for value in held)
-    named = {**function.__globals__, **names}
-    defaults = _typed(function.__defaults__, real) if function.__defaults__ else None
-    copy = types.FunctionType(code, named, name, defaults, closure or None)
-    copy.__qualname__, copy.__module__ = function.__qualname__, function.__module__
-    return copy
-
-
-def _value_in_precision(value: Any, real: type, made: dict[int, Any], names: list[str]) -> Any:
-    """What a cell's function refers to: numbers and arrays of them in that type, a helper or module of the user's as a
-    copy that refers to such."""
-    if type(value) is tuple:
-        return tuple(_value_in_precision(part, real, made, names) for part in value)
-    if isinstance(value, np.ndarray) and value.dtype == np.float64:
-        return value.astype(real)
-    if isinstance(value, types.ModuleType) and not settled(value.__name__):
-        copy: Any = types.ModuleType(value.__name__)
-        inside = {name: vars(value)[name] for name in names if name in vars(value)}
-        vars(copy).update({name: _value_in_precision(part, real, made, names) for name, part in inside.items()})
-        return copy
-    python = python_function(value)
-    if not isinstance(python, types.FunctionType) or settled(python.__module__):
-        return _typed(value, real)
-    if id(python) not in made:
-        made[id(python)] = compiled_like(value, _in_precision(python, real, made))
-    return made[id(python)] or value
-
-
-def _typed(constant: Any, real: type) -> Any:
-    if isinstance(constant, types.CodeType):  # a function inside, such as a lambda
-        return constant.replace(co_consts=tuple(_typed(value, real) for value in constant.co_consts))
-    if type(constant) is tuple:
-        return tuple(_typed(value, real) for value in constant)
-    return real(constant) if type(constant) is float else constant

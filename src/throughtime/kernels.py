@@ -36,7 +36,7 @@ from .engine.cpu import build
 from .engine.cpu import run as cpu
 from .engine.cpu.build import BACKWARD, FORWARD, Shape, kernels
 from .engine.cpu.taken import array_type, count_type, in_words, taken, tuple_type
-from .jit import specialise
+from .jit import PLACEHOLDER, named_in, specialise
 from .network.network import Network
 from .refuse import arguments, expected, words
 
@@ -96,14 +96,13 @@ def _counts(shape: Shape) -> tuple[int, ...]:
 
 @cache
 def _functions(shape: Shape) -> tuple[Any, Any, Any]:
-    wanted = ("BLOCK", "WIDTH", "BACK", "GATES", "STATES", "SAVED", "KEPT", "LANES", "EMITS", "SHARED")
-    sizes = {name: shape.constants[name] for name in wanted}
-    forward, backward = build.loop(shape, "unroll"), build.loop(shape, "backprop")
-    sent = specialise(_sent, shape.name, loop=forward, **sizes)
-    given = _arguments(shape) | {"fits": specialise(_fits, shape.name, **sizes)}
-    unroll = specialise(_unroll, shape.name, run=sent, **given, **sizes)
-    step = specialise(_step, shape.name, run=sent, **given, **sizes)
-    back = specialise(_backprop, shape.name, loop=backward, run=sent, **given, **sizes)
+    def compiled(function: Any, **names: Any) -> Any:
+        return specialise(function, shape.name, **named_in(function, shape.constants | names))
+
+    sent = compiled(_sent, loop=build.loop(shape, "unroll"))
+    given = _arguments(shape) | {"fits": compiled(_fits), "run": sent}
+    unroll, step = compiled(_unroll, **given), compiled(_step, **given)
+    back = compiled(_backprop, **given, loop=build.loop(shape, "backprop"))
     last = "backprop(weights, x, states, saved, grad_output, grad_last)"
     step, unroll = in_words(step, "step(weights, x, state)"), in_words(unroll, "unroll(weights, x, states)")
     return step, unroll, in_words(back, last)
@@ -127,14 +126,10 @@ def _arguments(shape: Shape) -> dict[str, Any]:
     return found | {"taken_weights": taken("weights", tuple_type(kinds), how)}
 
 
-# Replaced in every compiled copy; here for readers and for tools.
-BLOCK = WIDTH = BACK = GATES = STATES = SAVED = KEPT = LANES = 1
-EMITS = SHARED = False
-loop: Any = None
-run: Any = None
-fits: Any = None
-taken_weights = taken_x = taken_x_now = taken_state = taken_states = taken_saved = fits
-taken_grad_output = taken_grad_last = fits
+BLOCK = WIDTH = BACK = GATES = STATES = SAVED = KEPT = LANES = EMITS = SHARED = PLACEHOLDER
+loop = run = fits = PLACEHOLDER
+taken_weights = taken_x = taken_x_now = taken_state = taken_states = taken_saved = PLACEHOLDER
+taken_grad_output = taken_grad_last = PLACEHOLDER
 
 
 def _fits(weights):

@@ -145,7 +145,8 @@ with warnings.catch_warnings(record=True) as said:
     warnings.simplefilter("always")
     net = tt.Network("linear", 1, 1, bias=False, init=lambda net, rng: {k: np.ones(s) for k, s in net.shapes.items()})
     value = net.unroll(np.ones((3, 1))).output[-1].item()
-from throughtime import jit, sources
+from throughtime import jit
+from throughtime.code import sources
 print(json.dumps([value, [str(one.message) for one in said], sources.digest() is not None, jit._sources() is not None]))
 """
 

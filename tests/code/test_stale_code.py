@@ -195,7 +195,7 @@ def test_an_edit_of_the_library_is_seen(tmp_path):
     assert project.run("tanh")["tanh"] == [2 * before + 1, 0.0]
 
     replace(
-        package / "engine" / "tile.py",
+        package / "engine" / "cpu" / "register_tile.py",
         "b.call(fma, [x, w[v], sums[r][v]])",
         "b.call(fma, [b.fadd(x, x), w[v], sums[r][v]])",
     )

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..code.fingerprints import fingerprint
 from ..code.names import cell_contents, globals_of, names_of, python_function, settled
-from ..jit import compiled_like
+from ..code.precision import compiled_like
 from .base import spec
 from .examined import examined
 

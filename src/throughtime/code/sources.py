@@ -12,20 +12,24 @@ from .fingerprints import OWN, fingerprint
 
 
 @cache
-def digest(*names: str) -> str | None:
-    """Of modules and of single folders of this package ("jit", "engine/cpu"), of all of it by default.
+def digest(*names: str, without: str = "") -> str | None:
+    """Of modules ("jit") and of folders with all that lies in them ("engine"), of the whole package by default.
 
     From their text where it can be read, otherwise from their code; None where neither can be had.
     """
     found = dict(_texts(resources.files(OWN))) or dict(_codes(OWN))
     if names:
-        found = {name: text for name, text in found.items() if name in names or name.rpartition("/")[0] in names}
+        found = {name: text for name, text in found.items() if _inside(name, names) and not _inside(name, (without,))}
     if not found:
         return None
     whole = hashlib.sha256()
     for name, text in sorted(found.items()):
         whole.update(name.encode() + b"\0" + text + b"\0")
     return whole.hexdigest()
+
+
+def _inside(name: str, places: tuple[str, ...]) -> bool:
+    return any(f"{name}/".startswith(f"{place}/") for place in places)
 
 
 def _texts(folder: Any, inside: str = "") -> Iterator[tuple[str, bytes]]:

@@ -16,7 +16,8 @@ from numba import types
 from numba.core.registry import cpu_target
 
 from ..cells.examined import Spec, place
-from ..jit import OPTIONS, in_precision, ir_of
+from ..code.precision import in_precision
+from ..jit import OPTIONS, ir_of
 
 INSTEAD = {
     "clip": "min(max(u, -1.0), 1.0)",

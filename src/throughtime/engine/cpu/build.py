@@ -16,7 +16,8 @@ from ...cells.base import Spec, spec
 from ...cells.sharing import gives_one_tuple_twice
 from ...cells.versions import in_force
 from ...code.fingerprints import fingerprint
-from ...jit import address_of, in_precision, inlined, intrinsic, specialise
+from ...code.precision import in_precision
+from ...jit import address_of, inlined, intrinsic, named_in, specialise
 from .. import failures
 from . import loops, pointwise, tangents
 from .matmul import group, packers, products
@@ -80,10 +81,9 @@ def loop(shape: Shape, name: str) -> Any:
     forward, back = products(shape.width // lanes(shape.dtype), shape.dtype), products(2, shape.dtype)
     names: dict[str, Any] = {**packers(shape.dtype), **shape.constants}
     names |= {"product": forward["product"], "product_back": back["product"], "accumulate": back["accumulate"]}
-    needed = set(function.__code__.co_names)
-    for part in {"weight_gradients", "input_gradients"} & needed:
-        names[part] = loop(shape, part)
-    return specialise(function, shape.name, **{key: value for key, value in names.items() if key in needed})
+    if name == "backprop":
+        names |= {part: loop(shape, part) for part in ("weight_gradients", "input_gradients")}
+    return specialise(function, shape.name, **named_in(function, names))
 
 
 class Kernels:
@@ -113,13 +113,12 @@ class Kernels:
 
     def _address(self, name: str) -> int:
         if name not in self._made:
-            function, constants = getattr(pointwise, name), self.shape.constants
-            names = {key: constants[key] for key in function.__code__.co_names if key in constants}
+            function = getattr(pointwise, name)
+            names = named_in(function, self.shape.constants)
             failures.look(self.record)
             code = {key: fingerprint(value) for key, value in self._functions.items()}
-            for key, value in self._functions.items():
-                if key in function.__code__.co_names:
-                    names[key] = _on_fields(value, self.record.cls, self.dtype.type)
+            for key, value in named_in(function, self._functions).items():
+                names[key] = _on_fields(value, self.record.cls, self.dtype.type)
             pointer = types.CPointer(numba.from_dtype(self.dtype))
             label, signature = f"{self.record.name}-{self.dtype.name}", types.void(pointer, pointer)
             try:

@@ -23,20 +23,14 @@ block holds left-over numbers, which never come out.
 The upper-case names and the products are globals of each compiled copy (`jit.specialise`, build.py).
 """
 
-from typing import Any
-
 import numpy as np
 
+from ...jit import PLACEHOLDER
 from .primitives import call, clear, copy, meet, move, wide
 
-# Replaced in every compiled copy; here for readers and for tools.
-BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = LANES = 1
-EMITS = SHARED = False
-X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = SLOPE = END = 0
-product: Any = None
-product_back: Any = None
-accumulate: Any = None
-pack_rows: Any = None
+BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = LANES = EMITS = SHARED = PLACEHOLDER
+X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = SLOPE = END = PLACEHOLDER
+product = product_back = accumulate = pack_rows = PLACEHOLDER
 
 
 def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, part, meeting):

@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ...jit import specialise
+from ...jit import PLACEHOLDER, named_in, specialise
 from .primitives import clear, move
 from .register_tile import lanes, most_rows, tile, transpose
 
-VECTORS, ROWS, TALL, WIDTH, GROUP, DEEP, LANES = 2, 8, 8, 16, 4, 128, 8  # replaced in every compiled copy
+VECTORS = ROWS = TALL = WIDTH = GROUP = DEEP = LANES = PLACEHOLDER
 NEAR = 1 << 14  # bytes of a panel that stay in the first cache (48 KB) under all rows; with 32 KB 1.5 times slower
 
 
@@ -145,7 +145,8 @@ def products(vectors: int, dtype: Any) -> dict[str, Any]:
     sizes = {"VECTORS": vectors, "ROWS": rows, "TALL": 8 if rows >= 8 else 4, "WIDTH": width}
     sizes |= {"GROUP": group(vectors), "DEEP": deep}
     name = f"{vectors}x{lanes(dtype)}"
-    return {"product": specialise(_product, name, **sizes), "accumulate": specialise(_accumulate, name, **sizes)}
+    functions: dict[str, Callable] = {"product": _product, "accumulate": _accumulate}
+    return {key: specialise(function, name, **named_in(function, sizes)) for key, function in functions.items()}
 
 
 @cache
@@ -156,5 +157,5 @@ def packers(dtype: Any) -> dict[str, Any]:
         "pack_transposed": _pack_transposed,
         "pack_rows": _pack_rows,
     }
-    sizes = {"LANES": lanes(dtype), "WIDTH": 2 * lanes(dtype)}
-    return {name: specialise(function, np.dtype(dtype).name, **sizes) for name, function in functions.items()}
+    label, sizes = np.dtype(dtype).name, {"LANES": lanes(dtype), "WIDTH": 2 * lanes(dtype)}
+    return {key: specialise(function, label, **named_in(function, sizes)) for key, function in functions.items()}

@@ -4,18 +4,12 @@ All of it happens in one small array `work`, its parts at constant distances, so
 and vectorises the loops, which have a constant number of turns. `fields` are the cell's hyper-parameters.
 """
 
-from typing import Any
-
+from ...jit import PLACEHOLDER
 from .primitives import one_hot, read, wide, write
 
-# Replaced in every compiled copy; here for readers and for tools.
-BLOCK = GATES = STATES = SAVED = SIZE = 1
-SHARED = False
-X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = V = C = SLOPE = 0
-forward: Any = None
-backward: Any = None
-emit: Any = None
-emit_slope: Any = None
+BLOCK = GATES = STATES = SAVED = SIZE = SHARED = PLACEHOLDER
+X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = V = C = SLOPE = PLACEHOLDER
+forward = backward = emit = emit_slope = PLACEHOLDER
 
 
 def forward_block(fields, work):

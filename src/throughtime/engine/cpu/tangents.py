@@ -1,16 +1,13 @@
 """The loops with perturbations: tangents forward through time, and the Jacobians of steps. Names as in loops.py."""
 
-from typing import Any
-
 import numpy as np
 
+from ...jit import PLACEHOLDER
 from .primitives import call, clear, combine, copy, meet, move, wide
 
-# Replaced in every compiled copy; here for readers and for tools.
-BLOCK = WIDTH = GATES = STATES = KEPT = SIZE = 1
-EMITS = False
-X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = 0
-product: Any = None
+BLOCK = WIDTH = GATES = STATES = KEPT = SIZE = EMITS = PLACEHOLDER
+X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = PLACEHOLDER
+product = PLACEHOLDER
 
 TOGETHER = 16  # matrices that a block of units serves before the next block takes its turn
 

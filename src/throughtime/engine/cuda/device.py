@@ -17,7 +17,7 @@ import numba.cuda
 import numpy as np
 from numba import config, njit
 
-from ...jit import in_precision
+from ...code.precision import in_precision
 
 cuda: Any = numba.cuda  # its stubs know nothing of what a kernel sees
 SIMULATED = bool(config.ENABLE_CUDASIM)

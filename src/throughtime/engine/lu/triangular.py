@@ -21,18 +21,17 @@ from typing import Any
 
 import numpy as np
 
-from ...jit import merged, specialise
+from ...jit import PLACEHOLDER, merged, named_in, specialise
 from ..cpu.matmul import NEAR
 from ..cpu.primitives import meet, wide
 from ..cpu.register_tile import REGISTERS, deep_tile, lanes, most_rows, tile, transpose
 from .elimination import eliminate, exchange, largest, scaled, solve
 
 Array = np.ndarray
-WIDTH, LANES, ROWS, DEEP, SOLVE = 16, 8, 12, 128, 16  # replaced in every compiled copy
+WIDTH = LANES = ROWS = DEEP = SOLVE = PLACEHOLDER
 DENSE, SLOPE, OWN = 1, 2, 4  # what a matrix is made of
 TINY = 1e-30
-product: Any = None
-factorise = leaf = act = deep = walk = arrange = pack = product
+product = factorise = leaf = act = deep = walk = arrange = pack = PLACEHOLDER
 COLUMNS = 4  # of a leaf that are eliminated one by one before the others learn of them
 
 
@@ -342,8 +341,7 @@ def kernels(dtype: Any) -> tuple[Any, dict[str, int]]:
     made: dict[str, Any] = {}
     functions = (_walk, _deep, _pack, _product, _leaf, _arrange, _act, _factorise, _steps)
     for function in functions:
-        needed = set(function.__code__.co_names)
-        names = {key: value for key, value in (sizes | made).items() if key in needed}
+        names = named_in(function, sizes | made)
         once = function in (_product, _factorise)
         made[function.__name__[1:]] = merged(function, **names) if once else specialise(function, name, **names)
     return made["steps"], sizes
