@@ -269,3 +269,49 @@ def test_bad_input_gets_a_sentence():
     there.parameters["weight_hh_l0"] = np.ones((3, 3))
     with pytest.raises(TypeError, match="device array"):
         there.unroll(np.ones((4, 2, 2)))
+
+
+@pytest.mark.parametrize("name", ["lstm-1", "rate-2"])
+def test_ways_through_that_analyses_stand_on(name):
+    cell, layers = name.split("-")
+    net = tt.Network(cell, 2, 3, num_layers=int(layers), seed=1)
+    rng = np.random.default_rng(2)
+    x, g = rng.standard_normal((5, 3, 2)), rng.standard_normal((3, 3, 3))
+    run, there = net.unroll(x, lengths=[5, 1, 3]), net.to("cuda").unroll(x, lengths=[5, 1, 3])
+    u = rng.standard_normal(run.states.shape[1:])
+    close(there.costates(u, g, 1, 4), run.costates(u, g, 1, 4))
+    for given in (g, device.to_device(g)):
+        (back, parameters), (expected, own) = there.pullback(u, 1, 4, given), run.pullback(u, 1, 4, g)
+        close(back, expected)
+        for key, value in own.items():
+            close(parameters[key], value)
+    assert (there.columns(0), there.cell) == (run.columns(0), run.cell)
+    assert there.engine is there.network.engine
+    close(there.engine.arrays.compact(there.sent(0)), run.sent(0))
+    local, expected = there.derivatives(int(layers) - 1, 0, 1, units=2), run.derivatives(int(layers) - 1, 0, 1, units=2)
+    for ours, theirs in zip(local.by_recurrent[0], expected.by_recurrent[0], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["gru-1", "rate-2"])
+@pytest.mark.parametrize("start", [0, 2])
+def test_single_steps(name, start):
+    """All rows of a window one step back in one launch: what each time gives by itself."""
+    cell, layers = name.split("-")
+    net = tt.Network(cell, 2, 3, num_layers=int(layers), seed=1)
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((5, 2, 2))
+    run, there = net.unroll(x, lengths=[5, 3]), net.to("cuda").unroll(x, lengths=[5, 3])
+    single = there.single_steps(start, 5)
+    u, g = (rng.standard_normal((5 - start, 2, n)) for n in (net.state_size, 3))
+    back, parameters = single.pullback(u.reshape(-1, net.state_size), 0, 1)
+    each = [run.pullback(u[t - start], t, t + 1) for t in range(start, 5)]
+    close(back, np.concatenate([own for own, _ in each]))
+    for key, value in parameters.items():
+        close(value, sum(own[key] for _, own in each))
+    close(single.vjp(u.reshape(-1, net.state_size), 0, 1), np.concatenate([own for own, _ in each]))
+    sent = [run.output_cotangent(t + 1, g[t - start]) for t in range(start, 5)]
+    alive = single.lengths[:, None] > 0
+    close(single.output_cotangent(1, g.reshape(-1, 3)), np.where(alive, np.concatenate(sent), 0))
+    with pytest.raises(ValueError, match="back only"):
+        single.jvp(u.reshape(-1, net.state_size), 0, 1)

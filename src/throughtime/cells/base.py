@@ -189,5 +189,12 @@ def unit_derivatives(cell: Any, s: Values, s_next: Values, saved: Values) -> Ite
         yield on_arrays(cell.backward, (tuple(one if j == i else zero for j in range(len(s))), s, s_next, saved))
 
 
+def sent_slopes(cell: Any, s: Values) -> tuple:
+    """de/ds of what every unit sends: an array for each of its states; the numbers 1, 0, … where it sends s[0]."""
+    if not spec(cell).emits:
+        return (1.0,) + (0.0,) * (len(s) - 1)
+    return on_arrays(lambda own: (cell.emit_slope(own),), (s,))[0]
+
+
 def _same(self: Any, other: Any) -> bool:
     return type(self) is type(other) and tuple(self) == tuple(other)

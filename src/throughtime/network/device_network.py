@@ -35,6 +35,13 @@ class DeviceNetwork(words.Sealed):
     device = "cuda"
     _sealed_by = "parameters"
 
+    @property
+    def engine(self) -> Any:
+        """The engine's module, with the functions and array operations of the machine that the network is on."""
+        from ..engine.cuda import run as gpu
+
+        return gpu
+
     def _unset(self, name: str) -> str:
         return "" if name == "parameters" else self._host._unset(name)
 

@@ -10,6 +10,8 @@ from ..cells.versions import in_force
 from ..engine.cuda import arrays, device, jacobians
 from ..engine.cuda import run as gpu
 from ..refuse import checks
+from .derivatives import LayerDerivatives
+from .on_host import OnHost
 from .unrolled import Gradients, Unrolled
 
 Array = Any
@@ -50,7 +52,7 @@ class DeviceRun(Unrolled):
         for k in range(network.num_layers):
             directions, sent = [], []
             for d in range(network.num_directions):
-                columns = self._columns(k, d)
+                columns = self.columns(k, d)
                 arrays.move(states[T if d else 0, :, columns], initial[:, columns])
                 layer = gpu.unroll(cell, network.layer(k, bool(d)), reaching, states, columns.start, ends, bool(d))
                 directions.append(layer)
@@ -87,7 +89,7 @@ class DeviceRun(Unrolled):
         for k in reversed(range(self.network.num_layers)):
             reached: Array | None = None
             for d, layer in enumerate(self._layers[k]):
-                columns, n = self._columns(k, d), self.network.hidden_size
+                columns, n = self.columns(k, d), self.network.hidden_size
                 part = g if g is None else g[:, :, d * n : (d + 1) * n]
                 below_top = k + 1 < self.network.num_layers
                 back = gpu.backprop(layer, arrays.compact(carry[:, columns]), part, grad_states=states, apart=below_top)
@@ -116,7 +118,7 @@ class DeviceRun(Unrolled):
             b, reaching = min(a + piece, stop), None
             out = device.empty(tuple(int(n) for n in rows.shape), rows.dtype)
             for k, (layer,) in enumerate(self._layers):
-                columns, below_top = self._columns(k, 0), k + 1 < len(self._layers)
+                columns, below_top = self.columns(k), k + 1 < len(self._layers)
                 own = arrays.compact(rows[:, columns])
                 own, reaching = gpu.tangent(layer, own, reaching, start=a, stop=b, copies=copies, to_output=below_top)
                 arrays.move(out[:, columns], own)
@@ -133,13 +135,14 @@ class DeviceRun(Unrolled):
             return back(rows)
 
     def _backward(
-        self, layers: list[Any], rows: Array, start: int, stop: int, copies: int = 1, to_weights: bool = False
-    ) -> tuple[Array, dict[str, Array]]:
+        self, layers: list[Any], rows: Array, start: int, stop: int, copies: int = 1, to_weights: bool = False,
+        above: Array | None = None,
+    ) -> tuple[Array, dict[str, Array]]:  # fmt: skip
         """Cotangents (M, S) taken back through these layers, and the gradients of their parameters, if asked for."""
-        out, above = device.empty((layers[0].batch * copies, int(rows.shape[1])), rows.dtype), None
+        out = device.empty((layers[0].batch * copies, int(rows.shape[1])), rows.dtype)
         parameters: dict[str, Array] = {}
         for k in reversed(range(len(layers))):
-            columns = self._columns(k, 0)
+            columns = self.columns(k)
             back = gpu.backprop(
                 layers[k], arrays.compact(rows[:, columns]), above, start=start, stop=stop, copies=copies,
                 to_weights=to_weights, to_input=k > 0,
@@ -150,16 +153,73 @@ class DeviceRun(Unrolled):
                 self._name(parameters, k, 0, back.parameters)
         return out, parameters
 
-    def _costates(self, u: Array, g: Array | None, start: int, stop: int) -> Array:
-        states = device.empty((stop - start + 1, *(int(n) for n in u.shape)), self.network.dtype)
-        for k in reversed(range(len(self._layers))):
-            below_top = k + 1 < len(self._layers)
-            back = gpu.backprop(
-                self._layers[k][0], arrays.compact(u[:, self._columns(k, 0)]), g, start=start, stop=stop,
-                grad_states=states, apart=below_top, to_weights=False, to_input=k > 0,
-            )  # fmt: skip
-            g = back.x
-        return states
+    def costates(self, u: Array, grad_output: Array | None, start: int, stop: int) -> Array:
+        """As `Unrolled.costates`."""
+        with device.on(self.stream):
+            u, g = self._cotangents(u, grad_output, start, stop)
+            states = device.empty((stop - start + 1, *(int(n) for n in u.shape)), self.network.dtype)
+            for k in reversed(range(len(self._layers))):
+                below_top = k + 1 < len(self._layers)
+                back = gpu.backprop(
+                    self._layers[k][0], arrays.compact(u[:, self.columns(k)]), g, start=start, stop=stop,
+                    grad_states=states, apart=below_top, to_weights=False, to_input=k > 0,
+                )  # fmt: skip
+                g = back.x
+            return states
+
+    def pullback(
+        self, u: Array, start: int, stop: int, grad_output: Array | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """As `Unrolled.pullback`; of an ensemble each gradient with its leading axis."""
+        with device.on(self.stream):
+            u, g = self._cotangents(u, grad_output, start, stop)
+            layers = [layer for (layer,) in self._layers]
+            out, parameters = self._backward(layers, u, start, stop, above=g, to_weights=True)
+            return out, {name: parameters[name] for name in self.network.shapes}
+
+    def _cotangents(self, u: Any, grad_output: Any, start: int, stop: int) -> tuple[Array, Any]:
+        self._one_way("A cotangent of one state")
+        self._window(start, stop)
+        B, S = self._rows
+        u = _device_array("u", u, (B, S), self.network.dtype)
+        if grad_output is not None:
+            shape = (stop - start, B, self.network.hidden_size)
+            grad_output = _device_array("grad_output", grad_output, shape, self.network.dtype)
+        return u, grad_output
+
+    def derivatives(
+        self, k: int, start: int = 0, stop: int | None = None, units: int | None = None
+    ) -> LayerDerivatives:
+        """As `Unrolled.derivatives`; the arrays are NumPy's."""
+        self._one_way("A derivative of one step")
+        stop = self.steps if stop is None else stop
+        self._window(start, stop)
+        layer, n, columns = self._layers[k][0], self.network.hidden_size, self.columns(k)
+        with device.on(self.stream):
+            states = self.states[start : stop + 1]
+            if len(self._layers) > 1:
+                states = arrays.compact(states[:, :, columns])
+            own = device.to_host(states)
+            saved = layer.saved_by_unit(start, stop)
+        chosen = slice(0, n if units is None else units)
+        parts = tuple(own[:, :, a : a + n][:, :, chosen] for a in range(0, self._own, n))
+        return LayerDerivatives(layer.cell, parts, tuple(part[:, :, chosen] for part in saved))
+
+    def sent(self, k: int, d: int = 0) -> Array:
+        """As `Unrolled.sent`."""
+        return self._layers[k][d].sent_at_all_times()
+
+    def single_steps(self, start: int = 0, stop: int | None = None) -> SingleSteps:
+        """A run in which each row (t, b) of the steps from states[start] to states[stop] is a sequence of one step.
+
+        Its batch is (stop-start) B, the sequences of one time next to each other; `vjp`, `pullback` and
+        `output_cotangent` take all of them one step back in one launch. For one network, not an ensemble.
+        """
+        self._one_way("A step of its own")
+        stop = self.steps if stop is None else stop
+        self._window(start, stop)
+        with device.on(self.stream):
+            return SingleSteps(self, start, stop)
 
     def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
         """As `Unrolled.jacobians`."""
@@ -191,13 +251,18 @@ class DeviceRun(Unrolled):
     def output_cotangent(self, t: int, g: Any) -> Array:
         """As `Unrolled.output_cotangent`."""
         self._one_way("The cotangent of one state")
-        B, S = (int(n) for n in self.states.shape[1:])
-        given = np.zeros((1, B, self.network.hidden_size), self.network.dtype)
-        given[0] = np.asarray(g)
+        B, S = self._rows
         with device.on(self.stream):
-            out, columns = arrays.zeros((B, S), self.network.dtype), self._columns(len(self._layers) - 1, 0)
-            arrays.move(out[:, columns], gpu.sent_back(self._layers[-1][0], device.to_device(given), t - 1))
+            given = _device_array("g", g, (B, self.network.hidden_size), self.network.dtype)
+            given = given.reshape((1, B, self.network.hidden_size))
+            out, columns = arrays.zeros((B, S), self.network.dtype), self.columns(len(self._layers) - 1)
+            arrays.move(out[:, columns], gpu.sent_back(self._layers[-1][0], given, t - 1))
             return out
+
+    @property
+    def _rows(self) -> tuple[int, int]:
+        """B, S"""
+        return int(self._layers[0][0].batch), int(self.network.state_size)
 
     def on_host_side(self) -> OnHost:
         """The run as the analyses of the CPU see it: it computes on the device and answers in NumPy."""
@@ -211,7 +276,7 @@ class DeviceRun(Unrolled):
         with device.on(self.stream):
             out = device.empty(tuple(self.states.shape[1:]), self.network.dtype)
             for k, d in self._blocks():
-                columns = self._columns(k, d)
+                columns = self.columns(k, d)
                 arrays.move(out[:, columns], self.states[0 if d else self.steps, :, columns])
             return self._as_state(out)
 
@@ -240,7 +305,7 @@ class DeviceRun(Unrolled):
     def _perturbation(self, name: str, value: Any, start: int, stop: int) -> tuple[Array, int, Any]:
         self._one_way("A product with Jacobians")
         self._window(start, stop)
-        B, S = (int(n) for n in self.states.shape[1:])
+        B, S = self._rows
         if device.on_device(value):
             given = device.wrap(value)
             had_copies = len(given.shape) == 3
@@ -262,6 +327,35 @@ class DeviceRun(Unrolled):
             return arrays.compact(rows.reshape((B, K, S)), (0, 2, 1))
 
         return rows, K, back
+
+
+class SingleSteps(DeviceRun):
+    """A run of one step for each row (t, b) of another run's steps; see `DeviceRun.single_steps`."""
+
+    def __init__(self, run: DeviceRun, start: int, stop: int) -> None:
+        self.network, self.stream, self._had_batch = run.network, run.stream, True
+        rows = (stop - start) * int(run.states.shape[1])
+        self.input = device.shaped(arrays.compact(run.input[start:stop]), (1, rows, run.network.input_size))
+        self.lengths = None
+        if run.lengths is not None:
+            self.lengths = (np.arange(start, stop)[:, None] < run.lengths).astype(np.int64).reshape(-1)
+        self._layers = [[layer] for layer in run._apart(start, stop)]
+
+    def jvp(self, v: Any, start: int, stop: int) -> Array:
+        raise ValueError("Single steps go back only: take `run.jvp(v, t, t + 1)` for each time.")
+
+    def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
+        raise ValueError("The Jacobians of single steps are `run.jacobians(start, stop)`.")
+
+
+def _device_array(name: str, given: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """What was given, in NumPy or on the device, as a device array of this shape."""
+    if not device.on_device(given):
+        return device.to_device(checks.array(name, given, dict(zip("ijk", shape, strict=False)), dtype))
+    found = device.wrap(given)
+    if tuple(found.shape) != shape or found.dtype != dtype:
+        raise ValueError(f"`{name}` is {found.dtype} {tuple(found.shape)}; expected {dtype} {shape}.")
+    return found
 
 
 def _sequence(x: Any, network: Any) -> tuple[Array, bool]:
@@ -318,48 +412,3 @@ def _output_gradient(given: Any, run: DeviceRun) -> Array | None:
         found = arrays.compact(found)
         return found.reshape((int(found.shape[0]), 1, int(found.shape[1])))
     return arrays.compact(found, (1, 0, 2)) if run.network.batch_first else arrays.compact(found)
-
-
-class OnHost:
-    """What an analysis asks of a run, answered in NumPy by a run on the device."""
-
-    def __init__(self, run: DeviceRun) -> None:
-        self.device_run, self.lengths, self.steps = run, run.lengths, run.steps
-        self.network = run.network.on_host_side()
-        self.states, self.output, self.input = map(self._fetch, (run.states, run.output, run.input))
-
-    def jvp(self, v: Any, start: int, stop: int) -> np.ndarray:
-        return self._fetch(self.device_run.jvp(v, start, stop))
-
-    def vjp(self, u: Any, start: int, stop: int) -> np.ndarray:
-        return self._fetch(self.device_run.vjp(u, start, stop))
-
-    def jacobian(self, t: int) -> np.ndarray:
-        return self._fetch(self.device_run.jacobian(t))
-
-    def jacobians(self, start: int = 0, stop: int | None = None) -> np.ndarray:
-        return self._fetch(self.device_run.jacobians(start, stop))
-
-    def output_cotangent(self, t: int, g: Any) -> np.ndarray:
-        return self._fetch(self.device_run.output_cotangent(t, g))
-
-    def made_with(self) -> dict[str, np.ndarray]:
-        return {name: self._fetch(value) for name, value in self.device_run.made_with().items()}
-
-    def _backprop(self, g: np.ndarray | None, carry: np.ndarray) -> Gradients:
-        run = self.device_run
-        with device.on(run.stream):
-            found = run._backprop(None if g is None else device.to_device(g), device.to_device(carry))
-        own = {name: self._fetch(value) for name, value in found.parameters.items()}
-        return Gradients(own, self._fetch(found.input), found.initial_state, self._fetch(found.states))
-
-    def _costates(self, u: np.ndarray, g: np.ndarray | None, start: int, stop: int) -> np.ndarray:
-        run = self.device_run
-        with device.on(run.stream):
-            there = run._costates(device.to_device(u), None if g is None else device.to_device(g), start, stop)
-        return self._fetch(there)
-
-    def _fetch(self, array: Array) -> np.ndarray:
-        """A copy in NumPy, of what the run's stream has then done."""
-        with device.on(self.device_run.stream):
-            return device.to_host(array)

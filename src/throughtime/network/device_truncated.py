@@ -64,7 +64,7 @@ def _to_weights(run: Any, total: Array) -> tuple[dict[str, Array], Array]:
     above: Any = None
     layers = run._apart(0, run.steps)
     for k in reversed(range(len(layers))):
-        own = arrays.compact(total[:, run._columns(k, 0)])
+        own = arrays.compact(total[:, run.columns(k)])
         back = gpu.backprop(layers[k], own, above, start=0, stop=1)
         run._name(parameters, k, 0, back.parameters)
         above = back.x

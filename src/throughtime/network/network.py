@@ -10,6 +10,7 @@ import numpy as np
 
 from ..cells.base import spec
 from ..engine.blas import single_blas
+from ..engine.cpu import run as cpu
 from ..init import Initialiser, initialiser
 from ..refuse import arguments, checks, words
 from . import parameters
@@ -104,6 +105,12 @@ class Network(words.Sealed):
         self.parameters = parameters.fitting(initial, self.shapes, self.dtype, "What `init` returned")
 
     _sealed_by = "parameters"  # the last that __init__ sets
+    device = "cpu"
+
+    @property
+    def engine(self) -> Any:
+        """The engine's module, with the functions and array operations of the machine that the network is on."""
+        return cpu
 
     def _unset(self, name: str) -> str:
         if name == "parameters":

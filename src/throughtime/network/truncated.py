@@ -38,7 +38,7 @@ def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Grad
         here = np.zeros((2, B, S), dtype)
         slots, slots_above = open_.reshape(B * window, S), arriving.reshape(1, B * window, run.network.hidden_size)
         for k in reversed(range(len(layers))):
-            layer, cols, below_top = layers[k], run._columns(k, 0), k + 1 < len(layers)
+            layer, cols, below_top = layers[k], run.columns(k), k + 1 < len(layers)
             together = cpu.backprop(
                 layer, summed[:, cols], from_above, start=t, stop=t + 1, grad_states=here, apart=below_top
             )

@@ -18,6 +18,7 @@ from ..engine.cpu import jacobians
 from ..engine.cpu import run as cpu
 from ..refuse import arguments, checks, direction, room, words
 from . import norms, parameters
+from .derivatives import LayerDerivatives
 from .network import Network
 
 Array = np.ndarray
@@ -84,8 +85,8 @@ class Unrolled(words.Sealed):
         for k in range(network.num_layers):
             directions = []
             for d in range(network.num_directions):
-                offset = self._columns(k, d).start
-                states[-1 if d else 0, :, self._columns(k, d)] = initial[:, self._columns(k, d)]
+                offset = self.columns(k, d).start
+                states[-1 if d else 0, :, self.columns(k, d)] = initial[:, self.columns(k, d)]
                 w_ih, w_hh, b_ih, b_hh = (memory.copy(p) for p in network.layer(k, bool(d)))
                 directions.append(
                     cpu.unroll(cell, (w_ih, w_hh, b_ih, b_hh), reaching, states, offset, self.lengths, bool(d))
@@ -120,7 +121,7 @@ class Unrolled(words.Sealed):
     @property
     def final_state(self) -> Array | tuple[Array, ...]:
         """h, or (h, c), each (L*D, B, N), or (L*D, N) for one sequence: the state of each sequence at its own end."""
-        last = [self.states[0 if d else -1, :, self._columns(k, d)] for k, d in self._blocks()]
+        last = [self.states[0 if d else -1, :, self.columns(k, d)] for k, d in self._blocks()]
         return self._as_state(np.stack(last, axis=1))
 
     def backprop(self, grad_output: Any = None, grad_final_state: Any = None, window: int | None = None) -> Gradients:
@@ -168,7 +169,7 @@ class Unrolled(words.Sealed):
         for k in reversed(range(self.network.num_layers)):
             reached: Array | None = None
             for d, layer in enumerate(self._layers[k]):
-                columns, n = self._columns(k, d), self.network.hidden_size
+                columns, n = self.columns(k, d), self.network.hidden_size
                 part = g if g is None else g[:, :, d * n : (d + 1) * n]
                 below_top = k + 1 < self.network.num_layers
                 back = cpu.backprop(layer, carry[:, columns], part, grad_states=states, apart=below_top)
@@ -198,7 +199,7 @@ class Unrolled(words.Sealed):
         for a in range(start, stop, piece):
             b, reaching = min(a + piece, stop), None
             for k, (layer,) in enumerate(self._layers):
-                columns, below_top = self._columns(k, 0), k + 1 < len(self._layers)
+                columns, below_top = self.columns(k), k + 1 < len(self._layers)
                 rows[:, columns], reaching = cpu.tangent(
                     layer, rows[:, columns], reaching, start=a, stop=b, copies=copies, to_output=below_top
                 )
@@ -220,27 +221,127 @@ class Unrolled(words.Sealed):
         for b in range(stop, start, -piece):
             a, reaching = max(b - piece, start), None
             for k in reversed(range(len(self._layers))):
-                layer, columns = self._layers[k][0], self._columns(k, 0)
+                layer, columns = self._layers[k][0], self.columns(k)
                 step = cpu.backprop(
                     layer, rows[:, columns], reaching, start=a, stop=b, copies=copies, to_weights=False, to_input=k > 0
                 )
                 rows[:, columns], reaching = step.carry, step.x
         return back(rows)
 
-    def _costates(self, u: Array, g: Array | None, start: int, stop: int) -> Array:
-        """dL/ds_t for t = start ... stop, (stop-start+1, B, S), from u (B, S) at stop and the outputs' g (., B, N).
+    def costates(self, u: Array, grad_output: Array | None, start: int, stop: int) -> Array:
+        """dL/ds_t for t = start … stop, (stop-start+1, B, S), from u (B, S) at `stop` and what the outputs bring in.
 
-        As in Gradients.states, except that the first does not count what the output at `start` brings in.
+        grad_output (stop-start, B, N), or None: its entry i belongs to the output after states[start+i+1], so the last
+        one adds to u. As in Gradients.states, except that the first does not count what the output at `start` brings.
+        ValueError for a bidirectional network, a window out of range, or what does not fit.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 2)))
+        >>> run.costates(np.zeros((1, 8)), np.ones((5, 1, 8)), 10, 15).shape
+        (6, 1, 8)
         """
+        u, g = self._cotangents(u, grad_output, start, stop)
         states = memory.empty((stop - start + 1, *u.shape), self.network.dtype)
         for k in reversed(range(len(self._layers))):
             layer, below_top = self._layers[k][0], k + 1 < len(self._layers)
             back = cpu.backprop(
-                layer, u[:, self._columns(k, 0)], g, start=start, stop=stop, grad_states=states, apart=below_top,
+                layer, u[:, self.columns(k)], g, start=start, stop=stop, grad_states=states, apart=below_top,
                 to_weights=False, to_input=k > 0,
             )  # fmt: skip
             g = back.x
         return states
+
+    def pullback(
+        self, u: Array, start: int, stop: int, grad_output: Array | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Cotangents of states[stop], and of the outputs on the way, taken back to states[start]: the cotangent there,
+        (B, S), and the gradients of the parameters by these steps alone, by name.
+
+        u (B, S). grad_output (stop-start, B, N), or None: entry i is the gradient of the output after
+        states[start+i+1], so the last one adds to u, and what the output at `start` brings in is not counted. A whole
+        run from zeros is `run.backprop`. ValueError for a bidirectional network, a window out of range, or what does
+        not fit.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 2)))
+        >>> u, parameters = run.pullback(np.zeros((1, 8)), 0, 20, np.ones((20, 1, 8)))
+        >>> whole = run.backprop(np.ones((20, 8)))
+        >>> np.allclose(u, whole.states[0]), np.allclose(parameters["bias_hh_l0"], whole.parameters["bias_hh_l0"])
+        (True, True)
+        """
+        u, above = self._cotangents(u, grad_output, start, stop)
+        out, parameters = np.empty_like(u), dict[str, Array]()
+        for k in reversed(range(len(self._layers))):
+            columns = self.columns(k)
+            back = cpu.backprop(self._layers[k][0], u[:, columns], above, start=start, stop=stop, to_input=k > 0)
+            out[:, columns], above = back.carry, back.x
+            self._name(parameters, k, 0, back.parameters)
+        return out, {name: parameters[name] for name in self.network.shapes}
+
+    def _cotangents(self, u: Any, grad_output: Any, start: int, stop: int) -> tuple[Array, Any]:
+        """Both as arrays of this machine that the engine takes."""
+        self._one_way("A cotangent of one state")
+        self._window(start, stop)
+        (B, S), dtype = self.states.shape[1:], self.network.dtype
+        u = checks.array("u", u, {"batch": B, "state_size": S}, dtype)
+        if grad_output is None:
+            return u, None
+        shape = {"steps": stop - start, "batch": B, "hidden_size": self.network.hidden_size}
+        return u, checks.array("grad_output", grad_output, shape, dtype)
+
+    def derivatives(
+        self, k: int, start: int = 0, stop: int | None = None, units: int | None = None
+    ) -> LayerDerivatives:
+        """The local derivatives of layer k's units, or of its first `units`, from states[start] to states[stop],
+        by default T: a `LayerDerivatives`, whose arrays (stop-start, B, N) are NumPy's on either machine.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("tanh", 2, 8, seed=0).unroll(np.ones((20, 2)))
+        >>> weights = run.network.parameters["weight_hh_l0"]
+        >>> own = run.derivatives(0, 6, 7).by_recurrent[0][0][0, 0]
+        >>> bool(np.allclose(own[:, None] * weights, run.jacobian(7)[0]))
+        True
+        """
+        self._one_way("A derivative of one step")
+        stop = self.steps if stop is None else stop
+        self._window(start, stop)
+        layer, n = self._layers[k][0], self.network.hidden_size
+        places = range(layer.offset, layer.offset + self._own, n)
+        chosen = slice(0, n if units is None else units)
+        states = tuple(self.states[start : stop + 1, :, a : a + n][:, :, chosen] for a in places)
+        saved = tuple(part[:, :, chosen] for part in layer.saved_by_unit(start, stop))
+        return LayerDerivatives(layer.cell, states, saved)
+
+    def columns(self, k: int, d: int = 0) -> slice:
+        """Where the state of layer k, direction d, lies among the S numbers of a state.
+
+        >>> import numpy as np, throughtime as tt
+        >>> tt.Network("lstm", 2, 8, num_layers=2).unroll(np.ones((20, 2))).columns(1)
+        slice(16, 32, None)
+        """
+        place = (k * self.network.num_directions + d) * self._own
+        return slice(place, place + self._own)
+
+    def sent(self, k: int, d: int = 0) -> Array:
+        """(T+1, B, N): what layer k, direction d, sends, at the times of `states`; from 1 to T it is the input of the
+        layer above, or the output.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 3, 2)))
+        >>> bool(np.array_equal(run.sent(0)[1:], run.output))
+        True
+        """
+        return _read_only(self._layers[k][d].sent)
+
+    @property
+    def cell(self) -> Any:
+        """The cell in the version of its code that this run was made with."""
+        return self._layers[0][0].cell
+
+    @property
+    def engine(self) -> Any:
+        """The engine's module, with the functions and array operations of the run's machine."""
+        return self.network.engine
 
     def jacobian(self, t: int) -> Array:
         """(B, S, S): ds_t/ds_{t-1} for t = 1 ... T, on the full state of all layers; rows are outputs, columns inputs.
@@ -311,10 +412,6 @@ class Unrolled(words.Sealed):
     def _own(self) -> int:
         """Numbers in the state of one layer and direction."""
         return spec(self.network.cell).states * self.network.hidden_size
-
-    def _columns(self, k: int, d: int) -> slice:
-        place = (k * self.network.num_directions + d) * self._own
-        return slice(place, place + self._own)
 
     def _blocks(self) -> list[tuple[int, int]]:
         return [(k, d) for k in range(self.network.num_layers) for d in range(self.network.num_directions)]

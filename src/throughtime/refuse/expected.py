@@ -85,7 +85,7 @@ def network(name: str, value: Any, function: str, ensembles: bool = True) -> Any
 
 def run(name: str, value: Any, function: str) -> Any:
     """A run, of either device, or that of an ensemble."""
-    if isinstance(value, (Unrolled, EnsembleRun)) or _of_device("network.device_run", "OnHost", value):
+    if isinstance(value, (Unrolled, EnsembleRun)) or _of_device("network.on_host", "OnHost", value):
         return value
     what = f"`{name}` is {told(value)}; `{function}` takes a run, a network unrolled over an input"
     if isinstance(value, Network) or _of_device("network.device_network", "DeviceNetwork", value):
@@ -99,7 +99,7 @@ def run(name: str, value: Any, function: str) -> Any:
 
 def matrix(name: str, value: Any, function: str) -> Any:
     """A matrix, or a run of which one step is meant."""
-    if isinstance(value, (Unrolled, EnsembleRun)) or _of_device("network.device_run", "OnHost", value):
+    if isinstance(value, (Unrolled, EnsembleRun)) or _of_device("network.on_host", "OnHost", value):
         return value
     if isinstance(value, (Network, Ensemble)) or _of_device("network.device_network", "DeviceNetwork", value):
         raise TypeError(

@@ -216,7 +216,7 @@ def test_few_calls_of_the_run():
 
         return call
 
-    for name in ("_costates", "vjp", "output_cotangent"):
+    for name in ("costates", "vjp", "output_cotangent"):
         setattr(run, name, noted(name))
     tt.analysis.gradient_norms(run, np.ones((1000, 2, 5)))
     assert len(calls) < 20

@@ -121,7 +121,7 @@ def clip_per_step(run: Any, grad_output: Any, max_norm: float) -> tuple[dict[str
         clipped += int(over.sum())
         above = None
         for k in reversed(range(run.network.num_layers)):
-            (layer,), columns = run._layers[k], run._columns(k, 0)
+            (layer,), columns = run._layers[k], run.columns(k)
             back = cpu.backprop(layer, u[:, columns], above, start=t, stop=t + 1, to_input=k > 0)
             u[:, columns], above = back.carry, back.x
             named: dict[str, Array] = {}

@@ -77,7 +77,7 @@ def _window(
     level = np.where(np.isneginf(level), 0.0, level)
     if g is not None:
         g = _times_power(g, -level)
-    costates = run._costates(_times_power(rows, exponent - level), g, start, stop)
+    costates = run.costates(_times_power(rows, exponent - level), g, start, stop)
     norm, far = _norm(costates), FAR[rows.dtype.name]
     good = lost | np.where(arrived, (norm >= 1.0 / far) & (norm <= far), norm == 0.0)
     first = 1 if start and given[start - 1] else 0  # the output there is not in the costate

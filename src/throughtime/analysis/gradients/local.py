@@ -25,7 +25,7 @@ class Local:
     def __init__(self, run: Any, k: int, names: tuple[str, ...]) -> None:
         (layer,) = run._layers[k]
         record, T, B = spec(layer.cell), run.steps, run.states.shape[1]
-        self.columns, self.units = run._columns(k, 0), layer.units
+        self.columns, self.units = run.columns(k), layer.units
         self.gates, self.parts = record.gates, record.states
         self.w_ih, self.w_hh = layer.parameters[:2]
         self.first = k == 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cells.base import on_arrays
+from ...cells import base
 from .. import memory
 from . import threads
 from .build import BACKWARD, FORWARD, TANGENT, Kernels, kernels
@@ -301,10 +301,7 @@ def slopes(layer: Layer, t: int) -> tuple:
 
 def sent_slopes(layer: Layer, states: tuple[Array, ...]) -> tuple:
     """de/ds for given states of the units; 1, 0, ... where the unit sends h."""
-    record = layer.kernels.record
-    if not record.emits:
-        return (1.0,) + (0.0,) * (record.states - 1)
-    return on_arrays(lambda s: (layer.cell.emit_slope(s),), (states,))[0]
+    return base.sent_slopes(layer.cell, states)
 
 
 def sent_tangent(layer: Layer, v: Array, t: int, copies: int) -> Array:

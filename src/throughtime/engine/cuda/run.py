@@ -97,10 +97,23 @@ class Layer:
 
     def apart(self, start: int, alive: Array) -> "Layer":
         """The layer with the rows (t, b) from step `start` on as a batch of a single step, of one network; alive: 1,
-        and 0 after a sequence's end. For gradients of weights `start` is 0: input and output stay where they are."""
-        saved = self.saved[start * self.batch * self.record.saved * self.units :]
-        whole = {"states": self.states[start:], "saved": saved, "step_rows": self.batch}
-        return replace(self, steps=1, batch=int(alive.shape[0]), lengths=alive, **whole)
+        and 0 after a sequence's end."""
+        first = start * self.batch
+        whole = {"states": self.states[start:], "saved": self.saved[first * self.record.saved * self.units :]}
+        given = {"x": self.x[first * self.x_row :], "sent": self.sent[first * self.sends[1] :]}
+        return replace(self, steps=1, batch=int(alive.shape[0]), lengths=alive, step_rows=self.batch, **whole, **given)
+
+    def saved_by_unit(self, start: int, stop: int) -> tuple[np.ndarray, ...]:
+        """What the steps start ... stop-1 saved, as the cell's K numbers of each unit: K arrays (stop-start, B, N),
+        in NumPy."""
+        kept, step = self.record.saved, self.batch * self.record.saved * self.units
+        saved = device.to_host(self.saved[start * step : stop * step]) if kept else np.empty(0, self.states.dtype)
+        return tuple(np.moveaxis(saved.reshape(stop - start, self.batch, kept, self.units), 2, 0))
+
+    def sent_at_all_times(self) -> Array:
+        """What the layer sends, (T+1, B, N), a view."""
+        e, row = self.sends
+        return device.shaped(self.sent, (self.steps + 1, self.batch, row))[:, :, e : e + self.units]
 
     def output(self) -> Array:
         """What the layer sends after each step, (T, B, N), a view."""
