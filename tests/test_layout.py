@@ -15,10 +15,10 @@ import throughtime
 ROOT = Path(throughtime.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # A file may import from its own level and from those before.
-LEVELS = ("code", "jit", "scalar", "cells", "refuse", "engine", "network", "ensemble", "analysis", "plots")
+LEVELS = ("code", "jit", "scalar", "cells", "refuse", "engine", "network", "results", "ensemble", "analysis", "plots")
 BESIDE = {"init": "network", "kernels": "ensemble"}
 # Against the stream. Inside functions only.
-UPWARD = {("analysis", "plots"), ("ensemble", "analysis"), ("cells", "engine")}
+UPWARD = {("analysis", "plots"), ("results", "plots"), ("cells", "engine")}
 MIXED = {("cells", "refuse"), ("scalar", "refuse"), ("refuse", "network"), ("refuse", "ensemble")}  # to be mended
 BELOW = ("jit", "engine", "code")
 ONLY_IN = {"numba": BELOW, "llvmlite": BELOW, "matplotlib": ("plots",), "torch": ()}

@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime.analysis.results import Result
 from throughtime.engine import blas
 from throughtime.engine import other_threads as foreign
+from throughtime.results import Result
 
 
 class Remembers(blas.Pool):

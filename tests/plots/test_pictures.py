@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 import throughtime as tt
 from throughtime import plots
-from throughtime.analysis.results import Result
+from throughtime.results import Result
 
 analysis, theory = tt.analysis, tt.analysis.mean_field
 COLUMN = (3.4, 2.6)

@@ -1,8 +1,8 @@
 """Measure how gradients vanish and explode: one file per question, every result an object that prints, plots and
 converts itself."""
 
+from ..results.of_ensemble import EnsembleResult
 from . import mean_field
-from .ensemble_result import EnsembleResult
 from .gradients.bounds import GradientBound, GradientProducts, gradient_products, pascanu_bound
 from .gradients.by_lag import GradientByLag, gradient_by_lag
 from .gradients.clipping import ClippingEffect, clip_by_norm, clip_by_value, clip_per_step, clipping_effect

@@ -71,7 +71,7 @@ def of_networks(function: Any = None, *, on_gpu: bool = False) -> Any:
 
 def _by_network(result: Any, run: Any) -> Any:
     """The result for a run of all networks of an ensemble on the GPU, network by network."""
-    from .ensemble_result import EnsembleResult
+    from ..results.of_ensemble import EnsembleResult
 
     each = run.states.shape[1] // run.network.networks
     places = (range(k * each, (k + 1) * each) for k in range(run.network.networks))

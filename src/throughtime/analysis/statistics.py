@@ -5,7 +5,7 @@ Dimensions: n consecutive blocks of a series, any further axes.
 
 import numpy as np
 
-from .results import Array
+from ..results import Array
 
 BATCHES = 20  # few enough that a batch outlasts the correlations, enough that the error is known to 16 per cent
 

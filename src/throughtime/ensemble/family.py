@@ -199,7 +199,7 @@ class Ensemble(words.Sealed):
         self, way: tuple, runs: list[Any], function: Callable, args: tuple, options: dict, known: str | None = None
     ) -> Any:
         """`way`: () or the arguments of `unroll`, `known` their key; `runs`: what is unrolled already."""
-        from ..analysis.ensemble_result import EnsembleResult
+        from ..results.of_ensemble import EnsembleResult
 
         if not callable(function):
             raise TypeError(

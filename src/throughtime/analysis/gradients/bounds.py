@@ -12,9 +12,9 @@ import numpy as np
 from ...cells.base import spec
 from ...network import norms
 from ...refuse import arguments, direction, finite
+from ...results import Array, Result, short
 from ..jacobians.of_steps import in_order
 from ..public import of_networks
-from ..results import Array, Result, short
 from .slopes import SlopeBounds, slope_bounds
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...refuse import arguments
+from ...results import Array, Result, short
 from ..public import of_networks
-from ..results import Array, Result, short
 from .lag_sweep import by_lag, checked, chosen, compare, flat
 
 

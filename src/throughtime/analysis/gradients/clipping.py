@@ -12,8 +12,8 @@ import numpy as np
 from ...engine.cpu import run as cpu
 from ...network import norms
 from ...refuse import checks
+from ...results import Array, Result, short
 from ..public import of_networks, public
-from ..results import Array, Result, short
 from .lag_sweep import checked, chosen, compare, flat
 
 EPSILON = 1e-6  # PyTorch's clip_grad_norm_

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..results import Array
+from ...results import Array
 from .lag_sweep import FAR
 
 MOST = 128  # steps of a window: from 64 on there is nothing to win (T = 1000, N = 64)

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...refuse import checks, direction
+from ...results import Array, Result, short
 from ..public import of_networks
-from ..results import Array, Result, short
 from ..statistics import slope_with_error
 from .costates import logarithms_of_norms
 

@@ -16,7 +16,7 @@ import numpy as np
 from ...engine import memory
 from ...network import norms
 from ...refuse import checks, direction
-from ..results import Array
+from ...results import Array
 from .local import Local
 
 # A row is brought back to length one, and its logarithm carried, once its length leaves these bounds: far from the ends

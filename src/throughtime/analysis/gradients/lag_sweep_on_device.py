@@ -10,7 +10,7 @@ import numpy as np
 
 from ...engine.cuda import arrays, device, frames
 from ...engine.cuda import run as gpu
-from ..results import Array
+from ...results import Array
 from .lag_sweep import FAR
 
 

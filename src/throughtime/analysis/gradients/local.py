@@ -14,7 +14,7 @@ import numpy as np
 from ...cells.base import spec, unit_derivatives
 from ...engine import memory
 from ...engine.cpu import run as cpu
-from ..results import Array
+from ...results import Array
 
 Terms = list[tuple[int, int, Array | float]]  # (from state, to gate or state, factor (T·B, N)), those that are not zero
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...cells.base import spec
 from ...cells.ranges import Range
-from ..results import Array
+from ...results import Array
 
 
 class SlopeBounds(NamedTuple):

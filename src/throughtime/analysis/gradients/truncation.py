@@ -10,8 +10,8 @@ import numpy as np
 
 from ...engine.cpu import run as cpu
 from ...refuse import arguments
+from ...results import Array, Result, short
 from ..public import of_networks
-from ..results import Array, Result, short
 from .lag_sweep import by_lag, checked, chosen, compare, flat
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack, lu
 
-from ..results import Array
+from ...results import Array
 
 CENTRE, MARGIN = 250.0, 60.0  # nats of a window, and beyond it on either side
 DOUBT = np.log(1e-5)  # a pivot beside the largest of J below which it is looked at: far above the rounding of all else

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..results import Array
+from ...results import Array
 from .graded import Triangle, eliminated
 
 # The Jacobians (B, S, S) in float64, in their order or, asked with True, backwards.

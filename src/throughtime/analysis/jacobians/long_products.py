@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...refuse import arguments, direction, finite
+from ...results import Array, Result, short
 from ..lyapunov.trajectory import checked_matrices
 from ..public import of_networks, public
-from ..results import Array, Result, short
 from .graded import Triangle
 from .leading import MORE, Factors, leading, turned
 from .of_steps import in_order

@@ -12,8 +12,8 @@ from scipy.optimize import minimize
 
 from ...network import norms
 from ...refuse import arguments
+from ...results import Array, Result, short
 from ..public import of_networks
-from ..results import Array, Result, short
 from .pseudospectra import Resolvent, matrix_of
 
 BORDER = 1e-9  # 1 − spectral radius below which an eigenvalue counts as on the circle

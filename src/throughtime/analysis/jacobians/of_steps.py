@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ..results import Array
+from ...results import Array
 
 AT_ONCE = 1 << 22  # bytes of them, which stay in the cache: more are slower for an LSTM of 64 units
 

@@ -11,8 +11,8 @@ from scipy.linalg import get_lapack_funcs, schur
 
 from ...network import norms
 from ...refuse import arguments, direction, finite, room
+from ...results import Array, Result
 from ..public import of_networks
-from ..results import Array, Result
 
 DENSE = 24  # sizes up to which one SVD is faster than some ten triangular solves called from Python
 LANCZOS = 80  # steps at most; ten are usual, and more are needed only where many singular values meet

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...refuse import direction
+from ...results import Array, Result, short
 from ..public import of_networks
-from ..results import Array, Result, short
 from .of_steps import in_order
 
 

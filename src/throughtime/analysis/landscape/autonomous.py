@@ -11,7 +11,7 @@ from ...cells.base import spec
 from ...network.network import Network
 from ...refuse import checks, direction
 from ...refuse.arguments import kind
-from ..results import Array
+from ...results import Array
 
 CHUNK_BYTES = 16 * 2**20  # of the Jacobians formed at once
 

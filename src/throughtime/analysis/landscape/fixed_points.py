@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ...refuse import arguments, checks
+from ...results import Array, Result, short
 from ..public import of_networks
-from ..results import Array, Result, short
 from .autonomous import AutonomousMap, as_state
 from .newton import correction, decomposed, each, levenberg, polish
 from .starts import drawn, living_box

@@ -13,8 +13,8 @@ import numpy as np
 
 from ...refuse import checks, finite
 from ...refuse.arguments import kind
+from ...results import Array, Result, short
 from ..public import of_networks
-from ..results import Array, Result, short
 
 
 @dataclass(frozen=True, repr=False)

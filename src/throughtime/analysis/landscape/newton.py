@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..results import Array
+from ...results import Array
 
 STATIONARY = 1e-9  # ‖Aᵀr‖ / (‖r‖ max(1, ‖A‖)) below which a point counts as a minimum of q
 NEARLY = 1e-6  # the same for points that are still moving when the iterations are used up

@@ -5,7 +5,7 @@ Dimensions: B starts or probes, S state size.
 
 import numpy as np
 
-from ..results import Array
+from ...results import Array
 from .autonomous import AutonomousMap
 
 SCALES = 2.0 ** np.arange(21)  # of the boxes that are tried, up to a million

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...refuse import checks, finite
-from ..results import Array
+from ...results import Array
 from .exponents import LyapunovSpectrum
 from .trajectory import as_parts, initial_state
 

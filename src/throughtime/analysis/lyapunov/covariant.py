@@ -17,10 +17,10 @@ from scipy.linalg import solve_triangular, subspace_angles
 
 from ...network import norms
 from ...refuse import arguments, checks, finite
+from ...results import Array, Result, short
 from ..jacobians.graded import pivoted
 from ..jacobians.of_steps import in_order
 from ..public import of_networks, public
-from ..results import Array, Result, short
 from ..statistics import batch_means_error
 from .measure import progress_bar
 from .spectrum import trajectory

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...cells.base import spec
 from ...engine.cuda import arrays, device, frames
-from ..results import Array
+from ...results import Array
 from .interval import Pace, spreads
 from .step_jacobian import Diagonal, Weights
 from .trajectory import NetworkTangent, slopes

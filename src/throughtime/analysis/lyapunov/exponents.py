@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ...results import Array, Result, short
 from ..public import public
-from ..results import Array, Result, short
 
 ROUNDING = 8.0 * float(np.finfo(np.float64).eps)  # of an exponent of 0, nats per step: one QR leaves as much
 

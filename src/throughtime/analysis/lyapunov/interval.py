@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..results import Array
+from ...results import Array
 
 LONGEST_INTERVAL = 20
 # State size up to which every step is orthonormalised, whatever the interval would be: in compiled code that costs less

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..results import Array
+from ...results import Array
 from .interval import AT_ONCE, LONGEST_INTERVAL, PILOT, SINGLE, Pace, TooLong, spreads
 from .orthonormal_frame import OrthonormalFrame
 from .orthonormalise import orthonormalise

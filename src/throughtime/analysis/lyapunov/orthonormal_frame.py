@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...engine.cpu.gram_schmidt import carrier
-from ..results import Array
+from ...results import Array
 from .interval import Pace, TooLong, spreads
 from .orthonormalise import orthonormalise
 

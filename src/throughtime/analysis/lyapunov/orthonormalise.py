@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from ...engine.cpu.gram_schmidt import kernel as gram_schmidt
-from ..results import Array
+from ...results import Array
 
 ONE_PASS = 1e6  # eps * cond**2 = 2e-4: the frame is still orthonormal to almost four digits
 TWO_PASSES = 1e7  # eps * cond**2 = 2e-2: the first pass still leaves something that the second repairs

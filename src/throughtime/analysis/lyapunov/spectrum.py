@@ -14,7 +14,7 @@ import numpy as np
 
 from ...cells.base import spec
 from ...refuse import arguments, checks, direction, finite
-from ..ensemble_result import EnsembleResult
+from ...results.of_ensemble import EnsembleResult
 from ..public import of_networks, public
 from .by_length import spectra_by_length
 from .exponents import LyapunovSpectrum

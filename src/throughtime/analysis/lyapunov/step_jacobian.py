@@ -11,7 +11,7 @@ import numpy as np
 
 from ...engine.lu.frame import Jacobians, padded
 from ...engine.lu.triangular import DENSE, OWN, SLOPE
-from ..results import Array
+from ...results import Array
 
 
 @dataclass

@@ -14,7 +14,7 @@ import numpy as np
 from ...cells.base import on_arrays, spec, unit_derivatives
 from ...network import norms
 from ...refuse import checks, finite
-from ..results import Array
+from ...results import Array
 from .step_jacobian import Dense, Diagonal, Weights
 
 Local = Dense | Diagonal

@@ -21,7 +21,7 @@ from scipy.linalg import blas, lapack
 
 from ...engine import memory
 from ...engine.lu.frame import Frame, Workspace, unit_lower
-from ..results import Array
+from ...results import Array
 from .interval import TooLong
 from .orthonormalise import lost_rank
 

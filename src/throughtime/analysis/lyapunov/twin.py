@@ -10,8 +10,8 @@ import numpy as np
 
 from ...network import norms
 from ...refuse import arguments, finite
+from ...results import Array, Result, short
 from ..public import of_networks
-from ..results import Array, Result, short
 from ..statistics import batch_means_error
 from .measure import progress_bar
 from .spectrum import discarded, trajectory

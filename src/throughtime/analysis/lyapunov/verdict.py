@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..results import Array
+from ...results import Array
 from ..statistics import BATCHES, batch_means, batch_means_error, trends
 from .exponents import LyapunovSpectrum
 from .interval import SAFE_ZONE

@@ -14,7 +14,7 @@ Dimensions: M units, G gates, n vectors.
 import numpy as np
 from scipy.fft import dct, idct
 
-from ..results import Array
+from ...results import Array
 
 
 class Fields:

@@ -5,7 +5,7 @@ from abc import abstractmethod
 import numpy as np
 
 from ...refuse import arguments
-from ..results import Result
+from ...results import Result
 
 
 class Growth(Result):

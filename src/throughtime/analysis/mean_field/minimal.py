@@ -13,8 +13,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from ...results import Array
 from ..public import public
-from ..results import Array
 from .growth import Growth
 from .quadrature import crossing, deviation, gaussian_rule, number
 

@@ -19,9 +19,9 @@ import numpy as np
 from ...cells.base import on_arrays, spec, unit_derivatives
 from ...cells.versions import in_force
 from ...refuse import arguments
+from ...results import Array
 from ..lyapunov.measure import progress_bar
 from ..public import public
-from ..results import Array
 from ..statistics import batch_means_error
 from .fields import Fields
 from .population_result import PopulationMeanField

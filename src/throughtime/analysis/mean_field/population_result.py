@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..results import Array, Result, short
+from ...results import Array, Result, short
 
 
 @dataclass(frozen=True, repr=False)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...refuse import arguments, checks
-from ..results import Array
+from ...results import Array
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(20)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ...results import Array
 from ..public import public
-from ..results import Array
 from .growth import IndependentSlopes
 from .quadrature import deviation, fractions
 

@@ -6,7 +6,7 @@ Dimensions: T consecutive steps, M units.
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from ..results import Array
+from ...results import Array
 
 ENOUGH = 20.0  # correlation times that a time average needs; of its transient, a quarter of that is thrown away
 BLOCKS = 20  # of the comparison of early and late

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
+from ...results import Array
 from ..public import public
-from ..results import Array
 from .growth import IndependentSlopes
 from .quadrature import NODES, WEIGHTS, crossing, deviation, fractions, gaussian_rule
 

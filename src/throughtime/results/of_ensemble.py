@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .dimensions import coordinate, derived, dimensions, free
-from .results import Array, Result, short
+from .labels import coordinate, derived, dimensions, free
+from .record import Array, Result, short
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,7 +11,7 @@ from matplotlib.container import Container
 from matplotlib.lines import Line2D
 
 import throughtime as tt
-from throughtime.analysis.results import Result
+from throughtime.results import Result
 
 analysis, theory = tt.analysis, tt.analysis.mean_field
 LINES, COLUMNS = 25, 120

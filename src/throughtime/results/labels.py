@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .results import Array
+from .record import Array
 
 OPTIONAL = ("kept", "sequence")  # axes that are not there for one sequence, or one time, alone
 # result -> axes -> its fields and properties that have them
