@@ -29,7 +29,7 @@ import numpy as np
 import throughtime as tt
 
 ROOT = Path(tt.__file__).parent
-MODULES = (tt, tt.analysis, tt.analysis.mean_field, tt.init, tt.kernels, tt.plots, tt.scalar)
+MODULES = (tt, tt.analysis, tt.analysis.mean_field, tt.init, tt.kernels, tt.plots, tt.scalar, tt.tasks)
 MEMORY = 3 << 30  # bytes that the calls may add to those of the imports
 PATIENCE = 60  # seconds for one call, which may have to compile
 
@@ -107,7 +107,7 @@ def functions():
     for module in MODULES:
         for name in getattr(module, "__all__", dir(module)):
             found = getattr(module, name)
-            if isinstance(found, types.FunctionType) or found in (tt.Network, tt.Ensemble):
+            if isinstance(found, types.FunctionType) or found in (tt.Network, tt.Ensemble, *tt.tasks.TASKS.values()):
                 yield f"{module.__name__}.{name}", found
 
 

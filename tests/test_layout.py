@@ -15,7 +15,10 @@ import throughtime
 ROOT = Path(throughtime.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 # A file may import from its own level and from those before.
-LEVELS = ("code", "jit", "scalar", "cells", "refuse", "engine", "network", "results", "ensemble", "analysis", "plots")
+LEVELS = (
+    "code", "jit", "scalar", "cells", "refuse", "engine", "network", "results", "ensemble", "analysis",
+    "plots", "tasks",
+)  # fmt: skip
 BESIDE = {"init": "network", "kernels": "ensemble"}
 # Against the stream. Inside functions only.
 UPWARD = {("analysis", "plots"), ("results", "plots"), ("cells", "engine")}

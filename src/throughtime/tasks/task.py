@@ -1,0 +1,182 @@
+"""What every task has: batches, baselines, and whether a sequence was got right."""
+
+from __future__ import annotations
+
+from inspect import isfunction
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..refuse import arguments, checks, room
+from ..refuse.expected import checking
+from .batch import Array, Batch, counted, one_each
+from .epochs import Batches
+
+
+class Task:
+    """Base of the tasks: settings in, batches of fresh sequences out.
+
+    `inputs`, `outputs`: sizes of the first and the last layer of a model; `tokens`: whether x holds whole numbers below
+    `inputs`, (T, B), instead of floats (T, B, inputs); `loss`: what `baseline` and `optimum` are measured in.
+
+    A task of your own gives `sizes`, `baseline` and `_draw(size, rng)`, which makes the `Batch`.
+
+        >>> import throughtime as tt
+        >>> for name, task in tt.tasks.TASKS.items():
+        ...     assert next(task().batches(2, seed=0)).x.shape[1] == 2, name
+    """
+
+    tokens: ClassVar[bool] = False
+    loss: ClassVar[str] = "cross_entropy"
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """(inputs, outputs, steps): those of a model at a step, and the most time steps of a sequence."""
+        raise NotImplementedError
+
+    @property
+    def inputs(self) -> int:
+        """Inputs of a step, or the number of tokens."""
+        return self.sizes[0]
+
+    @property
+    def outputs(self) -> int:
+        """Outputs that a model of this task has, at a step."""
+        return self.sizes[1]
+
+    @property
+    def steps(self) -> int:
+        """The most time steps T that a sequence has."""
+        return self.sizes[2]
+
+    @property
+    def baseline(self) -> float:
+        """The loss of a model that remembers nothing: what must be beaten."""
+        raise NotImplementedError
+
+    @property
+    def optimum(self) -> float:
+        """The least loss that any model can have."""
+        return 0.0
+
+    @property
+    def allowed(self) -> float:
+        """The share of wrong sequences with which the task counts as solved."""
+        return 0.0
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Every public method says in words which arguments it cannot take, by their annotations."""
+        super().__init_subclass__(**options)
+        explain_methods(cls)
+
+    def _draw(self, size: int, rng: np.random.Generator) -> Batch:
+        """`size` fresh sequences; what `batch` calls once it has checked both."""
+        raise NotImplementedError
+
+    def batch(self, size: int, seed: Any = None) -> Batch:
+        """A `Batch` of `size` fresh sequences.
+
+        seed: None, a whole number, or a numpy Generator, which goes on. TypeError and ValueError for what is none, and
+        for a batch that this machine cannot hold.
+        """
+        size = arguments.size("size", size)
+        room.check(f"A batch of {size} sequences of {self.steps} steps", size * self.steps * (self._width() + 2))
+        return self._draw(size, arguments.generator(seed))
+
+    def batches(self, size: int, seed: Any = None) -> Batches:
+        """`Batches`: endless, each of `size` fresh sequences; `.state` can be taken and put back.
+
+        seed: as of `batch`.
+        """
+        size = arguments.size("size", size)
+        return Batches(lambda rng: [self.batch(size, rng)], lambda batch: batch, seed)
+
+    def wrong(self, output: Any, batch: Batch) -> Array:
+        """(B,) of True where a sequence counts as wrong, as the paper counts it.
+
+        output: of a model for this `batch`, (B, outputs) or (T, B, outputs); where a sequence has one target and the
+        output is that of every step, the last real one is taken. ValueError for other shapes.
+        """
+        given = self.given(output, batch)
+        with np.errstate(all="ignore"):
+            return self._wrong(given, batch)
+
+    def share_wrong(self, output: Any, batch: Batch) -> float:
+        """The share of sequences that are wrong; output, batch: as of `wrong`."""
+        return float(self.wrong(output, batch).mean())
+
+    def solved(self, output: Any, batch: Batch) -> bool:
+        """Whether the share of wrong sequences is at most `allowed`; output, batch: as of `wrong`."""
+        return self.share_wrong(output, batch) <= self.allowed
+
+    def _wrong(self, output: Array, batch: Batch) -> Array:
+        """By default: the largest output is not the class, at a step that counts."""
+        found = output.argmax(axis=-1) != batch.targets
+        return found if one_each(batch) else (found & counted(batch)).any(axis=0)
+
+    def given(self, output: Any, batch: Batch) -> Array:
+        """`output` as an array with one row for each target of `batch`, or an error in words."""
+        self._own(batch)
+        found = checks.numbers("output", output)
+        classes = self.loss == "cross_entropy"
+        wanted = (*batch.targets.shape, self.outputs) if classes else batch.targets.shape
+        if one_each(batch) and found.shape == (*batch.x.shape[:2], self.outputs):
+            last = -1 if batch.lengths is None else batch.lengths - 1
+            found = found[last, np.arange(batch.x.shape[1])]
+        if found.shape != wanted or wanted[-1] != self.outputs:
+            raise ValueError(
+                f"`output` has shape {found.shape}; for this batch of {type(self).__name__} expected {wanted}"
+                f"{', or that of every step' if one_each(batch) else ''}."
+            )
+        return found
+
+    def _own(self, batch: Batch) -> None:
+        """ValueError if this is no batch of this task."""
+        axes = (2, "iu") if self.tokens else (3, "f")
+        fits = batch.x.ndim == axes[0] and batch.x.dtype.kind in axes[1] and batch.x.size > 0
+        if not fits or (batch.x.max() >= self.inputs if self.tokens else batch.x.shape[-1] != self.inputs):
+            raise ValueError(
+                f"`batch` holds x of shape {batch.x.shape} and dtype {batch.x.dtype}, which is not one of "
+                f"{type(self).__name__}; make it with `task.batch(size)`."
+            )
+
+    def _width(self) -> int:
+        """Numbers of one step of a sequence."""
+        return 1 if self.tokens else self.inputs + self.outputs
+
+
+def explain_methods(cls: type) -> None:
+    """Every public method of the class itself says in words which arguments it cannot take."""
+    for name, member in list(vars(cls).items()):
+        if isfunction(member) and not name.startswith("_"):
+            setattr(cls, name, checking(member))
+
+
+explain_methods(Task)
+
+
+def ranked_wrong(output: Array, legal: Array, batch: Batch) -> Array:
+    """(B,) of True where, at a step that counts, an illegal symbol is rated at least as high as a legal one; `legal`
+    (T, B, O) says which symbols may follow."""
+    lowest = np.where(legal, output, np.inf).min(axis=-1)
+    highest = np.where(legal, -np.inf, output).max(axis=-1)
+    return (~(lowest > highest) & counted(batch)).any(axis=0)
+
+
+def entropy(probabilities: Any) -> float:
+    """−Σ p ln p, in nats.
+
+    >>> round(entropy([0.5, 0.5]), 5)
+    0.69315
+    """
+    p = np.asarray(probabilities, float)
+    p = p[p > 0]
+    return float(-(p * np.log(p)).sum()) + 0.0  # no −0
+
+
+def probability(name: str, value: Any) -> float:
+    """A number from 0 to 1, or an error in words."""
+    number = arguments.real(name, value, low=0.0)
+    if number > 1.0:
+        raise ValueError(f"`{name}` is {number:g}; expected a probability, from 0 to 1.")
+    return number
