@@ -185,7 +185,7 @@ def exp_cuda(numbers: Precision) -> Any:
 
 
 def quotient(a: Any, b: Any) -> Any:
-    """a / b for b from 1 to 4: on the GPU this needs no branch, see engine/cuda/quotients.py.
+    """a / b for b from 1 to 4: on the GPU this needs no branch, see engine/cuda/division.py.
 
     >>> quotient(1.0, 4.0)
     0.25

@@ -86,12 +86,12 @@ FRAMES = ((8, 64, "float32"), (8, 64, "float64"), (64, 64, "float32"), (64, 64, 
 
 def run_frames(columns: int, size: int, dtype: str) -> list[offline.Launched]:
     """QR of frames and the lengths of their columns."""
-    from throughtime.engine.cuda import frames
+    from throughtime.engine.cuda import batched_qr
 
     with offline.recorded() as launches:
         v = np.empty((columns, size), dtype)
-        frames.orthonormalise(v, columns)
-        frames.norms(v)
+        batched_qr.orthonormalise(v, columns)
+        batched_qr.norms(v)
     return launches
 
 

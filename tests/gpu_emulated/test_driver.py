@@ -17,7 +17,7 @@ from numba import cuda
 from numba.cuda.cudadrv.driver import CudaAPIError, Stream
 
 from throughtime.engine.cuda import device
-from throughtime.engine.cuda.exchange import side_by_side
+from throughtime.engine.cuda.thread_exchange import side_by_side
 
 
 @cuda.jit

@@ -17,9 +17,9 @@ import pytest
 from numba import cuda
 
 from throughtime.engine.cuda.barrier import CLUSTER, HIGHEST, ROW
-from throughtime.engine.cuda.exchange import give, side_by_side
-from throughtime.engine.cuda.registers import ALIGNED
-from throughtime.engine.cuda.tiles import arrived, bring, sent_off
+from throughtime.engine.cuda.matmul_tile import arrived, bring, sent_off
+from throughtime.engine.cuda.register_arrays import ALIGNED
+from throughtime.engine.cuda.thread_exchange import give, side_by_side
 
 SIMULATOR = Path(__file__).parents[1] / "gpu_sim"
 with mock.patch.dict(sys.modules, scheduler=machine), mock.patch.object(sys, "path", [str(SIMULATOR), *sys.path]):
@@ -112,7 +112,7 @@ test_jacobians = in_jacobians.test_jacobians
     ],
 )  # fmt: skip
 def test_real_sizes(monkeypatch, name, units, batch, dtype, seed):
-    """In the cuts of rules.py: one block, a cluster, a grid that keeps its weights, one that always fetches them."""
+    """In the cuts of plans.py: one block, a cluster, a grid that keeps its weights, one that always fetches them."""
     monkeypatch.setattr(in_loops, "T", 4)
     monkeypatch.setattr(machine, "SEED", seed)
     p = in_loops.draw(library_cell(name), units, 1, batch, None, dtype)

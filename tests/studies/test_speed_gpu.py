@@ -26,7 +26,7 @@ import _study
 import _workers
 import speed_gpu
 
-from throughtime.engine.cuda import rules
+from throughtime.engine.cuda import plans
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = {"device": "Made up", "driver": "0", "date": "2000-01-01", "seed": 1, "numba-cuda": "0", "torch": None}
@@ -313,7 +313,7 @@ def test_the_cuts_are_those_that_the_rules_choose(cut):
     dtype, units = _gpu_first.CUTS[cut]
     for gates, columns in ((4, units), (1, 4 * units)):
         for batch in (1, 5, 16):
-            plan = rules.plan(units, gates, columns, batch, 1, np.dtype(dtype).itemsize, 132, True)
+            plan = plans.plan(units, gates, columns, batch, 1, np.dtype(dtype).itemsize, 132, True)
             name = "cluster" if plan.cluster else "block" if plan.alone else "grid" if plan.resident else "streamed"
             assert name == cut.removesuffix("64")
 

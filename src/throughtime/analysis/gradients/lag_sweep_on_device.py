@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.cuda import arrays, device, frames
+from ...engine.cuda import arrays, batched_qr, device
 from ...engine.cuda import run as gpu
 from ...results import Array
 from .lag_sweep import FAR
@@ -27,7 +27,7 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
     for k in range(max_lag + 1):
         with device.on(run.stream):
             layers = run._apart(0, T - k)
-            norm = device.to_host(frames.norms(unit)).astype(np.float64)
+            norm = device.to_host(batched_qr.norms(unit)).astype(np.float64)
             with np.errstate(divide="ignore"):
                 found = np.log(norm) + logs
             leaving = (norm > far) | ((norm < 1.0 / far) & (norm > 0.0))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
-from ...engine.cuda import arrays, device, frames
+from ...engine.cuda import arrays, batched_qr, device
 from ...results import Array
 from .interval import Pace, spreads
 from .step_jacobian import Diagonal, Weights
@@ -73,7 +73,7 @@ class DeviceFrame:
     def __init__(self, frame: Array) -> None:
         self.shape, self.dtype = frame.shape, frame.dtype
         self.columns = device.to_device(np.ascontiguousarray(frame.swapaxes(1, 2)))  # (B, K, S), as the kernels have it
-        self.work = frames.workspace(self.shape[0], self.shape[2], self.shape[1], self.dtype)
+        self.work = batched_qr.workspace(self.shape[0], self.shape[2], self.shape[1], self.dtype)
         self.pace: Pace | None = None  # the judge of intervals, where they can be taken again
         self.start = self.columns  # of the last block
         self.lost = np.zeros((self.shape[0], self.shape[2]), bool)  # exponents of -inf
@@ -117,7 +117,7 @@ class DeviceFrame:
                 taken += stop - start
             if taken:
                 rows = self.columns.reshape((self.shape[0] * self.shape[2], self.shape[1]))
-                grown.append(frames.orthonormalise(rows, self.shape[2], self.work))
+                grown.append(batched_qr.orthonormalise(rows, self.shape[2], self.work))
                 lengths.append(taken)
             done += taken
             if taken < wanted:
@@ -162,9 +162,9 @@ def log_det(run: Any, start: int, stop: int) -> Array:
         arrays.move(columns, device.transposed(jacobians, (0, 1, 3, 2)))
         rows = columns.reshape((n * B * S, S))
         with np.errstate(all="ignore"):  # NaN, and infinity, which becomes NaN, stay in their sequence
-            length = device.to_host(frames.norms(rows))
+            length = device.to_host(batched_qr.norms(rows))
             arrays.scale_rows(rows, device.to_device(1.0 / np.where(length == 0.0, 1.0, length)))
-            logs = device.to_host(frames.orthonormalise(rows, S)).reshape(n, B, S) + np.log(length).reshape(n, B, S)
+            logs = device.to_host(batched_qr.orthonormalise(rows, S)).reshape(n, B, S) + np.log(length).reshape(n, B, S)
         total += logs.sum(axis=(0, 2))
     return total
 

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 
 from .device import cuda, part, primitive
-from .registers import I32, assembly
+from .register_arrays import I32, assembly
 
 HIGHEST = 1 << 31
 

@@ -1,4 +1,4 @@
-"""From a cell, a size and a plan (rules.py) to a compiled kernel of loops.py, made at first use in a process."""
+"""From a cell, a size and a plan (plans.py) to a compiled kernel of loops.py, made at first use in a process."""
 
 from functools import cache
 from typing import Any
@@ -7,8 +7,9 @@ import numpy as np
 
 from ...cells.base import spec
 from .. import failures
-from . import barrier, device, exchange, loops, quotients, registers  # noqa: F401  quotients: registered, not called
-from .rules import Plan, chunk, wide
+from . import barrier, device, loops, register_arrays, thread_exchange
+from . import division as _division  # noqa: F401  registered, not called
+from .plans import Plan, chunk, wide
 
 
 @cache
@@ -23,8 +24,8 @@ def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, aligned
     label = f"{spec(cls).name}-{dtype.name}-{units}"
     names: dict[str, Any] = functions | sizes | meet
     if not far:
-        names |= {"read": registers.read_near, "write": registers.write_near}
-        sizes["fetch"] = exchange.fetch_near
+        names |= {"read": register_arrays.read_near, "write": register_arrays.write_near}
+        sizes["fetch"] = thread_exchange.fetch_near
     names["position"] = device.part(loops.thread_position, label, **sizes)
     names["prepare"] = device.part(loops.own_weights, label, **meet, **sizes)
     names["product"] = device.part(loops.rows_times_weights, label, **sizes)

@@ -8,7 +8,7 @@ import numpy as np
 from ...cells.base import spec
 from . import build, device
 from .device import cuda
-from .registers import one_hot, read, write
+from .register_arrays import one_hot, read, write
 
 # Replaced in every compiled copy; here for readers and for tools.
 GATES = STATES = SAVED = TILE = D_R = D_S = THREADS = 1

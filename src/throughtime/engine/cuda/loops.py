@@ -25,8 +25,8 @@ The upper-case names and the functions are globals of each compiled copy (device
 from typing import Any
 
 from .device import cuda
-from .exchange import collect, fetch, give, side_by_side
-from .registers import ALIGNED, add, fill, one_hot, put, read, write
+from .register_arrays import ALIGNED, add, fill, one_hot, put, read, write
+from .thread_exchange import collect, fetch, give, side_by_side
 
 # Replaced in every compiled copy; here for readers and for tools.
 N = GATES = STATES = SAVED = LANES = GROUPS = UNITS = ROWS = OUT = COLUMNS = WIDE = CHUNK = DEPTH = VEC = WIDTH = 1
@@ -89,7 +89,7 @@ def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row
 def unroll(cell, xs, weights, bias, states, sent, saved, lengths, meetings, shape):
     """Forward through time: fills states and saved (and sent, where a unit sends something else than h).
 
-    xs (T, B, G*N) is the input part of every step, the weights are packed (packing.py).
+    xs (T, B, G*N) is the input part of every step, the weights are packed (weight_packing.py).
     """
     T, B, per, s_at, s_row, e_at, e_row, reverse, first = shape
     lane, group, net, row0, rows = position(first, per)

@@ -18,8 +18,8 @@ import numpy as np
 
 from . import device
 from .device import cuda
-from .registers import ALIGNED
-from .tiles import arrived, begin, bring, outer, sent_off, spread
+from .matmul_tile import arrived, begin, bring, outer, sent_off, spread
+from .register_arrays import ALIGNED
 
 # Replaced in every compiled copy; here for readers and for tools.
 TALL = BROAD = DEEP = HEIGHT = BREADTH = SUMS = I_STEP = J_STEP = TOGETHER = THREADS = 1

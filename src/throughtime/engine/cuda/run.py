@@ -12,7 +12,7 @@ import numpy as np
 
 from ...cells.base import Spec, spec
 from ..cpu.run import Back
-from . import arrays, build, device, jacobians, packing, products, rules
+from . import arrays, build, device, jacobians, plans, projections, weight_packing
 
 Array = Any  # of the device
 
@@ -75,19 +75,19 @@ class Layer:
         cls: Any = type(self.cell)
         return cls(*(self.states.dtype.type(value) for value in self.cell))
 
-    def weights(self, plan: rules.Plan, transposed: bool = False) -> Array:
+    def weights(self, plan: plans.Plan, transposed: bool = False) -> Array:
         """W_hh packed for a plan, once."""
         key = (plan.lanes, plan.blocks(self.units) * plan.groups * plan.units, transposed)
         if key not in self.packed:
-            self.packed[key] = packing.pack(self.parameters[1], self.record.gates, plan, transposed)
+            self.packed[key] = weight_packing.pack(self.parameters[1], self.record.gates, plan, transposed)
         return self.packed[key]
 
-    def plan(self, name: str, copies: int = 1) -> rules.Plan:
+    def plan(self, name: str, copies: int = 1) -> plans.Plan:
         """The cut of a kernel of loops.py for this layer."""
         gates, columns = build.shape(type(self.cell), name, self.units)
         itemsize = self.states.dtype.itemsize
         rows, room = self.per * copies, (device.multiprocessors(), device.clusters())
-        found = rules.plan(self.units, gates, columns, rows, self.networks, itemsize, *room)
+        found = plans.plan(self.units, gates, columns, rows, self.networks, itemsize, *room)
         if found is None:
             raise ValueError(
                 f"hidden_size={self.units} with {spec(self.cell).gates} gates is more than the GPU's kernels hold for "
@@ -123,7 +123,7 @@ class Layer:
         whole = device.shaped(self.sent, (self.steps + 1, self.batch, row))
         return (whole[:-1] if self.reverse else whole[1:])[:, :, e : e + self.units]
 
-    def run(self, name: str, given: tuple, shape: tuple, copies: int, plan: rules.Plan) -> None:
+    def run(self, name: str, given: tuple, shape: tuple, copies: int, plan: plans.Plan) -> None:
         """Launch a kernel of loops.py, on as many rows at a time as the device holds where blocks meet."""
         cls: Any = type(self.cell)
         vector = 16 // self.states.dtype.itemsize
@@ -169,7 +169,7 @@ def unroll(
     layer = Layer(cell, parameters, flat, row, steps, batch, states, offset, lengths, reverse, sent, saved)
     if steps and batch:
         w_ih, _, b_ih, b_hh = parameters
-        xs = products.input_part(flat, row, w_ih, b_ih, steps, batch)
+        xs = projections.input_part(flat, row, w_ih, b_ih, steps, batch)
         plan = layer.plan("unroll")
         shape = (steps, batch, layer.per, offset, layer.size, *layer.sends, int(reverse))
         layer.run("unroll", (xs, layer.weights(plan), b_hh.reshape(-1), own, sent, saved, lengths), shape, 1, plan)
@@ -215,8 +215,8 @@ def backprop(
     elif grad_states is not None:
         for t in range(steps + 1):
             arrays.move(grad_states[t][:, layer.offset : layer.offset + int(carry.shape[1])], carry)
-    grads = products.weight_gradients(layer, dx, dr, start, stop) if to_weights else None
-    grad_x = products.input_gradients(layer, dx, steps, copies) if to_input else None
+    grads = projections.weight_gradients(layer, dx, dr, start, stop) if to_weights else None
+    grad_x = projections.input_gradients(layer, dx, steps, copies) if to_input else None
     return Back(grads, grad_x, carry)
 
 
@@ -234,7 +234,7 @@ def tangent(
         xs = sends
         if vx is not None:
             flat, row = device.rows(vx)
-            xs = products.input_part(flat, row, layer.parameters[0], None, steps, M)
+            xs = projections.input_part(flat, row, layer.parameters[0], None, steps, M)
         plan = layer.plan("tangent", copies)
         weights = layer.weights(plan)
         flags = (int(vx is not None), int(to_output))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from throughtime.engine.cuda import arrays, device, matmul, packing, products, rules
+from throughtime.engine.cuda import arrays, device, matmul, plans, projections, weight_packing
 from throughtime.engine.cuda.device import to_device, to_host
 
 DTYPE = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -40,10 +40,10 @@ def test_input_part(dtype, nets, per, steps, gates_times_units, inputs):
     w, b = (whole_numbers(k, nets, gates_times_units, *n, dtype=dtype) for k, n in ((1, (inputs,)), (2, ())))
     expected = over_batch(by_network(x, nets) @ w.transpose(0, 2, 1) + b[:, None], steps)
     flat = to_device(x.reshape(-1))
-    out = to_host(products.input_part(flat, inputs, to_device(w), to_device(b), steps, nets * per))
+    out = to_host(projections.input_part(flat, inputs, to_device(w), to_device(b), steps, nets * per))
     np.testing.assert_array_equal(out, expected.reshape(-1))
     expected = over_batch(by_network(x, nets) @ w.transpose(0, 2, 1), steps)
-    out = to_host(products.input_part(flat, inputs, to_device(w), None, steps, nets * per))
+    out = to_host(projections.input_part(flat, inputs, to_device(w), None, steps, nets * per))
     np.testing.assert_array_equal(out, expected.reshape(-1))
 
 
@@ -54,7 +54,7 @@ def test_input_from_columns_of_the_states(dtype):
     w = whole_numbers(1, 1, 4, inputs, dtype=dtype)
     x, row = device.rows(to_device(states)[1:, :, first : first + inputs])
     assert row == size
-    out = to_host(products.input_part(x, row, to_device(w), None, steps, batch))
+    out = to_host(projections.input_part(x, row, to_device(w), None, steps, batch))
     np.testing.assert_array_equal(out, (states[1:, :, first : first + inputs] @ w[0].T).reshape(-1))
 
 
@@ -70,7 +70,7 @@ def test_input_gradients(dtype, nets, per, copies):
     steps, units, gates, inputs = 3, 9, 4, 5
     layer, w_ih = a_layer(dtype, nets, per, steps, units, gates, inputs)
     dx = whole_numbers(2, steps, nets * per * copies, gates * units, dtype=dtype)
-    out = to_host(products.input_gradients(layer, to_device(dx.reshape(-1)), steps, copies))
+    out = to_host(projections.input_gradients(layer, to_device(dx.reshape(-1)), steps, copies))
     np.testing.assert_array_equal(out, over_batch(by_network(dx, nets) @ w_ih, steps))
 
 
@@ -96,7 +96,7 @@ def test_weight_gradients(dtype, reverse, emits, nets, per, start, stop, shared)
     )  # fmt: skip
     room = np.full(gates * units * batch, 99, dtype)  # a piece of a longer array
     d = [to_device(np.concatenate([array.reshape(-1), room])) for array in (dx, dr)]
-    found = products.weight_gradients(layer, d[0], d[0] if shared else d[1], start, stop)
+    found = projections.weight_gradients(layer, d[0], d[0] if shared else d[1], start, stop)
     before = (own if emits else states[:, :, offset : offset + units])[int(reverse) :][start:stop]
     dx, dr, x, before = (by_network(a, nets) for a in (dx, dr, x[start:stop, :, 1 : 1 + inputs], before))
     expected = (dx.transpose(0, 2, 1) @ x, dr.transpose(0, 2, 1) @ before, dx.sum(1), dr.sum(1))
@@ -138,7 +138,7 @@ def test_vectors_of_an_ensemble(dtype):
     w = whole_numbers(1, nets, units, inputs, dtype=dtype)
     x = states[:, :, 4 : 4 + inputs]
     flat, row = device.rows(to_device(states)[:, :, 4 : 4 + inputs])
-    out = to_host(products.input_part(flat, row, to_device(w), None, steps, nets * per))
+    out = to_host(projections.input_part(flat, row, to_device(w), None, steps, nets * per))
     np.testing.assert_array_equal(out, over_batch(by_network(x, nets) @ w.transpose(0, 2, 1), steps).reshape(-1))
     d, out = whole_numbers(2, steps, nets * per, units, dtype=dtype), device.empty(nets * units * inputs, dtype)
     left, right = (to_device(d.reshape(-1)), 0, per * units, units), (flat, 0, per * row, row)
@@ -165,7 +165,7 @@ def test_long_sums_are_cut_into_slices(dtype, monkeypatch):
 def test_same_bits_in_every_schedule(schedule):
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(2, 17, 19)).astype(np.float32), rng.normal(size=(1, 33, 19)).astype(np.float32)
-    out = to_host(products.input_part(to_device(x.reshape(-1)), 19, to_device(w), None, 2, 17))
+    out = to_host(projections.input_part(to_device(x.reshape(-1)), 19, to_device(w), None, 2, 17))
     np.testing.assert_allclose(out.reshape(2, 17, 33), x @ w[0].T, rtol=1e-5, atol=1e-6)
     SEEN.setdefault("bits", out.tobytes())
     assert out.tobytes() == SEEN["bits"]
@@ -186,7 +186,7 @@ def test_divisions():
     assert slices * (128 // cut.tall) * -(-32 // cut.broad) >= matmul.MULTIPROCESSORS - 4
 
 
-PLANS = [rules.Plan(True, True, 4, 1, 8, 1), rules.Plan(False, True, 8, 2, 3, 2)]
+PLANS = [plans.Plan(True, True, 4, 1, 8, 1), plans.Plan(False, True, 8, 2, 3, 2)]
 
 
 @DTYPE
@@ -198,20 +198,20 @@ def test_packing(dtype, plan, nets, gates, units):
     width = -(-units // step) * step
     wide = np.zeros((nets, gates, groups * plan.units, width), dtype)
     wide[:, :, :units, :units] = w.reshape(nets, gates, units, units)
-    packed = to_host(packing.pack(to_device(w), gates, plan, transposed=False))
+    packed = to_host(weight_packing.pack(to_device(w), gates, plan, transposed=False))
     np.testing.assert_array_equal(packed, wide.swapaxes(1, 2).reshape(-1))
     width = -(-gates * units // step) * step
     expected = np.zeros((nets, groups * plan.units, width), dtype)
     expected[:, :units, : gates * units] = w.transpose(0, 2, 1)
-    packed = to_host(packing.pack(to_device(w), gates, plan, transposed=True))
+    packed = to_host(weight_packing.pack(to_device(w), gates, plan, transposed=True))
     np.testing.assert_array_equal(packed, expected.reshape(-1))
 
 
 @DTYPE
 def test_transposed_packing_of_several_tiles(dtype):
-    plan = rules.Plan(False, True, 16, 1, 16, 1)
+    plan = plans.Plan(False, True, 16, 1, 16, 1)
     w = whole_numbers(0, 2, 4 * 35, 35, dtype=dtype)
-    packed = to_host(packing.pack(to_device(w), 4, plan, transposed=True)).reshape(2, 48, -1)
+    packed = to_host(weight_packing.pack(to_device(w), 4, plan, transposed=True)).reshape(2, 48, -1)
     np.testing.assert_array_equal(packed[:, :35, :140], w.transpose(0, 2, 1))
     assert not packed[:, 35:].any()
     assert not packed[:, :, 140:].any()

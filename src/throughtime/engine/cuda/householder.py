@@ -1,10 +1,10 @@
-"""Householder's reflections on a frame as in frames.py, for frames that no other method decomposes."""
+"""Householder's reflections on a frame as in batched_qr.py, for frames that no other method decomposes."""
 
 import math
 from typing import Any
 
 from .device import cuda
-from .registers import thread
+from .register_arrays import thread
 
 # Replaced in every compiled copy; here for readers and for tools.
 THREADS = LANES = 1

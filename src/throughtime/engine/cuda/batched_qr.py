@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from . import device, meetings, passes, reflections
+from . import block_reductions, cholesky_qr, device, householder
+from .cholesky_qr import EACH, SUMS
 from .device import cuda
-from .passes import EACH, SUMS
-from .registers import ALIGNED, thread, vec
+from .register_arrays import ALIGNED, thread, vec
 
 # Replaced in every compiled copy; here for readers and for tools.
 THREADS = LANES = TILE = SQUARE = RIGHT = EXCHANGE = 1
@@ -125,10 +125,10 @@ def measure(v, lengths, rows, size):
 
 
 PARTS = (
-    *(meetings.added, meetings.greatest, meetings.greatest_of_block),
-    *(passes.square_lengths, passes.multiply, passes.columns_by_columns, passes.store, passes.subtract),
-    *(passes.factorise, passes.solve, passes.one_pass),
-    *(reflections.mirror, reflections.reflect),
+    *(block_reductions.added, block_reductions.greatest, block_reductions.greatest_of_block),
+    *(cholesky_qr.square_lengths, cholesky_qr.multiply, cholesky_qr.columns_by_columns, cholesky_qr.store),
+    *(cholesky_qr.subtract, cholesky_qr.factorise, cholesky_qr.solve, cholesky_qr.one_pass),
+    *(householder.mirror, householder.reflect),
 )  # each after those that it calls
 
 

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from .device import primitive
-from .registers import I32, _load, _plus, assembly, data, literal, vec
+from .register_arrays import I32, _load, _plus, assembly, data, literal, vec
 
 I64 = ir.IntType(64)
 

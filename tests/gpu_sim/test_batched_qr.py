@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scheduler
 
-from throughtime.engine.cuda import device, frames
+from throughtime.engine.cuda import batched_qr, device
 
 RNG = np.random.default_rng(4)
 EPS = {np.float32: 2.0**-23, np.float64: 2.0**-52}
@@ -15,7 +15,7 @@ def decomposed(a):
     """Q (B, S, K) and ln|R_ii| (B, K) of frames (B, S, K) by the kernel."""
     batch, size, columns = a.shape
     on_device = device.to_device(np.ascontiguousarray(a.transpose(0, 2, 1)).reshape(batch * columns, size))
-    log_r = device.to_host(frames.orthonormalise(on_device, columns))
+    log_r = device.to_host(batched_qr.orthonormalise(on_device, columns))
     return device.to_host(on_device).reshape(batch, columns, size).transpose(0, 2, 1), log_r
 
 
@@ -66,7 +66,7 @@ def test_ill_conditioned_frames(condition, real):
 @pytest.mark.parametrize(("side", "size", "columns"), [(4, 20, 19), (8, 7, 5)])
 def test_wider_blocks(side, size, columns, real, monkeypatch):
     """Tiles of 16 columns, two of them; blocks of two warps."""
-    monkeypatch.setattr(frames, "side_for", lambda columns: side)
+    monkeypatch.setattr(batched_qr, "side_for", lambda columns: side)
     a = np.stack([RNG.standard_normal((size, columns)), conditioned(size, columns, 1e5)]).astype(real)
     a[0, :, columns - 1] = a[0, :, 0] - a[0, :, 1]
     q, log_r = decomposed(a)
@@ -164,9 +164,9 @@ def test_like_the_cpu():
 def test_a_stack_that_is_none_is_refused():
     v = device.to_device(np.zeros((6, 3)))
     with pytest.raises(ValueError, match=r"shape \(6, 3\).*columns"):
-        frames.orthonormalise(v, 4)
+        batched_qr.orthonormalise(v, 4)
     with pytest.raises(ValueError, match="S >= 6"):
-        frames.orthonormalise(v, 6)
+        batched_qr.orthonormalise(v, 6)
 
 
 @both
@@ -176,7 +176,7 @@ def test_lengths_of_rows(real):
     v[1] *= real(top)
     v[2] /= real(top)
     v[3], v[4, 5], v[5, 36], v[6, 0], v[6, 1] = 0, np.nan, -np.inf, np.inf, np.nan
-    lengths = device.to_host(frames.norms(device.to_device(v)))
+    lengths = device.to_host(batched_qr.norms(device.to_device(v)))
     assert lengths.dtype == real
     scaled = v.astype(np.float64)
     scaled[1] /= top

@@ -1,4 +1,4 @@
-"""One pass of block modified Gram-Schmidt with Cholesky-QR in its panels, on a frame as in frames.py.
+"""One pass of block modified Gram-Schmidt with Cholesky-QR in its panels, on a frame as in batched_qr.py.
 
 w holds the frame, column i contiguous from its place `mine + i * S` on. Shared memory: `square` a TILE x TILE
 matrix, its columns contiguous and PITCH apart, `right` DEPTH rows of another. A thread holds EACH x EACH numbers of a
@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from .device import cuda
-from .registers import fill, outer, thread
+from .register_arrays import fill, outer, thread
 
 # Replaced in every compiled copy; here for readers and for tools.
 THREADS = SIDE = LANES = TILE = PITCH = DEPTH = 1

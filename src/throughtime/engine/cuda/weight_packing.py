@@ -4,7 +4,7 @@ from typing import Any
 
 from . import device
 from .device import EACH, cuda
-from .rules import Plan, wide
+from .plans import Plan, wide
 
 TILE = 32
 

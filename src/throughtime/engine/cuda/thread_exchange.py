@@ -1,8 +1,8 @@
 """What threads hand each other in every step: rows of a product's right-hand side, and parts of sums.
 
-All is written out for constant sizes, as in registers.py. Read off the machine code for an LSTM of 512 units and 8
-rows to a block: a loop over what is fetched waits for the cache 16 times in a row, one after another, and a sum over 32
-lanes for each of 32 numbers takes 160 shuffles. Fetched at once it waits once, and the sums take 36.
+All is written out for constant sizes, as in register_arrays.py. Read off the machine code for an LSTM of 512 units and
+8 rows to a block: a loop over what is fetched waits for the cache 16 times in a row, one after another, and a sum over
+32 lanes for each of 32 numbers takes 160 shuffles. Fetched at once it waits once, and the sums take 36.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import types
 
 from .device import cuda, primitive
-from .registers import I32, I64, data, index, literal, load
+from .register_arrays import I32, I64, data, index, literal, load
 
 I1 = ir.IntType(1)
 AT_ONCE = 8  # vectors on their way to a thread at the same time: 32 registers
