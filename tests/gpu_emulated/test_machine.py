@@ -23,10 +23,10 @@ from throughtime.engine.cuda.thread_exchange import give, side_by_side
 
 SIMULATOR = Path(__file__).parents[1] / "gpu_sim"
 with mock.patch.dict(sys.modules, scheduler=machine), mock.patch.object(sys, "path", [str(SIMULATOR), *sys.path]):
-    import test_frames as in_frames
+    import test_batched_qr as in_frames
     import test_jacobians as in_jacobians
     import test_loops as in_loops
-    import test_products as in_products
+    import test_projections as in_products
     from networks import library_cell
 
 SEEDS = (None, 0, 1, 2)
