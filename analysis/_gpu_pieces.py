@@ -25,9 +25,9 @@ def missing():
     """Why nothing can be measured here, or None."""
     if importlib.util.find_spec("numba_cuda") is None:
         return "numba-cuda is not installed (pip install 'throughtime[cuda]')"
-    from throughtime.engine.cuda import device
+    from throughtime.engine.cuda import device, toolkit
 
-    if device.SIMULATED:
+    if toolkit.SIMULATED:
         return "NUMBA_ENABLE_CUDASIM is set, and the simulator is no device"
     return None if device.available() else "there is no CUDA device"
 
@@ -60,7 +60,7 @@ def here(value):
 def clear(device):
     """Give back what is free, to the other processes."""
     if device == "cuda":
-        from throughtime.engine.cuda.device import cuda
+        from throughtime.engine.cuda.toolkit import cuda
 
         cuda.current_context().memory_manager.deallocations.clear()
         if (torch := pytorch(device)) is not None:
@@ -70,7 +70,7 @@ def clear(device):
 def finish(device):
     """Wait until the device has done all that was queued."""
     if device == "cuda":
-        from throughtime.engine.cuda.device import cuda
+        from throughtime.engine.cuda.toolkit import cuda
 
         cuda.synchronize()
 
@@ -87,7 +87,7 @@ def room(numbers, device):
 def poison(device, megabytes=256):
     """Fill device memory with NaN and give it back: what is allocated next holds NaN until it is written."""
     if device == "cuda":
-        from throughtime.engine.cuda.device import cuda
+        from throughtime.engine.cuda.toolkit import cuda
 
         blocks = [there(np.full(1 << 18, np.nan, np.float32), device) for _ in range(megabytes)]
         cuda.synchronize()
@@ -114,7 +114,7 @@ def watch(device):
 
     if device == "cpu":
         return by_clock
-    from throughtime.engine.cuda.device import cuda
+    from throughtime.engine.cuda.toolkit import cuda
 
     return by_events
 
@@ -153,7 +153,7 @@ def about(turn, device):
         except metadata.PackageNotFoundError:
             found[package] = None
     if device == "cuda":
-        from throughtime.engine.cuda.device import cuda
+        from throughtime.engine.cuda.toolkit import cuda
 
         name = cuda.get_current_device().name
         found["device"] = name.decode() if isinstance(name, bytes) else str(name)

@@ -8,7 +8,7 @@ import pytest
 
 import throughtime as tt
 from throughtime.engine.cuda import device
-from throughtime.engine.cuda.device import cuda
+from throughtime.engine.cuda.toolkit import cuda
 
 
 def host(value):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import device
-from .device import cuda
+from .toolkit import cuda
 
 AXES = 4
 

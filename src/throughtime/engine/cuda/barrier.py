@@ -14,8 +14,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .device import cuda, part, primitive
+from .compiler import part, primitive
 from .register_arrays import I32, assembly
+from .toolkit import cuda
 
 HIGHEST = 1 << 31
 

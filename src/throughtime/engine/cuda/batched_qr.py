@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from . import block_reductions, cholesky_qr, device, householder
+from . import block_reductions, cholesky_qr, compiler, device, householder
 from .cholesky_qr import EACH, SUMS
-from .device import cuda
 from .register_arrays import ALIGNED, thread, vec
+from .toolkit import SIMULATED, cuda
 
 # Replaced in every compiled copy; here for readers and for tools.
 THREADS = LANES = TILE = SQUARE = RIGHT = EXCHANGE = 1
@@ -149,15 +149,15 @@ def compiled(kernel: Any, dtype: Any, side: int) -> Any:
     """`decompose` or `measure`, cut for one dtype."""
     names, name = constants(dtype, side), f"{np.dtype(dtype)}-{side}"
     for function in PARTS:
-        names[function.__name__] = device.part(function, name, **names)
+        names[function.__name__] = compiler.part(function, name, **names)
     # Two blocks on a multiprocessor hide each other's barriers; float64 would not fit their 128 registers by a few.
     blocks = 2 if side == 16 and np.dtype(dtype) == np.float32 else 1
-    return device.kernel(kernel, name, side * side, blocks, **names)
+    return compiler.kernel(kernel, name, side * side, blocks, **names)
 
 
 def side_for(columns: int) -> int:
     """Edge of a block of threads; one tile holds all columns up to 64."""
-    if device.SIMULATED:
+    if SIMULATED:
         return 2
     return 8 if columns <= 8 * EACH else 16
 

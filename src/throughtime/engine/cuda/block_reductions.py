@@ -1,7 +1,7 @@
 """Sums and maxima over the threads of a block, always in the same order."""
 
-from .device import cuda
 from .register_arrays import thread
+from .toolkit import cuda
 
 LANES = THREADS = 1  # replaced in every compiled copy
 

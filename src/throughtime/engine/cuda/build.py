@@ -7,7 +7,7 @@ import numpy as np
 
 from ...cells.base import spec
 from .. import failures
-from . import barrier, device, loops, register_arrays, thread_exchange
+from . import barrier, compiler, loops, register_arrays, thread_exchange
 from . import division as _division  # noqa: F401  registered, not called
 from .plans import Plan, chunk, wide
 
@@ -26,13 +26,13 @@ def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, aligned
     if not far:
         names |= {"read": register_arrays.read_near, "write": register_arrays.write_near}
         sizes["fetch"] = thread_exchange.fetch_near
-    names["position"] = device.part(loops.thread_position, label, **sizes)
-    names["prepare"] = device.part(loops.own_weights, label, **meet, **sizes)
-    names["product"] = device.part(loops.rows_times_weights, label, **sizes)
-    names["sent_tangent"] = device.part(loops.sent_tangent, label, **functions, **sizes)
+    names["position"] = compiler.part(loops.thread_position, label, **sizes)
+    names["prepare"] = compiler.part(loops.own_weights, label, **meet, **sizes)
+    names["product"] = compiler.part(loops.rows_times_weights, label, **sizes)
+    names["sent_tangent"] = compiler.part(loops.sent_tangent, label, **functions, **sizes)
     function = getattr(loops, name)
     used = set(function.__code__.co_names)
-    return device.kernel(function, label, plan.threads, **{key: names[key] for key in used & set(names)})
+    return compiler.kernel(function, label, plan.threads, **{key: names[key] for key in used & set(names)})
 
 
 @cache
@@ -44,7 +44,7 @@ def cell_functions(cls: Any, dtype: np.dtype) -> dict[str, Any]:
     found = {"forward": cls.forward, "backward": cls.backward}
     found["emit"] = cls.emit if record.emits else lambda cell, s: s[0]
     found["emit_slope"] = cls.emit_slope if record.emits else lambda cell, s: slopes
-    return {name: device.cell_function(function, real) for name, function in found.items()}
+    return {name: compiler.cell_function(function, real) for name, function in found.items()}
 
 
 def constants(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, aligned: bool) -> dict[str, Any]:

@@ -8,8 +8,8 @@ tile: rows from threadIdx.x // SIDE * EACH on, columns from threadIdx.x % SIDE *
 import math
 from typing import Any
 
-from .device import cuda
 from .register_arrays import fill, outer, thread
+from .toolkit import cuda
 
 # Replaced in every compiled copy; here for readers and for tools.
 THREADS = SIDE = LANES = TILE = PITCH = DEPTH = 1

@@ -1,85 +1,27 @@
-"""Numba's CUDA package: the only module that imports it, so that its coming change of name is one file.
-
-The package numba-cuda stands behind `numba.cuda`; with NUMBA_ENABLE_CUDASIM=1 its simulator does, in which kernels are
-plain Python and no type is ever inferred. As it comes it lacks aligned shared arrays and more: tests/gpu_sim adds them.
-"""
+"""The device and what is done on it: streams, arrays without copies, launches."""
 
 import contextlib
-import importlib.util
 import sys
-import types
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
-import numba.cuda
 import numpy as np
-from numba import config, njit
+from numba import typeof
 
-from ...code.precision import in_precision
-
-cuda: Any = numba.cuda  # its stubs know nothing of what a kernel sees
-SIMULATED = bool(config.ENABLE_CUDASIM)
-config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a sequence that fits one block is given one block on purpose
-
-
-# ------------------------------------------------------------------------------------------------------- code
-
-
-def primitive(python: Callable) -> Callable:
-    """Decorator of a typing function that emits LLVM's language; in the simulator `python` stands in for it."""
-
-    def decorate(typing: Callable) -> Any:
-        if SIMULATED:
-            return python
-        from numba.cuda.extending import intrinsic
-
-        return intrinsic(typing)
-
-    return decorate
-
-
-def kernel(function: Callable, name: str, threads: int, blocks: int = 1, **names: Any) -> Any:
-    """A copy of a kernel that sees `names` as globals, for blocks of at most `threads` threads.
-
-    Registers are given out so that `blocks` of them fit on a multiprocessor.
-
-    Compiled at its first launch in each process. It is not cached on disk: Numba refuses to keep a kernel that meets
-    across blocks, because a library is linked to it.
-    """
-    copy = _copy(function, name, names)
-    return cuda.jit(copy) if SIMULATED else cuda.jit(launch_bounds=(threads, blocks))(copy)
-
-
-def part(function: Callable, name: str, **names: Any) -> Any:
-    """A part of a kernel, a copy that sees `names` as globals; inlined, so that its arrays stay in registers."""
-    copy = _copy(function, name, names)
-    return cuda.jit(device=True)(copy) if SIMULATED else cuda.jit(device=True, forceinline=True)(copy)
-
-
-def cell_function(function: Callable, real: type) -> Callable:
-    """A cell's function for use in kernels. Not inlined by Numba, which numba-cuda does not survive; LLVM does it."""
-    return function if SIMULATED else njit(in_precision(function, real))
-
-
-def _copy(function: Callable, name: str, names: dict[str, Any]) -> Any:
-    copy = types.FunctionType(function.__code__, {**function.__globals__, **names}, function.__name__)
-    copy.__qualname__, copy.__module__ = f"{function.__name__}-{name}", function.__module__
-    return copy
-
-
-# --------------------------------------------------------------------------------------------- arrays and launches
+from .compiler import kernel
+from .toolkit import SIMULATED, cuda, device_array, from_dlpack, installed
 
 
 def available() -> bool:
     """Whether there is a device, or the simulator in place of one."""
-    return SIMULATED or (_installed() and bool(cuda.is_available()))
+    return SIMULATED or (installed() and bool(cuda.is_available()))
 
 
 def require() -> None:
     """RuntimeError with a sentence that says what is missing, unless a device can be used."""
-    if not SIMULATED and not _installed():
+    if not SIMULATED and not installed():
         raise RuntimeError(
             'The GPU engine needs Numba\'s CUDA package, which is not installed: pip install "throughtime[cuda]".'
         )
@@ -88,10 +30,6 @@ def require() -> None:
             "No CUDA device can be used: either this machine has no NVIDIA GPU, or its driver is missing or older than "
             'CUDA 13 (see `nvidia-smi`); with a GPU and driver 580 or later, pip install "throughtime[cuda]" is enough.'
         )
-
-
-def _installed() -> bool:
-    return importlib.util.find_spec("numba_cuda") is not None
 
 
 _stream: ContextVar[Any] = ContextVar("stream", default=0)
@@ -196,10 +134,7 @@ class _FromDLPack:
     """An object that offers DLPack alone, with the interface that Numba takes."""
 
     def __init__(self, x: Any) -> None:
-        from cuda.core.utils import StridedMemoryView
-
-        # The producer makes this stream wait for its own.
-        self.view = StridedMemoryView.from_dlpack(x, stream_ptr=_handle(_stream.get()) or LEGACY_DEFAULT)
+        self.view = from_dlpack(x, _handle(_stream.get()) or LEGACY_DEFAULT)
         itemsize = self.view.dtype.itemsize
         strides = self.view.strides
         self.__cuda_array_interface__ = {
@@ -250,9 +185,7 @@ def repeated(array: Any, times: int) -> Any:
 def _view(array: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     if SIMULATED:
         return type(array)(np.lib.stride_tricks.as_strided(array._ary, shape, strides))
-    from numba.cuda.cudadrv.devicearray import DeviceNDArray
-
-    return DeviceNDArray(shape, strides, array.dtype, stream=array.stream, gpu_data=array.gpu_data)
+    return device_array(array, shape, strides)
 
 
 def at_vector(array: Any) -> bool:
@@ -303,6 +236,4 @@ def clusters() -> bool:
 
 
 def _numba_type(value: Any) -> Any:
-    from numba import typeof
-
     return getattr(value, "_numba_type_", None) or typeof(value)

@@ -12,7 +12,7 @@ from numba import types
 
 from ...jit import overload
 from ...scalar import OPTIONS, quotient
-from .device import primitive
+from .compiler import primitive
 
 # Bits of the approximation double with every step of Newton's: from 23 to 24, and from 20 to 53.
 STEPS = {32: 1, 64: 2}

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from .device import cuda
 from .register_arrays import thread
+from .toolkit import cuda
 
 # Replaced in every compiled copy; here for readers and for tools.
 THREADS = LANES = 1

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
-from . import build, device
-from .device import cuda
+from . import build, compiler, device
 from .register_arrays import one_hot, read, write
+from .toolkit import cuda
 
 # Replaced in every compiled copy; here for readers and for tools.
 GATES = STATES = SAVED = TILE = D_R = D_S = THREADS = 1
@@ -82,7 +82,7 @@ def kernel(cls: Any, dtype: np.dtype) -> Any:
     sizes |= {"EMITS": record.emits, "TILE": UNITS, "THREADS": COLUMNS}
     sizes |= {"D_R": UNITS * record.states * record.gates, "D_S": UNITS * record.states**2}
     used = {"backward": names["backward"], "emit_slope": names["emit_slope"]}
-    return device.kernel(jacobian, f"{record.name}-{dtype.name}", COLUMNS, **used, **sizes)
+    return compiler.kernel(jacobian, f"{record.name}-{dtype.name}", COLUMNS, **used, **sizes)
 
 
 def jacobians(layer: Any, start: int, stop: int) -> Any:

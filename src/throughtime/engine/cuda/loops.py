@@ -19,14 +19,14 @@ each. Else the units are divided among blocks of the grid, which hand it over th
 step (barrier.py); what nobody waits for is written between arriving there and waiting.
 RESIDENT: a thread's weights stay in its registers. Else they come from the cache at every step.
 
-The upper-case names and the functions are globals of each compiled copy (device.kernel, build.py).
+The upper-case names and the functions are globals of each compiled copy (compiler.kernel, build.py).
 """
 
 from typing import Any
 
-from .device import cuda
 from .register_arrays import ALIGNED, add, fill, one_hot, put, read, write
 from .thread_exchange import collect, fetch, give, side_by_side
+from .toolkit import cuda
 
 # Replaced in every compiled copy; here for readers and for tools.
 N = GATES = STATES = SAVED = LANES = GROUPS = UNITS = ROWS = OUT = COLUMNS = WIDE = CHUNK = DEPTH = VEC = WIDTH = 1

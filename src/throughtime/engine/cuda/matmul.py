@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import device
-from .device import cuda
+from . import compiler, device
 from .matmul_tile import arrived, begin, bring, outer, sent_off, spread
 from .register_arrays import ALIGNED
+from .toolkit import cuda
 
 # Replaced in every compiled copy; here for readers and for tools.
 TALL = BROAD = DEEP = HEIGHT = BREADTH = SUMS = I_STEP = J_STEP = TOGETHER = THREADS = 1
@@ -164,8 +164,8 @@ def kernel(dtype: np.dtype, form: str, cut: Cut, together: int) -> Any:
     label = f"{dtype.name}-{cut.tall}x{cut.broad}-{together}"
     for name, side, operand, of_batch in (("left", cut.tall, "A", True), ("right", cut.broad, "B", form == OVER)):
         own = {"SIDE": side, "PITCH": names[operand + "_PITCH"], "ALONG": names[operand + "_ALONG"]}
-        names["fetch_" + name] = device.part(fetch, f"{name}-{label}", **names, **own, OF_BATCH=of_batch)
-    return device.kernel(product, label, cut.threads, **names)
+        names["fetch_" + name] = compiler.part(fetch, f"{name}-{label}", **names, **own, OF_BATCH=of_batch)
+    return compiler.kernel(product, label, cut.threads, **names)
 
 
 def multiply(form: str, left: tuple, right: tuple, start: Any, out: Any, shape: tuple, cut: Cut | None = None) -> None:

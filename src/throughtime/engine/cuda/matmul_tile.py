@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from .device import primitive
+from .compiler import primitive
 from .register_arrays import I32, _load, _plus, assembly, data, literal, vec
 
 I64 = ir.IntType(64)

@@ -3,8 +3,8 @@
 from typing import Any
 
 from . import device
-from .device import cuda
 from .matmul import ALONG_BOTH, ALONG_LEFT, OVER, add_slices, multiply
+from .toolkit import cuda
 
 
 def sum_rows(x, out, shape):

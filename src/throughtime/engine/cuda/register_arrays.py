@@ -16,7 +16,8 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .device import cuda, primitive
+from .compiler import primitive
+from .toolkit import cuda
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 ALIGNED = 16  # bytes of a load; shared arrays have to be declared so aligned, or they may lie anywhere

@@ -10,8 +10,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .device import cuda, primitive
+from .compiler import primitive
 from .register_arrays import I32, I64, data, index, literal, load
+from .toolkit import cuda
 
 I1 = ir.IntType(1)
 AT_ONCE = 8  # vectors on their way to a thread at the same time: 32 registers

@@ -3,8 +3,9 @@
 from typing import Any
 
 from . import device
-from .device import EACH, cuda
+from .device import EACH
 from .plans import Plan, wide
+from .toolkit import cuda
 
 TILE = 32
 

@@ -1,0 +1,50 @@
+"""From plain Python functions to kernels and their parts: the only place where their compile options are spelt."""
+
+import types
+from collections.abc import Callable
+from typing import Any
+
+from numba import njit
+
+from ...code.precision import in_precision
+from .toolkit import SIMULATED, cuda, intrinsic
+
+
+def primitive(python: Callable) -> Callable:
+    """Decorator of a typing function that emits LLVM's language; in the simulator `python` stands in for it."""
+
+    def decorate(typing: Callable) -> Any:
+        if SIMULATED:
+            return python
+        return intrinsic(typing)
+
+    return decorate
+
+
+def kernel(function: Callable, name: str, threads: int, blocks: int = 1, **names: Any) -> Any:
+    """A copy of a kernel that sees `names` as globals, for blocks of at most `threads` threads.
+
+    Registers are given out so that `blocks` of them fit on a multiprocessor.
+
+    Compiled at its first launch in each process. It is not cached on disk: Numba refuses to keep a kernel that meets
+    across blocks, because a library is linked to it.
+    """
+    copy = _copy(function, name, names)
+    return cuda.jit(copy) if SIMULATED else cuda.jit(launch_bounds=(threads, blocks))(copy)
+
+
+def part(function: Callable, name: str, **names: Any) -> Any:
+    """A part of a kernel, a copy that sees `names` as globals; inlined, so that its arrays stay in registers."""
+    copy = _copy(function, name, names)
+    return cuda.jit(device=True)(copy) if SIMULATED else cuda.jit(device=True, forceinline=True)(copy)
+
+
+def cell_function(function: Callable, real: type) -> Callable:
+    """A cell's function for use in kernels. Not inlined by Numba, which numba-cuda does not survive; LLVM does it."""
+    return function if SIMULATED else njit(in_precision(function, real))
+
+
+def _copy(function: Callable, name: str, names: dict[str, Any]) -> Any:
+    copy = types.FunctionType(function.__code__, {**function.__globals__, **names}, function.__name__)
+    copy.__qualname__, copy.__module__ = f"{function.__name__}-{name}", function.__module__
+    return copy
