@@ -36,12 +36,10 @@ from .engine.blas import single_blas
 from .engine.cpu.threads import get_num_threads, set_num_threads
 from .engine.other_threads import PerformanceWarning  # noqa: F401
 from .ensemble.family import Ensemble
-from .network.archive import load
+from .network.load import load
 from .network.network import Network
 from .network.unrolled import Gradients, Unrolled
-from .refuse.expected import checked as _checked
 
-check_cell, set_num_threads = _checked(check_cell), _checked(set_num_threads)
 _CLASSES = {cls.__name__: cls for cls in CELLS.values()}
 globals().update(_CLASSES)  # tt.GRU, …
 __version__ = "0.1.0"

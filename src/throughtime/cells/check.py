@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..refuse.expected import checking
 from .base import Spec, Values, on_arrays, spec, unit_derivatives
 from .examined import ARGUMENTS, in_plain_python, real_field
 from .versions import in_force
@@ -14,6 +15,7 @@ from .versions import in_force
 STEPS = (1e-2, 5e-3, 2.5e-3)  # halved twice: the error of a central difference falls four times each, slope 2
 
 
+@checking
 def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
     """Check a cell: finite differences with slope 2, the adjoint identity, the compiled step, float32 stays float32.
 

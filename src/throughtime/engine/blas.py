@@ -205,13 +205,6 @@ def _held(function: Any) -> Any:
     return call
 
 
-def hold_public(function: F) -> F:
-    """A public function, held; under its name in its module too, or pickle would find another object there."""
-    held = _held(function)
-    setattr(sys.modules[function.__module__], function.__name__, held)
-    return held
-
-
 def hold_methods(cls: type) -> None:
     """Every method and property that a class defines, held: results compute some of their numbers when asked."""
     for name, value in list(vars(cls).items()):

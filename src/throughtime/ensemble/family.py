@@ -12,12 +12,14 @@ from ..cells.versions import contents
 from ..network.network import Network
 from ..network.unrolled import Unrolled
 from ..refuse import arguments, words
+from ..refuse.called import called
 from . import axes as along
 from . import kept_results, streams, sweep
 
 SHAPE = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype")
 
 
+@called("an Ensemble")
 class Ensemble(words.Sealed):
     """A family of networks of one shape: seeds × gains × initialisations, or whatever axes you name.
 
@@ -242,6 +244,7 @@ class Ensemble(words.Sealed):
         return f"Ensemble of {len(self)} networks ({axes}), backend {self.backend}; the first: {self[0]!r}"
 
 
+@called("the run of an Ensemble")
 class EnsembleRun(words.Sealed):
     """An ensemble unfolded over one input; made by `ensemble.unroll(x)`. With the backend joblib the networks are
     unrolled where they are analysed, and `.runs` unrolls them here.

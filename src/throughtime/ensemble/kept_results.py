@@ -5,14 +5,14 @@
 Nothing is unpickled before its checksum is found right. Pickle runs what it is told to: only folders of one's own.
 """
 
-import contextlib
 import hashlib
 import os
 import pickle
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
+
+from ..network.atomic_file import atomic_file
 
 MAGIC = b"throughtime result 1\n"
 
@@ -64,19 +64,11 @@ def read(file: Path, key: str) -> tuple | None:
 
 def write(file: Path, key: str, value: Any) -> str | None:
     """Complete or not at all; returns why it could not be kept, for a result that has been computed is given back."""
-    temporary = None
     try:
         data = _digest(key) + pickle.dumps(value, protocol=5)
-        handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".part")
-        with os.fdopen(handle, "wb") as stream:
+        with atomic_file(file, durable=False) as stream:
             stream.write(MAGIC + hashlib.sha256(data).digest() + data)
-        os.replace(temporary, file)
-    except BaseException as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        if not isinstance(error, Exception):
-            raise
+    except Exception as error:
         return f"{file}: {getattr(error, 'strerror', None) or error}"
     return None
 

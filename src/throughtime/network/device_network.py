@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..refuse import arguments, words
+from ..refuse import arguments, in_place, words
+from ..refuse.called import called
 from . import parameters
 from .network import Network
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .device_run import DeviceRun
 
 
+@called("a network")
 class DeviceNetwork(words.Sealed):
     """A copy of a network on the GPU; what it is and does is what `Network` is and does, with device arrays.
 
@@ -54,7 +56,7 @@ class DeviceNetwork(words.Sealed):
         self.axes, self.stacked = axes, axes is not None
         self.cell, self.shapes = first.cell, first.shapes
         for network in members:
-            parameters.in_place(network.parameters, network.shapes, network.dtype)
+            in_place.parameters(network.parameters, network.shapes, network.dtype)
         self.parameters = {name: device.to_device(self._joined(members, name)) for name in first.shapes}
 
     def _joined(self, members: Sequence[Network], name: str) -> np.ndarray:

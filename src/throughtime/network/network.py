@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cells.base import spec
+from ..cells.by_name import cell_of
 from ..engine.blas import single_blas
 from ..engine.cpu import run as cpu
 from ..init import Initialiser, initialiser
-from ..refuse import arguments, checks, words
-from . import parameters
+from ..refuse import arguments, checks, in_place, words
+from ..refuse.called import called
+from . import on_disk, parameters
 
 if TYPE_CHECKING:
     from .unrolled import Unrolled
@@ -23,6 +25,7 @@ ARGUMENTS = (
 )  # fmt: skip
 
 
+@called("a network")
 @words.explain
 class Network(words.Sealed):
     """A recurrent network of one kind of cell, in PyTorch's conventions.
@@ -84,7 +87,7 @@ class Network(words.Sealed):
         init: Initialiser | str = "uniform",
         seed: Any = None,
     ) -> None:
-        self.cell = arguments.cell(cell)
+        self.cell = cell_of(cell)
         self.input_size = arguments.size("input_size", input_size)
         self.hidden_size = arguments.size("hidden_size", hidden_size)
         self.num_layers = arguments.size("num_layers", num_layers)
@@ -160,7 +163,7 @@ class Network(words.Sealed):
 
         For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
         """
-        parameters.in_place(self.parameters, self.shapes, self.dtype)
+        in_place.parameters(self.parameters, self.shapes, self.dtype)
         suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
         w_ih, w_hh = (self.parameters[name + suffix] for name in ("weight_ih", "weight_hh"))
         if self.bias:
@@ -207,7 +210,7 @@ class Network(words.Sealed):
         new = parameters.fitting(state_dict, self.shapes, self.dtype, "The state dict")
         for name, value in new.items():
             here = self.parameters.get(name)
-            if here is not None and parameters.fits(here, value.shape, value.dtype) and here.flags.writeable:
+            if here is not None and in_place.fits(here, value.shape, value.dtype) and here.flags.writeable:
                 here[...] = value
             else:  # somebody has put something else there; this mends it
                 self.parameters[name] = value
@@ -224,9 +227,7 @@ class Network(words.Sealed):
         >>> tt.load(path)
         Network(GRU(), input_size=3, hidden_size=4, dtype="float64", 108 parameters)
         """
-        from .archive import save  # late, because storage makes networks and stands above this file
-
-        save(self, path)
+        on_disk.write(self, path)
 
     def __repr__(self) -> str:
         usual = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False}

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from ..engine.cuda import device
+from ..refuse.called import called
 from .derivatives import LayerDerivatives
 from .unrolled import Gradients
 
 Array = Any
 
 
+@called("a run")
 class OnHost:
     """What an analysis asks of a run, answered in NumPy by a run on the device."""
 

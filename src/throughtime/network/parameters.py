@@ -95,32 +95,6 @@ def fitting(given: Any, wanted: Shapes, dtype: np.dtype[Any], what: str) -> dict
     return {name: checks.array(name, a, dict.fromkeys("krc"[-a.ndim :]), dtype, copy=True) for name, a in found.items()}
 
 
-def fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    return isinstance(value, np.ndarray) and (value.shape, value.dtype) == (shape, dtype)
-
-
-def in_place(held: Any, wanted: Shapes, dtype: np.dtype[Any]) -> None:
-    """Raise unless `network.parameters` still holds an array of its shape and dtype for every name, and no others."""
-    if not isinstance(held, Mapping):
-        raise TypeError(f"`network.parameters` is {kind(held)}; use `load_state_dict` to set all parameters at once.")
-    for name in wanted.keys() | held.keys():
-        here = f'`network.parameters["{name}"]`'
-        if name not in wanted:
-            raise ValueError(f"{here} is no parameter of this network; its names: {', '.join(wanted)}.")
-        if name not in held:
-            raise ValueError(f"{here} has been removed, but this network needs it, with shape {wanted[name]}.")
-        value = held[name]
-        if fits(value, wanted[name], dtype):
-            continue
-        if not isinstance(value, np.ndarray):
-            raise TypeError(f"{here} is {kind(value)}; put `np.array(…)` of it there.")
-        if value.shape != wanted[name]:
-            raise ValueError(f"{here} has shape {value.shape}; expected {wanted[name]}.")
-        raise TypeError(
-            f"{here} has dtype {value.dtype}; this network computes in {dtype}: put `.astype({dtype.name!r})`."
-        )
-
-
 def _hint(given: Mapping[Any, Any], wanted: Shapes) -> str:
     names = [name for name in given if isinstance(name, str)]
     first = "weight_ih_l0"

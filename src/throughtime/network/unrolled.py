@@ -17,6 +17,7 @@ from ..engine import memory
 from ..engine.cpu import jacobians
 from ..engine.cpu import run as cpu
 from ..refuse import arguments, checks, direction, room, words
+from ..refuse.called import called
 from . import norms, parameters
 from .derivatives import LayerDerivatives
 from .network import Network
@@ -25,6 +26,7 @@ Array = np.ndarray
 MOST_BYTES = 1 << 25  # of the perturbations that pass from layer to layer; longer windows go in pieces
 
 
+@called("gradients")
 @dataclass(frozen=True)
 class Gradients:
     """What backpropagation gives: the gradient of the loss with respect to everything it depends on.
@@ -51,6 +53,7 @@ class Gradients:
         return f"Gradients of {', '.join(self.parameters)}: norm {norm:.6g}; also .input, .initial_state, .states"
 
 
+@called("a run")
 @words.explain
 class Unrolled(words.Sealed):
     """A network unfolded over one input, made by `network.unroll(x)`; it owns copies of the input and the parameters.

@@ -15,11 +15,6 @@ that neighbours differ in lightness too, with line styles and markers that diffe
 as well. Maps rise or fall in lightness all the way.
 """
 
-from inspect import isfunction as _isfunction
-
-from ..engine.blas import hold_public as _hold_public
-from ..refuse.expected import checked as _checked
-from .checked import drawing as _drawing
 from .ensembles import ensemble
 from .gradients import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares
 from .lyapunov import covariant_angles, lyapunov_history, lyapunov_spectrum, perturbed_twin, theory_curve
@@ -56,7 +51,3 @@ __all__ = [
     "transient_growth",
     "truncation_bias",
 ]
-
-for _name in __all__:  # they compute with BLAS, whose threads would spin on
-    if _isfunction(globals()[_name]):
-        globals()[_name] = (_checked if _name == "style" else _drawing)(_hold_public(globals()[_name]))

@@ -6,8 +6,9 @@ import numpy as np
 
 from ..analysis import EnsembleResult
 from ..refuse import arguments
+from .drawable import text
 from .marks import colour_bar, edges, heat_map, whole, without_number
-from .page import picture, text
+from .page import picture
 from .quantities import quantity
 from .style import MARKERS, nothing, places_on_axis, shorter, style
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from ..analysis import GradientBound, GradientByLag, GradientNorms, GradientProducts
 from ..refuse import arguments
+from .drawable import sequence_of
 from .legends import remark
 from .marks import border, colour_bar, curve, whole
-from .page import picture, sequence_of
+from .page import picture
 from .style import nothing, signed, style
 
 NAMED = 5  # sequences that get a line style of their own

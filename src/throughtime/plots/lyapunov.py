@@ -7,9 +7,10 @@ import numpy as np
 from ..analysis import CovariantVectors, LyapunovSpectrum, TwinGrowth
 from ..network.network import Network
 from ..refuse import arguments
+from .drawable import numbers, sequence_of
 from .legends import remark
 from .marks import border, curve, edges, whole
-from .page import numbers, picture, sequence_of
+from .page import picture
 from .style import COLOURS, MARKERS, STYLES, nothing, signed, style
 
 FRACTION = "fraction of exponents, from the top (no unit)"

@@ -9,9 +9,10 @@ from matplotlib.patches import Circle
 
 from ..analysis import FixedPoints, JacobianSpectrum, NonNormality, ProductSingularValues, Pseudospectrum
 from ..refuse import arguments
+from .drawable import numbers, sequence_of
 from .legends import remark
 from .marks import border, colour_bar, curve, edges, whole
-from .page import numbers, picture, sequence_of
+from .page import picture
 from .style import COLOURS, MARKERS, nothing
 
 LINES = ListedColormap(colormaps["viridis"](np.linspace(0.0, 0.85, 256)))  # without the yellow, too light for lines

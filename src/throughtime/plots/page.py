@@ -1,4 +1,4 @@
-"""What every picture does before and after it draws: it checks its arguments, finds its axes, names what is on them."""
+"""The one decorator above every picture: it checks what is given, finds the axes, and names what is on them."""
 
 import inspect
 from collections.abc import Callable
@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from ..analysis import EnsembleResult
+from ..engine.blas import single_blas
 from ..refuse import arguments
+from .drawable import bound, in_words, kind
 from .legends import fit, legend
 from .marks import decades, without_scale
 
@@ -20,6 +21,7 @@ LABEL, TICK = 8.0, 7.0  # points, printed at that width
 
 def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Turn draw(result, ax, …) into a picture: arguments checked, axes found or made, a legend of all that is on them.
+    What it cannot draw is said in words, and BLAS is held to one thread.
 
     kinds : the classes that it draws. made_by : the call that gives one. arrays : whether numbers will do as well.
     """
@@ -33,13 +35,13 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
 
         @wraps(draw)
         def call(*given: Any, **options: Any) -> dict[str, Any]:
-            bound = _bound(signature, given, options)
-            named = arguments.flag("legend", bound.arguments.pop("legend"))
-            _kind(draw.__name__, *next(iter(bound.arguments.items())), kinds, made_by, arrays)
-            own = bound.arguments["ax"] is None
-            ax = bound.arguments["ax"] = axes_(bound.arguments["ax"])
+            there = bound(signature, given, options)
+            named = arguments.flag("legend", there.arguments.pop("legend"))
+            kind(draw.__name__, *next(iter(there.arguments.items())), kinds, made_by, arrays)
+            own = there.arguments["ax"] is None
+            ax = there.arguments["ax"] = axes_(there.arguments["ax"])
             try:
-                found = draw(*bound.args, **bound.kwargs)
+                found = draw(*there.args, **there.kwargs)
             except BaseException:
                 if own:  # no empty window is left behind
                     pyplot.close(ax.figure)
@@ -53,7 +55,7 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
             return found | {"legend": words}
 
         call.__signature__ = signature  # type: ignore[attr-defined]
-        return call
+        return in_words(single_blas(call))  # the threads of BLAS would spin on
 
     return decorate
 
@@ -85,52 +87,3 @@ def axes_(ax: Any) -> Any:
     elif hasattr(ax, "subplots"):
         hint = "pass axes of it, `ax=figure.subplots()`"
     raise TypeError(f"`ax` is an object of type {type(ax).__name__}; expected Matplotlib axes: {hint}.")
-
-
-def sequence_of(sequence: Any, batch: int) -> int:
-    """The number of a sequence, checked."""
-    return arguments.step("sequence", sequence, 0, batch - 1)
-
-
-def numbers(name: str, value: Any) -> np.ndarray[Any, Any]:
-    """An array of real or complex numbers."""
-    try:
-        found = np.asarray(value)
-    except ValueError:
-        found = np.empty(0, object)
-    if found.dtype.kind not in "iufcb":
-        raise TypeError(f"`{name}` is {arguments.kind(value)}; expected numbers.")
-    return found
-
-
-def text(name: str, value: Any) -> str | None:
-    """A label, or None."""
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"`{name}` is {arguments.kind(value)}; expected a text.")
-    return value
-
-
-def _bound(signature: inspect.Signature, given: Any, options: Any) -> inspect.BoundArguments:
-    bound = signature.bind(*given, **options)  # what does not fit is told by checked.py, before
-    bound.apply_defaults()
-    if "index" in bound.arguments:
-        bound.arguments["index"] = arguments.step("index", bound.arguments["index"], 0, 10**6)
-    if "label" in bound.arguments:
-        text("label", bound.arguments["label"])
-    return bound
-
-
-def _kind(name: str, first: str, result: Any, kinds: tuple[type, ...], made_by: str, arrays: bool) -> None:
-    if isinstance(result, kinds):
-        return
-    wanted = " or ".join(f"a {cls.__name__}" for cls in kinds if cls is not Callable) + f", from `{made_by}`"
-    if isinstance(result, EnsembleResult):
-        raise TypeError(
-            f"`{first}` is the EnsembleResult of {len(result.results)} networks; plots.{name} draws {wanted}: pass one "
-            'of .results, or draw one field of all: `plots.ensemble(result, name="…")`.'
-        )
-    if arrays and isinstance(result, (np.ndarray, list, tuple)):
-        numbers(first, result)
-        return
-    also = ", or an array of numbers" if arrays else ""
-    raise TypeError(f"`{first}` is {arguments.kind(result)}; plots.{name} draws {wanted}{also}.")

@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from ..refuse.expected import checking
+
 COLOURS = ("#000000", "#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#009E73")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
+@checking
 def style(index: int) -> dict[str, Any]:
     """Colour and line style of the index-th curve of a picture; no two of the first 36 agree in both.
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from ..analysis import FixedPoints
 from ..analysis.mean_field import MinimalRnnMeanField, PopulationMeanField, ReluMeanField, TanhMeanField
+from .drawable import numbers
 from .marks import border, curve, whole
-from .page import numbers, picture
+from .page import picture
 from .style import COLOURS, MARKERS, nothing
 
 

@@ -1,4 +1,4 @@
-"""Single values that a user hands in: sizes, flags, numbers, names, cells, seeds. Each comes back checked, or an error
+"""Single values that a user hands in: sizes, flags, numbers, names, seeds. Each comes back checked, or an error
 says in words what arrived and what was expected: TypeError for the wrong kind of thing, ValueError for a wrong value.
 """
 
@@ -10,13 +10,9 @@ import operator
 import os
 import reprlib
 from collections.abc import Iterable
-from numbers import Real
 from typing import Any
 
 import numpy as np
-
-from ..cells import CELLS
-from ..cells.base import registered, spec
 
 LARGEST = 2**63 - 1  # what a size of an array, or a count of steps, can be
 
@@ -135,32 +131,6 @@ def path(name: str, value: Any) -> str:
     if max(map(len, encoded.split(os.fsencode(os.sep)))) > 255:
         raise ValueError(f"`{name}` has a part of more than 255 bytes; no file system takes such a name.")
     return found
-
-
-def cell(value: Any) -> Any:
-    """A cell: an instance of a registered cell class as it is, a name of CELLS as that cell with its default fields."""
-    if isinstance(value, str):
-        if value in registered() and value not in CELLS:
-            own = next((f'write "{name}"' for name, cls in CELLS.items() if cls.__name__ == value), "")
-            raise TypeError(f'`cell` is "{value}", the name of a class; {own or f"pass an instance of it: {value}()"}.')
-        return CELLS[known("cell", value, CELLS)]()
-    if isinstance(value, type):
-        raise TypeError(f"`cell` is the class {value.__name__}; pass an instance: {value.__name__}().")
-    try:
-        name = spec(value).name
-    except TypeError as error:
-        raise TypeError(
-            f"`cell` is {kind(value)}; expected a name ({', '.join(CELLS)}) or an instance of a cell. Your own cell "
-            "is a NamedTuple class with `forward` and `backward`, registered with the decorator "
-            "@throughtime.cell(gates=…, states=…)."
-        ) from error
-    for field, number in value._asdict().items():
-        if isinstance(number, (bool, np.bool_)) or not isinstance(number, Real):
-            raise TypeError(f"The field `{field}` of the cell {name} is {kind(number)}; expected a real number.")
-        real(f"{field}` of the cell `{name}", number)
-    if callable(getattr(type(value), "valid", None)):
-        value.valid()
-    return value
 
 
 def generator(seed: Any) -> np.random.Generator:

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cells.base import spec
 from . import foreign, room
 from .arguments import kind
 
@@ -28,6 +27,7 @@ class Sizes(Protocol):
     hidden_size: int
     num_layers: int
     num_directions: int
+    state_size: int
     batch_first: bool
     dtype: np.dtype[Any]
 
@@ -146,7 +146,8 @@ def state(state: Any, network: Sizes, batch: int, had_batch: bool, *, name: str 
     had no batch axis. None, or None in the tuple, stands for zeros. Or one array (B, S), or (S,) where the input had no
     batch axis: all numbers of the state, as a run has them in `states[t]`.
     """
-    count, rows, units = spec(network.cell).states, network.num_layers * network.num_directions, network.hidden_size
+    rows, units = network.num_layers * network.num_directions, network.hidden_size
+    count = network.state_size // (rows * units)
     out = np.zeros((batch, rows, count, units), network.dtype)
     whole = _flat(name, state, network, batch, had_batch) if name == "state" else None
     if whole is not None:
@@ -270,12 +271,12 @@ def _one_hot(largest: int, inputs: int) -> str:
 
 def _flat(name: str, state: Any, network: Sizes, batch: int, had_batch: bool) -> Array | None:
     """A state that came as one array (B, S), or (S,), as an array (B, S); None for one in PyTorch's shapes."""
-    count = spec(network.cell).states
+    size = network.state_size
+    count = size // (network.num_layers * network.num_directions * network.hidden_size)
     parts = (tuple, list) if count > 1 else tuple  # of a cell of one state a list is an array
     if state is None or isinstance(state, parts) or getattr(network, "stacked", False):
         return None
     units = network.hidden_size
-    size = network.num_layers * network.num_directions * units * count
     found = numbers(name, state)
     if found.ndim not in (1, 2) or found.shape[-1] != size or (size == units and found.ndim == 2 and not had_batch):
         return None  # with one layer of one state (L*D, N) and (B, S) are the same, and stay the former
@@ -292,7 +293,7 @@ def _flat(name: str, state: Any, network: Sizes, batch: int, had_batch: bool) ->
 
 def _parts(name: str, state: Any, count: int, network: Sizes) -> list[tuple[str, Any]]:
     """The arrays of a state with the names under which an error speaks of them."""
-    cell_name = spec(network.cell).name
+    cell_name = type(network.cell).__name__
     if count == 1:
         if isinstance(state, tuple):
             raise ValueError(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -15,24 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ..ensemble.family import Ensemble, EnsembleRun
-from ..network import parameters
-from ..network.network import Network
-from ..network.unrolled import Gradients, Unrolled
-from . import arguments, checks, room
+from . import arguments, checks, in_place, room
+from .called import name_of, told
 from .words import misfit
 
 AT_LEAST = 64  # bytes that a step, an angle or a unit cannot do without
 BYTES = {"bins": 1 << 16}  # of a bar in a picture
 TOLD = {"count", "every", "max_lag", "max_norm", "max_value", "windows"}  # functions have their own words about these
+NETWORK, RUN, FAMILY, RUNS = "a network", "a run", "an Ensemble", "the run of an Ensemble"
 MAKE = '`tt.Network("gru", input_size=…, hidden_size=…)`'
-
-
-def checked(function: Callable) -> Callable:
-    """The same function; arguments of the wrong kind are refused in words, and numbers come as Python's own."""
-    call = checking(function)
-    setattr(sys.modules[function.__module__], function.__name__, call)  # or pickle would find another object there
-    return call
 
 
 def checking(function: Callable, kinds: Mapping[str, Callable] | None = None) -> Callable:
@@ -71,37 +61,39 @@ def checking(function: Callable, kinds: Mapping[str, Callable] | None = None) ->
 
 def network(name: str, value: Any, function: str, ensembles: bool = True) -> Any:
     """A network, of either device, or an ensemble of them."""
-    if isinstance(value, Network):
-        parameters.in_place(value.parameters, value.shapes, value.dtype)
+    what = name_of(value)
+    if what == NETWORK:
+        if getattr(value, "device", "cpu") == "cpu":
+            in_place.parameters(value.parameters, value.shapes, value.dtype)
         return value
-    if _of_device("network.device_network", "DeviceNetwork", value):
+    if what == FAMILY and ensembles:
         return value
-    if isinstance(value, Ensemble):
-        if ensembles:
-            return value
+    if what == FAMILY:
         raise TypeError(f"`{name}` is an Ensemble; `{function}` takes one network: pass one of it, `ensemble[0]`.")
     raise TypeError(f"`{name}` is {told(value)}; `{function}` takes a network{_to_network(value)}.")
 
 
 def run(name: str, value: Any, function: str) -> Any:
     """A run, of either device, or that of an ensemble."""
-    if isinstance(value, (Unrolled, EnsembleRun)) or _of_device("network.on_host", "OnHost", value):
+    found = name_of(value)
+    if found in (RUN, RUNS):
         return value
     what = f"`{name}` is {told(value)}; `{function}` takes a run, a network unrolled over an input"
-    if isinstance(value, Network) or _of_device("network.device_network", "DeviceNetwork", value):
+    if found == NETWORK:
         raise TypeError(f"{what}: pass `net.unroll(x)`.")
-    if isinstance(value, Ensemble):
+    if found == FAMILY:
         raise TypeError(f"{what}: pass `ensemble.unroll(x)`.")
-    if isinstance(value, Gradients):
+    if found == "gradients":
         raise TypeError(f"{what}: pass the run that they came from.")
     raise TypeError(f"{what}: make a network, {MAKE}, and pass `net.unroll(x)`.")
 
 
 def matrix(name: str, value: Any, function: str) -> Any:
     """A matrix, or a run of which one step is meant."""
-    if isinstance(value, (Unrolled, EnsembleRun)) or _of_device("network.on_host", "OnHost", value):
+    found = name_of(value)
+    if found in (RUN, RUNS):
         return value
-    if isinstance(value, (Network, Ensemble)) or _of_device("network.device_network", "DeviceNetwork", value):
+    if found in (NETWORK, FAMILY):
         raise TypeError(
             f"`{name}` is {told(value)}; `{function}` takes a matrix or a run: pass "
             '`net.parameters["weight_hh_l0"]`, or `net.unroll(x)` and the step, `t=…`.'
@@ -115,12 +107,13 @@ def matrix(name: str, value: Any, function: str) -> Any:
 
 def jacobians(name: str, value: Any, function: str) -> Any:
     """An array (T, S, S), a list of matrices, or anything that gives one after another."""
-    if isinstance(value, Unrolled):
+    found = name_of(value)
+    if found == RUN:
         raise TypeError(
             f"`{name}` is a run; `{function}` takes its matrices: pass `run.jacobians()[:, 0]`, those of the first "
             "sequence."
         )
-    wrong = isinstance(value, (str, bytes, Mapping, set, type, Network, Ensemble, EnsembleRun))
+    wrong = found in (NETWORK, FAMILY, RUNS) or isinstance(value, (str, bytes, Mapping, set, type))
     if wrong or not isinstance(value, Iterable) or (isinstance(value, np.ndarray) and not value.ndim):
         raise TypeError(f"`{name}` is {told(value)}; `{function}` takes matrices (S, S), an array (T, S, S) of them.")
     return value
@@ -146,7 +139,7 @@ def seed(name: str, value: Any, function: str) -> Any:
 
 
 def loss(name: str, value: Any, function: str) -> Any:
-    if not callable(value) or isinstance(value, (type, Network)):
+    if not callable(value) or isinstance(value, type) or name_of(value) == NETWORK:
         raise TypeError(f"`{name}` is {told(value)}; expected a function of a run: `lambda run: (loss, grad_output)`.")
     return value
 
@@ -213,34 +206,10 @@ def _hints(function: Callable) -> dict[str, Any]:
         return {}
 
 
-def _of_device(module: str, cls: str, value: Any) -> bool:
-    """Whether this is an object of a file that only those load who use a GPU."""
-    loaded = sys.modules.get(f"throughtime.{module}")
-    return loaded is not None and isinstance(value, getattr(loaded, cls))
-
-
-def told(value: Any) -> str:
-    """What arrived, by the name that this library has for it."""
-    named = {
-        Network: "a network", Unrolled: "a run", Ensemble: "an Ensemble", EnsembleRun: "the run of an Ensemble",
-        Gradients: "gradients",
-    }  # fmt: skip
-    for cls, words in named.items():
-        if isinstance(value, cls):
-            return words
-    module = type(value).__module__
-    if isinstance(value, type) or not module.startswith(("torch", "numpy")):
-        return arguments.kind(value)
-    if hasattr(value, "state_dict"):
-        return f"a torch module ({type(value).__name__})"
-    shape = getattr(value, "shape", None)
-    return f"an array of shape {tuple(shape)}" if shape is not None else arguments.kind(value)
-
-
 def _to_network(value: Any) -> str:
-    if isinstance(value, Unrolled):
+    if name_of(value) == RUN:
         return ": pass `run.network`"
-    if isinstance(value, EnsembleRun):
+    if name_of(value) == RUNS:
         return ", or an Ensemble: pass `run.ensemble`"
     if isinstance(value, str):
         return f": make one, {MAKE}, or read one, `tt.load(path)`"

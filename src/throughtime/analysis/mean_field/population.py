@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import on_arrays, spec, unit_derivatives
+from ...cells.by_name import cell_of
 from ...cells.versions import in_force
 from ...refuse import arguments
 from ...results import Array
@@ -79,7 +80,7 @@ def population(
     >>> bool(abs(theory.lyapunov - 0.1547) < 0.05)
     True
     """
-    cell = in_force(arguments.cell(cell))
+    cell = in_force(cell_of(cell))
     gates = spec(cell).gates
     gains, spreads, drives = (deviations(n, v, gates) for n, v in (("gain", gain), ("bias", bias), ("noise", noise)))
     means = finite_numbers("bias_mean", bias_mean, gates)

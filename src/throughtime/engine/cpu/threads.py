@@ -11,6 +11,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from ...refuse import arguments
+from ...refuse.expected import checking
 from .. import other_threads as foreign
 from .primitives import new_meeting
 
@@ -24,6 +25,7 @@ def _available() -> int:
 _wanted = _available()
 
 
+@checking
 def set_num_threads(count: int) -> None:
     """Let unrolling and backpropagation use at most `count` threads; the results have the same bits for any number.
 
