@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.blas import single_blas
 from ..refuse.expected import checking
 
 COLOURS = ("#000000", "#0072B2", "#E69F00", "#D55E00", "#56B4E9", "#009E73")
@@ -12,6 +13,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 
 
 @checking
+@single_blas
 def style(index: int) -> dict[str, Any]:
     """Colour and line style of the index-th curve of a picture; no two of the first 36 agree in both.
 
