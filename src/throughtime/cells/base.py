@@ -141,8 +141,8 @@ def spec(instance: Any) -> Spec:
     found = getattr(instance, "__throughtime__", None)
     if not isinstance(found, Spec):
         raise TypeError(
-            f"{instance!r} is not a cell: register its class with `@tt.cell(gates=…, states=…)` and pass an instance "
-            "of it."
+            f"{instance!r} is not a cell: register its class with "
+            "`@tt.cell(gates=…, states=…)` and pass an instance of it."
         )
     return found
 

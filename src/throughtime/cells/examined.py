@@ -30,8 +30,8 @@ def examined(cls: type, gates: int, states: int) -> Spec:
     name = cls.__name__
     if not (issubclass(cls, tuple) and hasattr(cls, "_fields")):
         raise TypeError(
-            f"`{name}` must be a NamedTuple class: write `class {name}(NamedTuple):` with its hyper-parameters as "
-            "fields."
+            f"`{name}` must be a NamedTuple class: write `class "
+            f"{name}(NamedTuple):` with its hyper-parameters as fields."
         )
     for function in ("forward", "backward"):
         if not callable(getattr(cls, function, None)):
@@ -147,8 +147,8 @@ def real_field(cls: Any, field: str, value: Any) -> float | np.integer | np.floa
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         shown = repr(value) if len(repr(value)) <= 40 else f"an object of type {type(value).__name__}"
         raise TypeError(
-            f"The field `{field}` of `{cls.__name__}` is {shown}; the hyper-parameters of a cell are real numbers, the "
-            "same for all units."
+            f"The field `{field}` of `{cls.__name__}` is {shown}; the "
+            "hyper-parameters of a cell are real numbers, the same for all units."
         )
     return value
 

@@ -185,8 +185,8 @@ def single_blas(function: Any = None) -> Any:
 def _held(function: Any) -> Any:
     if not callable(function):
         raise TypeError(
-            f"`single_blas` was given {type(function).__name__} {function!r}; it takes a function, or nothing: "
-            "`with tt.single_blas():`."
+            f"`single_blas` was given {type(function).__name__} {function!r}; "
+            "it takes a function, or nothing: `with tt.single_blas():`."
         )
     if any(kind(function) for kind in (inspect.isgeneratorfunction, inspect.iscoroutinefunction)):
         raise TypeError(

@@ -14,9 +14,8 @@ import numpy as np
 
 SMALLEST = 1 << 16  # bytes; below, the C library does the same
 KEPT_BYTES = 1 << 28
-LINE = (
-    64  # bytes: blocks begin with a cache line; one that begins 16 further on, as NumPy's do, takes half as long again
-)
+# Bytes: blocks begin with a cache line; one that begins 16 further on, as NumPy's do, takes half as long again.
+LINE = 64
 
 # A deque because its methods are atomic: blocks come back from any thread, and from the garbage collector.
 _free: deque[np.ndarray] = deque()

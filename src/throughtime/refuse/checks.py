@@ -303,8 +303,8 @@ def _parts(name: str, state: Any, count: int, network: Sizes) -> list[tuple[str,
     wanted = "(h, c)" if count == 2 else f"of its {count} states"
     if not isinstance(state, (tuple, list)):
         raise ValueError(
-            f"`{name}` is an object of type {type(state).__name__}, but the cell {cell_name} has {count} states: "
-            f"pass the tuple {wanted}."
+            f"`{name}` is an object of type {type(state).__name__}, but the "
+            f"cell {cell_name} has {count} states: pass the tuple {wanted}."
         )
     if len(state) != count:
         raise ValueError(

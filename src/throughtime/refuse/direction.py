@@ -9,7 +9,7 @@ def one_way(network: Any, what: str, instead: str = "") -> None:
     """ValueError if a network is bidirectional. `what` the caller computes begins the sentence, `instead` ends it."""
     if getattr(network, "bidirectional", False):
         raise ValueError(
-            f"{what} has no meaning for a bidirectional network: its two directions run through time against each "
-            "other, so states[t] is not a function of states[t-1]. Build the network with `bidirectional=False`"
-            f"{instead}."
+            f"{what} has no meaning for a bidirectional network: its two directions "
+            "run through time against each other, so states[t] is not a function "
+            f"of states[t-1]. Build the network with `bidirectional=False`{instead}."
         )

@@ -110,8 +110,8 @@ def jacobians(name: str, value: Any, function: str) -> Any:
     found = name_of(value)
     if found == RUN:
         raise TypeError(
-            f"`{name}` is a run; `{function}` takes its matrices: pass `run.jacobians()[:, 0]`, those of the first "
-            "sequence."
+            f"`{name}` is a run; `{function}` takes its matrices: pass "
+            "`run.jacobians()[:, 0]`, those of the first sequence."
         )
     wrong = found in (NETWORK, FAMILY, RUNS) or isinstance(value, (str, bytes, Mapping, set, type))
     if wrong or not isinstance(value, Iterable) or (isinstance(value, np.ndarray) and not value.ndim):

@@ -68,8 +68,8 @@ class EnsembleResult(Result):
         shapes = {value.shape for value in found}
         if len(shapes) > 1:
             raise ValueError(
-                f"{what} of these networks have different shapes, {short_list(sorted(shapes))}: take them one by "
-                "one from .results"
+                f"{what} of these networks have different shapes, "
+                f"{short_list(sorted(shapes))}: take them one by one from .results"
             )
         stacked = np.stack(found)
         if stacked.dtype == object:

@@ -17,8 +17,8 @@ def checked(variant: Any, length: Any) -> tuple[str, int]:
     variant, length = arguments.known("variant", variant, VARIANTS), arguments.size("length", length)
     if length < VARIANTS[variant]:
         raise ValueError(
-            f"`length` is {length}; with variant={variant!r} expected at least {VARIANTS[variant]}, so that there is "
-            "room for two marks."
+            f"`length` is {length}; with variant={variant!r} expected at "
+            f"least {VARIANTS[variant]}, so that there is room for two marks."
         )
     return variant, length
 

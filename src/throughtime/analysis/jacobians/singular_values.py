@@ -87,8 +87,8 @@ def jacobian_spectrum(run: Any, t: int | Sequence[int]) -> JacobianSpectrum:
     wrong = steps[(steps < 1) | (steps > last)]
     if wrong.size:
         raise ValueError(
-            f"t={int(wrong.flat[0])}, but the run has Jacobians for t = 1 … {last}: J_t leads from states[t−1] "
-            "to states[t]"
+            f"t={int(wrong.flat[0])}, but the run has Jacobians for "
+            f"t = 1 … {last}: J_t leads from states[t−1] to states[t]"
         )
     chosen = steps.ravel()
     neighbours = np.split(chosen, np.flatnonzero(np.diff(chosen) != 1) + 1) if chosen.size else []

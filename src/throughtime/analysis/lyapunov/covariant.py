@@ -238,8 +238,8 @@ def _ginelli(
     count = steps - 2 * transient
     if transient < 0 or count < 1:
         raise ValueError(
-            f"transient={transient} before and after leaves {count} of {steps} steps: pass more steps or a smaller "
-            "`transient`"
+            f"transient={transient} before and after leaves {count} of "
+            f"{steps} steps: pass more steps or a smaller `transient`"
         )
     kept = (
         np.unique(np.linspace(0, count, 8).astype(int))

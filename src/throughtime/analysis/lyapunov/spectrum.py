@@ -150,8 +150,8 @@ def trajectory(
         steps = 1000 if available is None else available
         if steps < 1:
             raise ValueError(
-                f"`x` has {length} steps and `warmup` takes {warmup}: none is left; pass a longer `x` or a "
-                "smaller warmup"
+                f"`x` has {length} steps and `warmup` takes {warmup}: "
+                "none is left; pass a longer `x` or a smaller warmup"
             )
     steps = arguments.step("steps", steps, 1)
     if available is not None and steps > available:
@@ -213,8 +213,8 @@ def lyapunov_from_jacobians(
     k = _columns(k, len(first))
     if length is not None and length <= warmup:
         raise ValueError(
-            f"`jacobians` has {length} matrices and warmup={warmup} skips them all; pass more matrices or a "
-            "smaller warmup"
+            f"`jacobians` has {length} matrices and warmup={warmup} "
+            "skips them all; pass more matrices or a smaller warmup"
         )
     steps = None if length is None else length - warmup
     discard = (0 if steps is None else steps // 10) if discard is None else discard

@@ -280,9 +280,8 @@ def checked_matrices(jacobians: Iterable[Any], what: str) -> Iterator[Array]:
     """Each matrix as it is read, in float64; what is none, or has no such `what`, is refused in words."""
     if isinstance(jacobians, np.ndarray) and jacobians.ndim != 3:
         raise ValueError(
-            f"`jacobians` has shape {jacobians.shape}, but a sequence of Jacobians is (time, S, S); for one "
-            "matrix pass "
-            "jacobians[None]"
+            f"`jacobians` has shape {jacobians.shape}, but a sequence of "
+            "Jacobians is (time, S, S); for one matrix pass jacobians[None]"
         )
     shape = None
     for t, given in enumerate(jacobians):
@@ -293,8 +292,8 @@ def checked_matrices(jacobians: Iterable[Any], what: str) -> Iterator[Array]:
             )
         if shape is not None and matrix.shape != shape:
             raise ValueError(
-                f"`jacobians[{t}]` has shape {matrix.shape}, but the ones before it have {shape}: one state "
-                "size throughout"
+                f"`jacobians[{t}]` has shape {matrix.shape}, but the "
+                f"ones before it have {shape}: one state size throughout"
             )
         shape = matrix.shape
         finite.matrix(f"jacobians[{t}]", matrix, what)

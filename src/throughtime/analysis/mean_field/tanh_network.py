@@ -232,11 +232,10 @@ class TanhMeanField(IndependentSlopes):
         return "\n".join(
             [
                 f"Mean field of h' = tanh(W h + b + ξ): gain {self.gain:g}, noise {self.noise:g}, bias {self.bias:g}",
-                f"  q {self.q:.6g}   χ {self.chi:.6g}   λ_1 = ½ ln χ {self.lyapunov:.6g} nats per step   κ "
-                f"{self.kappa:.6g}",
+                f"  q {self.q:.6g}   χ {self.chi:.6g}   λ_1 = ½ ln χ "
+                f"{self.lyapunov:.6g} nats per step   κ {self.kappa:.6g}",
                 f"  per unit: positive exponents {self.fraction_positive:.5g}, entropy {self.entropy_rate:.6g} "
-                "nats per step, "
-                f"Kaplan–Yorke dimension {self.kaplan_yorke_dimension:.5g}",
+                f"nats per step, Kaplan–Yorke dimension {self.kaplan_yorke_dimension:.5g}",
             ]
         )
 
