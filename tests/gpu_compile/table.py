@@ -63,8 +63,9 @@ class Line(NamedTuple):
 
 
 def run(case: Case) -> list[offline.Launched]:
-    """What the engine launches for a network forward, backward and with perturbations."""
+    """What the engine launches for a network in every pass over time, and for its Jacobians."""
     from throughtime.engine.cuda import run as gpu
+    from throughtime.engine.cuda.passes import PASSES
 
     cls, dtype, T, inputs = CELLS.get(case.cell, Adapting), np.dtype(case.dtype), 2, 3
     gates, size, n = spec(cls).gates, spec(cls).states * case.units, case.units
@@ -75,8 +76,8 @@ def run(case: Case) -> list[offline.Launched]:
         x, states = np.empty((T, case.batch, inputs), dtype), np.empty((T + 1, case.batch, size), dtype)
         cell = cls(*(0.5 for _ in cls._fields))
         layer = gpu.unroll(cell, parameters, x, states, 0, np.full(case.batch, T), False)
-        gpu.backprop(layer, np.empty((case.batch, size), dtype), np.empty((T, case.batch, n), dtype))
-        gpu.tangent(layer, np.empty((case.batch, size), dtype), start=0, stop=T, copies=1)
+        for each in PASSES:
+            each.example(layer)
         gpu.jacobian(layer, 1)
     return launches
 

@@ -6,7 +6,10 @@ import offline
 import pytest
 import table
 
-from throughtime.engine.cuda import run as gpu
+from throughtime.engine.cuda import layer
+from throughtime.engine.cuda.passes import PASSES
+
+KERNELS = {each.kernel.__name__ for each in PASSES}
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,7 @@ def wrong(lines, test):
 
 
 def test_every_family_is_there(lines):
-    assert {"unroll", "backprop", "tangent"} <= {line.name[0] for line in lines}
+    assert {line.name[0] for line in lines} >= KERNELS
     assert {line.resources.cooperative for line in lines} == {True, False}
 
 
@@ -49,7 +52,7 @@ def test_nothing_is_approximate(lines):
 
 def test_blocks_that_share_a_network_meet(lines):
     """In a cluster as large as the row of blocks, or across the grid."""
-    loops = [line for line in lines if line.name[0] in ("unroll", "backprop", "tangent")]
+    loops = [line for line in lines if line.name[0] in KERNELS]
     assert not wrong(loops, lambda line: line.resources.cooperative == (line.grid[0] > line.resources.cluster))
     assert not wrong(loops, lambda line: line.resources.cluster in (1, line.grid[0]))
     assert {1, 8} <= {line.resources.cluster for line in loops}
@@ -57,10 +60,10 @@ def test_blocks_that_share_a_network_meet(lines):
 
 def test_kernels_for_arrays_beyond_32_bits(lines, monkeypatch):
     """They compute places in 64 bits, and stay in registers too."""
-    monkeypatch.setattr(gpu, "NEAR", 0)
+    monkeypatch.setattr(layer, "NEAR", 0)
     for case in table.CASES[1:4]:
         for launch in table.run(case):
-            if launch.kernel.py_func.__name__ in ("unroll", "backprop", "tangent"):
+            if launch.kernel.py_func.__name__ in KERNELS:
                 found = offline.resources(launch.kernel, launch.arguments)
                 assert found.stack == found.spill == found.doubles == 0, found
 

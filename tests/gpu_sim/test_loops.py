@@ -17,7 +17,7 @@ from throughtime.cells import CELLS as LIBRARY
 from throughtime.cells import spec
 from throughtime.engine.cpu import jacobians
 from throughtime.engine.cpu import run as cpu
-from throughtime.engine.cuda import device
+from throughtime.engine.cuda import device, plans
 from throughtime.engine.cuda import run as gpu
 from throughtime.engine.cuda.plans import Plan
 
@@ -154,7 +154,7 @@ def check_tangent(p, layer, layers, from_input, **options):
 @pytest.fixture
 def cut_by(monkeypatch):
     def force(cut):
-        monkeypatch.setattr(gpu.plans, "plan", lambda *_: CUTS[cut])
+        monkeypatch.setattr(plans, "plan", lambda *_: CUTS[cut])
 
     return force
 
@@ -200,7 +200,7 @@ def test_ensembles_in_single_precision(cut_by, monkeypatch, cut):
 def test_columns_that_come_in_several_pieces(monkeypatch):
     """Streamed weights of more columns than lie in shared memory at once."""
     plan = Plan(alone=False, resident=False, lanes=4, units=2, groups=8, rows=2)
-    monkeypatch.setattr(gpu.plans, "plan", lambda *_: plan)
+    monkeypatch.setattr(plans, "plan", lambda *_: plan)
     monkeypatch.setattr(scheduler, "SEED", 0)
     check(draw("lstm", 20, 1, 2, None, "float64"))
 

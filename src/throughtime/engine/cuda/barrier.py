@@ -5,7 +5,7 @@ lives across a call has to fit half of the registers: weights beyond some 70 num
 (compiled for sm_90a: LSTM, N = 1024, 255 registers and 620 bytes spilled with the call, 232 and 0 without). It also
 makes rows of blocks wait for each other that have nothing to do with each other.
 
-meetings[y] counts the arrivals of row y. One arrival adds 2^31 - (blocks - 1), the others 1: when all have come, the
+arrivals[y] counts those of row y. One arrival adds 2^31 - (blocks - 1), the others 1: when all have come, the
 highest bit has changed and the low bits are 0 again, ready for the next time, whatever the next grid is.
 """
 
@@ -22,14 +22,14 @@ HIGHEST = 1 << 31
 
 
 @cuda.jit(device=True)
-def _arrive(meetings, row, count):
-    return cuda.atomic.add(meetings, row, count)
+def _arrive(arrivals, row, count):
+    return cuda.atomic.add(arrivals, row, count)
 
 
 @primitive(_arrive)
-def arrive(_, meetings, row, count):
-    """Add to meetings[row]; what the block did before is seen by all who look later. Returns the number before."""
-    signature = types.uint32(meetings, row, count)
+def arrive(_, arrivals, row, count):
+    """Add to arrivals[row]; what the block did before is seen by all who look later. Returns the number before."""
+    signature = types.uint32(arrivals, row, count)
 
     def codegen(context, b, sig, args):
         context.active_code_library.use_cooperative = True  # all blocks have to be on the device at the same time
@@ -40,14 +40,14 @@ def arrive(_, meetings, row, count):
 
 
 @cuda.jit(device=True)
-def _look(meetings, row):
-    return cuda.atomic.add(meetings, row, 0)
+def _look(arrivals, row):
+    return cuda.atomic.add(arrivals, row, 0)
 
 
 @primitive(_look)
-def look(_, meetings, row):
-    """meetings[row], and all that those did before who have added to it."""
-    signature = types.uint32(meetings, row)
+def look(_, arrivals, row):
+    """arrivals[row], and all that those did before who have added to it."""
+    signature = types.uint32(arrivals, row)
 
     def codegen(context, b, sig, args):
         return _assembly(b, "ld.acquire.gpu.global.u32 $0, [$1];", _place(context, b, sig, args))
@@ -65,54 +65,54 @@ def _assembly(b: Any, line: str, *arguments: Any) -> Any:
     return b.call(ir.InlineAsm(kind, line, constraints, side_effect=True), arguments)
 
 
-def _arrive_in_row(meetings):
+def _arrive_in_row(arrivals):
     cuda.syncthreads()
-    before = meetings.dtype.type(0)
+    before = arrivals.dtype.type(0)
     if cuda.threadIdx.x == 0:
         count = HIGHEST + 1 - cuda.gridDim.x if cuda.blockIdx.x == 0 else 1
-        before = arrive(meetings, cuda.blockIdx.y, count)
+        before = arrive(arrivals, cuda.blockIdx.y, count)
     return before
 
 
-def _wait_in_row(meetings, before):
+def _wait_in_row(arrivals, before):
     if cuda.threadIdx.x == 0:
-        while (before ^ look(meetings, cuda.blockIdx.y)) & HIGHEST == 0:
+        while (before ^ look(arrivals, cuda.blockIdx.y)) & HIGHEST == 0:
             pass
     cuda.syncthreads()
 
 
-def _arrive_in_block(meetings):
-    return meetings.dtype.type(0)
+def _arrive_in_block(arrivals):
+    return arrivals.dtype.type(0)
 
 
-def _wait_in_block(meetings, before):
+def _wait_in_block(arrivals, before):
     cuda.syncthreads()
 
 
 @primitive(cuda.jit(device=True)(_arrive_in_row))
-def arrive_in_cluster(_, meetings):
+def arrive_in_cluster(_, arrivals):
     """What the thread wrote before, into others' shared memory too, is seen by all of the cluster who have waited."""
 
     def codegen(context, b, sig, args):
         assembly(b, "barrier.cluster.arrive.release;")
         return ir.Constant(I32, 0)
 
-    return types.uint32(meetings), codegen
+    return types.uint32(arrivals), codegen
 
 
 @primitive(cuda.jit(device=True)(_wait_in_row))
-def wait_in_cluster(_, meetings, before):
+def wait_in_cluster(_, arrivals, before):
     """Until all threads of the cluster have arrived."""
 
     def codegen(context, b, sig, args):
         assembly(b, "barrier.cluster.wait.acquire;")
         return context.get_dummy_value()
 
-    return types.void(meetings, before), codegen
+    return types.void(arrivals, before), codegen
 
 
-# (arrive, wait): arrive(meetings) returns what wait(meetings, that) needs. Across blocks, arriving waits for all that
+# (arrive, wait): arrive(arrivals) returns what wait(arrivals, that) needs. Across blocks, arriving waits for all that
 # was written before on its way into memory; what is written between the two has a whole step's time for that.
-BLOCK: Any = part(_arrive_in_block, "threads"), part(_wait_in_block, "threads")
+BLOCK: Any = part(_arrive_in_block, "threads", {}), part(_wait_in_block, "threads", {})
 CLUSTER: Any = arrive_in_cluster, wait_in_cluster
-ROW: Any = part(_arrive_in_row, "blocks"), part(_wait_in_row, "blocks")  # which must fit on the device together
+ROW: Any = part(_arrive_in_row, "blocks", {}), part(_wait_in_row, "blocks", {})  # which must fit on the device together

@@ -11,7 +11,7 @@ columns, two for square matrices of random numbers, three for condition numbers 
 
 What is left, a frame that seems to have lost rank, is scaled row by row and decomposed by Householder's reflections,
 A = D Q' R'. Only a lost rank leaves a diagonal of the size of rounding in R', a saturated unit does not
-(analysis/orthonormalise.py). Then D Q' passes as above, or is reflected with its rows sorted by size.
+(analysis/lyapunov/orthonormalise.py). Then D Q' passes as above, or is reflected with its rows sorted by size.
 
 No sum depends on the schedule: the same bits every time.
 """
@@ -27,14 +27,10 @@ from .cholesky_qr import EACH, SUMS
 from .register_arrays import ALIGNED, thread, vec
 from .toolkit import SIMULATED, cuda
 
-# Replaced in every compiled copy; here for readers and for tools.
-THREADS = LANES = TILE = SQUARE = RIGHT = EXCHANGE = 1
-ROUNDING = DEVIATION = HUGE = ZERO = ONE = NAN = INFINITY = 0.0
-added: Any = None
-greatest: Any = None
-greatest_of_block: Any = None
-one_pass: Any = None
-reflect: Any = None
+from .kernel_names import (  # isort: skip
+    DEVIATION, EXCHANGE, HUGE, INFINITY, LANES, NAN, ONE, RIGHT, ROUNDING, SQUARE, THREADS, TILE, ZERO, added,
+    greatest, greatest_of_block, one_pass, reflect,
+)  # fmt: skip
 
 PASSES = 5
 
@@ -149,10 +145,10 @@ def compiled(kernel: Any, dtype: Any, side: int) -> Any:
     """`decompose` or `measure`, cut for one dtype."""
     names, name = constants(dtype, side), f"{np.dtype(dtype)}-{side}"
     for function in PARTS:
-        names[function.__name__] = compiler.part(function, name, **names)
+        names[function.__name__] = compiler.part(function, name, names)
     # Two blocks on a multiprocessor hide each other's barriers; float64 would not fit their 128 registers by a few.
     blocks = 2 if side == 16 and np.dtype(dtype) == np.float32 else 1
-    return compiler.kernel(kernel, name, side * side, blocks, **names)
+    return compiler.kernel(kernel, name, names, side * side, blocks)
 
 
 def side_for(columns: int) -> int:

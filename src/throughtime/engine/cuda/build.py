@@ -1,5 +1,7 @@
-"""From a cell, a size and a plan (plans.py) to a compiled kernel of loops.py, made at first use in a process."""
+"""From a cell, a size and a plan (plans.py) to the compiled kernel of a pass, made at first use in a process."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -7,32 +9,47 @@ import numpy as np
 
 from ...cells.base import spec
 from .. import failures
-from . import barrier, compiler, loops, register_arrays, thread_exchange
+from . import barrier, compiler, pass_parts, register_arrays, thread_exchange
 from . import division as _division  # noqa: F401  registered, not called
 from .plans import Plan, chunk, wide
 
 
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """A pass over time."""
+
+    kernel: Callable  # kernel(cell, *arrays, arrivals, sizes): whole numbers, the last of them `first`
+    example: Callable  # launches it for a layer
+    transposed: bool = False  # whether a step multiplies with the transposed weights
+
+    def product(self, gates: int, units: int) -> tuple[int, int]:
+        """(sums of a unit, columns) of the product in each step."""
+        return (1, gates * units) if self.transposed else (gates, units)
+
+
 @cache
-def kernel(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, aligned: bool, far: bool) -> Any:
-    """`unroll`, `backprop` or `tangent` of a cell class for N units.
+def kernel(cls: Any, dtype: np.dtype, which: Pass, units: int, plan: Plan, aligned: bool, far: bool) -> Any:
+    """The kernel of a pass, of a cell class for N units.
 
     aligned: what units send begins at a multiple of 16 bytes in each row. far: an array holds 2^32 numbers or more.
     """
-    functions, sizes = cell_functions(cls, dtype), constants(cls, dtype, name, units, plan, aligned)
-    arrive, wait = barrier.BLOCK if plan.alone else barrier.CLUSTER if plan.cluster else barrier.ROW
-    meet = {"arrive": arrive, "wait": wait}
     label = f"{spec(cls).name}-{dtype.name}-{units}"
-    names: dict[str, Any] = functions | sizes | meet
+    names = cell_functions(cls, dtype) | constants(cls, dtype, which, units, plan, aligned)
+    names["arrive"], names["wait"] = barrier.BLOCK if plan.alone else barrier.CLUSTER if plan.cluster else barrier.ROW
     if not far:
         names |= {"read": register_arrays.read_near, "write": register_arrays.write_near}
-        sizes["fetch"] = thread_exchange.fetch_near
-    names["position"] = compiler.part(loops.thread_position, label, **sizes)
-    names["prepare"] = compiler.part(loops.own_weights, label, **meet, **sizes)
-    names["product"] = compiler.part(loops.rows_times_weights, label, **sizes)
-    names["sent_tangent"] = compiler.part(loops.sent_tangent, label, **functions, **sizes)
-    function = getattr(loops, name)
-    used = set(function.__code__.co_names)
-    return compiler.kernel(function, label, plan.threads, **{key: names[key] for key in used & set(names)})
+        names["fetch"] = thread_exchange.fetch_near
+    for name, part in PARTS.items():
+        names[name] = compiler.part(part, label, names)
+    return compiler.kernel(which.kernel, label, names, plan.threads)
+
+
+PARTS: dict[str, Callable] = {
+    "position": pass_parts.thread_position,
+    "prepare": pass_parts.own_weights,
+    "product": pass_parts.rows_times_weights,
+    "sent_tangent": pass_parts.sent_tangent,
+}
 
 
 @cache
@@ -47,10 +64,10 @@ def cell_functions(cls: Any, dtype: np.dtype) -> dict[str, Any]:
     return {name: compiler.cell_function(function, real) for name, function in found.items()}
 
 
-def constants(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, aligned: bool) -> dict[str, Any]:
-    """The upper-case names of loops.py."""
+def constants(cls: Any, dtype: np.dtype, which: Pass, units: int, plan: Plan, aligned: bool) -> dict[str, Any]:
+    """The upper-case names of pass_parts.py and of the passes."""
     record = spec(cls)
-    gates, columns = shape(cls, name, units)
+    gates, columns = which.product(record.gates, units)
     width, held = wide(columns, plan.lanes, dtype.itemsize), chunk(plan, columns, dtype.itemsize)
     vec, out, local = 16 // dtype.itemsize, plan.units * gates, plan.alone or plan.cluster
     depth = width // plan.lanes if plan.resident else vec
@@ -63,9 +80,3 @@ def constants(cls: Any, dtype: np.dtype, name: str, units: int, plan: Plan, alig
     cut |= {"OWNERS": plan.rows * plan.units, "SHARE": gates}
     cut |= {"WEIGHTS": out * depth, "SUMS": plan.rows * out, "SHARED_SIZE": (1 + local) * plan.rows * held}
     return cell | cut
-
-
-def shape(cls: Any, name: str, units: int) -> tuple[int, int]:
-    """(sums of a unit, columns) of the product in each step of a kernel."""
-    gates = spec(cls).gates
-    return (1, gates * units) if name == "backprop" else (gates, units)

@@ -6,15 +6,11 @@ tile: rows from threadIdx.x // SIDE * EACH on, columns from threadIdx.x % SIDE *
 """
 
 import math
-from typing import Any
 
+from .kernel_names import DEPTH, INFINITY, LANES, ONE, PITCH, SIDE, THREADS, TILE, ZERO, added
 from .register_arrays import fill, outer, thread
 from .toolkit import cuda
 
-# Replaced in every compiled copy; here for readers and for tools.
-THREADS = SIDE = LANES = TILE = PITCH = DEPTH = 1
-ZERO = ONE = INFINITY = 0.0
-added: Any = None
 EACH = 4  # a thread holds EACH x EACH sums of a tile
 SUMS = EACH * EACH
 SOLVED = 8  # rows that a thread solves for in registers

@@ -7,6 +7,7 @@ from typing import Any
 from numba import njit
 
 from ...code.precision import in_precision
+from ...jit import filled, named_in
 from .toolkit import SIMULATED, cuda, intrinsic
 
 
@@ -21,8 +22,8 @@ def primitive(python: Callable) -> Callable:
     return decorate
 
 
-def kernel(function: Callable, name: str, threads: int, blocks: int = 1, **names: Any) -> Any:
-    """A copy of a kernel that sees `names` as globals, for blocks of at most `threads` threads.
+def kernel(function: Callable, name: str, names: dict[str, Any], threads: int, blocks: int = 1) -> Any:
+    """A copy of a kernel that sees those of `names` which it uses as globals, for blocks of at most `threads` threads.
 
     Registers are given out so that `blocks` of them fit on a multiprocessor.
 
@@ -33,8 +34,8 @@ def kernel(function: Callable, name: str, threads: int, blocks: int = 1, **names
     return cuda.jit(copy) if SIMULATED else cuda.jit(launch_bounds=(threads, blocks))(copy)
 
 
-def part(function: Callable, name: str, **names: Any) -> Any:
-    """A part of a kernel, a copy that sees `names` as globals; inlined, so that its arrays stay in registers."""
+def part(function: Callable, name: str, names: dict[str, Any]) -> Any:
+    """A part of a kernel, a copy in the same way; inlined, so that its arrays stay in registers."""
     copy = _copy(function, name, names)
     return cuda.jit(device=True)(copy) if SIMULATED else cuda.jit(device=True, forceinline=True)(copy)
 
@@ -45,6 +46,7 @@ def cell_function(function: Callable, real: type) -> Callable:
 
 
 def _copy(function: Callable, name: str, names: dict[str, Any]) -> Any:
-    copy = types.FunctionType(function.__code__, {**function.__globals__, **names}, function.__name__)
+    inside = filled(function, named_in(function, names))
+    copy = types.FunctionType(function.__code__, inside, function.__name__)
     copy.__qualname__, copy.__module__ = f"{function.__name__}-{name}", function.__module__
     return copy

@@ -202,7 +202,7 @@ def launch(kernel: Any, grid: tuple[int, int, int], threads: int, arguments: tup
 @cache
 def plain(function: Callable) -> Any:
     """A kernel without constants of its own, for blocks of EACH threads."""
-    return kernel(function, "plain", EACH)
+    return kernel(function, "plain", {}, EACH)
 
 
 EACH = 256

@@ -1,16 +1,10 @@
 """Householder's reflections on a frame as in batched_qr.py, for frames that no other method decomposes."""
 
 import math
-from typing import Any
 
+from .kernel_names import INFINITY, LANES, ONE, THREADS, ZERO, added, greatest
 from .register_arrays import thread
 from .toolkit import cuda
-
-# Replaced in every compiled copy; here for readers and for tools.
-THREADS = LANES = 1
-ZERO = ONE = INFINITY = 0.0
-added: Any = None
-greatest: Any = None
 
 
 def reflect(frames, at, w, squares, taus, sizes, order, place, log_r, log_at, scaled, K, S, rank):

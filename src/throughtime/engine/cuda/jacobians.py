@@ -7,14 +7,9 @@ import numpy as np
 
 from ...cells.base import spec
 from . import build, compiler, device
+from .kernel_names import D_R, D_S, EMITS, GATES, SAVED, STATES, THREADS, TILE, backward, emit_slope
 from .register_arrays import one_hot, read, write
 from .toolkit import cuda
-
-# Replaced in every compiled copy; here for readers and for tools.
-GATES = STATES = SAVED = TILE = D_R = D_S = THREADS = 1
-EMITS = False
-backward: Any = None
-emit_slope: Any = None
 
 
 def jacobian(cell, w_hh, states, saved, out, lengths, shape):
@@ -78,11 +73,10 @@ def kernel(cls: Any, dtype: np.dtype) -> Any:
     """The kernel of a cell class."""
     record = spec(cls)
     names = build.cell_functions(cls, dtype)
-    sizes: dict[str, Any] = {"GATES": record.gates, "STATES": record.states, "SAVED": record.saved}
-    sizes |= {"EMITS": record.emits, "TILE": UNITS, "THREADS": COLUMNS}
-    sizes |= {"D_R": UNITS * record.states * record.gates, "D_S": UNITS * record.states**2}
-    used = {"backward": names["backward"], "emit_slope": names["emit_slope"]}
-    return compiler.kernel(jacobian, f"{record.name}-{dtype.name}", COLUMNS, **used, **sizes)
+    names |= {"GATES": record.gates, "STATES": record.states, "SAVED": record.saved, "EMITS": record.emits}
+    names |= {"TILE": UNITS, "THREADS": COLUMNS, "D_R": UNITS * record.states * record.gates}
+    names |= {"D_S": UNITS * record.states**2}
+    return compiler.kernel(jacobian, f"{record.name}-{dtype.name}", names, COLUMNS)
 
 
 def jacobians(layer: Any, start: int, stop: int) -> Any:

@@ -21,13 +21,11 @@ from .matmul_tile import arrived, begin, bring, outer, sent_off, spread
 from .register_arrays import ALIGNED
 from .toolkit import cuda
 
-# Replaced in every compiled copy; here for readers and for tools.
-TALL = BROAD = DEEP = HEIGHT = BREADTH = SUMS = I_STEP = J_STEP = TOGETHER = THREADS = 1
-A_ALONG = A_FIRST = A_NEXT = A_PITCH = A_SLAB = A_SIZE = B_ALONG = B_FIRST = B_NEXT = B_PITCH = B_SLAB = B_SIZE = 1
-ALONG = SIDE = PITCH = 1
-OF_BATCH = OVER_BATCH = False
-fetch_left: Any = None
-fetch_right: Any = None
+from .kernel_names import (  # isort: skip
+    ALONG, A_ALONG, A_FIRST, A_NEXT, A_PITCH, A_SIZE, A_SLAB, BREADTH, BROAD, B_ALONG, B_FIRST, B_NEXT, B_PITCH,
+    B_SIZE, B_SLAB, DEEP, HEIGHT, I_STEP, J_STEP, OF_BATCH, OVER_BATCH, PITCH, SIDE, SUMS, TALL, THREADS, TOGETHER,
+    fetch_left, fetch_right,
+)  # fmt: skip
 
 
 def fetch(slab, at, matrix, first, row, per, batch, c0, c1, n0, n1):
@@ -164,8 +162,8 @@ def kernel(dtype: np.dtype, form: str, cut: Cut, together: int) -> Any:
     label = f"{dtype.name}-{cut.tall}x{cut.broad}-{together}"
     for name, side, operand, of_batch in (("left", cut.tall, "A", True), ("right", cut.broad, "B", form == OVER)):
         own = {"SIDE": side, "PITCH": names[operand + "_PITCH"], "ALONG": names[operand + "_ALONG"]}
-        names["fetch_" + name] = compiler.part(fetch, f"{name}-{label}", **names, **own, OF_BATCH=of_batch)
-    return compiler.kernel(product, label, cut.threads, **names)
+        names["fetch_" + name] = compiler.part(fetch, f"{name}-{label}", names | own | {"OF_BATCH": of_batch})
+    return compiler.kernel(product, label, names, cut.threads)
 
 
 def multiply(form: str, left: tuple, right: tuple, start: Any, out: Any, shape: tuple, cut: Cut | None = None) -> None:

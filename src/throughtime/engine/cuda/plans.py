@@ -12,7 +12,7 @@ CLUSTER = 8  # blocks that every device of compute capability 9 can start side b
 
 
 class Plan(NamedTuple):
-    """A cut, as in loops.py."""
+    """A cut, as in pass_parts.py."""
 
     alone: bool
     resident: bool

@@ -40,7 +40,7 @@ def pack_columns(w, out, shape):
 
 
 def pack(w: Any, gates: int, plan: Plan, transposed: bool) -> Any:
-    """w_hh (K, G*N, N) as a kernel of loops.py reads it with this plan, flat (K, rows, columns), zeros where w ends.
+    """w_hh (K, G*N, N) as a pass reads it with this plan, flat (K, rows, columns), zeros where w ends.
 
     As it is, for products with what units send: a row for each gate of each unit. Transposed, for products with the
     gradients of the gates: a row for each unit.

@@ -1,0 +1,35 @@
+"""The names that kernels and their parts use and that every compiled copy of them replaces by its own (compiler.py).
+
+Here for readers and for tools: a copy that is made without one of them is refused.
+"""
+
+from ...jit import PLACEHOLDER
+
+# The cell and the size of a layer.
+N = PLACEHOLDER  # units
+GATES = STATES = SAVED = PLACEHOLDER  # numbers of a unit
+EMITS = PLACEHOLDER  # whether it sends something else than h
+SHARED = PLACEHOLDER  # whether its two gradients of the gates are one
+forward = backward = emit = emit_slope = PLACEHOLDER  # its functions
+
+# The cut of a pass over time (pass_parts.py).
+LANES = GROUPS = UNITS = ROWS = OUT = COLUMNS = WIDE = CHUNK = DEPTH = VEC = WIDTH = PLACEHOLDER
+THREADS = WEIGHTS = SUMS = OWNERS = SHARE = SHARED_SIZE = BLOCKS = PLACEHOLDER
+LOCAL = RESIDENT = PLACEHOLDER
+position = prepare = product = sent_tangent = PLACEHOLDER  # thread_position, own_weights, rows_times_weights
+arrive = wait = PLACEHOLDER  # barrier.py
+
+# Batched QR (batched_qr.py) has some of the same, and
+TILE = SIDE = PITCH = SQUARE = RIGHT = EXCHANGE = PLACEHOLDER
+ROUNDING = DEVIATION = HUGE = ZERO = ONE = NAN = INFINITY = PLACEHOLDER
+added = greatest = greatest_of_block = one_pass = reflect = PLACEHOLDER
+
+# Jacobians of single steps (jacobians.py).
+D_R = D_S = PLACEHOLDER
+
+# Products of all steps (matmul.py).
+TALL = BROAD = DEEP = HEIGHT = BREADTH = I_STEP = J_STEP = TOGETHER = PLACEHOLDER
+A_ALONG = A_FIRST = A_NEXT = A_PITCH = A_SLAB = A_SIZE = PLACEHOLDER
+B_ALONG = B_FIRST = B_NEXT = B_PITCH = B_SLAB = B_SIZE = PLACEHOLDER
+ALONG = OF_BATCH = OVER_BATCH = PLACEHOLDER
+fetch_left = fetch_right = PLACEHOLDER

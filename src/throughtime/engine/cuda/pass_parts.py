@@ -1,0 +1,83 @@
+"""What the passes over time have in common: how their kernels divide the work, and the parts that they are made of.
+
+A pass is one kernel that walks through all of time: nothing is launched per step. What a step reads from memory, but
+for what other threads have just computed, is asked for a step ahead. Dimensions as in engine/cpu/loops.py, N units (a
+constant here, so that the numbers of a unit's gates lie at constant distances), and
+
+    per    sequences of each network: an ensemble's sequences lie one network after another in the batch
+    LANES  neighbouring threads that share the sums of UNITS units, each over its own columns
+    ROWS   rows of the batch that a block works on; OWNERS = ROWS * UNITS <= LANES
+    OUT    sums per row: UNITS times the SHARE of an owner, which is the gates, or 1 with transposed weights
+    WIDE   COLUMNS of the product, N or, with transposed weights, G*N, and what fills them up with zeros
+    WIDTH  numbers that are fetched at once from what others send
+
+A block holds GROUPS * UNITS units of ROWS rows of one network. Lane m*UNITS + u of a group owns unit u of row m: it
+knows its state and evaluates the cell. All lanes take part in the product that comes before.
+
+LOCAL: one block holds all N units, or BLOCKS of a cluster do together, and what units send lies in the shared memory of
+each. Else the units are divided among blocks of the grid, which hand it over through global memory. All meet once per
+step (barrier.py); what nobody waits for is written between arriving there and waiting.
+RESIDENT: a thread's weights stay in its registers. Else they come from the cache at every step.
+
+The upper-case names and the functions are globals of each compiled copy (build.py).
+"""
+
+from .register_arrays import add, fill
+from .thread_exchange import collect, fetch
+from .toolkit import cuda
+
+from .kernel_names import (  # isort: skip
+    CHUNK, COLUMNS, DEPTH, GROUPS, LANES, LOCAL, OUT, OWNERS, RESIDENT, ROWS, SHARE, SHARED_SIZE, STATES, SUMS,
+    THREADS, VEC, WIDE, WIDTH, arrive, emit_slope, wait,
+)  # fmt: skip
+
+
+def thread_position(first, each):
+    """Of this thread: lane, group, network, the first of its block's rows in the network's `each`, and how many."""
+    lane, group = cuda.threadIdx.x % LANES, cuda.blockIdx.x * GROUPS + cuda.threadIdx.x // LANES
+    parts = (each + ROWS - 1) // ROWS
+    net, row0 = (first + cuda.blockIdx.y) // parts, (first + cuda.blockIdx.y) % parts * ROWS
+    return lane, group, net, row0, min(ROWS, each - row0)
+
+
+def own_weights(w, h, weights, place, lane, arrivals):
+    """The thread's weights into its registers, and zeros into the shared memory that its rows do not fill."""
+    if RESIDENT:
+        fill(w, weights, place + lane * VEC, WIDE, OUT, DEPTH, LANES)
+    if LOCAL:
+        for i in range(cuda.threadIdx.x, SHARED_SIZE, THREADS):
+            h[i] = 0
+        wait(arrivals, arrive(arrivals))
+
+
+def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row, rows):
+    """mine[g] = sum_k weights[unit, g, k] source[m, k] for the unit u and the row m that this lane owns.
+
+    The source lies in shared memory already (LOCAL), from h[buffer] on, or is fetched: row m from at + m*row on.
+    """
+    lane = cuda.threadIdx.x % LANES
+    for i in range(SUMS):
+        sums[i] = 0
+    if LOCAL:
+        add(sums, w, h, buffer + lane * VEC, WIDE, ROWS, OUT, DEPTH, LANES)
+    elif RESIDENT:
+        fetch(h, source, at, row, rows, COLUMNS, CHUNK, ROWS, WIDTH, THREADS)
+        cuda.syncthreads()
+        add(sums, w, h, lane * VEC, CHUNK, ROWS, OUT, DEPTH, LANES)
+    else:
+        for low in range(0, WIDE, CHUNK):
+            fetch(h, source, at + low, row, rows, COLUMNS - low, CHUNK, ROWS, WIDTH, THREADS)
+            cuda.syncthreads()
+            for k in range(lane * VEC, min(CHUNK, WIDE - low), LANES * DEPTH):
+                fill(w, weights, place + low + k, WIDE, OUT, DEPTH, LANES)
+                add(sums, w, h, k, CHUNK, ROWS, OUT, DEPTH, LANES)
+            cuda.syncthreads()
+    collect(mine, sums, lane, OWNERS, SHARE, LANES)
+
+
+def sent_tangent(cell, s, v):
+    """The perturbation of what a unit sends, for the perturbation v of its state."""
+    slope, total = emit_slope(cell, s), v.dtype.type(0)
+    for j in range(STATES):
+        total += slope[j] * v[j]
+    return total
