@@ -14,7 +14,9 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+import _gpu_device as gpu
 import _gpu_pieces as pieces
+import _gpu_right
 import _study as study
 import numpy as np
 
@@ -136,7 +138,7 @@ def kept(name, value):
 
 def numbers(net, way):
     """Forward, backward and perturbations, name -> what is kept of each array."""
-    found = pieces.numbers(net, *way)
+    found = _gpu_right.numbers(net, *way)
     found.pop("jacobian", None)
     return {name: kept(name, value) for name, value in found.items()}
 
@@ -153,7 +155,7 @@ def right(turn, device, cut):
     net, way = problem(cut)
     with np.load(REFERENCES, allow_pickle=False) as file:
         wanted = {key.removeprefix(f"{cut} "): file[key] for key in file if key.startswith(f"{cut} ")}
-    pieces.poison(device)
+    gpu.poison(device)
     began = time.perf_counter()
     found = numbers(net.to(device), way)
     row = {"cut": cut, "dtype": dtype, "N": units, "seconds with compiling": time.perf_counter() - began}
@@ -161,7 +163,7 @@ def right(turn, device, cut):
     for name, value in wanted.items():
         error = np.abs(found[name] - value)[:-1].max() / value[-1] if found[name].shape == value.shape else np.nan
         what = f"{cut}: {dtype} N={units}, {name}"
-        checks.append(study.check(what, error, 0, pieces.BOUND[dtype], why="the CPU engine, computed beforehand"))
+        checks.append(study.check(what, error, 0, _gpu_right.BOUND[dtype], why="the CPU engine, computed beforehand"))
     return {"checks": checks, "rows": [row]}
 
 
@@ -171,11 +173,11 @@ def right(turn, device, cut):
 def pace(turn, device, cut, runs):
     """Microseconds per step of the kernels alone, here and of cuDNN, by the difference of two lengths; I = N."""
     dtype, units = CUTS[cut]
-    torch, net = pieces.pytorch(device), tt.Network("lstm", units, units, dtype=dtype, seed=0)
+    torch, net = gpu.pytorch(device), tt.Network("lstm", units, units, dtype=dtype, seed=0)
     weights, net = net.state_dict(), net.to(device)
     rows, batches = [], (1, 16)
     for batch in batches:
-        small = pieces.there(np.zeros((2, batch, units), dtype), device)
+        small = gpu.there(np.zeros((2, batch, units), dtype), device)
         net.unroll(small).backprop(small)  # compiles, while others do so too
     with turn():
         for batch in batches:
@@ -188,7 +190,7 @@ def paces(device, torch, net, weights, row, runs):
     rows, calls = [], {"forward": [], "forward+backward": []}
     for steps in PACE:
         x = np.random.default_rng(steps).standard_normal((steps, row["B"], row["N"])).astype(row["dtype"])
-        ours = pieces.there(x, device)
+        ours = gpu.there(x, device)
         calls["forward"].append(lambda ours=ours: net.unroll(ours))
         calls["forward+backward"].append(lambda ours=ours: net.unroll(ours).backprop(ours))
         if torch is not None:
@@ -196,7 +198,7 @@ def paces(device, torch, net, weights, row, runs):
             calls["forward"].append(lambda theirs=theirs: theirs.forward(False))
             calls["forward+backward"].append(lambda theirs=theirs: theirs.both(False))
     for what, each in calls.items():
-        seconds, count = pieces.medians(each, device, 1.0, *runs)
+        seconds, count = gpu.medians(each, device, 1.0, *runs)
         sides = len(each) // len(PACE)
         per = [1e6 * (seconds[sides + i] - seconds[i]) / (PACE[1] - PACE[0]) for i in range(sides)]
         named = dict(zip(("microseconds a step", "cudnn"), per, strict=False))
@@ -207,7 +209,7 @@ def paces(device, torch, net, weights, row, runs):
 def queueing(turn, device, count=50, units=64):
     """Microseconds that the host needs to queue a forward and a backward pass, the device not waited for."""
     net = tt.Network("lstm", units, units, dtype="float32", seed=0).to(device)
-    x = pieces.there(np.zeros((units, 16, units), np.float32), device)
+    x = gpu.there(np.zeros((units, 16, units), np.float32), device)
     net.unroll(x).backprop(x)
     unrolled, back = [], []
     with turn():
@@ -218,7 +220,7 @@ def queueing(turn, device, count=50, units=64):
             run.backprop(x)
             unrolled.append(halfway - began)
             back.append(time.perf_counter() - halfway)
-            pieces.finish(device)
+            gpu.finish(device)
     row = {"unroll": 1e6 * statistics.median(unrolled), "backprop": 1e6 * statistics.median(back)}
     return {"rows": [{"microseconds of the host": row}]}
 
@@ -231,11 +233,11 @@ def allocation(turn, device, count=50):
             taken, given = [], []
             for _ in range(count):
                 began = time.perf_counter()
-                array = pieces.room(int(megabytes * 2**18), device)
+                array = gpu.room(int(megabytes * 2**18), device)
                 taken.append(time.perf_counter() - began)
                 began = time.perf_counter()
                 del array
-                pieces.clear(device)
+                gpu.clear(device)
                 given.append(time.perf_counter() - began)
             microseconds = {"allocate": 1e6 * statistics.median(taken), "free": 1e6 * statistics.median(given)}
             rows.append({"megabytes": megabytes, **microseconds})
@@ -265,7 +267,7 @@ def steps(cut):
     """Three steps forward and back, for compute-sanitizer: wrong answers are no matter here."""
     net, (x, lengths, grad, *_) = problem(cut, steps=3)
     net.to("cuda").unroll(x, lengths=lengths).backprop(grad)
-    pieces.finish("cuda")
+    gpu.finish("cuda")
 
 
 if __name__ == "__main__":

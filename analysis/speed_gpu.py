@@ -25,6 +25,7 @@ import secrets
 import sys
 import time
 
+import _gpu_device
 import _gpu_first
 import _gpu_pieces
 import _study as study
@@ -98,7 +99,7 @@ def plan(sizes, device, seed):
 
 def measure(device="cuda", folder=None, **sizes):
     """What of the plan fits into the time, and what was measured before; `folder` keeps it."""
-    (_, head), *_ = _workers.run([("about", "about", {"device": device})], "_gpu_pieces", workers=1)
+    (_, head), *_ = _workers.run([("about", "about", {"device": device})], "_gpu_device", workers=1)
     if "error" in head:
         raise RuntimeError(f"the device does not answer: {head['error']}")
     head |= {"versions": study.versions(), "seed": secrets.randbits(32), "date": time.strftime("%Y-%m-%d")}
@@ -318,7 +319,7 @@ def draw(result):
 
 
 if __name__ == "__main__":
-    if reason := _gpu_pieces.missing():
+    if reason := _gpu_device.missing():
         print(f"speed_gpu: skipped, because {reason}")
         sys.exit(0)
     if "--first" in sys.argv:

@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "analysis"))
 
+import _gpu_device
 import _gpu_first
 import _gpu_pieces
 
@@ -29,7 +30,7 @@ PIECES = {
 @pytest.fixture(autouse=True)
 def _without_torch(monkeypatch):
     """Which asks more of a driver than the emulated one knows."""
-    monkeypatch.setattr(_gpu_pieces, "pytorch", lambda device: None)
+    monkeypatch.setattr(_gpu_device, "pytorch", lambda device: None)
 
 
 @pytest.mark.parametrize("piece", PIECES)
@@ -55,15 +56,15 @@ def test_first_pieces(monkeypatch):
 
 
 def test_the_device_is_named():
-    found = _gpu_pieces.about(contextlib.nullcontext, "cuda")
+    found = _gpu_device.about(contextlib.nullcontext, "cuda")
     assert found["device"] == "an emulated device"
 
 
 def test_memory_is_given_back():
     gc.collect()
-    _gpu_pieces.clear("cuda")
+    _gpu_device.clear("cuda")
     before = driver.allocations()
-    _gpu_pieces.there(np.zeros(8), "cuda")
+    _gpu_device.there(np.zeros(8), "cuda")
     assert driver.allocations() == before + 1
-    _gpu_pieces.clear("cuda")
+    _gpu_device.clear("cuda")
     assert driver.allocations() == before

@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "analysis"))
 
+import _gpu_device
 import _gpu_pieces
 
 
@@ -24,10 +25,10 @@ def no_device(monkeypatch):
     monkeypatch.setattr(
         _gpu_pieces, "spectra", lambda which, steps, seed, interval=1: every(which, steps, seed, interval)
     )
-    monkeypatch.setattr(_gpu_pieces, "clear", lambda device: None)
-    monkeypatch.setattr(_gpu_pieces, "poison", lambda device: None)
-    monkeypatch.setattr(_gpu_pieces, "medians", once)
-    monkeypatch.setattr(_gpu_pieces, "pytorch", lambda device: None)
+    monkeypatch.setattr(_gpu_device, "clear", lambda device: None)
+    monkeypatch.setattr(_gpu_device, "poison", lambda device: None)
+    monkeypatch.setattr(_gpu_device, "medians", once)
+    monkeypatch.setattr(_gpu_device, "pytorch", lambda device: None)
 
 
 @contextlib.contextmanager

@@ -20,8 +20,10 @@ import throughtime as tt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "analysis"))  # studies import `_study` from beside them
 
+import _gpu_device
 import _gpu_first
 import _gpu_pieces
+import _gpu_right
 import _study
 import _workers
 import speed_gpu
@@ -295,7 +297,7 @@ def test_the_references_are_what_the_cpu_engine_computes(cut):
 
 def test_a_wrong_cut_is_seen(monkeypatch):
     """A test of the test: one number in a thousand is off by a hundredth."""
-    exact = _gpu_pieces.numbers
+    exact = _gpu_right.numbers
 
     def off(*arguments):
         found = exact(*arguments)
@@ -303,7 +305,7 @@ def test_a_wrong_cut_is_seen(monkeypatch):
         value.ravel()[::1000] += 0.01 * np.abs(value).max()
         return found | {"weight_hh_l0": value}
 
-    monkeypatch.setattr(_gpu_pieces, "numbers", off)
+    monkeypatch.setattr(_gpu_right, "numbers", off)
     checks = _gpu_first.right(None, "cpu", "block")["checks"]
     assert [item["name"].split()[-1] for item in checks if not item["pass"]] == ["weight_hh_l0"]
 
@@ -354,7 +356,7 @@ def test_each_piece_in_a_process_of_its_own(pieces):
 
 def test_a_wrong_number_is_seen(monkeypatch):
     """A test of the test: a device that is off by 1e-4, changes its bits, or whose vjp is not J transposed."""
-    exact, calls = _gpu_pieces.numbers, []
+    exact, calls = _gpu_right.numbers, []
 
     def off(name, factors):
         def numbers(*arguments):
@@ -376,19 +378,19 @@ def test_a_wrong_number_is_seen(monkeypatch):
             ((1, 1.1, 1.1), "vjp", [False, True, False]),
             ((1, np.nan, np.nan), "weight_hh_l0", [False, True, True]),
         ):
-            monkeypatch.setattr(_gpu_pieces, "numbers", off(name, factors))
-            checks = _gpu_pieces.correct(None, "cpu", **way)["checks"]
+            monkeypatch.setattr(_gpu_right, "numbers", off(name, factors))
+            checks = _gpu_right.correct(None, "cpu", **way)["checks"]
             assert [item["pass"] for item in checks] == passes, (name, factors)
     finally:
         tt.set_num_threads(before)
 
 
 def test_without_a_device_the_script_says_so_and_writes_nothing(tmp_path):
-    if _gpu_pieces.missing() is None:
+    if _gpu_device.missing() is None:
         pytest.skip("there is a CUDA device: the script would measure for minutes")
     command = [sys.executable, "-W", "error", ROOT / "analysis" / "speed_gpu.py", "--out", tmp_path / "figures"]
     environment = os.environ | {"PYTHONPATH": str(Path(tt.__file__).resolve().parents[1])}
     answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, encoding="utf-8")
     assert answer.returncode == 0, answer.stderr
-    assert answer.stdout == f"speed_gpu: skipped, because {_gpu_pieces.missing()}\n"
+    assert answer.stdout == f"speed_gpu: skipped, because {_gpu_device.missing()}\n"
     assert list(tmp_path.iterdir()) == []
