@@ -89,7 +89,7 @@ def test_so_does_a_file_in_a_room_that_comes_later(copied, place):
     assert jit._sources.__wrapped__() != before
 
 
-@pytest.mark.parametrize("place", ["engine/cuda/loops.py", "plots/style.py", "network/network.py"])
+@pytest.mark.parametrize("place", ["engine/cuda/device.py", "plots/style.py", "network/network.py"])
 def test_an_edit_of_other_files_compiles_nothing_again(copied, place):
     before = jit._sources.__wrapped__()
     (copied / place).write_text("# edited\n")
