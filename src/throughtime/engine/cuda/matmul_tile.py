@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from .compiler import primitive
-from .register_arrays import I32, _load, _plus, assembly, data, literal, vec
+from .register_arrays import I32, assembly, data, literal, load_vector, plus, vec
 
 I64 = ir.IntType(64)
 
@@ -49,7 +49,7 @@ def begin(_, sums, start, at, left, rows, columns, step, along):
             place = _place(j, width, S, A)
             value = cgutils.alloca_once_value(b, zero)
             with b.if_then(b.icmp_signed("<", ir.Constant(left.type, place), left)):
-                b.store(b.load(b.gep(base, [_plus(b, at, place)])), value)
+                b.store(b.load(b.gep(base, [plus(b, at, place)])), value)
             value = b.load(value)
             for i in range(I):
                 b.store(value, b.gep(total, [ir.Constant(I32, i * J + j)]))
@@ -108,11 +108,11 @@ def outer(_, sums, a, a_at, a_pitch, a_step, a_along, b, b_at, b_pitch, b_step, 
 def _terms(b: Any, slab: Any, at: Any, k: int, width: int, count: int, pitch: int, step: int, along: int) -> Any:
     """Loads terms k ... k + width - 1 of `count` rows; gives row i's t-th by (i, t)."""
     if along:
-        lines = [_load(b, slab, _plus(b, at, i * step * pitch + k), width) for i in range(count)]
+        lines = [load_vector(b, slab, plus(b, at, i * step * pitch + k), width) for i in range(count)]
         return lambda i, t: lines[i][t]
     lines = []
     for t in range(width):
-        whole = [_load(b, slab, _plus(b, at, (k + t) * pitch + i * step), width) for i in range(0, count, width)]
+        whole = [load_vector(b, slab, plus(b, at, (k + t) * pitch + i * step), width) for i in range(0, count, width)]
         lines.append([value for vector in whole for value in vector])
     return lambda i, t: lines[t][i]
 
@@ -153,10 +153,10 @@ def spread(_, sums, out, where, height, breadth, i_step, i_along, j_step, j_alon
             for k, value in enumerate(values):
                 place = _place(j + k, width, j_next, j_kind)
                 with b.if_then(b.icmp_signed("<", ir.Constant(left.type, place), left)):
-                    b.store(value, b.gep(base, [_plus(b, first, place)]))
+                    b.store(value, b.gep(base, [plus(b, first, place)]))
 
         for i in range(I):
-            line = _plus(b, m, _place(i, width, i_next, i_kind))
+            line = plus(b, m, _place(i, width, i_next, i_kind))
             with b.if_then(b.icmp_signed("<", line, rows)):
                 there = b.add(b.mul(b.udiv(line, per), batch), b.urem(line, per))
                 first = b.add(b.add(at, b.mul(there, row)), n)
@@ -173,7 +173,7 @@ def spread(_, sums, out, where, height, breadth, i_step, i_along, j_step, j_alon
                             value = ir.Constant(vectors.pointee, ir.Undefined)
                             for k in range(width):
                                 value = b.insert_element(value, values[k], ir.Constant(I32, k))
-                            b.store(value, b.bitcast(b.gep(base, [_plus(b, first, place)]), vectors), align=16)
+                            b.store(value, b.bitcast(b.gep(base, [plus(b, first, place)]), vectors), align=16)
                         with one_by_one:
                             apart(first, j, values)
         return context.get_dummy_value()

@@ -33,11 +33,12 @@ def data(context: Any, b: Any, sig: Any, args: Any, k: int) -> Any:
     return context.make_array(sig.args[k])(context, b, args[k]).data
 
 
-def _plus(b: Any, at: Any, constant: int) -> Any:
+def plus(b: Any, at: Any, constant: int) -> Any:
+    """at + constant, without an instruction where that is 0."""
     return b.add(at, ir.Constant(at.type, constant)) if constant else at
 
 
-def _load(b: Any, base: Any, at: Any, count: int) -> list:
+def load_vector(b: Any, base: Any, at: Any, count: int) -> list:
     """`count` numbers in one aligned load."""
     kind = ir.VectorType(base.type.pointee, count)
     value = b.load(b.bitcast(b.gep(base, [at]), ir.PointerType(kind, addrspace=base.type.addrspace)), align=ALIGNED)
@@ -80,7 +81,7 @@ def fill(_, w, source, at, row, out, depth, lanes):
         for o in range(O):
             line = b.add(at, b.mul(row, ir.Constant(row.type, o)))
             for k in range(0, D, width):
-                for j, value in enumerate(_load(b, base, _plus(b, line, k * L), width)):
+                for j, value in enumerate(load_vector(b, base, plus(b, line, k * L), width)):
                     b.store(value, b.gep(target, [ir.Constant(I32, o * D + k + j)]))
         return context.get_dummy_value()
 
@@ -112,7 +113,7 @@ def add(_, sums, w, h, at, row, rows, out, depth, lanes):
             line = b.add(at, b.mul(row, ir.Constant(row.type, m)))
             found = [b.load(p) for p in place[m]]
             for k in range(0, D, width):
-                for j, value in enumerate(_load(b, base, _plus(b, line, k * L), width)):
+                for j, value in enumerate(load_vector(b, base, plus(b, line, k * L), width)):
                     for o in range(O):
                         weight = b.load(b.gep(weights, [ir.Constant(I32, o * D + k + j)]))
                         found[o] = b.fma(weight, value, found[o])
