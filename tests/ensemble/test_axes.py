@@ -8,7 +8,7 @@ import pytest
 from analyses import OF_NETWORK, OF_RUN, X, apply
 
 import throughtime as tt
-from throughtime.analysis import dimensions
+from throughtime.results import labels
 
 
 def make(gain, seed):
@@ -134,11 +134,11 @@ def test_what_belongs_together_shares_its_axes():
 
 @pytest.mark.parametrize("name", [*OF_NETWORK, *OF_RUN])
 def test_every_result_has_its_axes_by_meaning(name):
-    """A new field joins the table of analysis/dimensions.py: no axis of a result goes by number."""
+    """A new field joins `dimensions` of its class: no axis of a result goes by number."""
     one = apply(name, make(1.0, 0), X)
     if hasattr(one, "arrays"):
-        fields = [*one.arrays(), *dimensions.derived(one)]
-        axes = [dimensions.dimensions(type(one).__name__, field, np.ndim(getattr(one, field))) for field in fields]
+        fields = [*one.arrays(), *labels.derived(one)]
+        axes = [labels.dimensions(type(one), field, np.ndim(getattr(one, field))) for field in fields]
         numbered = [names for field, names in zip(fields, axes, strict=True) if f"{field}_0" in names]
         assert not numbered, f"{type(one).__name__}: {numbered}"
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from textwrap import wrap
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ class EnsembleResult(Result):
 
     axes: dict[str, list]
     results: tuple
+    picture: ClassVar = "ensemble"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,7 +107,7 @@ class EnsembleResult(Result):
             import xarray
         except ImportError as error:
             raise ImportError("to_xarray() needs the package xarray: pip install xarray, or use .arrays()") from error
-        kind, arrays = type(self.results[0]).__name__, self._numbers()
+        kind, arrays = type(self.results[0]), self._numbers()
         own = {name: dimensions(kind, name, value.ndim - len(self.axes)) for name, value in arrays.items()}
         renamed = {name: free(name, self.axes) for names in own.values() for name in names}
         taken = {*self.axes, *renamed.values()}
@@ -127,7 +128,7 @@ class EnsembleResult(Result):
 
     def plot(self, name: Any = (), ax: Any = None, **options: Any) -> Any:
         """Draw one field over one or two axes, a curve or a map: `throughtime.plots.ensemble`."""
-        return self._draw("ensemble", ax, {"name": name, **options})
+        return super().plot(ax, name=name, **options)
 
     def __repr__(self) -> str:
         lines = [f"Results of {len(self.results)} networks, each {type(self.results[0]).__name__}"]

@@ -24,6 +24,8 @@ class Result:
                 setattr(cls, name, checking(member))
         hold_methods(cls)
 
+    picture: ClassVar[str | dict[str, str]] = {}  # the function of `plots` that draws it; of several, by their kind
+    dimensions: ClassVar[dict[str, str]] = {}  # what the axes of fields mean: "time sequence": "log_norm other_field"
     along_batch: ClassVar[dict[str, int]] = {}  # the fields that tell sequences apart, and on which axis
 
     @checking
@@ -45,10 +47,21 @@ class Result:
                 found[field.name] = np.asarray(value)
         return found
 
-    def _draw(self, picture: str, ax: Any, options: dict[str, Any]) -> Any:
+    @checking
+    def plot(self, ax: Any = None, kind: str | None = None, **options: Any) -> Any:
+        """Draw it by the function of `throughtime.plots` that `picture` names, on `ax` and with its options.
+
+        kind : which of several pictures, by default the first. ValueError for another.
+        """
         from .. import plots  # late: plots stands above the analyses, and Matplotlib is slow to load
 
-        return getattr(plots, picture)(self, ax=ax, **options)
+        pictures = self.picture if isinstance(self.picture, dict) else {self.picture: self.picture}
+        if not pictures:
+            raise AttributeError(f"A {type(self).__name__} has no picture; its numbers are in `.arrays()`.")
+        kind = next(iter(pictures)) if kind is None else kind
+        if kind not in pictures:
+            raise ValueError(f"`kind` is {kind!r}; of this result there is {' and '.join(map(repr, pictures))}.")
+        return getattr(plots, pictures[kind])(self, ax=ax, **options)
 
 
 def short(values: Array | float, shown: int = 6, digits: int = 4) -> str:

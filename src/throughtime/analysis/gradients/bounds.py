@@ -5,7 +5,7 @@ Dimensions: T steps, B sequences, S state size, P states of a unit, G gates, N u
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,6 +37,12 @@ class GradientBound(Result):
     input_bound: float
     state_bound: float
     cell: str
+    picture: ClassVar = "gradient_bound"
+    dimensions: ClassVar = {
+        "to_part from_part": "block_norms",
+        "part gate": "gamma",
+        "gate": "sigma",
+    }
 
     @property
     def factor(self) -> float:
@@ -67,10 +73,6 @@ class GradientBound(Result):
             power, scale = (power / largest, scale + np.log(largest)) if largest > 0.0 else (power, -np.inf)
             logs.append(scale + np.log(np.linalg.norm(power, 2)) if largest > 0.0 else -np.inf)
         return np.asarray(np.array(logs)[lag])
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the bound against the lag: `throughtime.plots.gradient_bound`."""
-        return self._draw("gradient_bound", ax, options)
 
     def __repr__(self) -> str:
         verdict = "every gradient vanishes" if self.must_vanish else "proves nothing about vanishing or exploding"
@@ -176,6 +178,11 @@ class GradientProducts(Result):
     log_step_bound: Array
     log_bound: Array
     stop: int
+    picture: ClassVar = "gradient_products"
+    dimensions: ClassVar = {
+        "lag sequence": "log_norm log_step_bound",
+        "lag": "log_bound",
+    }
 
     @property
     def holds(self) -> bool:
@@ -183,10 +190,6 @@ class GradientProducts(Result):
         slack = 1e-9 * np.arange(1, len(self.log_norm) + 1)[:, None]
         chain = (self.log_norm, self.log_step_bound, self.log_bound[:, None])
         return not any((low > high + slack).any() for low, high in pairwise(chain))
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the three against the lag: `throughtime.plots.gradient_products`."""
-        return self._draw("gradient_products", ax, options)
 
     def __repr__(self) -> str:
         K, B = len(self.log_norm) - 1, self.log_norm.shape[1]

@@ -4,7 +4,7 @@ Dimensions: T steps, B sequences, K+1 lags.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,11 @@ class GradientByLag(Result):
     cosine: Array
     remainder: float
     parameters: tuple[str, ...]
+    picture: ClassVar = {"heat_map": "gradient_by_lag", "share": "lag_shares"}
+    dimensions: ClassVar = {
+        "time lag sequence": "log_norm",
+        "lag": "share cosine profile",
+    }
 
     @property
     def max_lag(self) -> int:
@@ -47,13 +52,6 @@ class GradientByLag(Result):
             if used.any():
                 found[k] = np.median(here[used] - start[used])
         return found
-
-    def plot(self, ax: Any = None, kind: str = "heat_map", **options: Any) -> Any:
-        """Draw the heat map of time against lag (`plots.gradient_by_lag`), or kind="share" (`plots.lag_shares`)."""
-        pictures = {"heat_map": "gradient_by_lag", "share": "lag_shares"}
-        if kind not in pictures:
-            raise ValueError(f"kind={kind!r}, but the pictures are {', '.join(map(repr, pictures))}.")
-        return self._draw(pictures[kind], ax, options)
 
     def __repr__(self) -> str:
         steps, _, batch = self.log_norm.shape

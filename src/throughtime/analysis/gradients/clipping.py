@@ -5,7 +5,7 @@ Dimensions: T steps, B sequences, S state size, n thresholds.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -150,10 +150,11 @@ class ClippingEffect(Result):
     norm_ratio: Array
     clipped: Array
     parameters: tuple[str, ...]
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the cosine against the norm that is left: `throughtime.plots.clipping_effect`."""
-        return self._draw("clipping_effect", ax, options)
+    picture: ClassVar = "clipping_effect"
+    dimensions: ClassVar = {
+        "threshold": "thresholds",
+        "way threshold": "cosine norm_ratio clipped",
+    }
 
     def __repr__(self) -> str:
         lines = [

@@ -36,6 +36,11 @@ class GradientNorms(Result):
     horizon: Array
     factor: float
     along_batch: ClassVar = {"log_norm": 1, "last": 0, "rate": 0, "rate_standard_error": 0, "horizon": 0}
+    picture: ClassVar = "gradient_norms"
+    dimensions: ClassVar = {
+        "time sequence": "log_norm",
+        "sequence": "last rate rate_standard_error horizon",
+    }
 
     def horizon_for(self, factor: float) -> Array:
         """Smallest lag k with |ln‖dL/ds_{last−k}‖ − ln‖dL/ds_last‖| ≥ |ln factor|, per sequence (B,), in steps.
@@ -44,10 +49,6 @@ class GradientNorms(Result):
         and 1e3 ask the same.
         """
         return _horizon(self.log_norm, self.last, factor)
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the norm against lag: `throughtime.plots.gradient_norms`."""
-        return self._draw("gradient_norms", ax, options)
 
     def __repr__(self) -> str:
         steps, batch = self.log_norm.shape

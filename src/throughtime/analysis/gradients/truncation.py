@@ -4,7 +4,7 @@ Dimensions: T steps, B sequences, n windows.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,6 +34,10 @@ class TruncationBias(Result):
     cosine: Array
     norm_ratio: Array
     parameters: tuple[str, ...]
+    picture: ClassVar = "truncation_bias"
+    dimensions: ClassVar = {
+        "window": "windows relative_error cosine norm_ratio",
+    }
 
     def window_for(self, error: float) -> float:
         """The shortest of the windows from which on the relative error stays below `error`; inf if there is none."""
@@ -41,10 +45,6 @@ class TruncationBias(Result):
         above = np.flatnonzero(~(self.relative_error[order] < error))
         first = above[-1] + 1 if above.size else 0
         return float(self.windows[order[first]]) if first < order.size else np.inf
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw error and cosine against the window: `throughtime.plots.truncation_bias`."""
-        return self._draw("truncation_bias", ax, options)
 
     def __repr__(self) -> str:
         how = "of each loss" if self.every == 1 else f"every {self.every} steps, the state carried on"

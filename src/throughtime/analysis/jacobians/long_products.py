@@ -47,6 +47,11 @@ class ProductSingularValues(Result):
     sweeps: int
     converged: bool
     along_batch: ClassVar = {"log_singular_values": 0, "steps": 0}
+    picture: ClassVar = "product_singular_values"
+    dimensions: ClassVar = {
+        "sequence direction": "log_singular_values rates",
+        "sequence": "log_condition steps",
+    }
 
     @property
     def log_condition(self) -> Array:
@@ -61,10 +66,6 @@ class ProductSingularValues(Result):
     def rates(self) -> Array:
         """Logarithms over the steps that each sequence takes, nats per step: finite-time Lyapunov exponents."""
         return np.asarray(self.log_singular_values / np.maximum(np.asarray(self.steps), 1)[..., None])
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the logarithms against their rank: `throughtime.plots.product_singular_values`."""
-        return self._draw("product_singular_values", ax, options)
 
     def __repr__(self) -> str:
         logs = self.log_singular_values

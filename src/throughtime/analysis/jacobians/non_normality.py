@@ -4,7 +4,7 @@ Dimensions: S size of the matrix, T steps. All norms are spectral norms; growth 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import LinAlgError, eigvalsh, schur
@@ -39,6 +39,11 @@ class NonNormality(Result):
     henrici: float
     henrici_relative: float
     kreiss: float
+    picture: ClassVar = "transient_growth"
+    dimensions: ClassVar = {
+        "step": "log_norm",
+        "eigenvalue": "eigenvalues",
+    }
 
     @property
     def spectral_radius(self) -> float:
@@ -54,10 +59,6 @@ class NonNormality(Result):
     def peak_step(self) -> int:
         """The t of that."""
         return int(self.log_norm.argmax())
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw ‖A^t‖ against t beside ρ^t: `throughtime.plots.transient_growth`."""
-        return self._draw("transient_growth", ax, options)
 
     def __repr__(self) -> str:
         radius = self.spectral_radius

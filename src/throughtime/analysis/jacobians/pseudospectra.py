@@ -4,7 +4,7 @@ Dimensions: S size of the matrix, (Y, X) points of the grid.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import get_lapack_funcs, schur
@@ -140,16 +140,19 @@ class Pseudospectrum(Result):
     imag: Array
     sigma_min: Array
     eigenvalues: Array
+    picture: ClassVar = "pseudospectrum"
+    dimensions: ClassVar = {
+        "along_real": "real",
+        "along_imag": "imag",
+        "along_imag along_real": "sigma_min",
+        "eigenvalue": "eigenvalues",
+    }
 
     def radius(self, epsilon: float) -> float:
         """Largest |z| on the grid with σ_min(zI − A) ≤ epsilon: the ε-pseudospectral radius up to a grid spacing."""
         epsilon = arguments.real("epsilon", epsilon, 0.0)
         inside = np.abs(self.real + 1j * self.imag[:, None])[self.sigma_min <= epsilon]
         return float(max(inside.max(initial=0.0), np.abs(self.eigenvalues).max()))
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the contours of log10 ε, the eigenvalues and the unit circle: `throughtime.plots.pseudospectrum`."""
-        return self._draw("pseudospectrum", ax, options)
 
     def __repr__(self) -> str:
         largest = np.abs(self.eigenvalues).max()

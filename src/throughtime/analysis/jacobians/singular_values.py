@@ -29,6 +29,12 @@ class JacobianSpectrum(Result):
     singular_values: Array
     t: Array
     along_batch: ClassVar = {"eigenvalues": -2, "singular_values": -2}
+    picture: ClassVar = {"eigenvalues": "eigenvalues", "singular_values": "singular_values"}
+    dimensions: ClassVar = {
+        "kept sequence direction": "eigenvalues singular_values",
+        "kept": "t",
+        "kept sequence": "norm spectral_radius",
+    }
 
     @property
     def spectral_radius(self) -> Array:
@@ -39,12 +45,6 @@ class JacobianSpectrum(Result):
     def norm(self) -> Array:
         """Largest singular value, (B,): the most a perturbation can grow in this step."""
         return np.asarray(self.singular_values.max(axis=-1, initial=0.0))
-
-    def plot(self, ax: Any = None, kind: str = "eigenvalues", **options: Any) -> Any:
-        """Draw the eigenvalues, or with kind="singular_values" their histogram."""
-        if kind not in ("eigenvalues", "singular_values"):
-            raise ValueError(f'kind={kind!r}: pass "eigenvalues" or "singular_values"')
-        return self._draw(kind, ax, options)
 
     def __repr__(self) -> str:
         shape = self.eigenvalues.shape

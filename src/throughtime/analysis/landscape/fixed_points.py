@@ -4,7 +4,7 @@ Dimensions: S state size, M points found, K slow points, p period.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -55,6 +55,16 @@ class FixedPoints(Result):
     starts: int
     lost: int
     layout: tuple[int, int, int]
+    picture: ClassVar = {"points": "fixed_points", "eigenvalues": "eigenvalues"}
+    dimensions: ClassVar = {
+        "point state": "points",
+        "point phase state": "orbits",
+        "point": "residual error hits neutral_directions spectral_radius stable unstable_directions",
+        "point eigenvalue": "eigenvalues",
+        "slow_point state": "slow_points",
+        "slow_point": "slow_speed",
+        "slow_point eigenvalue": "slow_eigenvalues",
+    }
 
     @property
     def spectral_radius(self) -> Array:
@@ -81,12 +91,6 @@ class FixedPoints(Result):
         index = arguments.step("index", index, -len(self.points), len(self.points) - 1)
         found = as_state(self.points[index][None], self.layout)
         return tuple(part[:, 0] for part in found) if isinstance(found, tuple) else found[:, 0]
-
-    def plot(self, ax: Any = None, kind: str = "points", **options: Any) -> Any:
-        """Draw the points, or with kind="eigenvalues" their eigenvalues: `plots.fixed_points`, `plots.eigenvalues`."""
-        if kind not in ("points", "eigenvalues"):
-            raise ValueError(f'kind={kind!r}: pass "points" or "eigenvalues"')
-        return self._draw("fixed_points" if kind == "points" else kind, ax, options)
 
     def __repr__(self) -> str:
         name = "fixed points" if self.period == 1 else f"cycles of period {self.period}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,15 +35,18 @@ class LossSurface(Result):
     loss: Array
     gradient: Array
     names: tuple[str, str]
+    picture: ClassVar = "loss_surface"
+    dimensions: ClassVar = {
+        "along_first": "first",
+        "along_second": "second",
+        "along_first along_second": "loss gradient_norm",
+        "along_first along_second direction": "gradient",
+    }
 
     @property
     def gradient_norm(self) -> Array:
         """(n, m) length of the gradient within the plane."""
         return np.hypot(self.gradient[..., 0], self.gradient[..., 1])
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw it as a map: `throughtime.plots.loss_surface`."""
-        return self._draw("loss_surface", ax, options)
 
     def __repr__(self) -> str:
         norm = self.gradient_norm.ravel()

@@ -10,7 +10,7 @@ the way back: memory for 2√n frames, twice the work.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.linalg import solve_triangular, subspace_angles
@@ -61,10 +61,15 @@ class CovariantVectors(Result):
     vectors: Array
     split: Any
     transient: int
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the histogram of the angles: `throughtime.plots.covariant_angles`."""
-        return self._draw("covariant_angles", ax, options)
+    picture: ClassVar = "covariant_angles"
+    dimensions: ClassVar = {
+        "sequence exponent": "exponents standard_error participation",
+        "sequence step exponent": "local_rates",
+        "sequence time": "angles",
+        "time_kept": "times",
+        "sequence time_kept state exponent": "vectors",
+        "sequence": "split",
+    }
 
     def __repr__(self) -> str:
         several = self.exponents.ndim > 1

@@ -5,7 +5,7 @@ Dimensions: B sequences (axis absent for a single one), S state size, k exponent
 
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -103,6 +103,14 @@ class LyapunovSpectrum(Result):
     converged: bool
     reason: str
     precision: str = "float64"
+    picture: ClassVar = "lyapunov_spectrum"
+    dimensions: ClassVar = {
+        "sequence exponent": "exponents standard_error",
+        "block sequence exponent": "history block_rates",
+        "block sequence": "times",
+        "sequence": "sum_rule_residual mean_log_det entropy_rate entropy_rate_saturated kaplan_yorke_dimension "
+        "kaplan_yorke_saturated steps discarded warmup interval",
+    }
 
     @property
     def kaplan_yorke_dimension(self) -> Any:
@@ -130,10 +138,6 @@ class LyapunovSpectrum(Result):
         """True where all of fewer than S exponents are positive, so that more may be."""
         found = (self.exponents[..., -1] > 0.0) & (self.exponents.shape[-1] < self.state_size)
         return found if np.ndim(found) else bool(found)
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the spectrum with its error bars: `throughtime.plots.lyapunov_spectrum`."""
-        return self._draw("lyapunov_spectrum", ax, options)
 
     def __repr__(self) -> str:
         shape = self.exponents.shape

@@ -4,7 +4,7 @@ Dimensions: B sequences, I inputs, L layers, N units, S state size, n intervals.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,10 +53,12 @@ class TwinGrowth(Result):
     interval: int
     distance: float
     reason: str = ""
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw how the estimate settles: `throughtime.plots.perturbed_twin`."""
-        return self._draw("perturbed_twin", ax, options)
+    picture: ClassVar = "perturbed_twin"
+    dimensions: ClassVar = {
+        "sequence": "exponent standard_error",
+        "block sequence": "history block_rates",
+        "block": "times",
+    }
 
     def __repr__(self) -> str:
         return "\n".join(

@@ -7,7 +7,7 @@ drawn anew; `population` keeps the weights. Source: Chen, Pennington & Schoenhol
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.optimize import brentq
@@ -66,6 +66,7 @@ class MinimalRnnMeanField(Growth):
     input_gain: float
     power: float
     bias: float
+    picture: ClassVar = "critical_curve"
 
     def _gate(self, q: float) -> tuple[Array, Array, Array]:
         """e where u = σ(e) can be averaged, on both sides of its mean, and the weights."""
@@ -96,11 +97,11 @@ class MinimalRnnMeanField(Growth):
         names = ("gain", "input_gain", "power", "bias", "q", "chi", "lyapunov", "timescale")
         return {name: np.asarray(getattr(self, name)) for name in names}
 
-    def plot(self, ax: Any = None, **options: Any) -> Any:
+    def plot(self, ax: Any = None, kind: str | None = None, **options: Any) -> Any:
         """Draw χ against the gain, with this network on it: `throughtime.plots.critical_curve`."""
         gains = np.linspace(0.0, max(2.0 * self.gain, 1.0), 60)
         curve = [minimal_rnn(g, self.input_gain, self.power, self.bias).chi for g in gains]
-        return self._draw("critical_curve", ax, {"gains": gains, "chi": np.array(curve), **options})
+        return super().plot(ax, kind, **{"gains": gains, "chi": np.array(curve), **options})
 
     def __repr__(self) -> str:
         return (

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -54,6 +54,7 @@ class PopulationMeanField(Result):
     correlation_time: float
     stationary: bool
     reason: str
+    picture: ClassVar = "autocorrelation"
 
     @property
     def chi(self) -> float:
@@ -74,10 +75,6 @@ class PopulationMeanField(Result):
         """Parameters and predictions as arrays."""
         more = ("chi", "chi_error", "timescale")
         return super().arrays() | {name: np.asarray(getattr(self, name)) for name in more}
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the autocorrelation of what the units send: `throughtime.plots.autocorrelation`."""
-        return self._draw("autocorrelation", ax, options)
 
     def __repr__(self) -> str:
         weights = "the same weights at all steps" if self.tied else "weights drawn anew at every step"

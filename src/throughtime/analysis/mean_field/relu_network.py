@@ -5,7 +5,7 @@ W_ij ~ N(0, g²/N), biases b_i ~ N(0, bias²) fixed in time, noise ξ_i(t) ~ N(0
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -54,6 +54,7 @@ class ReluMeanField(IndependentSlopes):
     bias: float
     kappa = 2.0  # E d⁴ / (E d²)²
     critical_gain = CRITICAL_GAIN
+    picture: ClassVar = "theory_curve"
 
     @property
     def q(self) -> float:
@@ -87,9 +88,9 @@ class ReluMeanField(IndependentSlopes):
         names = ("gain", "noise", "bias", "q", "chi", "lyapunov", "correlation_length", "critical_gain")
         return {name: np.asarray(getattr(self, name)) for name in names}
 
-    def plot(self, ax: Any = None, **options: Any) -> Any:
+    def plot(self, ax: Any = None, kind: str | None = None, **options: Any) -> Any:
         """Draw the spectrum against the fraction of exponents: `throughtime.plots.theory_curve`."""
-        return self._draw("theory_curve", ax, {"upto": 0.5, **options})
+        return super().plot(ax, kind, **{"upto": 0.5, **options})
 
     def __repr__(self) -> str:
         return (

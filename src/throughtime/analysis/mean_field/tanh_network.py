@@ -7,7 +7,7 @@ sech²u. Nats per step.
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.optimize import brentq
@@ -83,6 +83,7 @@ class TanhMeanField(IndependentSlopes):
     bias: float
     q: float
     rule: tuple[Array, Array] = field(init=False, compare=False)
+    picture: ClassVar = "theory_curve"
 
     def __post_init__(self) -> None:
         std = np.sqrt(self.gain**2 * self.q + self.noise**2 + self.bias**2)
@@ -223,10 +224,6 @@ class TanhMeanField(IndependentSlopes):
             "kaplan_yorke_dimension",
         )
         return {name: np.asarray(getattr(self, name)) for name in ("gain", "noise", "bias", *names)}
-
-    def plot(self, ax: Any = None, **options: Any) -> Any:
-        """Draw the spectrum against the fraction of exponents: `throughtime.plots.theory_curve`."""
-        return self._draw("theory_curve", ax, options)
 
     def __repr__(self) -> str:
         return "\n".join(
