@@ -15,8 +15,11 @@
     BernoulliAdd                   coins with known entropies: the loss says which lags were found (Marschall)
     EmbeddedReber, CountingGrammar a grammar with a far choice; aⁿbⁿ and aⁿbⁿcⁿ
     NegationSentiment              small English sentences with "not" and "but"
+    Lorenz, Rossler, MackeyGlass, Henon
+                                   chaos to forecast, with known exponents; .trajectory gives states alone
     TASKS                          name -> class of all of them
-    Batch, Batches, Task           what a task hands out, one after another, and the base for a task of your own
+    Batch, Batches                 what a task hands out, and an endless row of it
+    Task, Flow                     bases for a task, or a dynamical system, of your own
 
 Tokens are whole numbers (T, B); for a network without an embedding write `batch.one_hot(task.inputs)`. Losses are means
 over the steps that count: cross-entropies in nats, of logits; squared errors.
@@ -37,9 +40,14 @@ from .counting_grammar import CountingGrammar
 from .delayed_xor import DelayedXor
 from .epochs import Batches
 from .flip_flop import FlipFlop
+from .flow import Flow
+from .henon import Henon
+from .lorenz import Lorenz
+from .mackey_glass import MackeyGlass
 from .multiplication import Multiplication
 from .reber import EmbeddedReber
 from .reversal import Reversal
+from .rossler import Rossler
 from .selective_copying import SelectiveCopying
 from .sentiment import NegationSentiment
 from .task import Task
@@ -57,9 +65,14 @@ __all__ = [
     "DelayedXor",
     "EmbeddedReber",
     "FlipFlop",
+    "Flow",
+    "Henon",
+    "Lorenz",
+    "MackeyGlass",
     "Multiplication",
     "NegationSentiment",
     "Reversal",
+    "Rossler",
     "SelectiveCopying",
     "Task",
     "TemporalOrder",
@@ -80,4 +93,8 @@ TASKS: dict[str, type[Task]] = {
     "embedded_reber": EmbeddedReber,
     "counting_grammar": CountingGrammar,
     "negation_sentiment": NegationSentiment,
+    "lorenz": Lorenz,
+    "rossler": Rossler,
+    "mackey_glass": MackeyGlass,
+    "henon": Henon,
 }
