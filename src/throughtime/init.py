@@ -15,7 +15,7 @@ import numpy as np
 
 from .cells import CELLS
 from .engine.blas import single_blas
-from .refuse import arguments, checks, words
+from .refuse import arguments, numeric, words
 
 __all__ = ["forget_bias", "gaussian", "identity", "orthogonal", "uniform"]
 
@@ -163,7 +163,7 @@ def forget_bias(value: Any, base: Initialiser | str = "uniform") -> Initialiser:
         >>> tt.Network("lstm", 3, 2, init=tt.init.forget_bias(3.0)).parameters["bias_ih_l0"][2:4]
         array([3., 3.])
     """
-    found = checks.numbers("value", value)
+    found = numeric.numbers("value", value)
     if found.ndim == 0:
         found = np.asarray(arguments.real("value", found[()]))
     if found.ndim > 1 or not np.isfinite(found).all():

@@ -8,7 +8,7 @@ import pytest
 
 import throughtime as tt
 from throughtime.cells import CELLS
-from throughtime.refuse import arguments, checks
+from throughtime.refuse import arguments, checks, numeric
 
 T, B, I, N = 6, 3, 4, 5
 G = np.random.default_rng(0).normal(size=(T, B, N))
@@ -133,13 +133,13 @@ def test_perturbations_that_do_not_fit(shape, words):
 def test_a_general_array():
     shape, double = {"time": None, "rows": 2, "columns": 2}, np.dtype("float64")
     x = np.ones((7, 2, 2))
-    assert checks.array("jacobians", x, shape, double) is x
-    assert checks.array("jacobians", x, shape, double, copy=True) is not x
+    assert numeric.array("jacobians", x, shape, double) is x
+    assert numeric.array("jacobians", x, shape, double, copy=True) is not x
     fixed = np.broadcast_to(1.0, x.shape)
-    assert checks.array("jacobians", fixed, shape, double).flags.writeable
+    assert numeric.array("jacobians", fixed, shape, double).flags.writeable
     words = r"`jacobians` has shape \(7, 2, 3\); expected \(time, rows, columns\) = \(any, 2, 2\)\.$"
     with pytest.raises(ValueError, match=words):
-        checks.array("jacobians", np.ones((7, 2, 3)), shape, double)
+        numeric.array("jacobians", np.ones((7, 2, 3)), shape, double)
 
 
 # ------------------------------------------------------------------------------------- arguments of Network

@@ -13,7 +13,7 @@ from ..cells.by_name import cell_of
 from ..engine.blas import single_blas
 from ..engine.cpu import run as cpu
 from ..init import Initialiser, initialiser
-from ..refuse import arguments, checks, in_place, words
+from ..refuse import arguments, in_place, numeric, words
 from ..refuse.called import called
 from . import on_disk, parameters
 
@@ -170,7 +170,7 @@ class Network(words.Sealed):
             b_ih, b_hh = (self.parameters[name + suffix] for name in ("bias_ih", "bias_hh"))
         else:
             b_ih, b_hh = (np.zeros(len(w_hh), self.dtype) for _ in range(2))
-        return checks.compact(w_ih), checks.compact(w_hh), checks.compact(b_ih), checks.compact(b_hh)
+        return numeric.compact(w_ih), numeric.compact(w_hh), numeric.compact(b_ih), numeric.compact(b_hh)
 
     def to(self, device: str) -> Any:
         """The network on a device: "cpu", this one, or "cuda", a `DeviceNetwork` with copies of the parameters.

@@ -1,22 +1,18 @@
-"""Arrays that a user hands in: sequences, lengths, states, gradients. Out comes what the engine wants, or an error in
-words: what arrived, what was expected, the likely cause, the call to write. The wrong kind of thing is a TypeError, a
-wrong value or shape a ValueError. Single values are checked in arguments.py.
+"""What a user hands to a network: sequences, lengths, states, gradients. Out comes what the engine wants, or an error
+in words: what arrived, what was expected, the likely cause, the call to write.
 
 Dimensions: T time steps, B sequences (batch), I inputs, N hidden units, L layers, D directions, S state_size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import foreign, room
-from .arguments import kind
-
-Array = NDArray[Any]
+from .numeric import Array, array, numbers, symbolic
 
 
 class Sizes(Protocol):
@@ -30,73 +26,6 @@ class Sizes(Protocol):
     state_size: int
     batch_first: bool
     dtype: np.dtype[Any]
-
-
-# ---------------------------------------------------------------------------------------------- arrays
-
-
-def numbers(name: str, value: Any) -> Array:
-    """`value` as an array of real numbers, in the type in which it came; anything with `__array__` will do."""
-    if np.ma.is_masked(value):
-        raise ValueError(f"`{name}` has masked entries, which would be read as numbers; fill them, or pass `lengths`.")
-    try:
-        found = np.asarray(value)
-    except Exception as error:  # whatever another library's __array__ raises, and NumPy's own for ragged lists
-        raise foreign.unreadable(name, value, error) from error
-    if found.dtype.kind in "biuf":
-        return found
-    if words := foreign.unusual(name, found, value):
-        raise TypeError(words)
-    if found.dtype.kind == "c":
-        raise TypeError(
-            f"`{name}` has dtype {found.dtype}; networks compute with real numbers. If the imaginary part is zero, "
-            f"pass `{name}.real`; if not, its real and imaginary parts as two inputs."
-        )
-    if found.dtype.kind == "O" and isinstance(value, int):
-        raise ValueError(f"`{name}` is {kind(value)}, more than NumPy computes with.")
-    if found.dtype.kind == "O" and found.ndim == 0:
-        raise TypeError(f"`{name}` is {kind(value)}; expected an array of real numbers.")
-    if found.dtype.kind == "O":
-        inside = type(found.flat[0]).__name__ if found.size else "nothing"
-        raise TypeError(
-            f"`{name}` has dtype object (its first element: {inside}); expected an array of real numbers. "
-            f"If every element is a number, pass `np.asarray({name}, dtype=float)`."
-        )
-    if found.dtype.kind in "USaT":
-        raise TypeError(
-            f"`{name}` holds text (dtype {found.dtype}); expected real numbers. Encode it first, "
-            "the bytes of a text for instance as one of 256 inputs: `np.eye(256)[np.frombuffer(text, np.uint8)]`."
-        )
-    raise TypeError(f"`{name}` has dtype {found.dtype}; expected an array of real numbers.")
-
-
-def array(
-    name: str, value: Any, shape: Mapping[str, int | None], dtype: np.dtype[Any], *, hint: str = "", copy: bool = False
-) -> Array:
-    """`value` as a C-contiguous, aligned, writable array of `dtype` and `shape`; not copied if it is one already.
-
-    `shape` names its axes: {"batch": 3, "state_size": 8}; None leaves a size free. `hint` ends the sentence about a
-    wrong shape. Numbers too large for float32 become inf, NaN and inf stay what they are.
-    """
-    found = numbers(name, value)
-    wanted = tuple(shape.values())
-    if len(wanted) != found.ndim or any(w not in (None, f) for w, f in zip(wanted, found.shape, strict=True)):
-        raise ValueError(f"`{name}` has shape {found.shape}; expected {symbolic(shape)}.{hint and ' ' + hint}")
-    room.check(f"`{name}`, of shape {found.shape},", found.size, dtype.itemsize)
-    with np.errstate(all="ignore"):  # a number too large for float32 becomes inf, as it would by arithmetic
-        return compact(found.astype(dtype, order="C", copy=copy))
-
-
-def compact(found: Array) -> Array:
-    """A plain array, C-contiguous, aligned, writable: as it is, or a copy. Numba would compile anew for others."""
-    return np.require(found, requirements=["C_CONTIGUOUS", "ALIGNED", "WRITEABLE", "ENSUREARRAY"])
-
-
-def symbolic(shape: Mapping[str, int | None]) -> str:
-    """(batch, state_size) = (3, 8)"""
-    sizes = ["any" if n is None else str(n) for n in shape.values()]
-    comma = "," if len(shape) == 1 else ""
-    return f"({', '.join(shape)}{comma}) = ({', '.join(sizes)}{comma})"
 
 
 def sequence(x: Any, network: Sizes, room_for: Callable[[int, int], None] | None = None) -> tuple[Array, bool]:
@@ -209,9 +138,6 @@ def perturbation(name: str, value: Any, batch: int, state_size: int, dtype: np.d
         return array(name, found, shape | {"vectors": None}, dtype), True
     hint = "Several vectors at once are (batch, state_size, vectors)."
     return array(name, found, shape, dtype, hint=hint)[:, :, None], False
-
-
-# ---------------------------------------------------------------------------------------------- in words
 
 
 def wrong_sequence(shape: tuple[int, ...], network: Sizes, largest_token: int | None = None) -> str:

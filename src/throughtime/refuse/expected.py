@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import arguments, checks, in_place, room
+from . import arguments, in_place, numeric, room
 from .called import name_of, told
 from .words import misfit
 
@@ -102,7 +102,7 @@ def matrix(name: str, value: Any, function: str) -> Any:
         raise TypeError(f"`{name}` is {told(value)}; `{function}` takes a matrix (S, S), or a run and `t=…`.")
     if _holds_complex(value):
         return value
-    return checks.numbers(name, value)
+    return numeric.numbers(name, value)
 
 
 def jacobians(name: str, value: Any, function: str) -> Any:
@@ -122,13 +122,13 @@ def jacobians(name: str, value: Any, function: str) -> Any:
 def real_numbers(name: str, value: Any, function: str) -> Any:
     """A number or an array of real numbers, on the CPU or a GPU; as it came."""
     if not hasattr(value, "__cuda_array_interface__"):
-        checks.numbers(name, value)
+        numeric.numbers(name, value)
     return value
 
 
 def several(name: str, value: Any, function: str) -> Any:
     """A count of starts, or the starts themselves."""
-    if checks.numbers(name, value).ndim == 0:
+    if numeric.numbers(name, value).ndim == 0:
         room.check(f"`{name}`={arguments.shown(value)}", arguments.whole(name, value), AT_LEAST)
     return value
 
@@ -166,14 +166,14 @@ def _as_annotated(name: str, value: Any, hint: Any) -> Any:
         return arguments.flag(name, value)
     if int in allowed:
         if any(typing.get_origin(other) for other in allowed) and np.ndim(value):  # or several of them
-            return checks.numbers(name, value)
+            return numeric.numbers(name, value)
         number = arguments.whole(name, value)
         room.check(f"`{name}`={number}", abs(number), BYTES.get(name, AT_LEAST), "Take a smaller number.")
         return number
     if float in allowed:
         return _number(name, value)
     if any(typing.get_origin(other) is np.ndarray for other in allowed):
-        return checks.numbers(name, value)
+        return numeric.numbers(name, value)
     if str in allowed:
         raise TypeError(f"`{name}` is {arguments.kind(value)}; expected a text.")
     if range in allowed and not isinstance(value, range):
@@ -195,7 +195,7 @@ def _number(name: str, value: Any) -> float:
 def _holds_complex(value: Any) -> bool:
     try:
         return np.asarray(value).dtype.kind == "c"
-    except Exception:  # ragged lists, tensors: checks.numbers says what they are
+    except Exception:  # ragged lists, tensors: numeric.numbers says what they are
         return False
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from . import checks
+from . import checks, numeric
 
-Array = checks.Array
+Array = numeric.Array
 
 
 def trajectory(net: Any, inputs: Array | None, state: Any, what: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..refuse import arguments, checks, room, words
+from ..refuse import arguments, numeric, room, words
 from .batch import Array, Batch
 from .task import Task, entropy, ranked_wrong
 
@@ -72,7 +72,7 @@ class CountingGrammar(Task):
 
     def strings(self, n: Any) -> Batch:
         """The strings of given n, a list of whole numbers of at least 1; beyond `most` too. ValueError for others."""
-        found = checks.numbers("n", [*n] if isinstance(n, range) else n)
+        found = numeric.numbers("n", [*n] if isinstance(n, range) else n)
         if found.ndim != 1 or not found.size:
             raise ValueError(f"`n` has shape {found.shape}; expected a list of whole numbers of at least 1.")
         counts = [arguments.size(f"n[{i}]", value) for i, value in enumerate(found)]

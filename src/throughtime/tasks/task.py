@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..refuse import arguments, checks, room
+from ..refuse import arguments, numeric, room
 from ..refuse.expected import checking
 from .batch import Array, Batch, counted, one_each
 from .epochs import Batches
@@ -117,7 +117,7 @@ class Task:
     def given(self, output: Any, batch: Batch) -> Array:
         """`output` as an array with one row for each target of `batch`, or an error in words."""
         self._own(batch)
-        found = checks.numbers("output", output)
+        found = numeric.numbers("output", output)
         classes = self.loss == "cross_entropy"
         wanted = (*batch.targets.shape, self.outputs) if classes else batch.targets.shape
         if one_each(batch) and found.shape == (*batch.x.shape[:2], self.outputs):

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...engine import memory
 from ...network import norms
-from ...refuse import checks, direction
+from ...refuse import arguments, checks, direction
 from ...results import Array
 from .local import Local
 
@@ -99,7 +99,7 @@ def chosen(run: Any, parameters: Any) -> tuple[str, ...]:
         return tuple(name for name in known if name.startswith("weight_hh"))
     names = (parameters,) if isinstance(parameters, str) else parameters
     if not isinstance(names, (tuple, list, set, Mapping)) or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"`parameters` is {checks.kind(parameters)}; expected names, of {', '.join(known)}.")
+        raise TypeError(f"`parameters` is {arguments.kind(parameters)}; expected names, of {', '.join(known)}.")
     names = tuple(names)
     if not names:
         raise ValueError(f"`parameters` names none; this network has {', '.join(known)}.")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...cells.base import spec
 from ...network.network import Network
-from ...refuse import checks, direction
+from ...refuse import direction, numeric
 from ...refuse.arguments import kind
 from ...results import Array
 
@@ -29,7 +29,7 @@ class AutonomousMap:
         )
         given = np.zeros(net.input_size) if x is None else x
         hint = "Fixed points belong to one constant input: a single vector, not a sequence."
-        self.x = checks.array("x", given, {"input_size": net.input_size}, np.dtype(np.float64), hint=hint)
+        self.x = numeric.array("x", given, {"input_size": net.input_size}, np.dtype(np.float64), hint=hint)
         if not np.isfinite(self.x).all():
             raise ValueError("`x` holds NaN or inf: a map under such an input has no fixed points")
         self.period, self.size = period, int(net.state_size)

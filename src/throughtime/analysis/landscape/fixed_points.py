@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...refuse import arguments, checks
+from ...refuse import arguments, numeric
 from ...results import Array, Result, short
 from ..public import of_networks
 from .autonomous import AutonomousMap, as_state
@@ -213,7 +213,7 @@ def _starts(flow: AutonomousMap, starts: Any, warmup: int | None, box: Array, rn
     if np.ndim(starts) == 0:
         return drawn(flow, arguments.step("starts", starts, 1, LARGEST_RUN // flow.size), warmup, box, rng)
     hint = "Starts are states in the layout of run.states, or the number of them."
-    given = checks.array("starts", starts, {"starts": None, "state_size": flow.size}, np.dtype(np.float64), hint=hint)
+    given = numeric.array("starts", starts, {"starts": None, "state_size": flow.size}, np.dtype(np.float64), hint=hint)
     if not len(given) or not np.isfinite(given).all():
         raise ValueError("`starts` is empty or holds NaN or inf: pass finite states, or their number")
     return given

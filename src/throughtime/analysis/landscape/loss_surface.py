@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...refuse import checks, finite
+from ...refuse import finite, numeric
 from ...refuse.arguments import kind
 from ...results import Array, Result, short
 from ..public import of_networks
@@ -149,7 +149,7 @@ def _direction(which: str, given: Any, parameters: dict[str, Array]) -> tuple[di
                 raise ValueError(f"`{which}` is entry {index} of {name}, more than one number: pass a dict of arrays.")
         shown = f"{name}[{', '.join(map(str, np.atleast_1d(index)))}]"
     elif isinstance(given, Mapping) and given:
-        moving = {name: checks.numbers(f"{which}[{name!r}]", value) for name, value in given.items()}
+        moving = {name: numeric.numbers(f"{which}[{name!r}]", value) for name, value in given.items()}
         direction = {name: value.astype(np.float64) for name, value in moving.items()}
         shown = f"direction in {', '.join(map(str, direction))}"
     else:
@@ -165,7 +165,7 @@ def _direction(which: str, given: Any, parameters: dict[str, Array]) -> tuple[di
 
 
 def _offsets(name: str, values: Any) -> Array:
-    found = np.atleast_1d(checks.numbers(name, values).astype(np.float64))
+    found = np.atleast_1d(numeric.numbers(name, values).astype(np.float64))
     if found.ndim != 1 or not found.size or not np.isfinite(found).all():
         raise ValueError(f"`{name}` has shape {found.shape}; expected a list of finite numbers.")
     return found

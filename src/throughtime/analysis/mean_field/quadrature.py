@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...refuse import arguments, checks
+from ...refuse import arguments, numeric
 from ...results import Array
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(20)
@@ -56,7 +56,7 @@ def deviation(name: str, value: Any) -> float:
 
 def fractions(x: Any) -> Array:
     """Fractions of exponents counted from the top, of any shape."""
-    found = checks.numbers("x", x).astype(np.float64)
+    found = numeric.numbers("x", x).astype(np.float64)
     if not np.all((found >= 0.0) & (found <= 1.0)):
         raise ValueError("`x` is the fraction of exponents counted from the top: numbers between 0 and 1")
     return np.asarray(found)
@@ -69,7 +69,7 @@ def deviations(name: str, value: Any, gates: int) -> Array:
 
 def finite_numbers(name: str, value: Any, gates: int, finite: bool = True) -> Array:
     """(G,) numbers, from one for all gates or one for each; finite ones, if so asked."""
-    given = np.atleast_1d(checks.numbers(name, value).astype(np.float64))
+    given = np.atleast_1d(numeric.numbers(name, value).astype(np.float64))
     if given.ndim != 1 or given.size not in (1, gates):
         raise ValueError(
             f"`{name}` has shape {given.shape}, but this cell has {gates} gate(s): pass one number, or {gates}"
