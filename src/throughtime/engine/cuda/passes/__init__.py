@@ -1,4 +1,15 @@
-"""The passes over time: a file for each, with its kernel, its sizes and its launch, and a line of this list."""
+"""The passes over time: a file for each, and a line of this list. tests/gpu_sim/test_passes.py adds one.
+
+The file of a pass holds
+
+    its kernel   kernel(cell, *arrays, arrivals, sizes), of the parts in pass_parts.py and the names in kernel_names.py;
+                 build.py gives every name its value for a cell, a size and a cut, and refuses a kernel with one left
+    its sizes    a NamedTuple of whole numbers, of which the launch fills in the last one, `first`. The kernel is given
+                 a plain tuple and makes the record of it: Numba takes 15 microseconds more for a record at each launch
+    PASS         Pass(kernel, example): how many registers and how much shared memory it takes follows from the cut
+    run          its launch for a layer, layer.run(PASS, layer.plan(PASS), arrays, sizes); run.py offers it to others
+    example      a launch on arrays that nobody fills, by which tests/gpu_compile lists what the pass takes
+"""
 
 from .backprop import BACKPROP
 from .pushforward import PUSHFORWARD
