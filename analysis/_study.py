@@ -1,9 +1,10 @@
 """What the studies share: the command line, the look of the figures, checks, and the files they leave.
 
-A study is one file with SIZES and FULL (the sizes of `make figures` and of the papers), measure(**sizes) -> result,
-draw(result) -> figure, and `study.run(globals())`. A result is {"checks": [...], "seeds": ..., "data": ...}, and the
-picture is drawn from it alone. A study with RESUMES = True is given the folder of the figures too, measure(folder=...),
-where it keeps what it has measured so far.
+A study is one file with SIZES, FULL and SMALL (the sizes of `make figures`, of the papers and of the tests),
+measure(**sizes) -> result, draw(result) -> figure, and `study.run(globals())`. Its docstring begins with its question,
+which the README shows. A result is {"checks": [...], "seeds": ..., "data": ...}, and the picture is drawn from it
+alone. A study with RESUMES = True is given the folder of the figures too, measure(folder=...), where it keeps what it
+has measured so far.
 """
 
 import os

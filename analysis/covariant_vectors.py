@@ -12,6 +12,7 @@ import throughtime as tt
 
 SIZES = {"units": 40, "steps": 1500, "henon": 6000}
 FULL = {"units": 200, "steps": 3000, "henon": 100_000}
+SMALL = {"units": 12, "steps": 600, "henon": 2000}
 SEED, GAIN = 1, 2.5
 
 

@@ -16,6 +16,7 @@ import throughtime as tt
 
 SIZES = {"biases": 61, "units": 16, "gain": 3.0, "starts": 1000, "trajectories": 6}
 FULL = {"biases": 241, "units": 20, "gain": 3.0, "starts": 8000, "trajectories": 6}
+SMALL = {"biases": 9, "units": 16, "starts": 600, "trajectories": 2}
 WEIGHT = 2.0
 SEED = 0
 EDGE = np.arccosh(np.sqrt(WEIGHT))  # w h + b where the slope of tanh(w h + b) is 1

@@ -16,6 +16,7 @@ import throughtime as tt
 
 SIZES = {"units": 128, "networks": 2, "lag": 160, "biases": [-1.0, 0.0, 1.0, 2.0, 3.0, 4.0], "samples": 1000}
 FULL = SIZES | {"units": 512, "networks": 4, "lag": 600, "biases": list(np.arange(-2.0, 6.5, 0.5)), "samples": 4000}
+SMALL = {"units": 64, "networks": 2, "lag": 80, "biases": [0.0, 2.0], "samples": 400}
 GAIN, DRIVE, INPUTS = 0.25, 0.5, 64
 BARE = {0.0: 1.443, 1.0: 3.192, 2.0: 7.879, 5.0: 148.9}
 SEED = 1

@@ -22,6 +22,7 @@ import throughtime as tt
 
 SIZES = {"units": 64, "steps": 200, "sequences": 4}
 FULL = {"units": 512, "steps": 500, "sequences": 16}
+SMALL = {"units": 16, "steps": 80, "sequences": 2}
 FORGET = {"text": 1.0, "adding": 3.0}
 DRIVE = 0.5
 SEED = 6

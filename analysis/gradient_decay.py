@@ -18,6 +18,7 @@ import throughtime as tt
 
 SIZES = {"units": 300, "gated_units": 128, "lag": 150, "sequences": 8, "steps": 4000}
 FULL = {"units": 1000, "gated_units": 512, "lag": 300, "sequences": 16, "steps": 20000}
+SMALL = {"units": 60, "gated_units": 32, "lag": 60, "sequences": 4, "steps": 600}
 NOISE = 0.5
 GAINS = {"ordered": 0.8, "edge of chaos": 1.549674, "chaotic": 3.0}
 SEED = 1

@@ -22,6 +22,7 @@ import throughtime as tt
 
 SIZES = {"units": 500, "steps": 4, "sweep": [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0]}
 FULL = {"units": 1500, "steps": 10, "sweep": [0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0]}
+SMALL = {"units": 120, "steps": 2, "sweep": [0.5, 2.0]}
 GAINS = (0.5, 1.0, 1.5)
 CHAOTIC = (1.5, 3.0)
 SEED = 3

@@ -18,6 +18,7 @@ import throughtime as tt
 
 SIZES = {"units": 300, "depths": [1, 2, 5, 10], "windows": 6, "long": 60, "long_steps": 1500}
 FULL = SIZES | {"units": 600, "windows": 20, "long": 100, "long_steps": 10000}
+SMALL = {"units": 60, "depths": [1, 2, 5], "windows": 6, "long": 12, "long_steps": 300}
 SEED, GAIN = 1, 1.5
 
 

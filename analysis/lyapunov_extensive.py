@@ -16,6 +16,7 @@ SIZES = {
     "gains": [1.5, 2.0, 3.0, 5.0],
 }  # fmt: skip
 FULL = SIZES | {"units": [200, 500, 1000], "steps": 2000}
+SMALL = {"units": [60, 120], "networks": 4, "steps": 300, "sweep_units": 120, "sweep_steps": 500, "gains": [3.0]}
 GAIN, SEED = 3.0, 1
 LOW = {"D_KY": (0.02, 0.10), "entropy": (0.03, 0.16)}  # how far below the closed form, at N = 200 and 1000 steps
 

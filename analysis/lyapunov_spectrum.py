@@ -26,6 +26,16 @@ SIZES = {
     "lstm_steps": 900,
 }
 FULL = SIZES | {"units": 500, "steps": 1000, "large_units": 1000, "large_steps": 10000, "lstm_units": 128}
+SMALL = {
+    "units": 60,
+    "networks": 2,
+    "steps": 300,
+    "large_units": 150,
+    "large_steps": 1000,
+    "onset_units": 600,
+    "lstm_units": 12,
+    "lstm_steps": 400,
+}
 GAINS = (1.5, 2.0, 3.0)
 SEED = 1
 

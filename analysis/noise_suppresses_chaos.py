@@ -16,6 +16,7 @@ import throughtime as tt
 
 SIZES = {"units": 300, "networks": 3, "steps": 500, "gains": 7, "large_units": 1000, "large_steps": 1500}
 FULL = SIZES | {"units": 1000, "steps": 1500, "gains": 13}
+SMALL = {"units": 150, "networks": 2, "steps": 200, "gains": 3, "large_units": 200, "large_steps": 300}
 NOISES = (0.25, 0.5, 1.0)
 CRITICAL = 1.549674
 SEED = 1

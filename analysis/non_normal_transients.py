@@ -17,6 +17,7 @@ import throughtime as tt
 
 SIZES = {"steps": 60, "units": 1000, "powers": 6, "jacobian_units": 60, "points": 60}
 FULL = {"steps": 60, "units": 1000, "powers": 10, "jacobian_units": 200, "points": 120}
+SMALL = {"steps": 40, "units": 200, "powers": 3, "jacobian_units": 20, "points": 20}
 SEED = 0
 JORDAN = np.array([[0.9, 1.0], [0.0, 0.9]])
 SWITCHED = np.array([[0.5, 2.0], [0.0, 0.5]])

@@ -18,6 +18,7 @@ import throughtime as tt
 
 SIZES = {"points": 61, "cut": 401, "descent": 400}
 FULL = {"points": 401, "cut": 2001, "descent": 400}
+SMALL = {"points": 9, "cut": 401, "descent": 400}
 STEPS, TARGET = 50, 0.7
 RATE, MAX_NORM = 0.01, 1.0
 START = (5.0, -2.3)

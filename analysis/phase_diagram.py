@@ -15,6 +15,7 @@ import throughtime as tt
 
 SIZES = {"units": 150, "gains": 11, "biases": 7, "networks": 2, "steps": 200, "lag": 150}
 FULL = SIZES | {"units": 500, "gains": 31, "biases": 16, "networks": 4, "steps": 1000, "lag": 400}
+SMALL = {"units": 80, "gains": 7, "biases": 4, "networks": 2, "steps": 150, "lag": 80}
 FACTOR = 100.0
 SEED = 1
 

@@ -16,6 +16,7 @@ import throughtime as tt
 
 SIZES = {"depth": 20, "weights": [0.5, 0.9, 1.0, 1.1, 2.0]}
 FULL = SIZES
+SMALL = {"depth": 20}
 EXACT = (  # w, L, ∂ŷ/∂w_1, ∂(ŷ−1)²/∂w_1: all exact in binary
     (0.5, 5, 0.0625, -0.12109375),
     (0.5, 20, 2.0**-19, 2.0**-38 - 2.0**-18),

@@ -32,6 +32,19 @@ SIZES = {
     "columns": [1, 2, 4, 8, 16, 32, 64], "networks": [1, 2, 4, 8, 16],
 }  # fmt: skip
 FULL = SIZES | {"units": [50, 100, 200, 400, 1000], "runs": 7, "growth_units": 200}
+SMALL = {
+    "units": [20],
+    "steps": 30,
+    "lstm_units": 6,
+    "loss_steps": 12,
+    "loss_units": 8,
+    "runs": 1,
+    "growth_units": 12,
+    "times": [20, 40],
+    "loss_times": [6, 12],
+    "columns": [1, 3],
+    "networks": [1, 2],
+}
 THREADS = int(os.environ["OPENBLAS_NUM_THREADS"])
 SEED, GAIN = 1, 1.5
 TARGETS = {"N=200": 5.0, "N=1000": 4.0, "jacobian": 20.0, "lag": 25.0}

@@ -26,6 +26,7 @@ THREADS = int(os.environ.get("THROUGHTIME_THREADS", len(os.sched_getaffinity(0))
 CELLS = {"tanh": "RNN", "gru": "GRU", "lstm": "LSTM"}
 SIZES = {"units": [32, 128, 512], "batches": [1, 32], "runs": 7, "seconds": 20.0}
 FULL = {"units": [32, 128, 512, 1024], "batches": [1, 8, 32, 128], "runs": 15, "seconds": 1200.0}
+SMALL = {"units": [8], "batches": [1], "runs": 1, "seconds": 0.01, "steps": 5, "cells": ["tanh"]}
 SEED = 1
 
 

@@ -46,6 +46,24 @@ SIZES = {
     "product": 8192, "megabytes": 1024, "runs": (3, 15), "workers": WORKERS, "seconds": 300.0, "first": 180.0,
 }  # fmt: skip
 FULL = SIZES
+# A rehearsal with the CPU engine in the GPU's place.
+SMALL = {
+    "device": "cpu",
+    "units": [4],
+    "batches": [2],
+    "steps": 5,
+    "correct": [(2, 2, 3)],
+    "families": [(2, 4, 4, 1)],
+    "jacobians": [(3, 2)],
+    "product": 16,
+    "megabytes": 1,
+    "runs": (1, 1),
+    "workers": 1,
+    "seconds": 600.0,
+    "first": 600.0,
+    "cuts": [],
+    "cells": ["tanh"],
+}
 RESUMES = True
 PATIENCE = 60.0  # seconds for a piece
 EFFORT = ("runs", "seconds")  # what does not change what is measured

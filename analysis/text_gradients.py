@@ -20,6 +20,7 @@ import throughtime as tt
 
 SIZES = {"units": 256, "lag": 150, "sequences": 16, "steps": 3000}
 FULL = {"units": 512, "lag": 150, "sequences": 64, "steps": 20000}
+SMALL = {"units": 64, "lag": 80, "sequences": 4, "steps": 800}
 DRIVE = 0.5
 SEED = 4
 SHOWN = 64  # bytes of text in the picture

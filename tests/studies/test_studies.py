@@ -20,40 +20,6 @@ import run_all
 ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "figures"
 
-SMALL = {
-    "relu_chain": {"depth": 20},
-    "pascanu_cliff": {"points": 9, "cut": 401, "descent": 400},
-    "gradient_by_lag": {"units": 16, "steps": 80, "sequences": 2},
-    "gradient_decay": {"units": 60, "gated_units": 32, "lag": 60, "sequences": 4, "steps": 600},
-    "jacobian_spectra": {"units": 120, "steps": 2, "sweep": [0.5, 2.0]},
-    "lyapunov_spectrum": {
-        "units": 60, "networks": 2, "steps": 300,
-        "large_units": 150, "large_steps": 1000, "onset_units": 600, "lstm_units": 12, "lstm_steps": 400,
-    },
-    "text_gradients": {"units": 64, "lag": 80, "sequences": 4, "steps": 800},
-    "non_normal_transients": {"steps": 40, "units": 200, "powers": 3, "jacobian_units": 20, "points": 20},
-    "fixed_points": {"biases": 9, "units": 16, "starts": 600, "trajectories": 2},
-    "phase_diagram": {"units": 80, "gains": 7, "biases": 4, "networks": 2, "steps": 150, "lag": 80},
-    "noise_suppresses_chaos": {
-        "units": 150, "networks": 2, "steps": 200, "gains": 3, "large_units": 200, "large_steps": 300,
-    },
-    "gates_and_memory": {"units": 64, "networks": 2, "lag": 80, "biases": [0.0, 2.0], "samples": 400},
-    "lyapunov_extensive": {
-        "units": [60, 120], "networks": 4, "steps": 300, "sweep_units": 120, "sweep_steps": 500, "gains": [3.0],
-    },
-    "long_products": {"units": 60, "depths": [1, 2, 5], "windows": 6, "long": 12, "long_steps": 300},
-    "covariant_vectors": {"units": 12, "steps": 600, "henon": 2000},
-    "speed_analysis": {
-        "units": [20], "steps": 30, "lstm_units": 6, "loss_steps": 12, "loss_units": 8, "runs": 1,
-        "growth_units": 12, "times": [20, 40], "loss_times": [6, 12], "columns": [1, 3], "networks": [1, 2],
-    },
-    "speed_gpu": {  # a rehearsal with the CPU engine in the GPU's place
-        "device": "cpu", "units": [4], "batches": [2], "steps": 5, "correct": [(2, 2, 3)], "families": [(2, 4, 4, 1)],
-        "jacobians": [(3, 2)], "product": 16, "megabytes": 1, "runs": (1, 1), "workers": 1, "seconds": 600.0,
-        "first": 600.0, "cuts": [], "cells": ["tanh"],
-    },
-    "speed_cpu": {"units": [8], "batches": [1], "runs": 1, "seconds": 0.01, "steps": 5, "cells": ["tanh"]},
-}  # fmt: skip
 NAMES = sorted(path.stem for path in run_all.studies())
 
 
@@ -62,7 +28,7 @@ def test_small_study_finds_what_theory_expects(name, tmp_path):
     if name == "speed_cpu":
         pytest.importorskip("torch", reason="speed_cpu compares with PyTorch, which is not installed")
     study = importlib.import_module(name)
-    result = study.measure(**SMALL[name])
+    result = study.measure(**study.SMALL)
     missed = [item for item in result["checks"] if not item["pass"]]
     assert result["checks"]
     assert missed == []
@@ -74,12 +40,8 @@ def test_small_study_finds_what_theory_expects(name, tmp_path):
                 assert ax.get_xlabel(), f"a panel of {name} has no label on its axis"
     finally:
         pyplot.close(picture)
-    _study.write(tmp_path / "numbers.json", name, study.__doc__, SMALL[name], result)
+    _study.write(tmp_path / "numbers.json", name, study.__doc__, study.SMALL, result)
     json.loads((tmp_path / "numbers.json").read_text(encoding="utf-8"))
-
-
-def test_every_study_is_tested_here():
-    assert sorted(SMALL) == NAMES
 
 
 def test_a_check_fails_when_it_should():
