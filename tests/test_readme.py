@@ -11,11 +11,23 @@ import sys
 from pathlib import Path
 
 import pytest
+import readme_tables
 
 import throughtime
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```\n(?:\n*```text\n(.*?)^```)?", README, re.M | re.S)
+
+
+def test_the_tables_name_every_cell_and_every_study():
+    assert readme_tables.written(README) == README, "write them anew: python tests/readme_tables.py"
+
+
+def test_a_table_that_lacks_a_row_or_tells_another_is_seen():
+    rows = [*readme_tables.cells(), *readme_tables.studies()]
+    for row in (rows[0], rows[-1]):
+        assert readme_tables.written(README.replace(row + "\n", "")) != README.replace(row + "\n", "")
+    assert readme_tables.written(README.replace("The gated recurrent unit: ", "Something else: ")) == README
 
 
 def lines(code):

@@ -14,7 +14,7 @@ from .base import cell
 
 @cell()
 class LeakyTanh(NamedTuple):
-    """The leaky tanh unit: an Elman unit that keeps a part of its state.
+    """h' = (1 - leak) h + leak tanh(u): an Elman unit that keeps a part of its state.
 
         h' = (1 - leak) h + leak tanh(u),     u = W_ih input + b_ih + W_hh h + b_hh
 

@@ -14,7 +14,7 @@ from .base import cell
 
 @cell()
 class Rate(NamedTuple):
-    """The rate unit: a current x that decays and is driven by the rates tanh(x) of the others.
+    """x' = (1 - leak) x + leak u, sends tanh(x): a current that is driven by the rates of the others.
 
         x' = (1 - leak) x + leak u,     u = W_ih input + b_ih + W_hh tanh(x) + b_hh
 
