@@ -1,8 +1,9 @@
 """Every public analysis of a network or of a run, called in the simplest way; several test files go through these
-lists. A new analysis joins one of them, or tests/test_refusals.py fails.
+lists. A new analysis joins them by the names of its arguments; one that needs others is written out here.
 """
 
 from dataclasses import is_dataclass
+from inspect import Parameter, isfunction, signature
 
 import numpy as np
 
@@ -53,6 +54,34 @@ OF_RUN = {
     "kreiss_constant": lambda run: analysis.kreiss_constant(run, t=25, sequence=1),
     "pseudospectrum": lambda run: analysis.pseudospectrum(run, t=25, sequence=1, points=4),
 }
+# What arguments of these names are given, from the network or run that is analysed.
+USUAL = {
+    "x": lambda net: X, "grad_output": ones, "t": lambda _: 25, "start": lambda _: 2, "stop": lambda _: 25,
+    "k": lambda _: 2, "sequence": lambda _: 1, "seed": lambda _: 0, "loss": lambda _: total,
+}  # fmt: skip
+
+
+def usual(function):
+    """(list, call) of an analysis whose first argument is `net` or `run` and whose others, if required, are known."""
+    first, *rest = signature(function).parameters.values()
+    wanted = [p.name for p in rest if p.default is Parameter.empty and p.kind is not Parameter.VAR_KEYWORD]
+    if first.name not in ("net", "run") or not set(wanted) <= set(USUAL):
+        return None, None
+    lists = OF_NETWORK if first.name == "net" else OF_RUN
+
+    def call(subject, x=None):
+        given = {name: USUAL[name](subject) for name in wanted}
+        return function(subject, **(given | ({"x": x} if "x" in given and x is not None else {})))
+
+    return lists, call
+
+
+for _name in analysis.__all__:
+    _function = getattr(analysis, _name)
+    if isfunction(_function) and _name not in OF_NETWORK | OF_RUN:
+        _list, _call = usual(_function)
+        if _list is not None:
+            _list[_name] = _call
 
 
 def apply(name, net, x):

@@ -23,6 +23,11 @@ DOORS = {
     ("throughtime", "import_module"): "analysis, kernels and plots bring SciPy's parts and Matplotlib",
     ("engine/blas", "threadpoolctl.ThreadpoolController"): "it looks through all loaded libraries, which takes time",
     ("engine/other_threads", "threadpoolctl.threadpool_info"): "likewise",
+    (
+        "results/record",
+        "throughtime.plots",
+    ): "result.plot() draws: pictures stand above what they show, and are slow to load",
+    ("code/names", "import_module"): "what a user's function imports when it runs",
 }
 # Private parts of Python and Numba that have no public name.
 FOREIGN = {"_getframe", "_compile_for_args", "_can_compile", "_cache", "_ary"}
@@ -90,7 +95,9 @@ def one_way(root):
         here = module(root, path)
         if not here:
             continue  # the package's own __init__ re-exports every room
-        for _, parts in own(root, path):
+        for found, parts in own(root, path):
+            if ("/".join(here), found.name) in DOORS:
+                continue
             there = parts[0] if parts else ""
             if BESIDE.get(there, there) not in ROOMS or not (
                 (root / there).is_dir() or (root / f"{there}.py").is_file()

@@ -1,9 +1,8 @@
 """What has no meaning is refused in words, by every public analysis: bidirectional networks, NaN, arguments out of
-range. The rule for NaN is in throughtime/finite.py; a new analysis joins the lists of tests/analyses.py or those below,
-or a test here fails.
+range. The rule for NaN is in refuse/finite.py; tests/analyses.py lists the analyses.
 """
 
-from inspect import isfunction
+from inspect import isfunction, signature
 
 import numpy as np
 import pytest
@@ -31,6 +30,9 @@ EACH_SEQUENCE = {
     "gradient_products": "log_norm",
     "jacobian_spectrum": "singular_values",
 }
+for _name in {*OF_NETWORK, *OF_RUN} - {*EACH_SEQUENCE}:  # a result that says which of its fields tell sequences apart
+    _fields = getattr(signature(getattr(analysis, _name)).return_annotation, "along_batch", {})
+    EACH_SEQUENCE |= {_name: next(iter(_fields))} if _fields else {}
 # An entry for each time as well: NaN stays in its place even where no sequence is without.
 EACH_TIME = {"gradient_norms", "gradient_products", "jacobian_spectrum"}
 

@@ -1,5 +1,7 @@
 """Measure how gradients vanish and explode: one file per question, every result an object that prints, plots and
-converts itself."""
+converts itself. A new analysis is one import here."""
+
+from inspect import ismodule as _ismodule
 
 from ..results.of_ensemble import EnsembleResult
 from . import mean_field
@@ -27,49 +29,7 @@ from .lyapunov.exponents import LyapunovSpectrum, kaplan_yorke_dimension
 from .lyapunov.spectrum import lyapunov_from_jacobians, lyapunov_spectrum
 from .lyapunov.twin import TwinGrowth, perturbed_twin
 
-__all__ = [
-    "ClippingEffect",
-    "CovariantVectors",
-    "EnsembleResult",
-    "FixedPoints",
-    "GradientBound",
-    "GradientByLag",
-    "GradientNorms",
-    "GradientProducts",
-    "JacobianSpectrum",
-    "LossSurface",
-    "LyapunovSpectrum",
-    "NonNormality",
-    "ProductSingularValues",
-    "Pseudospectrum",
-    "SlopeBounds",
-    "TruncationBias",
-    "TwinGrowth",
-    "clip_by_norm",
-    "clip_by_value",
-    "clip_per_step",
-    "clipping_effect",
-    "covariant_from_jacobians",
-    "covariant_vectors",
-    "fixed_points",
-    "gradient_by_lag",
-    "gradient_norms",
-    "gradient_products",
-    "henrici_departure",
-    "jacobian_spectrum",
-    "kaplan_yorke_dimension",
-    "kreiss_constant",
-    "loss_surface",
-    "lyapunov_from_jacobians",
-    "lyapunov_spectrum",
-    "mean_field",
-    "non_normality",
-    "pascanu_bound",
-    "perturbed_twin",
-    "product_from_jacobians",
-    "product_singular_values",
-    "pseudospectrum",
-    "spectral_radius",
-    "transient_growth",
-    "truncation_bias",
-]
+# Of what is imported here, all but the folders it comes from.
+__all__ = sorted(
+    {name for name, thing in globals().items() if name[0] != "_" and not _ismodule(thing)} | {"mean_field"}
+)
