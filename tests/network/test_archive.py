@@ -13,6 +13,7 @@ import pytest
 
 import throughtime as tt
 from throughtime.cells import CELLS, base
+from throughtime.network import archive as of_arrays
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 
@@ -397,3 +398,47 @@ def test_paths_that_lead_nowhere(tmp_path):
     with pytest.raises(IsADirectoryError):
         net.save(tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+# ------------------------------------------------------------------------------------- any arrays under a header
+
+CHECKPOINT = of_arrays.Format("throughtime.checkpoint", 3, "checkpoint", "array", "save_it", "load_it")
+
+
+def test_any_arrays_under_a_header(tmp_path):
+    arrays = {
+        "net/weight_ih_l0": np.arange(6.0).reshape(2, 3),
+        "moment": np.asfortranarray(np.ones((2, 2), "float32")),
+        "step": np.array(7),
+        "none": np.empty((0, 4), bool),
+    }
+    of_arrays.write(tmp_path / "file", CHECKPOINT, {"rate": 0.1, "done": [1, 2]}, arrays)
+    header, found = of_arrays.read(tmp_path / "file", CHECKPOINT)
+    assert (header["rate"], header["done"], header["version"]) == (0.1, [1, 2], 3)
+    assert list(found) == list(arrays)
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(found[name], value)
+        assert found[name].dtype == value.dtype
+
+
+def test_each_format_reads_its_own(tmp_path):
+    of_arrays.write(tmp_path / "file", CHECKPOINT, {}, {"a": np.ones(3)})
+    with pytest.raises(ValueError, match="not a network saved by throughtime"):
+        tt.load(tmp_path / "file")
+    saved(tmp_path / "net")
+    with pytest.raises(ValueError, match="not a checkpoint saved by throughtime"):
+        of_arrays.read(tmp_path / "net", CHECKPOINT)
+    with pytest.raises(ValueError, match=r"has format version 3.* reads versions up to 2"):
+        of_arrays.read(tmp_path / "file", CHECKPOINT._replace(version=2))
+
+
+def test_objects_and_changed_arrays_are_refused_without_a_layout(tmp_path):
+    of_arrays.write(tmp_path / "file", CHECKPOINT, {}, {"a": np.ones(3)})
+    rewritten(tmp_path / "file", a=np.array([Bomb()]))
+    with pytest.raises(ValueError, match="has the array a as Python objects"):
+        of_arrays.read(tmp_path / "file", CHECKPOINT)
+    rewritten(tmp_path / "file", a=np.zeros(3))
+    with pytest.raises(ValueError, match="its arrays do not have the checksum"):
+        of_arrays.read(tmp_path / "file", CHECKPOINT)
+    with pytest.raises(ValueError, match="allow_pickle"):
+        of_arrays.write(tmp_path / "other", CHECKPOINT, {}, {"a": np.array([Bomb()])})

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .numeric import Array, array, numbers, symbolic
 
@@ -44,7 +43,7 @@ def sequence(x: Any, network: Sizes, room_for: Callable[[int, int], None] | None
     return array("x", found, dict.fromkeys(("time", "batch", "inputs")), network.dtype, copy=True), had_batch
 
 
-def lengths(lengths: Any, steps: int, batch: int) -> NDArray[np.int64] | None:
+def lengths(lengths: Any, steps: int, batch: int) -> Array | None:
     """The lengths of the sequences as an own int64 array (B,), each from 0 to T; None stays None."""
     if lengths is None:
         return None

@@ -1,6 +1,6 @@
 """What every analysis and picture checks of its arguments before it begins: a network, a run, a matrix, a result where
-one is meant, a whole number where the signature says `int`. One decorator, applied to all public functions of a module,
-reads names and annotations: a new analysis is covered without a line of its own. Ranges are for the functions.
+one is meant, a whole number where the signature says `int`. The decorator reads names and annotations of the function
+under it, so that a public function needs no list of what it takes. Ranges are for the functions.
 """
 
 from __future__ import annotations

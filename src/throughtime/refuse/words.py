@@ -109,7 +109,6 @@ Class = TypeVar("Class", bound=type)
 
 def explained(function: Made) -> Made:
     """The same function; a call with arguments that it does not have, or without those it needs, says so in words."""
-    signature = inspect.signature(function)
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
@@ -118,7 +117,8 @@ def explained(function: Made) -> Made:
         except TypeError as error:
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
                 raise  # from inside
-        raise TypeError(misfit(function.__qualname__.removesuffix(".__init__"), signature, args, options)) from None
+        name, signature = function.__qualname__.removesuffix(".__init__"), inspect.signature(function)
+        raise TypeError(misfit(name, signature, args, options)) from None
 
     return call  # type: ignore[return-value]
 

@@ -5,12 +5,11 @@ from inspect import isfunction
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..engine.blas import hold_methods
 from ..refuse.expected import checking
 
-Array = NDArray[Any]
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 
 
 class Result:
