@@ -9,8 +9,8 @@ import pytest
 from test_loops import T, close, draw, on_gpu
 
 from throughtime.engine.cuda import compiler, device
-from throughtime.engine.cuda.build import Pass
 from throughtime.engine.cuda.kernel_names import BLOCKS, ROWS, STATES, UNITS, N, arrive, emit, position, wait
+from throughtime.engine.cuda.pass_kernels import Pass
 from throughtime.engine.cuda.passes import PASSES
 from throughtime.engine.cuda.register_arrays import read, write
 from throughtime.engine.cuda.thread_exchange import side_by_side

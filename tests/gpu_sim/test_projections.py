@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from throughtime.engine.cuda import arrays, device, matmul, plans, projections, weight_packing
+from throughtime.engine.cuda import arrays, device, plans, projections, tiled_matmul, weight_packing
 from throughtime.engine.cuda.device import to_device, to_host
 
 DTYPE = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -106,26 +106,26 @@ def test_weight_gradients(dtype, reverse, emits, nets, per, start, stop, shared)
 
 
 @DTYPE
-@pytest.mark.parametrize("form", [matmul.ALONG_BOTH, matmul.ALONG_LEFT, matmul.OVER])
+@pytest.mark.parametrize("form", [tiled_matmul.ALONG_BOTH, tiled_matmul.ALONG_LEFT, tiled_matmul.OVER])
 @pytest.mark.parametrize("cut", range(3))
 @pytest.mark.parametrize("vectors", [True, False])
 def test_every_tile(dtype, form, cut, vectors, monkeypatch):
     """With copies of 16 bytes and of single numbers, of tiles that are not full and terms that end within a slab."""
     copies = []
-    made = matmul.kernel
-    monkeypatch.setattr(matmul, "kernel", lambda *key: copies.append(key[-1]) or made(*key))
-    cut = matmul.CUTS[np.dtype(dtype).itemsize][cut]
+    made = tiled_matmul.kernel
+    monkeypatch.setattr(tiled_matmul, "kernel", lambda *key: copies.append(key[-1]) or made(*key))
+    cut = tiled_matmul.CUTS[np.dtype(dtype).itemsize][cut]
     rows, columns, terms = (cut.tall - 4, cut.broad // 2 + 4, 20) if vectors else (cut.tall - 3, cut.broad // 2 + 1, 19)
     if cut.tall == SMALLEST:
         columns += SMALLEST
-    left = whole_numbers(0, *((terms, rows) if form == matmul.OVER else (rows, terms)), dtype=dtype)
-    right = whole_numbers(1, *((columns, terms) if form == matmul.ALONG_BOTH else (terms, columns)), dtype=dtype)
+    left = whole_numbers(0, *((terms, rows) if form == tiled_matmul.OVER else (rows, terms)), dtype=dtype)
+    right = whole_numbers(1, *((columns, terms) if form == tiled_matmul.ALONG_BOTH else (terms, columns)), dtype=dtype)
     out = device.empty(rows * columns, dtype)
     start = whole_numbers(2, columns, dtype=dtype)
     operands = [(to_device(a.reshape(-1)), 0, 0, a.shape[1]) for a in (left, right)]
-    per = terms if form == matmul.OVER else rows
-    matmul.multiply(form, *operands, to_device(start), out, (rows, columns, terms, 1, per, per), cut)
-    expected = (left.T if form == matmul.OVER else left) @ (right.T if form == matmul.ALONG_BOTH else right)
+    per = terms if form == tiled_matmul.OVER else rows
+    tiled_matmul.multiply(form, *operands, to_device(start), out, (rows, columns, terms, 1, per, per), cut)
+    expected = (left.T if form == tiled_matmul.OVER else left) @ (right.T if form == tiled_matmul.ALONG_BOTH else right)
     np.testing.assert_array_equal(to_host(out).reshape(rows, columns), expected + start)
     assert copies == [16 // out.dtype.itemsize if vectors else 1]
 
@@ -143,21 +143,23 @@ def test_vectors_of_an_ensemble(dtype):
     d, out = whole_numbers(2, steps, nets * per, units, dtype=dtype), device.empty(nets * units * inputs, dtype)
     left, right = (to_device(d.reshape(-1)), 0, per * units, units), (flat, 0, per * row, row)
     shape = (units, inputs, steps * per, nets, per, nets * per)
-    matmul.multiply(matmul.OVER, left, right, None, out, shape)
+    tiled_matmul.multiply(tiled_matmul.OVER, left, right, None, out, shape)
     expected = by_network(d, nets).transpose(0, 2, 1) @ by_network(x, nets)
     np.testing.assert_array_equal(to_host(out), expected.reshape(-1))
 
 
 @DTYPE
 def test_long_sums_are_cut_into_slices(dtype, monkeypatch):
-    monkeypatch.setattr(matmul, "FEWEST", 8)
+    monkeypatch.setattr(tiled_matmul, "FEWEST", 8)
     nets, per, steps, rows, columns = 2, 3, 13, 5, 7
-    assert matmul.division(np.dtype(dtype).itemsize, rows, columns, steps * per, nets, True)[1] == 4
+    assert tiled_matmul.division(np.dtype(dtype).itemsize, rows, columns, steps * per, nets, True)[1] == 4
     d = whole_numbers(0, steps, nets * per, rows, dtype=dtype)
     x = whole_numbers(1, steps, nets * per, columns, dtype=dtype)
     out = device.empty(nets * rows * columns, dtype)
     left, right = ((to_device(a.reshape(-1)), 0, per * n, n) for a, n in ((d, rows), (x, columns)))
-    matmul.multiply(matmul.OVER, left, right, None, out, (rows, columns, steps * per, nets, per, nets * per))
+    tiled_matmul.multiply(
+        tiled_matmul.OVER, left, right, None, out, (rows, columns, steps * per, nets, per, nets * per)
+    )
     expected = by_network(d, nets).transpose(0, 2, 1) @ by_network(x, nets)
     np.testing.assert_array_equal(to_host(out).reshape(expected.shape), expected)
 
@@ -176,14 +178,14 @@ SEEN: dict[str, bytes] = {}
 
 def test_divisions():
     """Large results get large tiles, small ones many blocks; slices only where terms are many."""
-    large, medium, small = matmul.CUTS[4]
-    assert matmul.division(4, 16384, 4096, 1024, 1, False) == (large, 1)
-    assert matmul.division(4, 2048, 512, 64, 1, False) == (medium, 1)
-    assert matmul.division(4, 200, 32, 8, 1, False) == (small, 1)
-    assert matmul.division(4, 4096, 1024, 16384, 1, True) == (large, 1)
-    assert matmul.division(4, 128, 32, 100, 1, True)[1] == 1
-    cut, slices = matmul.division(4, 128, 32, 32768, 1, True)
-    assert slices * (128 // cut.tall) * -(-32 // cut.broad) >= matmul.MULTIPROCESSORS - 4
+    large, medium, small = tiled_matmul.CUTS[4]
+    assert tiled_matmul.division(4, 16384, 4096, 1024, 1, False) == (large, 1)
+    assert tiled_matmul.division(4, 2048, 512, 64, 1, False) == (medium, 1)
+    assert tiled_matmul.division(4, 200, 32, 8, 1, False) == (small, 1)
+    assert tiled_matmul.division(4, 4096, 1024, 16384, 1, True) == (large, 1)
+    assert tiled_matmul.division(4, 128, 32, 100, 1, True)[1] == 1
+    cut, slices = tiled_matmul.division(4, 128, 32, 32768, 1, True)
+    assert slices * (128 // cut.tall) * -(-32 // cut.broad) >= tiled_matmul.MULTIPROCESSORS - 4
 
 
 PLANS = [plans.Plan(True, True, 4, 1, 8, 1), plans.Plan(False, True, 8, 2, 3, 2)]

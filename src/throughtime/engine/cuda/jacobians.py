@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
-from . import build, compiler, device
+from . import compiler, device, pass_kernels
 from .kernel_names import D_R, D_S, EMITS, GATES, SAVED, STATES, THREADS, TILE, backward, emit_slope
 from .register_arrays import one_hot, read, write
 from .toolkit import cuda
@@ -72,7 +72,7 @@ UNITS = 16  # of a block: as many rows of a state's matrix share the slopes that
 def kernel(cls: Any, dtype: np.dtype) -> Any:
     """The kernel of a cell class."""
     record = spec(cls)
-    names = build.cell_functions(cls, dtype)
+    names = pass_kernels.cell_functions(cls, dtype)
     names |= {"GATES": record.gates, "STATES": record.states, "SAVED": record.saved, "EMITS": record.emits}
     names |= {"TILE": UNITS, "THREADS": COLUMNS, "D_R": UNITS * record.states * record.gates}
     names |= {"D_S": UNITS * record.states**2}

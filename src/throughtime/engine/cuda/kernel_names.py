@@ -27,7 +27,7 @@ added = greatest = greatest_of_block = one_pass = reflect = PLACEHOLDER
 # Jacobians of single steps (jacobians.py).
 D_R = D_S = PLACEHOLDER
 
-# Products of all steps (matmul.py).
+# Products of all steps (tiled_matmul.py).
 TALL = BROAD = DEEP = HEIGHT = BREADTH = I_STEP = J_STEP = TOGETHER = PLACEHOLDER
 A_ALONG = A_FIRST = A_NEXT = A_PITCH = A_SLAB = A_SIZE = PLACEHOLDER
 B_ALONG = B_FIRST = B_NEXT = B_PITCH = B_SLAB = B_SIZE = PLACEHOLDER

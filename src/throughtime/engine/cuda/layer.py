@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import Spec, spec
-from . import build, device, plans, weight_packing
-from .build import Pass
+from . import device, pass_kernels, plans, weight_packing
+from .pass_kernels import Pass
 
 Array = Any  # of the device
 
@@ -129,7 +129,7 @@ class Layer:
         vector = 16 // self.states.dtype.itemsize
         aligned = all(number % vector == 0 for number in (self.units, *self.sends))
         far = any(array.size >= NEAR for array in arrays)
-        kernel = build.kernel(cls, self.states.dtype, which, self.units, plan, aligned, far)
+        kernel = pass_kernels.kernel(cls, self.states.dtype, which, self.units, plan, aligned, far)
         blocks, groups = plan.blocks(self.units), self.networks * -(-self.per * copies // plan.rows)
         given, numbers, together = (self.fields, *arrays, self.arrivals), sizes[:-1], MOST_BLOCKS
         if not (plan.alone or plan.cluster):

@@ -19,7 +19,7 @@ each. Else the units are divided among blocks of the grid, which hand it over th
 step (barrier.py); what nobody waits for is written between arriving there and waiting.
 RESIDENT: a thread's weights stay in its registers. Else they come from the cache at every step.
 
-The upper-case names and the functions are globals of each compiled copy (build.py).
+The upper-case names and the functions are globals of each compiled copy (pass_kernels.py).
 """
 
 from .register_arrays import add, fill

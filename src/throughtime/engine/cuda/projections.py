@@ -3,7 +3,7 @@
 from typing import Any
 
 from . import device
-from .matmul import ALONG_BOTH, ALONG_LEFT, OVER, add_slices, multiply
+from .tiled_matmul import ALONG_BOTH, ALONG_LEFT, OVER, add_slices, multiply
 from .toolkit import cuda
 
 

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from .. import device, projections
-from ..build import Pass
 from ..layer import Array, Layer
+from ..pass_kernels import Pass
 from ..register_arrays import ALIGNED, one_hot, put, read, write
 from ..thread_exchange import give, side_by_side
 from ..toolkit import cuda

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 from ....cells.base import spec
 from .. import device, projections
-from ..build import Pass
 from ..layer import Array, Layer
+from ..pass_kernels import Pass
 from ..register_arrays import ALIGNED, read, write
 from ..thread_exchange import give, side_by_side
 from ..toolkit import cuda

@@ -8,7 +8,9 @@ import numpy as np
 import offline
 import pytest
 
-from throughtime.engine.cuda import matmul
+from throughtime.engine.cuda import tiled_matmul
+
+FORMS = (tiled_matmul.ALONG_BOTH, tiled_matmul.ALONG_LEFT, tiled_matmul.OVER)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -17,12 +19,12 @@ def _compiler():
 
 
 @pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
-@pytest.mark.parametrize("form", [matmul.ALONG_BOTH, matmul.ALONG_LEFT, matmul.OVER])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("cut", range(3))
 def test_products_stay_in_registers(dtype, form, cut):
-    cut, array = matmul.CUTS[dtype.itemsize][cut], np.empty(1, dtype)
+    cut, array = tiled_matmul.CUTS[dtype.itemsize][cut], np.empty(1, dtype)
     for together in (1, 16 // dtype.itemsize):
-        kernel = matmul.kernel(dtype, form, cut, together)
+        kernel = tiled_matmul.kernel(dtype, form, cut, together)
         found = offline.resources(kernel, (array, array, array, array, (1,) * 18))
         assert found.stack == found.spill == 0, found
         assert -(-found.registers // 8) * 8 * cut.threads <= 65536, found
@@ -33,9 +35,11 @@ def test_products_stay_in_registers(dtype, form, cut):
 
 def test_slabs_share_no_bank():
     """What eight neighbouring threads, a quarter of a warp, read at once lies in eight different groups of banks."""
-    for itemsize, form in itertools.product((4, 8), (matmul.ALONG_BOTH, matmul.ALONG_LEFT, matmul.OVER)):
-        for cut in matmul.CUTS[itemsize]:
-            names = matmul.constants(np.dtype(f"f{itemsize}"), form, cut, 1)
+    for itemsize, form in itertools.product(
+        (4, 8), (tiled_matmul.ALONG_BOTH, tiled_matmul.ALONG_LEFT, tiled_matmul.OVER)
+    ):
+        for cut in tiled_matmul.CUTS[itemsize]:
+            names = tiled_matmul.constants(np.dtype(f"f{itemsize}"), form, cut, 1)
             steps = {"A": names["I_STEP"], "B": names["J_STEP"]}
             assert steps["A"] * steps["B"] == cut.threads
             starts = np.arange(8) * names["B_NEXT"] * itemsize
