@@ -7,6 +7,7 @@ import pytest
 
 import throughtime as tt
 from throughtime.analysis.lyapunov import device_frame
+from throughtime.analysis.lyapunov.trajectory import Trajectory
 from throughtime.engine.cuda import device
 
 analysis = tt.analysis
@@ -44,10 +45,10 @@ def test_sum_rule_is_that_of_the_jacobians(name, dtype):
     cell, layers = (*name.split("-"), "1")[:2]
     net = tt.Network(cell, 2, 3, num_layers=int(layers), init=tt.init.gaussian(2.0), seed=3, dtype=dtype)
     x = np.random.default_rng(0).standard_normal((6, 2, 2)) * np.array([1.0, 9.0])[:, None]
-    tangent = device_frame.DeviceTangent(net.to("cuda"), x.astype(dtype), 2, None)
-    tangent.chunk = 4
-    frame = tangent.own_frame(np.eye(net.state_size)[None])
-    done, _, log_det = frame.block(tangent, 6, 2, True)
+    source = Trajectory(net.to("cuda"), x.astype(dtype), 2, None)
+    source.chunk = 4
+    frame = device_frame.DeviceFrame(np.repeat(np.eye(net.state_size, dtype=dtype)[None], 2, axis=0))
+    done, _, log_det = frame.carry(source, 6, 2, True)
     assert done == 6
     expected = np.linalg.slogdet(net.unroll(x).jacobians().astype(float))[1].sum(axis=0)
     close(log_det, expected, 1e-11 if dtype == "float64" else 1e-5)

@@ -6,9 +6,9 @@ import pytest
 import throughtime as tt
 from throughtime.analysis import lyapunov_from_jacobians, lyapunov_spectrum
 from throughtime.analysis.lyapunov import measure
+from throughtime.analysis.lyapunov.given_matrices import GivenMatrices
 from throughtime.analysis.lyapunov.interval import ZONE
 from throughtime.analysis.lyapunov.measure import random_frame
-from throughtime.analysis.lyapunov.trajectory import MatrixTangent
 
 # One interval may be wrong by eps·e^zone; a mean over a hundred and more intervals, few of which come near the zone, by
 # a hundredth of that. 10: rounding adds up over the steps of an interval, and over columns.
@@ -164,13 +164,13 @@ def test_a_given_interval_that_is_too_long_says_so():
 
 def test_matrices_can_be_read_once_more():
     given = [np.full((2, 2), float(t)) for t in range(9)]
-    tangent = MatrixTangent(iter(given), 2)
-    mark, read = tangent.mark(), []
+    source = GivenMatrices(iter(given), 2)
+    mark, read = source.mark(), []
     for _ in range(2):
-        tangent.back(mark)
-        read.append([local.jacobian[0, 0, 0] for local in tangent.locals(5)])
+        source.back(mark)
+        read.append([local.jacobian[0, 0, 0] for local in source.step_jacobians(5)])
     assert read == [[0.0, 1.0, 2.0, 3.0, 4.0]] * 2
-    assert [local.jacobian[0, 0, 0] for local in tangent.locals(9)] == [5.0, 6.0, 7.0, 8.0]
+    assert [local.jacobian[0, 0, 0] for local in source.step_jacobians(9)] == [5.0, 6.0, 7.0, 8.0]
 
 
 def exact(J, frame):

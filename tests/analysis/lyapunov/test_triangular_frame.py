@@ -6,9 +6,10 @@ from scipy.linalg import lapack
 
 import throughtime as tt
 from throughtime.analysis import lyapunov_spectrum
+from throughtime.analysis.lyapunov.given_matrices import GivenMatrices
 from throughtime.analysis.lyapunov.measure import measure, random_frame
 from throughtime.analysis.lyapunov.step_jacobian import Dense
-from throughtime.analysis.lyapunov.trajectory import MatrixTangent, NetworkTangent
+from throughtime.analysis.lyapunov.trajectory import Trajectory
 from throughtime.analysis.lyapunov.triangular_frame import TriangularFrame
 from throughtime.engine.lu.frame import Frame, Jacobians, Workspace, padded
 from throughtime.engine.lu.triangular import DENSE, OWN, SLOPE
@@ -21,9 +22,10 @@ def network(cell, n=24, gain=1.6, **options):
 
 def by_qr(net, x, k, discard):
     """Every step a QR decomposition, as in the usual script."""
-    tangent = NetworkTangent(net, x, x.shape[1], None)
+    source = Trajectory(net, x, x.shape[1], None)
     frame = random_frame(x.shape[1], net.state_size, k, 0, np.float64)
-    return measure(tangent, frame, interval=1, discard=discard, steps=len(x), warmup=0, single=False)
+    (result,) = measure(source, frame, interval=1, discard=discard, steps=len(x), warmup=0)
+    return result
 
 
 @pytest.mark.parametrize("cell", ["tanh", "linear", "leaky_tanh", "rate", "lstm", "gru"])
@@ -40,7 +42,7 @@ def test_the_same_as_a_qr_at_every_step(cell, interval):
 def test_tall_frames():
     net, x = network("tanh"), np.random.default_rng(0).standard_normal((60, 1, 2))
     found = lyapunov_spectrum(net, x, k=20, warmup=0, seed=0)
-    np.testing.assert_allclose(found.exponents, by_qr(net, x, 20, found.discarded).exponents[0], atol=1e-9)
+    np.testing.assert_allclose(found.exponents, by_qr(net, x, 20, found.discarded).exponents, atol=1e-9)
 
 
 @pytest.mark.parametrize("cell", ["tanh", "rate", "gru", "lstm"])
@@ -193,10 +195,10 @@ def test_what_is_not_finite_gives_nan_from_there_on(spoilt, place):
     matrices = np.random.default_rng(0).standard_normal((20, 30, 30))
     matrices[11][place] = spoilt
     frame = TriangularFrame(random_frame(1, 30, 30, 0, np.float64), np.float64)
-    source = MatrixTangent(iter(matrices), 30)
-    assert np.isfinite(frame.block(source, 10, 2, False)[1]).all()
+    source = GivenMatrices(iter(matrices), 30)
+    assert np.isfinite(frame.carry(source, 10, 2, False)[1]).all()
     for _ in range(2):
-        assert np.isnan(frame.block(source, 5, 2, False)[1]).all()
+        assert np.isnan(frame.carry(source, 5, 2, False)[1]).all()
 
 
 @pytest.mark.parametrize("when", [0, 150, 299])

@@ -16,7 +16,7 @@ import numpy as np
 
 from ...refuse import arguments, direction, finite
 from ...results import Array, Result, short
-from ..lyapunov.trajectory import checked_matrices
+from ..lyapunov.given_matrices import checked_matrices
 from ..public import of_networks, public
 from .graded import Triangle
 from .leading import MORE, Factors, leading, turned

@@ -1,37 +1,23 @@
 """Covariant Lyapunov vectors: the directions that the Jacobians map onto each other, each growing at its own exponent.
 
 Dimensions: S state size, k vectors, n steps that count, m times at which vectors are kept.
-
-Ginelli's method: forwards Q_t R_t = J_t Q_{t-1}, backwards C_{t-1} ~ R_t^{-1} C_t with C upper triangular and columns
-of length one; V_t = Q_t C_t. Of the way forwards only a frame every √n steps is kept, and each piece is run again on
-the way back: memory for 2√n frames, twice the work.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.linalg import solve_triangular, subspace_angles
 
 from ...network import norms
-from ...refuse import arguments, checks, finite
+from ...refuse import finite
 from ...results import Array, Result, short
-from ..jacobians.graded import pivoted
 from ..jacobians.of_steps import in_order
 from ..public import of_networks, public
 from ..statistics import batch_means_error
-from .measure import progress_bar
-from .spectrum import trajectory
-from .trajectory import checked_matrices
-
-
-class NotFinite(ValueError):
-    """A trajectory that left the numbers on its way."""
-
-
-Segment = Callable[[int, int], Iterator[Array]]  # the Jacobians J_{a+1} ... J_b
+from .ginelli import NotFinite, Segment, ginelli
+from .given_matrices import checked_matrices
+from .spectrum import checked_trajectory
 
 
 @dataclass(frozen=True, repr=False)
@@ -137,18 +123,24 @@ def covariant_vectors(
             "covariant vectors of sequences of different lengths do not fit one array: pass each alone, "
             "covariant_vectors(net, x[:lengths[b], b])"
         )
-    tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "A set of covariant vectors")
-    finite.trajectory(net, tangent.inputs, tangent.state, "Covariant Lyapunov vectors")
-    tangent.skip(warmup)
+    source, steps, warmup = checked_trajectory(net, x, steps, warmup, seed, state, "A set of covariant vectors")
+    finite.trajectory(net, source.inputs, source.state, "Covariant Lyapunov vectors")
+    source.skip(warmup)
     found: list[Any] = []
-    for b in range(tangent.batch):
-        inputs = None if tangent.inputs is None else tangent.inputs[warmup : warmup + steps, b : b + 1]
-        segment = _segments(net, inputs, _sequence(tangent.state, b))
+    for b in range(source.batch):
+        inputs = None if source.inputs is None else source.inputs[warmup : warmup + steps, b : b + 1]
+        segment = _segments(net, inputs, _sequence(source.state, b))
         try:
-            found.append(_ginelli(segment, tangent.state_size, steps, k, transient, times, split, seed, progress))
+            found.append(_result(segment, source.state_size, steps, k, transient, times, split, seed, progress))
         except NotFinite as error:
             found.append(error)
     return found[0] if len(found) == 1 and not isinstance(found[0], NotFinite) else _stacked(found)
+
+
+def _result(*arguments: Any, **options: Any) -> CovariantVectors:
+    """What `ginelli` finds, as a result."""
+    rates, *rest = ginelli(*arguments, **options)
+    return CovariantVectors(rates.mean(axis=0), batch_means_error(rates), rates, *rest)  # type: ignore[arg-type]
 
 
 def _sequence(state: Any, b: int) -> Any:
@@ -220,112 +212,4 @@ def covariant_from_jacobians(
         return iter(scaled[a:b])
 
     found = segment, len(matrices[0]), len(matrices), k, transient, times, split, seed, progress
-    return _ginelli(*found, shifts=np.array(shifts))
-
-
-def _ginelli(
-    segment: Segment,
-    size: int,
-    steps: int,
-    k: Any,
-    transient: Any,
-    times: Any,
-    split: Any,
-    seed: Any,
-    progress: bool,
-    shifts: Any = 0.0,  # ln of what each Jacobian was divided by
-) -> CovariantVectors:
-    k = size if k is None else k
-    if not arguments.within(k, 1, size):
-        raise ValueError(f"k={k!r}, but the state has size {size}: pass k between 1 and {size}")
-    k = int(k)
-    transient = steps // 5 if transient is None else int(transient)
-    count = steps - 2 * transient
-    if transient < 0 or count < 1:
-        raise ValueError(
-            f"transient={transient} before and after leaves {count} of "
-            f"{steps} steps: pass more steps or a smaller `transient`"
-        )
-    kept = (
-        np.unique(np.linspace(0, count, 8).astype(int))
-        if times is None
-        else np.atleast_1d(checks.numbers("times", times))
-    )
-    if kept.dtype.kind not in "iu" or kept.ndim != 1 or (kept < 0).any() or (kept > count).any():
-        raise ValueError(f"times={times!r}: pass whole numbers from 0 to {count}, the steps that count")
-    bar = progress_bar(2 * steps, "covariant vectors") if progress else None
-    length = max(1, int(np.sqrt(steps)))
-    edges = [*range(0, steps, length), steps]
-    q = np.linalg.qr(np.random.default_rng(seed).standard_normal((k, size)).T)[0]
-    shifts = np.broadcast_to(shifts, steps)
-    frames, growth = {0: q}, np.zeros(k)
-    for a, b in pairwise(edges):
-        for t, jacobian in enumerate(segment(a, b), a):
-            q, r = _qr(jacobian, q)
-            if transient <= t < transient + count:
-                growth += np.log(np.diagonal(r)) + shifts[t]
-        frames[b] = q
-        _tick(bar, b - a)
-    split = int(np.sum(growth > 0.0)) if split is None else int(split)
-    rng = np.random.default_rng(seed)
-    c: Array = np.triu(rng.standard_normal((k, k)))
-    c[np.diag_indices(k)] += 2.0
-    rates, angles, shares = np.zeros((count, k)), np.full(count + 1, np.nan), np.zeros(k)
-    vectors = np.zeros((kept.size, size, k))
-    for a, b in zip(edges[-2::-1], edges[:0:-1], strict=True):
-        stack = [(frames[a], np.eye(k))]
-        for jacobian in segment(a, b):
-            stack.append(_qr(jacobian, stack[-1][0]))
-        for t in range(b, a, -1):  # C at time t; R of the step to it
-            c /= norms.of_rows(c.T)
-            if transient <= t <= transient + count:
-                _note(stack[t - a][0], c, t - transient, kept, vectors, angles, shares, split)
-            c = solve_triangular(stack[t - a][1], c)
-            if transient < t <= transient + count:
-                rates[t - transient - 1] = shifts[t - 1] - np.log(norms.of_rows(c.T))
-        _tick(bar, b - a)
-    if transient == 0:
-        c /= norms.of_rows(c.T)
-        _note(frames[0], c, 0, kept, vectors, angles, shares, split)
-    if bar is not None:
-        bar.close()
-    error, shares = batch_means_error(rates), shares / (count + 1)
-    return CovariantVectors(rates.mean(axis=0), error, rates, angles, shares, kept, vectors, split, transient)
-
-
-def _qr(jacobian: Array, q: Array) -> tuple[Array, Array]:
-    """QR decomposition of J Q with a positive diagonal."""
-    moved = jacobian @ q
-    if not np.isfinite(moved).all():
-        raise NotFinite(
-            "the states or Jacobians grew beyond the range of numbers, and covariant vectors need a finite run: take "
-            "fewer steps, or smaller weights"
-        )
-    order = np.argsort(-np.abs(moved).max(axis=1), kind="stable")  # so that small rows keep their accuracy
-    sorted_q, r = np.linalg.qr(moved[order])
-    q_next = np.empty_like(sorted_q)
-    q_next[order] = sorted_q
-    diagonal = np.diagonal(r)
-    if np.abs(diagonal).min() <= 1e-5 * np.abs(jacobian).max():
-        left = pivoted(moved, np.abs(jacobian) @ np.abs(q), np.zeros(q.shape[1]))[1]
-        if len(left) < q.shape[1]:
-            raise ValueError(
-                "a Jacobian is singular (an exponent of −inf): ask for the k leading vectors of finite growth; here at "
-                f"most k={len(left)} of {q.shape[1]} are left"
-            )
-    sign = np.where(diagonal < 0.0, -1.0, 1.0)
-    return q_next * sign, r * sign[:, None]
-
-
-def _note(q: Array, c: Array, t: int, kept: Array, vectors: Array, angles: Array, shares: Array, split: int) -> None:
-    """What is wanted of the vectors V = Q C at time t."""
-    found = q @ c
-    shares += 1.0 / (found**4).sum(axis=0)
-    vectors[kept == t] = found
-    if 0 < split < c.shape[1]:
-        angles[t] = subspace_angles(c[:, :split], c[:, split:])[-1]
-
-
-def _tick(bar: Any, steps: int) -> None:
-    if bar is not None:
-        bar.update(steps)
+    return _result(*found, shifts=np.array(shifts))

@@ -34,6 +34,9 @@ HIDDEN, LOST = {8: 8.0, 4: 8.0}, {8: 60.0, 4: 25.0}
 LARGEST_LOG = {8: 300.0, 4: 40.0}  # |ln R_ii| of an interval that stays well inside the range of the type
 PATIENCE, MOST_PATIENCE = 16, 512  # intervals of small spread before a longer one is tried; doubled whenever it fails
 SAFE_ZONE = {8: 20.0, 4: 7.0}  # mean spread of an interval up to which results stay clean (measured), for advice
+# Steps from one volume of a triangular frame to the next, in runs of 24 blocks of 16 and more: it costs as much as one
+# step at N = 200, two thirds of one at N = 1000.
+BLOCK, LONGEST_BLOCK = 16, 32
 
 
 class TooLong(Exception):
@@ -49,13 +52,15 @@ class Pace:
     Of a given interval only those that lost rank are redone, step by step; the others leave their error in `rounding`.
     """
 
-    def __init__(self, every: int, dtype: np.dtype[Any], batch: int, *, limit: int | None, aim: float = 0.0) -> None:
+    def __init__(self, interval: int | None, dtype: np.dtype[Any], batch: int, limit: int, *, aim: float = 0.0) -> None:
+        """interval : the given one, or None: chosen, up to `limit`, to spread by `aim` nats (0: as usual)."""
         size = np.dtype(dtype).itemsize
-        self.every, self.limit, self.fixed = every, limit or every, limit is None
-        self.zone, self.aim, self.hidden = ZONE[size], aim or AIM[size], (LOST if limit is None else HIDDEN)[size]
+        self.every, self.fixed = interval or 1, interval is not None
+        self.limit = self.every if self.fixed else limit
+        self.zone, self.aim, self.hidden = ZONE[size], aim or AIM[size], (LOST if self.fixed else HIDDEN)[size]
         self.eps, self.largest = float(np.finfo(dtype).eps), LARGEST_LOG[size]
         self.rounding = np.zeros(batch)  # sum of eps · e^spread over intervals of more than one step, nats
-        self.given, self.singly = every, 0  # of a given interval: single steps still to take
+        self.given, self.singly = self.every, 0  # of a given interval: single steps still to take
         self.single = self.worst = 0.0  # largest spread: of single steps, and since the last change
         self.quiet, self.patience = 0, PATIENCE
 
@@ -124,3 +129,25 @@ def spreads(logs: Array) -> Array:
         return np.asarray(high - low)
     with np.errstate(invalid="ignore"):
         return np.where(np.isneginf(low), np.inf, high - low)
+
+
+def block_of(every: int, steps: int | None, left: int | None) -> int:
+    """Steps of a block of intervals of `every` steps, in a run of `steps` of which `left` are to come (None: any)."""
+    most = 1 if steps is None else max(1, min(max(steps // 40, BLOCK), LONGEST_BLOCK, steps // 24))
+    block = max(1, most // every) * every
+    return block if left is None else min(block, left)
+
+
+def enough_rows(columns: int) -> int:
+    """Rows of common size that leave so many columns independent."""
+    return columns + columns // 4 + 2
+
+
+def row_risk(sizes: Array, columns: int) -> Array:
+    """How far apart a Jacobian whose rows have these sizes (..., S) may drive the growth of K tangent vectors: the
+    logarithm of the largest row over the smallest of the largest 1.25 K + 2. So many rows of common size leave K
+    vectors independent; with fewer, some may sink to rounding, and rise again in a later step."""
+    place = sizes.shape[-1] - min(enough_rows(columns), sizes.shape[-1])
+    with np.errstate(all="ignore"):
+        ratio = np.log(sizes.max(axis=-1)) - np.log(np.partition(sizes, place, axis=-1)[..., place])
+    return np.asarray(np.where(np.isnan(ratio), 0.0, ratio))

@@ -7,29 +7,60 @@ Dimensions: B sequences, S state size, K tangent vectors.
 """
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from ...engine.cpu.gram_schmidt import carrier
 from ...results import Array
-from .interval import Pace, TooLong, spreads
+from .frame_protocol import Taken
+from .interval import AT_ONCE, PILOT, Pace, TooLong, spreads
 from .orthonormalise import orthonormalise
 
 LOOKED_AT = 1 << 18  # numbers in the Jacobians that are taken together
 
 
 class OrthonormalFrame:
-    """The frames of B sequences, made from (B, S, K)."""
+    """The frames of B sequences, made from (B, S, K). `singly`: orthonormalised after every step, in compiled code."""
 
-    def __init__(self, columns: Array, pace: Pace) -> None:
+    doubt = ""
+
+    def __init__(self, columns: Array, pace: Pace, singly: bool = False) -> None:
         self.pace, self.columns, self.count = pace, columns, columns.shape[2]
         batch = len(columns)
         self.slots = np.tile(np.arange(self.count), (batch, 1))  # to which exponent each column belongs
         self.alive = np.full(batch, self.count)  # columns that are not lost: the first ones
         self.broken: Array = np.asarray(~np.isfinite(columns).all(axis=(1, 2)))  # sequences that have become NaN
+        self.singly, self.by_hand = singly, 0  # steps to take one by one before compiled code is tried again
 
-    def block(self, source: Any, steps: int, with_det: bool, exact: bool) -> tuple[int, Array, Array]:
+    @classmethod
+    def along(cls, source: Any, columns: Array, interval: int | None, limit: int, singly: bool = False) -> Self:
+        """At its first interval, which a pilot run chooses where none is given."""
+        pace = Pace(interval, source.dtype, source.batch, limit)
+        if interval is None and limit > 1:
+            pace.start(*_pilot(source, columns))
+        return cls(columns, pace, singly)
+
+    def block(self, source: Any, left: int | None, with_det: bool) -> Taken:
+        """One interval, or up to AT_ONCE single steps in compiled code: as `Frame.block`."""
+        if self.singly and self.by_hand <= 0:
+            self.by_hand = AT_ONCE if left is None else min(AT_ONCE, left)
+            together = self._compiled(source, self.by_hand, with_det)
+            if together is not None:
+                self.by_hand = 0
+                return together
+        every = self.pace.every
+        wanted = every if left is None else min(every, left)
+        if every > 1:
+            wanted = self.pace.reach(source, wanted, self.columns.shape[2])
+        taken, logs, log_det = self._carry(source, wanted, with_det, exact=wanted == left)
+        self.by_hand -= taken
+        return Taken(taken, logs[None], log_det, every, taken < wanted)
+
+    def rewind(self) -> None:
+        """Nothing: a frame whose interval was too long is as it was before."""
+
+    def _carry(self, source: Any, steps: int, with_det: bool, exact: bool) -> tuple[int, Array, Array]:
         """Carry the frames over one interval of up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum
         of ln|det J|. TooLong where the interval is to be taken again with fewer steps; then nothing has changed."""
         moved, taken, log_det = source.advance(self.columns, steps, with_det)
@@ -50,14 +81,14 @@ class OrthonormalFrame:
         self.columns = columns
         return taken, logs, log_det
 
-    def singly(self, source: Any, steps: int, with_det: bool) -> tuple[int, Array, Array] | None:
-        """Carry the frames over up to `steps` steps and orthonormalise after each, in compiled code: steps taken, ln
-        R_ii of each of them (n, B, K), sum of ln|det J|. None, and nothing changed, where a direction may be lost."""
+    def _compiled(self, source: Any, steps: int, with_det: bool) -> Taken | None:
+        """Carry the frames over up to `steps` steps and orthonormalise after each, in compiled code. None, and nothing
+        changed, where a direction may be lost."""
         batch, count = self.columns.shape[0], self.columns.shape[2]
         if count < self.count:
             return None
         mark = source.mark()
-        jacobians = source.together(int(np.clip(LOOKED_AT // (batch * source.state_size**2), 1, steps)))
+        jacobians = source.jacobians(int(np.clip(LOOKED_AT // (batch * source.state_size**2), 1, steps)))
         logs = np.empty((len(jacobians), batch, count))
         turned = np.array(self.columns.swapaxes(1, 2), np.float64, order="C")  # a copy, for they may be of no use
         doubt = 8.0 * count * float(np.finfo(self.columns.dtype).eps)  # as in orthonormalise.logarithms
@@ -70,7 +101,7 @@ class OrthonormalFrame:
         if with_det:
             with np.errstate(all="ignore"):  # NaN stays in its sequence
                 log_det = np.linalg.slogdet(jacobians.astype(np.float64))[1].sum(axis=0)
-        return len(jacobians), logs, log_det
+        return Taken(len(jacobians), logs, log_det, self.pace.every, not len(jacobians))
 
     def whole(self) -> None:
         """Take up new directions for those that were lost: from here on every exponent counts anew."""
@@ -111,3 +142,19 @@ class OrthonormalFrame:
             found[b, self.slots[b, :alive]] = logs[b, :alive]
         width = max(1, int(self.alive[~self.broken].max(initial=0)))
         return columns[:, :, :width], found
+
+
+def _pilot(source: Any, columns: Array) -> tuple[Array, float]:
+    """Growth rates (B, K) and the largest spread of a single step, over a second half of a short run."""
+    growth, mark = [], source.mark()
+    for _ in range(PILOT):
+        columns, taken, _ = source.advance(columns, 1, False)
+        if not taken:
+            break
+        columns, logs = orthonormalise(columns)
+        growth.append(logs)
+    source.back(mark)
+    if not growth:
+        return np.zeros((source.batch, 1)), 0.0
+    logs = np.array(growth[len(growth) // 2 :])
+    return np.mean(logs, axis=0), float(np.nanmax(np.where(np.isnan(logs).any(axis=2), 0.0, spreads(logs))))

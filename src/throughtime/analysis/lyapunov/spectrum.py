@@ -18,9 +18,10 @@ from ...results.of_ensemble import EnsembleResult
 from ..public import of_networks, public
 from .by_length import spectra_by_length
 from .exponents import LyapunovSpectrum
+from .given_matrices import GivenMatrices, checked_matrices
 from .measure import measure, random_frame
 from .orthonormalise import SMALL
-from .trajectory import MatrixTangent, NetworkTangent, checked_matrices, initial_state, random_state
+from .trajectory import Trajectory, initial_state, random_state
 
 
 @of_networks(on_gpu=True)
@@ -92,24 +93,23 @@ def lyapunov_spectrum(
         options |= {"precision": precision, "sum_rule": sum_rule, "progress": progress}
         enough = partial(_enough, warmup=warmup, steps=steps, discard=discard)
         return spectra_by_length(partial(lyapunov_spectrum, net, **options), net, x, lengths, state, seed, enough)
-    tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "A Lyapunov spectrum")
-    finite.trajectory(net, tangent.inputs, tangent.state, "A Lyapunov spectrum")
-    batch, size = tangent.each, tangent.state_size
-    k = _columns(k, size)
+    source, steps, warmup = checked_trajectory(net, x, steps, warmup, seed, state, "A Lyapunov spectrum")
+    finite.trajectory(net, source.inputs, source.state, "A Lyapunov spectrum")
+    k = _columns(k, source.state_size)
     discard = discarded(discard, steps)
-    tangent.skip(warmup)
-    on_device = getattr(net, "device", "cpu") == "cuda"
-    if on_device and precision not in (None, net.dtype.name):
+    source.skip(warmup)
+    if source.on_device and precision not in (None, net.dtype.name):
         raise ValueError(
             f"precision={precision!r}: on the GPU frames have the precision of the network, {net.dtype}; pass None, or "
             f"make the network with dtype={precision!r}"
         )
-    triangular = None if on_device else _precision(precision, net.dtype, k, size)
-    frame = random_frame(batch, size, k, seed, np.float64 if triangular else net.dtype)
-    chosen = None if interval == "auto" else _interval(interval)
-    options = {"discard": discard, "steps": steps, "warmup": warmup, "single": batch == 1, "progress": progress}
-    found = measure(tangent, frame, interval=chosen, precision=triangular, sum_rule=sum_rule, **options)
-    return EnsembleResult(net.axes, tuple(found)) if isinstance(found, list) else found
+    triangular = None if source.on_device else _precision(precision, net.dtype, k, source.state_size)
+    frame = random_frame(source.batch, source.state_size, k, seed, np.float64 if triangular else net.dtype)
+    results = measure(
+        source, frame, interval=_interval(interval), precision=triangular, sum_rule=sum_rule, discard=discard,
+        steps=steps, warmup=warmup, progress=progress,
+    )  # fmt: skip
+    return EnsembleResult(net.axes, tuple(results)) if getattr(net, "stacked", False) else results[0]
 
 
 def _enough(length: int, *, warmup: Any, steps: Any, discard: Any) -> bool:
@@ -128,9 +128,9 @@ def _precision(given: Any, own: Any, k: int, size: int) -> Any:
     return None if given == np.dtype(own).name and 2 * k <= size else np.dtype(given).type
 
 
-def trajectory(
+def checked_trajectory(
     net: Any, x: Any, steps: int | None, warmup: int | None, seed: Any, state: Any, what: str
-) -> tuple[NetworkTangent, int, int]:
+) -> tuple[Trajectory, int, int]:
     """The trajectory of a network before its warm-up, the steps after it and those of the warm-up; all checked."""
     direction.one_way(net, what)
     placed = state is not None
@@ -159,14 +159,7 @@ def trajectory(
             f"steps={steps} and warmup={warmup} need {steps + warmup} steps of input, but `x` has {length}; pass "
             f"steps={max(available, 0)} or less, or a longer `x`"
         )
-    if getattr(net, "device", "cpu") == "cuda":
-        from .device_frame import DeviceTangent  # late: it loads Numba's CUDA package
-
-        tangent: NetworkTangent = DeviceTangent(net, inputs, batch, state)
-    else:
-        tangent = NetworkTangent(net, inputs, batch, state)
-    tangent.placed = placed
-    return tangent, steps, warmup
+    return Trajectory(net, inputs, batch, state, placed), steps, warmup
 
 
 def _has_batch(net: Any, state: Any) -> bool:
@@ -219,13 +212,13 @@ def lyapunov_from_jacobians(
     steps = None if length is None else length - warmup
     discard = (0 if steps is None else steps // 10) if discard is None else discard
     discard = arguments.step("discard", discard, 0) if steps is None else discarded(discard, steps)
-    matrices = islice(chain([first], matrices), warmup, None)
-    size = len(first)
-    frame = random_frame(1, size, k, seed, np.float64)
-    chosen = None if interval == "auto" else _interval(interval)
-    options: dict[str, Any] = {"discard": discard, "steps": steps, "warmup": warmup, "progress": progress}
-    precision = _precision(None, np.float64, k, size)
-    return measure(MatrixTangent(matrices, size), frame, interval=chosen, precision=precision, single=True, **options)
+    source = GivenMatrices(islice(chain([first], matrices), warmup, None), len(first))
+    frame, precision = random_frame(1, len(first), k, seed, np.float64), _precision(None, np.float64, k, len(first))
+    (result,) = measure(
+        source, frame, interval=_interval(interval), precision=precision, discard=discard, steps=steps, warmup=warmup,
+        progress=progress,
+    )  # fmt: skip
+    return result
 
 
 def _columns(k: int | None, size: int) -> int:
@@ -235,7 +228,10 @@ def _columns(k: int | None, size: int) -> int:
     return k
 
 
-def _interval(interval: Any) -> int:
+def _interval(interval: Any) -> int | None:
+    """The number of steps asked for; None for "auto"."""
+    if isinstance(interval, str) and interval == "auto":
+        return None
     if isinstance(interval, str):
         raise ValueError(f'interval={interval!r}: pass "auto" or a number of steps')
     return arguments.step("interval", interval, 1)

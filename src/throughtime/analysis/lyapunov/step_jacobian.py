@@ -22,7 +22,7 @@ class Dense:
     units: int
     steps: int = 1
 
-    def jacobians(self, b: int, dtype: Any) -> Jacobians:
+    def for_engine(self, b: int, dtype: Any) -> Jacobians:
         """J of sequence b for the engine."""
         size, unused = self.jacobian.shape[1], np.ones(1, dtype)
         matrix = np.ascontiguousarray(self.jacobian[b], dtype=dtype).reshape(-1)
@@ -83,7 +83,12 @@ class Diagonal:
     def __post_init__(self) -> None:
         self.steps = len(self.d)
 
-    def jacobians(self, b: int, dtype: Any) -> Jacobians:
+    def part(self, start: int, stop: int) -> "Diagonal":
+        """Those of some of the steps."""
+        parts = (None if values is None else values[start:stop] for values in (self.d, self.slope, self.own))
+        return Diagonal(self.weights, *parts)  # type: ignore[arg-type]
+
+    def for_engine(self, b: int, dtype: Any) -> Jacobians:
         """J of sequence b for the engine."""
         line, unused = padded(self.d.shape[2]), np.ones(1, dtype)
 

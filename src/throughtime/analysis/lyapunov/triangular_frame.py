@@ -13,8 +13,7 @@ for 28 + 85.
 """
 
 import math
-from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Self
 
 import numpy as np
 from scipy.linalg import blas, lapack
@@ -22,20 +21,16 @@ from scipy.linalg import blas, lapack
 from ...engine import memory
 from ...engine.lu.frame import Frame, Workspace, unit_lower
 from ...results import Array
-from .interval import TooLong
+from .frame_protocol import Taken
+from .interval import PILOT, Pace, TooLong, block_of
 from .orthonormalise import lost_rank
-
-
-class Source(Protocol):
-    """What gives the Jacobians of a frame, some steps at a time."""
-
-    def locals(self, steps: int) -> Iterator[Any]:
-        """The Jacobians of up to `steps` further steps."""
-        ...
 
 
 class LostRank(Exception):
     """A frame has lost rank: exponents of -inf, which want a QR decomposition that sees them."""
+
+    def __init__(self, frame: "TriangularFrame") -> None:
+        self.frame = frame  # from its `orthonormal()` another goes on
 
 
 def longest_interval(size: int, dtype: Any) -> int:
@@ -50,9 +45,14 @@ def longest_interval(size: int, dtype: Any) -> int:
 
 
 class TriangularFrame:
-    """The frames of B sequences; made from orthonormal ones (B, S, K), all of one precision."""
+    """The frames of B sequences; made from orthonormal ones (B, S, K), all of one precision, for a run of `steps`.
 
-    def __init__(self, frames: Array, dtype: Any) -> None:
+    Without a pace it judges no interval: a pilot.
+    """
+
+    doubt = ""
+
+    def __init__(self, frames: Array, dtype: Any, pace: Pace | None = None, steps: int | None = None) -> None:
         self.dtype = np.dtype(dtype)
         self.eps = float(np.finfo(self.dtype).eps)
         self.shape = frames.shape
@@ -64,11 +64,42 @@ class TriangularFrame:
         self.corners = [memory.empty(self.shape[1:], np.float64) for _ in self.frames]  # -L at the start of the block
         self.orders = [frame.order.copy() for frame in self.frames]
         self.volume = self._volumes()
-        self.pace: Any = None  # the judge of intervals of more than one step, where they can be taken again
+        self.pace: Any = pace
+        self.steps = steps
         self.worst = 0.0  # largest spread of ln|U_ii| in one decomposition of the last block
         self.several, self.before = False, self.lost  # whether its intervals have several steps; `lost` at its start
 
-    def block(self, source: Source, steps: int, interval: int, with_det: bool) -> tuple[int, Array, Array]:
+    @classmethod
+    def along(cls, source: Any, frames: Array, interval: int | None, steps: int | None, precision: Any) -> Self:
+        """At its first interval, which a pilot run chooses where none is given. LostRank at once where it meets dead
+        units."""
+        dtype = np.dtype(precision)
+        # float32 takes three quarters of its narrow zone
+        aim = 5.25 if dtype == np.float32 else 0.0
+        pace = Pace(interval, dtype, source.batch, longest_interval(source.state_size, dtype), aim=aim)
+        pilot, mark = cls(frames, dtype), source.mark()
+        try:
+            pilot.carry(source, PILOT // 4, 1, False)
+            taken, logs, _ = pilot.carry(source, PILOT // 4, 1, False)
+        finally:
+            source.back(mark)
+        if taken and interval is None and pace.limit > 1:
+            pace.start(logs / taken, pilot.worst)
+        return cls(frames, dtype, pace, steps)
+
+    def block(self, source: Any, left: int | None, with_det: bool) -> Taken:
+        """Some intervals, from one volume to the next: as `Frame.block`."""
+        every = self.pace.every
+        wanted = block_of(every, self.steps, left)
+        if every > 1 and not self.pace.bearable(source, wanted, self.shape[2]):
+            every = 1
+        taken, logs, log_det = self.carry(source, wanted, every, with_det)
+        return Taken(taken, logs[None], log_det, every, taken < wanted)
+
+    def whole(self) -> None:
+        """Nothing: it has lost no direction."""
+
+    def carry(self, source: Any, steps: int, interval: int, with_det: bool) -> tuple[int, Array, Array]:
         """Carry the frames over up to `steps` steps: steps taken, ln R_ii over all of them (B, K), sum of ln|det J|.
 
         TooLong, LostRank: where the block is to be taken again from its start, with `rewind` or `orthonormal`.
@@ -77,12 +108,12 @@ class TriangularFrame:
         logs, log_det, taken = np.zeros((batch, columns)), np.zeros(batch), 0
         self.worst, self.several = 0.0, interval > 1
         self.before = list(self.lost)
-        for local in source.locals(steps):
+        for local in source.step_jacobians(steps):
             taken += local.steps
             if with_det:
                 log_det = log_det + local.log_det()
             for b in range(batch):
-                logs[b] += self._carry(b, local.jacobians(b, self.dtype), interval, taken == steps)
+                logs[b] += self._carry(b, local.for_engine(b, self.dtype), interval, taken == steps)
         for b, frame in enumerate(self.frames):  # the source ended within an interval
             if frame.whole and not self.lost[b]:
                 logs[b] += self._judged(b, frame.decompose())
@@ -132,7 +163,7 @@ class TriangularFrame:
             if not np.isfinite(lower).all() or not np.isfinite(upper).all():
                 last[...] = np.nan
             elif lost_rank(lower @ upper, self.eps):
-                raise LostRank
+                raise LostRank(self)
         if not np.isfinite(last).all():
             self.lost[b] = True
             return np.full(self.shape[2], np.nan)

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...network import norms
+from ...progress import progress_bar
 from ...refuse import arguments, finite
 from ...results import Array, Result, short
 from ..public import of_networks
 from ..statistics import batch_means_error
-from .measure import progress_bar
-from .spectrum import discarded, trajectory
+from .spectrum import checked_trajectory, discarded
+from .trajectory import as_parts
 
 DISTANCE = {8: 1e-7, 4: 1e-3}  # √eps: rounding and curvature then disturb the growth about equally
 # Of the distance after an interval: how far above the rounding of the states it has to stay (its logarithm errs by the
@@ -119,8 +120,8 @@ def perturbed_twin(
             "twins of sequences of different lengths do not fit one array: pass each sequence alone, "
             "perturbed_twin(net, x[:lengths[b], b])"
         )
-    tangent, steps, warmup = trajectory(net, x, steps, warmup, seed, state, "The exponent of a twin")
-    finite.trajectory(net, tangent.inputs, tangent.state, "The growth of a twin")
+    source, steps, warmup = checked_trajectory(net, x, steps, warmup, seed, state, "The exponent of a twin")
+    finite.trajectory(net, source.inputs, source.state, "The growth of a twin")
     discard = discarded(discard, steps)
     if not arguments.within(interval, 1, steps - discard):
         raise ValueError(f"interval={interval!r}: pass a number of steps from 1 to {steps - discard}, those that count")
@@ -128,40 +129,37 @@ def perturbed_twin(
     asked = DISTANCE[kind] if distance is None else float(distance)
     if not (np.isfinite(asked) and asked > 0.0):
         raise ValueError(f"distance={distance!r}, but the twins must start a positive distance apart")
-    tangent.skip(warmup)
-    batch = tangent.batch
-    here = _flat(net, tangent.state, batch)
+    source.skip(warmup)
+    batch = source.batch
+    here = _flat(net, source.state, batch)
     rng = np.random.default_rng(seed)
     direction = rng.standard_normal(here.shape)
     scale = np.maximum(1.0, np.abs(here.astype(np.float64))) if distance is None else np.ones(here.shape)
-    pair = _Twins(net, tangent, scale, kind)
+    pair = _Twins(net, source, scale, kind)
     direction /= norms.of_rows(direction)[:, None]
     rates, lengths, done, every = [], [], 0, int(interval)
     largest, hidden = asked, np.zeros(batch, dtype=bool)
-    bar = progress_bar(steps, "perturbed twin") if progress else None
-    while done < steps:
-        taken = min(every, (discard if done < discard else steps) - done)
-        apart, direction = asked * rng.uniform(0.5, 1.0, batch), direction * rng.choice([-1.0, 1.0], (batch, 1))
-        found = pair.advance(here, direction, apart, tangent.position + done, taken)
-        while taken > 1 and (pair.unclear(found) | pair.far(found) & ~hidden).any():
-            every = taken = max(1, taken // 2)
-            found = pair.advance(here, direction, apart, tangent.position + done, taken)
-        growth, unclear = found.growth, pair.unclear(found) & ~hidden
-        if unclear.any() and distance is None:
-            by_far, reached = pair.farther(here, direction, apart, tangent.position + done, unclear)
-            growth, largest = np.where(unclear, by_far, growth), max(largest, reached)
-        elif unclear.any():
-            growth = np.where(unclear, np.nan, growth)
-        hidden |= unclear & np.isnan(growth)
-        here, direction = found.here, found.direction
-        if done >= discard:
-            rates.append(np.where(hidden, np.nan, growth / taken))
-            lengths.append(taken)
-        done += taken
-        if bar is not None:
+    with progress_bar(progress, steps, "perturbed twin") as bar:
+        while done < steps:
+            taken = min(every, (discard if done < discard else steps) - done)
+            apart, direction = asked * rng.uniform(0.5, 1.0, batch), direction * rng.choice([-1.0, 1.0], (batch, 1))
+            found = pair.advance(here, direction, apart, source.position + done, taken)
+            while taken > 1 and (pair.unclear(found) | pair.far(found) & ~hidden).any():
+                every = taken = max(1, taken // 2)
+                found = pair.advance(here, direction, apart, source.position + done, taken)
+            growth, unclear = found.growth, pair.unclear(found) & ~hidden
+            if unclear.any() and distance is None:
+                by_far, reached = pair.farther(here, direction, apart, source.position + done, unclear)
+                growth, largest = np.where(unclear, by_far, growth), max(largest, reached)
+            elif unclear.any():
+                growth = np.where(unclear, np.nan, growth)
+            hidden |= unclear & np.isnan(growth)
+            here, direction = found.here, found.direction
+            if done >= discard:
+                rates.append(np.where(hidden, np.nan, growth / taken))
+                lengths.append(taken)
+            done += taken
             bar.update(taken)
-    if bar is not None:
-        bar.close()
     blocks, durations = np.array(rates), np.array(lengths)
     times = np.cumsum(durations)
     history = np.cumsum(blocks * durations[:, None], axis=0) / times[:, None]
@@ -194,8 +192,8 @@ class _Step:
 class _Twins:
     """The trajectory and its twin, side by side through the network."""
 
-    def __init__(self, net: Any, tangent: Any, scale: Array, kind: int) -> None:
-        self.net, self.inputs, self.scale, self.kind = net, tangent.inputs, scale, kind
+    def __init__(self, net: Any, source: Any, scale: Array, kind: int) -> None:
+        self.net, self.inputs, self.scale, self.kind = net, source.inputs, scale, kind
         self.eps = 0.3 * float(np.finfo(net.dtype).eps)  # rms of rounding, of numbers spread evenly over a binade
 
     def run(self, starts: list[Array], at: int, steps: int) -> list[Array]:
@@ -206,7 +204,7 @@ class _Twins:
         else:
             piece = np.concatenate([self.inputs[at : at + steps]] * count, axis=1)
         piece = piece.swapaxes(0, 1) if self.net.batch_first else piece
-        states = self.net.unroll(piece, state=_state(self.net, np.concatenate(starts))).states[-1]
+        states = self.net.unroll(piece, state=as_parts(np.concatenate(starts), self.net)).states[-1]
         return np.split(np.asarray(states), count)
 
     def advance(self, here: Array, direction: Array, apart: Array, at: int, steps: int) -> _Step:
@@ -255,9 +253,3 @@ def _flat(net: Any, state: Any, batch: int) -> Array:
     given = state if isinstance(state, tuple) else (state,)
     parts = [np.broadcast_to(p, (net.num_layers, batch, net.hidden_size)) for p in given]
     return np.stack([np.asarray(p, net.dtype) for p in parts], axis=2).transpose(1, 0, 2, 3).reshape(batch, -1)
-
-
-def _state(net: Any, flat: Array) -> Any:
-    """The way back."""
-    parts = flat.reshape(len(flat), net.num_layers, -1, net.hidden_size).transpose(2, 1, 0, 3)
-    return np.ascontiguousarray(parts[0]) if len(parts) == 1 else tuple(np.ascontiguousarray(p) for p in parts)

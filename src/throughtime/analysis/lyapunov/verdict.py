@@ -38,9 +38,10 @@ class Measured:
     dtype: np.dtype[Any]
 
 
-def judged(found: Measured, places: slice, single: bool) -> LyapunovSpectrum:
-    """The result of some of the sequences."""
+def judged(found: Measured, places: slice) -> LyapunovSpectrum:
+    """The result of some of the sequences; of a single one without an axis for it."""
     sums, durations, log_det = found.sums[:, places], found.durations, found.log_det[places]
+    single = len(log_det) == 1
     times = np.cumsum(durations)
     total = int(times[-1])
     history = np.cumsum(sums, axis=0) / times[:, None, None]

@@ -19,9 +19,9 @@ import numpy as np
 from ...cells.base import on_arrays, spec, unit_derivatives
 from ...cells.by_name import cell_of
 from ...cells.versions import in_force
+from ...progress import progress_bar
 from ...refuse import arguments
 from ...results import Array
-from ..lyapunov.measure import progress_bar
 from ..public import public
 from ..statistics import batch_means_error
 from .fields import Fields
@@ -91,8 +91,7 @@ def population(
         warmup = arguments.step("warmup", warmup, 0, 10**7)
     before = counted // 2 if warmup is None else warmup
     run = _Population(cell, gains, means, spreads, drives, tied, units, arguments.generator(seed))
-    bar = progress_bar(before + counted, "mean field") if progress else None
-    try:
+    with progress_bar(progress, before + counted, "mean field") as bar:
         run.go_on(before + counted, bar)
         time = _slowest(run, before)
         while steps is None and _unsettled(run, before, time) and counted < LONGEST and not run.overflown:
@@ -100,9 +99,6 @@ def population(
             before = counted // 2 if warmup is None else warmup
             run.go_on(before + counted, bar)
             time = _slowest(run, before)
-    finally:
-        if bar is not None:
-            bar.close()
     reason = _unsettled(run, before, time)
     return PopulationMeanField(
         cell=repr(cell), gain=gains, bias_mean=means, bias=spreads, noise=drives, tied=tied, units=units,
@@ -157,14 +153,12 @@ class _Population:
 
     def go_on(self, steps: int, bar: Any) -> None:
         """Up to `steps` steps since the beginning; less if the numbers overflow."""
-        if bar is not None:
-            bar.total = steps
-            bar.refresh()
+        bar.total = steps
+        bar.refresh()
         with np.errstate(all="ignore"):  # what grows beyond its numbers is noticed below
             while len(self.rates) < steps and not self.overflown:
                 self._step()
-                if bar is not None:
-                    bar.update()
+                bar.update()
 
     def _step(self) -> None:
         cell, s = self.cell, self.s
