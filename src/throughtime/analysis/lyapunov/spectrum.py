@@ -232,9 +232,10 @@ def _interval(interval: Any) -> int | None:
     """The number of steps asked for; None for "auto"."""
     if isinstance(interval, str) and interval == "auto":
         return None
-    if isinstance(interval, str):
+    every = 0 if isinstance(interval, str) else arguments.whole("interval", interval)
+    if every < 1:
         raise ValueError(f'interval={interval!r}: pass "auto" or a number of steps')
-    return arguments.step("interval", interval, 1)
+    return every
 
 
 def discarded(discard: int | None, steps: int) -> int:
