@@ -220,5 +220,6 @@ def _on_host(net: Any, given: Any) -> Any:
         return given
     if isinstance(given, (tuple, list)):
         return type(given)(_on_host(net, part) for part in given)
-    device = net.engine.device
+    from ...engine.cuda import device  # late: it loads Numba's CUDA package
+
     return device.to_host(device.wrap(given)) if device.on_device(given) else given
