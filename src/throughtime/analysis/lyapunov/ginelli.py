@@ -16,7 +16,7 @@ from scipy.linalg import solve_triangular, subspace_angles
 
 from ...network import norms
 from ...progress import progress_bar
-from ...refuse import arguments, checks
+from ...refuse import arguments, numeric
 from ...results import Array
 from ..jacobians.graded import pivoted
 
@@ -59,7 +59,7 @@ def ginelli(
     kept = (
         np.unique(np.linspace(0, count, 8).astype(int))
         if times is None
-        else np.atleast_1d(checks.numbers("times", times))
+        else np.atleast_1d(numeric.numbers("times", times))
     )
     if kept.dtype.kind not in "iu" or kept.ndim != 1 or (kept < 0).any() or (kept > count).any():
         raise ValueError(f"times={times!r}: pass whole numbers from 0 to {count}, the steps that count")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...network import norms
-from ...refuse import checks, finite
+from ...refuse import finite, numeric
 from ...results import Array
 from .interval import row_risk
 from .step_jacobian import Dense
@@ -92,7 +92,7 @@ def checked_matrices(jacobians: Iterable[Any], what: str) -> Iterator[Array]:
         )
     shape = None
     for t, given in enumerate(jacobians):
-        matrix = checks.numbers(f"jacobians[{t}]", given).astype(np.float64, copy=False)
+        matrix = numeric.numbers(f"jacobians[{t}]", given).astype(np.float64, copy=False)
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
             raise ValueError(
                 f"`jacobians[{t}]` has shape {matrix.shape}, but a Jacobian of a state onto the next is square: (S, S)"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
-from ...refuse import arguments, checks, direction, finite
+from ...refuse import arguments, checks, direction, finite, numeric
 from ...results.of_ensemble import EnsembleResult
 from ..public import of_networks, public
 from .by_length import spectra_by_length
@@ -166,7 +166,7 @@ def _has_batch(net: Any, state: Any) -> bool:
     """Whether a state, or one of its parts, is (L, 1, N) and not (L, N)."""
     several = isinstance(state, (tuple, list)) and spec(net.cell).states > 1
     return any(
-        np.ndim(checks.numbers("state", part)) == 3 for part in (state if several else [state]) if part is not None
+        np.ndim(numeric.numbers("state", part)) == 3 for part in (state if several else [state]) if part is not None
     )
 
 
