@@ -62,6 +62,8 @@ def good_values():
         "gain": [1.5], "count": [2], "function": [lambda given: 1.0], "starts": [4], "points": [4], "units": [50],
         "iterations": [20], "seed": [0], "factor": [2.0], "lag": [2], "gains": [[0.5, 1.0]], "chi": [[0.5, 1.0]],
         "angles": [4], "index": [0], "name": ["exponents", ()], "a": [1.0], "b": [2.0],
+        "source": [b"to be or not to be " * 9], "array": [X, X[:, 0]], "sequences": [[[1, 2], [3, 4, 5]]],
+        "length": [3], "batch": [2, tt.tasks.DelayedXor(1, 8).batch(2, 0)], "size": [2],
     }  # fmt: skip
 
 

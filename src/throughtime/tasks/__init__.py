@@ -18,6 +18,9 @@
     Lorenz, Rossler, MackeyGlass, Henon
                                    chaos to forecast, with known exponents; .trajectory gives states alone
     TASKS                          name -> class of all of them
+    text_stream, windows, length_buckets
+                                   data of your own: a file by bytes, a series to forecast, sequences of any lengths;
+                                   held-out parts, and batches that resume as those of the tasks do
     Batch, Batches                 what a task hands out, and an endless row of it
     Task, Flow                     bases for a task, or a dynamical system, of your own
 
@@ -42,6 +45,7 @@ from .epochs import Batches
 from .flip_flop import FlipFlop
 from .flow import Flow
 from .henon import Henon
+from .length_buckets import LengthBuckets, length_buckets
 from .lorenz import Lorenz
 from .mackey_glass import MackeyGlass
 from .multiplication import Multiplication
@@ -53,6 +57,8 @@ from .sentiment import NegationSentiment
 from .task import Task
 from .temporal_order import TemporalOrder
 from .temporal_xor import TemporalXor
+from .text_stream import TextStream, text_stream
+from .windows import Windows, windows
 
 __all__ = [
     "TASKS",
@@ -67,6 +73,7 @@ __all__ = [
     "FlipFlop",
     "Flow",
     "Henon",
+    "LengthBuckets",
     "Lorenz",
     "MackeyGlass",
     "Multiplication",
@@ -77,6 +84,11 @@ __all__ = [
     "Task",
     "TemporalOrder",
     "TemporalXor",
+    "TextStream",
+    "Windows",
+    "length_buckets",
+    "text_stream",
+    "windows",
 ]
 
 TASKS: dict[str, type[Task]] = {

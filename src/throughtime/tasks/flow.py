@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
-from ..refuse import arguments, checks, room
+from ..refuse import arguments, numeric, room
 from .batch import Array, Batch
 from .task import Task, explain_methods
 
@@ -111,7 +111,7 @@ class Flow(Task):
 
     def standardise(self, states: Any) -> Array:
         """`states` (…, D) less `mean`, over `std`; back: `states * flow.std + flow.mean`. ValueError for others."""
-        found = checks.numbers("states", states)
+        found = numeric.numbers("states", states)
         if not found.ndim or found.shape[-1] != self.dimensions:
             raise ValueError(f"`states` has shape {found.shape}; expected (…, {self.dimensions}).")
         return (found - self.mean) / self.std
