@@ -28,3 +28,10 @@ def test_the_range_in_words():
         arguments.step("t", 0, 1, 3)
     with pytest.raises(ValueError, match=r"^`t` is -1; expected a whole number of at least 0\.$"):
         arguments.step("t", -1, 0)
+
+
+def test_real_numbers():
+    for value in (1, -2.5, np.int8(3), np.float32(0.5), float("nan"), np.inf):
+        assert arguments.is_real(value), value
+    for value in (True, np.True_, 1j, "1", None, [1.0], np.ones(2)):
+        assert not arguments.is_real(value), value

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import Any
-
-import numpy as np
 
 from ..refuse import arguments
 from . import CELLS
@@ -30,7 +27,7 @@ def cell_of(value: Any) -> Any:
             "@throughtime.cell(gates=…, states=…)."
         ) from error
     for field, number in value._asdict().items():
-        if isinstance(number, (bool, np.bool_)) or not isinstance(number, Real):
+        if not arguments.is_real(number):
             raise TypeError(
                 f"The field `{field}` of the cell {name} is {arguments.kind(number)}; expected a real number."
             )

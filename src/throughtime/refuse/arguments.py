@@ -10,6 +10,7 @@ import operator
 import os
 import reprlib
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,12 @@ def real(name: str, value: Any, low: float = -math.inf) -> float:
         wanted = "a finite number" if low == -math.inf else f"a finite number of at least {low:g}"
         raise ValueError(f"`{name}` is {number:g}; expected {wanted}.")
     return number
+
+
+def is_real(value: Any) -> bool:
+    """Whether this is one real number, NaN and infinity included, True and False not; for those who have their own
+    words about it."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def known(what: str, name: str, names: Iterable[str]) -> str:

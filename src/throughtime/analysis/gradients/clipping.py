@@ -11,7 +11,7 @@ import numpy as np
 
 from ...engine.cpu import run as cpu
 from ...network import norms
-from ...refuse import checks
+from ...refuse import arguments, checks
 from ...results import Array, Result, short
 from ..public import of_networks, public
 from .lag_sweep import checked, chosen, compare, flat
@@ -209,8 +209,7 @@ def clipping_effect(run: Any, grad_output: Any, thresholds: Any, *, parameters: 
 
 
 def _limit(name: str, value: Any) -> float:
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not real or not 0.0 < value < np.inf:
+    if not arguments.is_real(value) or not 0.0 < value < np.inf:
         raise ValueError(f"`{name}` is {value!r}; it is a limit for a gradient, a positive number.")
     return float(value)
 

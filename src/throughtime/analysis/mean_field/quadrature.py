@@ -1,7 +1,6 @@
 """Averages over standard Gaussians that resolve steep functions, and the arguments of mean-field theories."""
 
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ LARGEST = 1e6  # of weights, biases and noise, beyond which no rule here resolve
 def number(name: str, value: Any, meaning: str = "a finite number") -> float:
     """One finite number from −1e6 to 1e6: TypeError for what is no number, ValueError for what is too large."""
     given: Any = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
-    if isinstance(given, (bool, np.bool_)) or not isinstance(given, Real):
+    if not arguments.is_real(given):
         raise TypeError(f"`{name}` is {arguments.kind(value)}; expected one number: {meaning}")
     size: Any = given
     if not -LARGEST <= size <= LARGEST:  # nor is NaN
