@@ -11,7 +11,7 @@ import numpy as np
 from ...refuse import arguments
 from ...results import Array, Result, short
 from ..public import of_networks
-from .lag_sweep import by_lag, checked, chosen, compare, flat
+from .lag_sweep import by_lag, checked, chosen, compare, flat, whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,7 +108,7 @@ def gradient_by_lag(run: Any, grad_output: Any, max_lag: int | None = None, *, p
         max_lag = longest
     meaning = f"lags go from 0 to {longest} in a run of {run.steps} time steps"
     max_lag = arguments.step("max_lag", max_lag, 0, longest, meaning)
-    full = flat(run._backprop(g, np.zeros(run.states.shape[1:], g.dtype)).parameters, names)
+    full = flat(whole(run, g), names)
     log_norm = np.full((run.steps, max_lag + 1, run.states.shape[1]), -np.inf)
     shares, rest = [], full.copy()
     for k, (norms, parts) in enumerate(by_lag(run, g, max_lag, names)):

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...engine.cpu import run as cpu
 from ...network import norms
 from ...refuse import arguments, checks
 from ...results import Array, Result, short
@@ -119,15 +118,9 @@ def clip_per_step(run: Any, grad_output: Any, max_norm: float) -> tuple[dict[str
             over = ~(limit / np.ldexp(power, exponent) >= 1.0)
         u = np.where(over[:, None], norms.brought_to(u, limit, power[:, None], exponent[:, None]), u)
         clipped += int(over.sum())
-        above = None
-        for k in reversed(range(run.network.num_layers)):
-            (layer,), columns = run._layers[k], run.columns(k)
-            back = cpu.backprop(layer, u[:, columns], above, start=t, stop=t + 1, to_input=k > 0)
-            u[:, columns], above = back.carry, back.x
-            named: dict[str, Array] = {}
-            run._name(named, k, 0, back.parameters)
-            for name, part in named.items():
-                total[name] = total[name] + part if name in total else part
+        u, parts = run.pullback(u, t, t + 1)
+        for name, part in parts.items():
+            total[name] = total[name] + part if name in total else part
     return {name: total[name] for name in run.network.parameters}, clipped / max(1, int(own.sum()))
 
 

@@ -17,7 +17,7 @@ from ...engine import memory
 from ...network import norms
 from ...refuse import arguments, checks, direction
 from ...results import Array
-from .local import Local
+from .step_back import LayerBack
 
 # A row is brought back to length one, and its logarithm carried, once its length leaves these bounds: far from the ends
 # of the numbers, so that one step of a saturated network does not fall off.
@@ -56,13 +56,13 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
 
     The latter are Σ_t ∂L_t/∂s_{t−k} · ∂s_{t−k}/∂W with W varied in the step from s_{t−k−1} to s_{t−k} alone.
     """
-    if hasattr(run, "device_run"):
+    if getattr(run.network, "device", "cpu") == "cuda":
         from . import lag_sweep_on_device  # late: it loads Numba's CUDA package
 
         yield from lag_sweep_on_device.by_lag(run.device_run, g, max_lag, names)
         return
     T, (B, S) = run.steps, run.states.shape[1:]
-    layers = [Local(run, k, names) for k in range(run.network.num_layers)]
+    layers = [LayerBack(run, k, names) for k in range(run.network.num_layers)]
     rows, other = memory.zeros((T * B, S), g.dtype), memory.empty((T * B, S), g.dtype)
     rows[:, layers[-1].columns] = layers[-1].sent_back(g.reshape(T * B, -1))
     logs = np.zeros(T * B)
@@ -82,7 +82,7 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
         rows, other, logs = other[B:], rows[B:], logs[B:]  # those of the first time have arrived at the initial state
 
 
-def _back(layers: list[Local], rows: Array, scale: Array | None, before: Array) -> dict[str, Array]:
+def _back(layers: list[LayerBack], rows: Array, scale: Array | None, before: Array) -> dict[str, Array]:
     """One step back for all rows (M, S), of the times 0 … M/B − 1, to `before`, and the gradients of that step."""
     above = None
     parts: dict[str, Array] = {}
@@ -90,6 +90,12 @@ def _back(layers: list[Local], rows: Array, scale: Array | None, before: Array) 
         above, found = layer.back(rows[:, layer.columns], above, scale, before[:, layer.columns])
         parts |= found
     return parts
+
+
+def whole(run: Any, g: Array) -> dict[str, Array]:
+    """The full gradients of the parameters, from that of the outputs (T, B, N)."""
+    gradients: dict[str, Array] = run.pullback(np.zeros(run.states.shape[1:], g.dtype), 0, run.steps, g)[1]
+    return gradients
 
 
 def chosen(run: Any, parameters: Any) -> tuple[str, ...]:

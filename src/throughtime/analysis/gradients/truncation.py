@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...engine.cpu import run as cpu
 from ...refuse import arguments
 from ...results import Array, Result, short
 from ..public import of_networks
-from .lag_sweep import by_lag, checked, chosen, compare, flat
+from .lag_sweep import by_lag, checked, chosen, compare, flat, whole
 
 
 @dataclass(frozen=True, repr=False)
@@ -96,7 +95,7 @@ def truncation_bias(
     meaning = f"it is a number of time steps, from 1 to the {run.steps} of the run"
     every = arguments.step("every", every, 1, run.steps, meaning)
     wanted = _windows(windows, every, run.steps)
-    full = flat(run._backprop(g, np.zeros(run.states.shape[1:], g.dtype)).parameters, names)
+    full = flat(whole(run, g), names)
     found = {}
     if every == 1:
         total = np.zeros_like(full)
@@ -132,18 +131,11 @@ def _measure(part: Array, full: Array) -> tuple[float, float, float]:
 def _in_pieces(run: Any, g: Array, every: int, window: int) -> dict[str, Array]:
     """The parameters' gradients of truncated BPTT(every, window): the losses of each piece sent back from its end."""
     total: dict[str, Array] = {}
+    nothing = np.zeros(run.states.shape[1:], g.dtype)
     for begin in range(0, run.steps, every):
         end = min(begin + every, run.steps)
         start = max(0, end - window)
         above = np.concatenate([np.zeros((begin - start, *g.shape[1:]), g.dtype), g[begin:end]])
-        for k in reversed(range(run.network.num_layers)):
-            (layer,) = run._layers[k]
-            nothing = np.zeros((run.states.shape[1], run._own), g.dtype)
-            back = cpu.backprop(layer, nothing, above, start=start, stop=end, to_input=k > 0)
-            named: dict[str, Array] = {}
-            run._name(named, k, 0, back.parameters)
-            for name, part in named.items():
-                total[name] = total[name] + part if name in total else part
-            if back.x is not None:
-                above = back.x
+        for name, part in run.pullback(nothing, start, end, above)[1].items():
+            total[name] = total[name] + part if name in total else part
     return total

@@ -1,4 +1,4 @@
-"""The local derivatives of one layer over a whole run, and one step back through it for many times at once.
+"""One step back through a layer for the rows of many times at once, from its local derivatives over a whole run.
 
     ds_t = D_s ds_{t−1} + D_r dr + D_x dx,   dr = W_hh de_{t−1},   dx = W_ih dinput   (unit by unit but for W)
 
@@ -11,47 +11,51 @@ from typing import Any
 
 import numpy as np
 
-from ...cells.base import spec, unit_derivatives
+from ...cells.base import spec
 from ...engine import memory
-from ...engine.cpu import run as cpu
 from ...results import Array
 
 Terms = list[tuple[int, int, Array | float]]  # (from state, to gate or state, factor (T·B, N)), those that are not zero
 
 
-class Local:
+class LayerBack:
     """Layer k of a run, which has to go one way only; `names` are the parameters whose gradients are wanted."""
 
     def __init__(self, run: Any, k: int, names: tuple[str, ...]) -> None:
-        (layer,) = run._layers[k]
-        record, T, B = spec(layer.cell), run.steps, run.states.shape[1]
-        self.columns, self.units = run.columns(k), layer.units
-        self.gates, self.parts = record.gates, record.states
-        self.w_ih, self.w_hh = layer.parameters[:2]
+        local, weights, T, B = run.derivatives(k), run.made_with(), run.steps, run.states.shape[1]
+        record = spec(local.cell)
+        self.columns, self.units = run.columns(k), run.network.hidden_size
+        self.gates, self.parts, self.shared = record.gates, record.states, record.shared
+        self.w_ih, self.w_hh = weights[f"weight_ih_l{k}"], weights[f"weight_hh_l{k}"]
         self.first = k == 0
-        saved = tuple(part.reshape(T * B, self.units) for part in layer.saved_by_unit(0, T))
-        own = run.states[:, :, self.columns].reshape(T + 1, B, self.parts, self.units).transpose(2, 0, 1, 3)
-        s, s_next = (tuple(part.reshape(T * B, self.units) for part in side) for side in (own[:, :-1], own[:, 1:]))
-        alive = np.repeat(np.arange(T), B) < np.tile(layer.lengths, T)
-        self.to_x: Terms = []
-        self.to_r: Terms = []
-        self.to_s: Terms = []
-        with np.errstate(all="ignore"):  # padding saved nothing: whatever its memory holds
-            for i, found in enumerate(unit_derivatives(layer.cell, s, s_next, saved)):
-                for terms, factors in zip((self.to_x, self.to_r, self.to_s), found, strict=True):
-                    living = enumerate(_living(factor, alive) for factor in factors)
-                    terms += [(i, j, factor) for j, factor in living if factor is not None]
-            self.shared = record.shared
-            self.slope, self.slope_next = (cpu.sent_slopes(layer, side) for side in (s, s_next))
+        lengths = np.full(B, T) if run.lengths is None else run.lengths
+        alive = np.repeat(np.arange(T), B) < np.tile(lengths, T)
+        self.to_x, self.to_r, self.to_s = (
+            self._terms(side, alive) for side in (local.by_input, local.by_recurrent, local.by_state)
+        )
+        self.slope, self.slope_next = (
+            [self._flat(slope) for slope in side] for side in (local.sent_before, local.sent_after)
+        )
         # The state, if any, that is sent as it is and on which the unit itself does not look back: what comes back
         # through W_hh is then all that comes back to it.
         sent_as_it_is = not record.emits and all(j > 0 for _, j, _ in self.to_s)
         self.sends = 0 if sent_as_it_is else None
         self._rooms: dict[str, Array] = {}
-        sent = layer.sent[:-1].reshape(T * B, self.units)
-        x = (run.input if self.first else run._layers[k - 1][0].sent[1:]).reshape(T * B, -1)
+        sent = run.sent(k)[:-1].reshape(T * B, self.units)
+        x = (run.input if self.first else run.sent(k - 1)[1:]).reshape(T * B, -1)
         kinds = {"weight_ih": ("x", x), "weight_hh": ("r", sent), "bias_ih": ("x", None), "bias_hh": ("r", None)}
         self.wanted = {f"{kind}_l{k}": how for kind, how in kinds.items() if f"{kind}_l{k}" in names}
+
+    def _terms(self, by_state: tuple[tuple, ...], alive: Array) -> Terms:
+        """Those of (from state i, to gate or state j, factor) that are not zero throughout."""
+        living = (
+            (i, j, _living(self._flat(factor), alive)) for i, row in enumerate(by_state) for j, factor in enumerate(row)
+        )
+        return [(i, j, factor) for i, j, factor in living if factor is not None]
+
+    def _flat(self, factor: Any) -> Any:
+        """(T, B, N) as rows (T·B, N); a number stays one."""
+        return factor.reshape(-1, self.units) if np.ndim(factor) else factor
 
     def sent_back(self, g: Array) -> Array:
         """Gradients g (T·B, N) of what is sent after every step, as cotangents (T·B, S) of the states then."""
