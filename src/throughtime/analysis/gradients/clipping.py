@@ -109,9 +109,10 @@ def clip_per_step(run: Any, grad_output: Any, max_norm: float) -> tuple[dict[str
     assert g is not None
     B, S = run.states.shape[1:]
     own = np.full(B, run.steps) if run.lengths is None else np.asarray(run.lengths)
+    living = np.where((np.arange(run.steps)[:, None] < own)[:, :, None], g, g.dtype.type(0))
     u, total, clipped = np.zeros((B, S), g.dtype), dict[str, Array](), 0
     for t in reversed(range(run.steps)):
-        u = u + run.output_cotangent(t + 1, np.where((t < own)[:, None], g[t], g.dtype.type(0)))
+        u = u + run.output_cotangent(t + 1, living[t])
         m, e = norms.split(u)
         _, power, exponent = _beside(m, e)
         with np.errstate(over="ignore", invalid="ignore"):
