@@ -82,7 +82,7 @@ def test_a_cell_is_one_file_and_one_line(tmp_path):
     (root / "cells" / "mgu.py").write_text(CELL.lstrip(), encoding="utf-8")
     insert(root / "cells" / "__init__.py", "# isort: on", "from .mgu import MGU")
     said = suites(
-        root, "mgu", "test_conformance.py", "cells/test_check.py", "test_help.py", "test_docstrings.py",
+        root, "mgu", "test_conformance.py", "engine/test_check_cell.py", "test_help.py", "test_docstrings.py",
         "refuse/test_checks.py", "network/test_network.py", "network/test_archive.py", "network/test_kernels.py",
     )  # fmt: skip
     assert int(said.split()[0]) > 40, said
@@ -164,4 +164,4 @@ def test_what_is_wrong_is_seen(tmp_path):
     (root / "cells" / "mgu.py").write_text(CELL.lstrip().replace("f * tanh_slope(new)", "tanh_slope(new)"), "utf-8")
     insert(root / "cells" / "__init__.py", "# isort: on", "from .mgu import MGU")
     with pytest.raises(AssertionError, match=r"MGU\.backward is wrong"):
-        suites(root, "mgu", "cells/test_check.py")
+        suites(root, "mgu", "engine/test_check_cell.py")

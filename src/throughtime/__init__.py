@@ -31,8 +31,8 @@ from typing import Any as _Any
 
 from . import init, scalar
 from .cells import CELLS, cell
-from .cells.check import check_cell
 from .engine.blas import single_blas
+from .engine.check_cell import check_cell
 from .engine.cpu.threads import get_num_threads, set_num_threads
 from .engine.other_threads import PerformanceWarning  # noqa: F401
 from .ensemble.family import Ensemble
