@@ -114,21 +114,20 @@ class Growth:
 
     def add(self, taken: Taken, shift: float) -> None:
         """Add what a frame has done in some steps, and to each ln R_ii of all of them `shift`."""
-        for logs in taken.logs:
-            self._part(logs + shift / len(taken.logs), taken.steps // len(taken.logs))
-
-    def _part(self, logs: Array, steps: int) -> None:
-        if self._open:
-            self.sums[-1] = self.sums[-1] + logs
-            self.steps[-1] += steps
-        else:
-            self.sums.append(logs)
-            self.steps.append(steps)
-        self._open = (self._open + 1) % self.per_block
-        if len(self.sums) == 2 * BLOCKS and not self._open:
-            self.sums = [a + b for a, b in zip(self.sums[::2], self.sums[1::2], strict=True)]
-            self.steps = [a + b for a, b in zip(self.steps[::2], self.steps[1::2], strict=True)]
-            self.per_block *= 2
+        parts = len(taken.logs)
+        steps, share = taken.steps // parts, shift / parts
+        for logs in taken.logs:  # no call inside: of a small state every step is a part
+            if self._open:
+                self.sums[-1] = self.sums[-1] + (logs + share)
+                self.steps[-1] += steps
+            else:
+                self.sums.append(logs + share)
+                self.steps.append(steps)
+            self._open = (self._open + 1) % self.per_block
+            if len(self.sums) == 2 * BLOCKS and not self._open:
+                self.sums = [a + b for a, b in zip(self.sums[::2], self.sums[1::2], strict=True)]
+                self.steps = [a + b for a, b in zip(self.steps[::2], self.steps[1::2], strict=True)]
+                self.per_block *= 2
 
 
 def random_frame(batch: int, size: int, columns: int, seed: Any, dtype: Any) -> Array:

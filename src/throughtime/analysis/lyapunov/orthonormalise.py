@@ -5,7 +5,7 @@ Dimensions: B sequences, S state size, K tangent vectors (K <= S).
 Cholesky-QR (R'R = A'A, Q = A/R) costs a quarter of Householder QR at S = K = 200 but loses orthogonality as eps *
 cond(A)**2. That loss is harmless between re-orthonormalisations, because A = QR itself holds to rounding and the
 logarithms telescope over the product; it matters where the sum starts and ends. Hence three regimes: one pass while
-cond(A) < 1e4, two passes while cond(A) < 1e7 (and wherever the caller says `exact`), Householder beyond.
+cond(A) <= ONE_PASS, two passes while cond(A) <= TWO_PASSES (and wherever the caller says `exact`), Householder beyond.
 """
 
 import numpy as np
