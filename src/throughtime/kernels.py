@@ -35,7 +35,9 @@ import numpy as np
 from .engine.cpu import build
 from .engine.cpu import run as cpu
 from .engine.cpu.build import BACKWARD, FORWARD, Shape, kernels
+from .engine.cpu.operands import Gradients, Pointwise, Steps
 from .engine.cpu.taken import array_type, count_type, in_words, taken, tuple_type
+from .engine.sizes import Backward, Forward, Places, Share
 from .jit import PLACEHOLDER, named_in, specialise
 from .network.network import Network
 from .refuse import arguments, expected, words
@@ -120,7 +122,7 @@ def _arguments(shape: Shape) -> dict[str, Any]:
         how += ", and not read-only." if key == "states" else "."
         wanted = array_type(shape.dtype, axes.count(",") + 1 - (key == "saved"))
         found[f"taken_{key}"] = taken(what, wanted, how, written=key == "states")
-    integers = [count_type(n) for n in (len(build.POINTWISE), len(_counts(shape)), 2)]
+    integers = [count_type(n) for n in (len(Pointwise._fields), len(_counts(shape)), 2)]
     kinds = vector, integers[0], tuple_type((vector,) * 4), tuple_type((vector,) * 2), *integers[1:]
     how = f"the `weights` of tt.kernels.of(net) for a network of {name}."
     return found | {"taken_weights": taken("weights", tuple_type(kinds), how)}
@@ -155,11 +157,12 @@ def _sent(weights, x, states, saved):
     steps, batch = x.shape[0], x.shape[1]
     flat = states.reshape(-1)
     sent, row = (np.empty((steps + 1) * batch * units, x.dtype), units) if EMITS else (flat, STATES * units)
-    shape = (steps, batch, inputs, units, 0, inputs, 0, STATES * units, 0, row, 0)
-    part = (0, batch, 0, units, 0, 1, 0)
     if steps * batch > 0:
-        lengths, meeting = np.full(batch, steps), np.zeros(1, np.int64)
-        loop(fields, pointwise, forward, x.reshape(-1), flat, sent, saved, lengths, shape, part, meeting)
+        known = Steps(fields, flat, saved, np.full(batch, steps))
+        places = Places(x_at=0, x_row=inputs, s_at=0, s_row=STATES * units, e_at=0, e_row=row)
+        size = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=places[:], reverse=0)
+        share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(1, np.int64)
+        loop(pointwise, forward, known[:], x.reshape(-1), sent, size[:], share[:], meeting)
     return sent, row
 
 
@@ -238,13 +241,17 @@ def _backprop(weights, x, states, saved, grad_output, grad_last):
         chunk = min(steps, max(1, 512 // batch))
         dr = np.empty(chunk * batch * (depth + LANES), x.dtype)
         dx = dr if SHARED else np.empty(chunk * batch * (depth + LANES), x.dtype)
-        places = (0, inputs, 0, STATES * units, 0, row, 0, units, 0, 0, 0, chunk)
-        shape = (0, steps, batch, 1, inputs, units, *places, 1, 0, 1, 1)
-        grads = (g_ih.reshape(-1), g_hh.reshape(-1), gb_ih, gb_hh)
-        none, part = np.zeros(1, x.dtype), (0, batch, 0, units, 0, 1, 0)
-        lengths, meeting = np.full(batch, steps), np.zeros(1, np.int64)
-        loop(
-            fields, pointwise, backward, x.reshape(-1), flat, sent, saved, grad_output.reshape(-1), none,
-            grad_x.reshape(-1), grads, carry.reshape(-1), dr, dx, lengths, shape, part, meeting,
+        known = Steps(fields, flat, saved, np.full(batch, steps))
+        gradients = Gradients(
+            output=grad_output.reshape(-1), states=np.zeros(1, x.dtype), x=grad_x.reshape(-1),
+            parameters=(g_ih.reshape(-1), g_hh.reshape(-1), gb_ih, gb_hh), carry=carry.reshape(-1), dr=dr, dx=dx,
         )  # fmt: skip
+        places = Places(x_at=0, x_row=inputs, s_at=0, s_row=STATES * units, e_at=0, e_row=row)
+        size = Backward(
+            start=0, stop=steps, batch=batch, copies=1, inputs=inputs, units=units, places=places[:],
+            g_at=0, g_row=units, o_at=0, o_row=0, reverse=0, chunk=chunk,
+            from_output=1, to_states=0, to_input=1, to_weights=1,
+        )  # fmt: skip
+        share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(1, np.int64)
+        loop(pointwise, backward, known[:], x.reshape(-1), sent, gradients[:], size[:], share[:], meeting)
     return g_ih, g_hh, gb_ih, gb_hh, grad_x, carry

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from networks import CELLS, everything, problem, same_bits
 
-from throughtime.engine.cpu import run as cpu
+from throughtime.engine.cpu import shares
 
 CELL = pytest.mark.parametrize("cell", CELLS)
 DTYPE = pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -34,7 +34,7 @@ def answers(p):
 
 def test_these_sizes_are_shared_out_by_rows_and_by_units(threads, monkeypatch):
     """A test of the tests below: were these problems too small to be shared out, equal bits would say nothing."""
-    seen, divide = set(), cpu._divide
+    seen, divide = set(), shares.of_steps
 
     def watch(*arguments):
         parts, whole = divide(*arguments)
@@ -42,7 +42,7 @@ def test_these_sizes_are_shared_out_by_rows_and_by_units(threads, monkeypatch):
             seen.add((shape, "units" if parts[0][1] == parts[1][1] else "rows"))
         return parts, whole
 
-    monkeypatch.setattr(cpu, "_divide", watch)
+    monkeypatch.setattr(shares, "of_steps", watch)
     for count in (2, 3):
         threads(count)
         for shape in SHAPES:

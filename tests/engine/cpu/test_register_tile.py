@@ -7,7 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from throughtime.engine.cpu.matmul import NEAR, packers, products
+from throughtime.engine.cpu.matmul import NEAR, products
+from throughtime.engine.cpu.panels import packers
 from throughtime.engine.cpu.register_tile import REGISTERS, lanes, most_rows
 
 DTYPE = pytest.mark.parametrize("dtype", [np.dtype("float64"), np.dtype("float32")], ids=str)

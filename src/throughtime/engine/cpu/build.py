@@ -20,7 +20,9 @@ from ...code.precision import in_precision
 from ...jit import address_of, inlined, intrinsic, named_in, specialise
 from .. import failures
 from . import loops, pointwise, tangents
-from .matmul import group, packers, products
+from .matmul import group, products
+from .operands import Pointwise
+from .panels import packers
 from .register_tile import lanes
 
 
@@ -105,10 +107,11 @@ class Kernels:
     jacobian = cached_property(lambda self: loop(self.shape, "jacobian"))
 
     def pointwise(self, *wanted: str) -> tuple[int, ...]:
-        """The addresses of the pointwise functions in the order that the loops expect, 0 for those not wanted."""
+        """The addresses of the pointwise functions as the loops take them, 0 for those not wanted."""
         if wanted not in self._tables:
             needed = set(wanted) - (set() if self.record.emits else {"emit_block", "slope_block"})
-            self._tables[wanted] = tuple(self._address(name) if name in needed else 0 for name in POINTWISE)
+            addresses = {name: self._address(name) if name in needed else 0 for name in Pointwise._fields}
+            self._tables[wanted] = Pointwise(**addresses)[:]
         return self._tables[wanted]
 
     def _address(self, name: str) -> int:
@@ -128,7 +131,6 @@ class Kernels:
         return self._made[name]
 
 
-POINTWISE = ("forward_block", "backward_block", "tangent_block", "slope_block", "apply_block", "emit_block")
 FORWARD = ("forward_block", "emit_block")
 BACKWARD = ("backward_block", "slope_block")
 TANGENT = ("tangent_block", "apply_block", "slope_block")

@@ -9,12 +9,12 @@ import numpy as np
 
 from .. import memory
 from ..blas import single_blas
-from . import threads
+from ..sizes import JacobianBlock
+from . import shares, threads
 from .build import TANGENT
-from .run import Array, Layer, flat_states, sent_slopes
+from .run import Array, Layer, sent_slopes
 
 AT_ONCE = 1 << 24  # bytes of products with what a layer receives, held while its part of the matrices is written
-LARGE = 1 << 22  # bytes of matrices under which a second thread that writes them costs more than it saves
 
 
 @single_blas
@@ -27,7 +27,8 @@ def jacobian(layers: list[Layer], start: int, stop: int) -> Array:
     out = memory.empty((stop - start, batch, size, size), layers[0].states.dtype)
     for k, layer in enumerate(layers if out.size else ()):
         own = layer.offset
-        _block(layer, layer.parameters[1], out, start, (own, layer.units, size - own, 0, 0))
+        w_hh = layer.parameters[1]
+        _block(layer, w_hh, out, start, column=own, columns=layer.units, width=size - own, w_gap=0, between=0)
         if k:
             per_step = batch * layer.parameters[0].shape[0] * own
             piece = max(1, AT_ONCE // (per_step * out.itemsize))
@@ -36,7 +37,7 @@ def jacobian(layers: list[Layer], start: int, stop: int) -> Array:
                 room = memory.empty((*part.shape[:2], layer.parameters[0].shape[0], own), out.dtype)
                 with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
                     w = np.matmul(layer.parameters[0], _received(layers[k - 1], part, a)[..., :own], out=room)
-                _block(layer, w, part, a, (0, own, own, w[0, 0].size, 1))
+                _block(layer, w, part, a, column=0, columns=own, width=own, w_gap=w[0, 0].size, between=1)
     return out
 
 
@@ -51,29 +52,15 @@ def _received(below: Layer, out: Array, start: int) -> Array:
     return sum(np.asarray(slope)[..., None] * out[:, :, part] for slope, part in zip(slopes, parts, strict=True))
 
 
-def _block(layer: Layer, w: Array, out: Array, start: int, how: tuple[int, int, int, int, int]) -> None:
-    """A layer's rows of the matrices, in the columns from the first of `how` on; see the kernel."""
-    kernel, units, size = layer.kernels, layer.units, out.shape[3]
-    states, _ = flat_states(layer)
-    column, rows = how[0], out.shape[0] * layer.batch
-    where = (start, layer.batch, units, layer.offset, layer.states.shape[2])
-    shape = (*where, size, layer.offset * size + column, *how[1:])
-    known = (layer.fields, kernel.pointwise(*TANGENT), w.reshape(-1), states, layer.saved)
-    written = rows * kernel.record.states * units * how[2] * out.itemsize
-    parts, whole = _divide_matrices(rows, units, kernel.shape.block, written)
-    threads.run(kernel.jacobian, (*known, out.reshape(-1), layer.lengths, shape), parts, whole)
-
-
-def _divide_matrices(rows: int, units: int, block: int, size: int) -> tuple[list[tuple], tuple]:
-    """The parts of a team that writes matrices: some whole ones each, or their rows where there are few."""
-    whole = (0, rows, 0, units, 0, 1, 0)
-    blocks = -(-units // block)
-    team = min(threads.get_num_threads(), max(rows, blocks))
-    if team == 1 or size < LARGE:
-        return [whole], whole
-    if rows >= 2 * team:
-        cuts = [rows * k // team for k in range(team + 1)]
-        return [(cuts[k], cuts[k + 1], 0, units, k, team, 0) for k in range(team)], whole
-    team = min(team, blocks)
-    cuts = [min(units, blocks * k // team * block) for k in range(team + 1)]
-    return [(0, rows, cuts[k], cuts[k + 1], k, team, 0) for k in range(team)], whole
+def _block(
+    layer: Layer, w: Array, out: Array, start: int, *, column: int, columns: int, width: int, w_gap: int, between: int
+) -> None:
+    """A layer's rows of the matrices, in the columns from `column` on; see the kernel."""
+    kernel, units, size, rows = layer.kernels, layer.units, out.shape[3], out.shape[0] * layer.batch
+    block = JacobianBlock(
+        start=start, batch=layer.batch, units=units, places=layer.places, size=size,
+        corner=layer.offset * size + column, columns=columns, width=width, w_gap=w_gap, between=between,
+    )  # fmt: skip
+    arguments = (kernel.pointwise(*TANGENT), w.reshape(-1), layer.known, out.reshape(-1), block[:])
+    written = rows * kernel.record.states * units * width * out.itemsize
+    threads.run(kernel.jacobian, arguments, *shares.of_matrices(rows, units, kernel.shape.block, written))

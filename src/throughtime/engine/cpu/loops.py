@@ -9,11 +9,9 @@ Dimensions
     WIDTH  G * BLOCK, a panel of weights: BLOCK units with all their gates
     KEPT   numbers that a block saves
 
-Arrays are flat; an element's place is spelt where it is used: x_at and x_row say where the rows of x begin and how far
-apart they are, s_at and s_row the same of the states, e_ of what the units send, g_ of grad_output, o_ of grad_states.
-
-Each loop takes its part of the work: rows row0 .. row1 of the batch and units unit0 .. unit1. A team divides either the
-rows, and each thread goes its own way through time, or (lockstep) the units, and all meet once per step.
+Arrays are flat (operands.py); an element's place is spelt where it is used: x_at and x_row say where the rows of x
+begin and how far apart they are, s_at and s_row the same of the states, e_ of what the units send, g_ of the output's
+gradient, o_ of the states' gradients (sizes.py). A loop takes its share of the rows and units (shares.py).
 
 The mathematics of a block is in pointwise.py; it works in a small array `work`, and the loops call it by its address:
 so one compiled loop serves all cells of the same shape (G, S, saved), and a new cell compiles in half a second. The
@@ -26,6 +24,8 @@ The upper-case names and the products are globals of each compiled copy (`jit.sp
 import numpy as np
 
 from ...jit import PLACEHOLDER
+from ..sizes import Backward, Forward, Places, Share
+from .operands import Gradients, Pointwise, Steps
 from .primitives import call, clear, copy, meet, move, wide
 
 BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = LANES = EMITS = SHARED = PLACEHOLDER
@@ -33,13 +33,18 @@ X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = SLOPE = END = PLACEHOLDER
 product = product_back = accumulate = pack_rows = PLACEHOLDER
 
 
-def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, part, meeting):
+def unroll(pointwise, weights, known, x, sent, size, share, meeting):
     """Forward through time: fills states and saved (and sent, where a unit sends something else than h)."""
     wide()
-    forward_block, emit_block = pointwise[0], pointwise[5]
+    blocks = Pointwise(*pointwise)
+    forward_block, emit_block = blocks.forward_block, blocks.emit_block
     w_ih, b_ih, w_hh, b_hh = weights
-    T, B, I, N, x_at, x_row, s_at, s_row, e_at, e_row, reverse = shape
-    row0, row1, unit0, unit1, _, threads, lockstep = part
+    known, size, share = Steps(*known), Forward(*size), Share(*share)
+    fields, states, saved, lengths = known.fields, known.states, known.saved, known.lengths
+    T, B, I, N, reverse, at = size.steps, size.batch, size.inputs, size.units, size.reverse, Places(*size.places)
+    x_at, x_row, s_at, s_row, e_at, e_row = at.x_at, at.x_row, at.s_at, at.s_row, at.e_at, at.e_row
+    row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
+    threads, lockstep = share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     rows = row1 - row0
     chunk = max(1, 24 // rows) if rows == B else 1  # few rows: several steps of the input at once make tall tiles
@@ -97,23 +102,23 @@ def unroll(fields, pointwise, weights, x, states, sent, saved, lengths, shape, p
                 round_ = meet(meeting, threads, round_)
 
 
-def backprop(
-    fields, pointwise, weights, x, states, sent, saved, grad_output, grad_states, grad_x, grads, carry, dr, dx, lengths,
-    shape, part, meeting,
-):  # fmt: skip
-    """Backward through time from `stop` to `start`; carry is the gradient of the last states, then of the first.
-
-    Rows m of carry, dr, dx, grad_output, grad_states and grad_x belong to sequence m // copies. Flags say what is
-    wanted besides carry: the gradients of the weights (copies = 1), of the input, and of every state (to_states = 1:
-    with what enters by grad_output, 2: without).
-    """
+def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting):
+    """Backward through time from `stop` to `start`: all that is wanted of the gradients, see there."""
     wide()
-    backward_block, slope_block = pointwise[1], pointwise[3]
+    blocks = Pointwise(*pointwise)
+    backward_block, slope_block = blocks.backward_block, blocks.slope_block
     w_hh, w_ih = weights
-    start, stop, B, copies, I, N = shape[:6]
-    x_at, x_row, s_at, s_row, e_at, e_row, g_at, g_row, o_at, o_row = shape[6:16]
-    reverse, chunk, from_output, to_states, to_input, to_weights = shape[16:]
-    row0, row1, unit0, unit1, index, threads, lockstep = part
+    known, gradient, size, share = Steps(*known), Gradients(*gradient), Backward(*size), Share(*share)
+    fields, states, saved, lengths = known.fields, known.states, known.saved, known.lengths
+    grad_output, grad_states, grad_x, carry = gradient.output, gradient.states, gradient.x, gradient.carry
+    grads, dr, dx = gradient.parameters, gradient.dr, gradient.dx
+    start, stop, B, copies, I, N = size.start, size.stop, size.batch, size.copies, size.inputs, size.units
+    at, g_at, g_row, o_at, o_row = Places(*size.places), size.g_at, size.g_row, size.o_at, size.o_row
+    x_at, x_row, s_at, s_row, e_at, e_row = at.x_at, at.x_row, at.s_at, at.s_row, at.e_at, at.e_row
+    reverse, chunk, from_output, to_states = size.reverse, size.chunk, size.from_output, size.to_states
+    to_input, to_weights = size.to_input, size.to_weights
+    row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
+    index, threads, lockstep = share.member, share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     M, rows, depth = B * copies, row1 - row0, P * WIDTH
     d_row = depth + LANES  # rows of dr and dx; at a power of two all would meet in the same lines of the cache
@@ -180,7 +185,7 @@ def backprop(
                     b = m // copies
                     if t >= lengths[b]:
                         continue
-                    at, place, width = m * STATES * N + q * BACK, qm * BACK, min(BACK, N - q * BACK)
+                    here, place, width = m * STATES * N + q * BACK, qm * BACK, min(BACK, N - q * BACK)
                     if EMITS:
                         for cut in range(0, width, BLOCK):
                             count, s_now = min(BLOCK, width - cut), s_at + (now * B + b) * s_row + q * BACK + cut
@@ -188,10 +193,10 @@ def backprop(
                             call(slope_block, fields, work)
                             for j in range(STATES):
                                 for n in range(count):
-                                    carry[at + j * N + cut + n] += work[SLOPE + j * BLOCK + n] * rs[place + cut + n]
+                                    carry[here + j * N + cut + n] += work[SLOPE + j * BLOCK + n] * rs[place + cut + n]
                     else:
                         for n in range(width):
-                            carry[at + n] += rs[place + n]
+                            carry[here + n] += rs[place + n]
         if to_input or to_weights:
             round_ = meet(meeting, threads, round_)
             d = dr if SHARED else dx

@@ -1,11 +1,8 @@
-"""The products of the engine, each a walk over tiles, and the packing of weights that they read.
-
-Packed weights are panels of W = vectors * lanes columns, stored one after another, row by row: panel p, row k, column j
-at (p*depth + k)*W + j. They are packed once per sequence, not once per step as BLAS does.
+"""The products of the engine, each a walk over tiles; they read packed weights (panels.py).
 
 Kernels see these globals (see `jit.specialise`):
 
-    VECTORS     of a panel, WIDTH columns in all, of LANES each
+    VECTORS     of a panel, WIDTH columns in all
     ROWS        of the tallest tile of a product, TALL that of a weight gradient
     GROUP       panels taken together for a single row
     DEEP        rows of a panel taken at once
@@ -18,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from ...jit import PLACEHOLDER, named_in, specialise
-from .primitives import clear, move
-from .register_tile import lanes, most_rows, tile, transpose
+from .primitives import move
+from .register_tile import lanes, most_rows, tile
 
-VECTORS = ROWS = TALL = WIDTH = GROUP = DEEP = LANES = PLACEHOLDER
+VECTORS = ROWS = TALL = WIDTH = GROUP = DEEP = PLACEHOLDER
 NEAR = 1 << 14  # bytes of a panel that stay in the first cache (48 KB) under all rows; with 32 KB 1.5 times slower
 
 
@@ -93,45 +90,6 @@ def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, 
                 j += rows
 
 
-def _pack_gates(w, gates, units, depth, block, panels, part, meeting):
-    """Panels of `block` units, their gates side by side: panels[p, k, g*block + u] = w[g*units + p*block + u, k]."""
-    width, (_, _, unit0, unit1, _, _, _) = gates * block, part
-    for p in range(unit0 // block, (unit1 + block - 1) // block):
-        count = min(block, units - p * block)
-        whole = depth // LANES * LANES if count == block else 0
-        for g in range(gates):
-            source, target = (g * units + p * block) * depth, p * depth * width + g * block
-            for k in range(0, whole, LANES):
-                for u in range(0, block, LANES):
-                    transpose(w, source + u * depth + k, depth, panels, target + k * width + u, width)
-            for k in range(whole, depth):
-                for u in range(count):
-                    panels[target + k * width + u] = w[source + u * depth + k]
-
-
-def _pack_transposed(w, gates, units, columns, block, panels, part, meeting):
-    """The same for the way back: panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*WIDTH + j]."""
-    depth, (_, _, unit0, unit1, _, _, _) = (units + block - 1) // block * gates * block, part
-    for q in range((columns + WIDTH - 1) // WIDTH):
-        count = min(WIDTH, columns - q * WIDTH)
-        for g in range(gates):
-            for unit in range(unit0, unit1):
-                row = (unit // block * gates + g) * block + unit % block
-                source = (g * units + unit) * columns + q * WIDTH
-                move(panels, (q * depth + row) * WIDTH, 0, w, source, 0, 1, count, WIDTH)
-
-
-def _pack_rows(x, at, row, rows, columns, panels):
-    """Rows of a matrix as panels: panels[q, m, j] = x[m, q*WIDTH + j], 0 beyond the last column."""
-    for q in range((columns + WIDTH - 1) // WIDTH):
-        count = min(WIDTH, columns - q * WIDTH)
-        for m in range(rows):
-            place = (q * rows + m) * WIDTH
-            move(panels, place, 0, x, at + m * row + q * WIDTH, 0, 1, count, WIDTH)
-            if count < WIDTH:
-                clear(panels, place + count, WIDTH - count)
-
-
 def group(vectors: int) -> int:
     """Panels that one row takes at once: eight sums under way, for two multipliers that answer after four cycles."""
     return max(1, 8 // vectors)
@@ -147,15 +105,3 @@ def products(vectors: int, dtype: Any) -> dict[str, Any]:
     name = f"{vectors}x{lanes(dtype)}"
     functions: dict[str, Callable] = {"product": _product, "accumulate": _accumulate}
     return {key: specialise(function, name, **named_in(function, sizes)) for key, function in functions.items()}
-
-
-@cache
-def packers(dtype: Any) -> dict[str, Any]:
-    """The compiled packing functions."""
-    functions: dict[str, Callable] = {
-        "pack_gates": _pack_gates,
-        "pack_transposed": _pack_transposed,
-        "pack_rows": _pack_rows,
-    }
-    label, sizes = np.dtype(dtype).name, {"LANES": lanes(dtype), "WIDTH": 2 * lanes(dtype)}
-    return {key: specialise(function, label, **named_in(function, sizes)) for key, function in functions.items()}

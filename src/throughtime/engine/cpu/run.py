@@ -11,16 +11,13 @@ import numpy as np
 
 from ...cells import base
 from .. import memory
-from . import threads
+from ..sizes import Backward, Forward, Places, Tangent
+from . import shares, threads
 from .build import BACKWARD, FORWARD, TANGENT, Kernels, kernels
-from .matmul import packers
+from .operands import Gradients, Perturbations, Steps
+from .panels import pack_backward, pack_forward
 
 Array = np.ndarray
-# Multiply-adds under which a second thread costs more than it saves: in all, as waking it takes some 20 microseconds,
-# and per step, as meeting once per step takes some 0.3 microseconds.
-SMALL = 200_000
-STEP = 30_000
-RESIDENT = 1 << 20  # bytes of weights that a core keeps near while it walks through time
 
 
 @dataclass
@@ -73,23 +70,31 @@ class Layer:
         kept = self.saved.reshape(self.steps, panels, self.batch, count, block)[start:stop].transpose(3, 0, 2, 1, 4)
         return tuple(part.reshape(stop - start, self.batch, panels * block)[:, :, : self.units] for part in kept)
 
-    @property
+    @cached_property
     def places(self) -> tuple[int, ...]:
-        """Where the rows of x, of this layer's states and of what it sends begin, and how far apart they are."""
-        size = self.states.shape[2]
-        sent = (0, self.units) if self.kernels.record.emits else (self.offset, size)
-        return (self.x_at, self.x_row, self.offset, size, *sent)
+        size, emits = self.states.shape[2], self.kernels.record.emits
+        e_at, e_row = (0, self.units) if emits else (self.offset, size)
+        return Places(x_at=self.x_at, x_row=self.x_row, s_at=self.offset, s_row=size, e_at=e_at, e_row=e_row)[:]
+
+    @property
+    def known(self) -> tuple[Array, ...]:
+        """What compiled loops read of the layer's steps."""
+        return Steps(fields=self.fields, states=self.states.reshape(-1), saved=self.saved, lengths=self.lengths)[:]
+
+    @property
+    def flat_sent(self) -> Array:
+        return self.sent.reshape(-1) if self.kernels.record.emits else self.states.reshape(-1)
+
+    def shares(self, rows: int, steps: int) -> shares.Shares:
+        """A pass of so many rows divided among threads."""
+        per_row = self.kernels.record.gates * self.units * (self.units + self.inputs)
+        itemsize, grain = self.states.itemsize, self.kernels.shape.back  # whole panels, forward and back
+        return shares.of_steps(steps, rows, self.units, per_row, itemsize, grain)
 
 
 def fields(cell: Any, dtype: Any) -> Array:
     """A cell's hyper-parameters as the compiled functions take them."""
     return np.array([*cell, 0.0], dtype)  # never empty
-
-
-def flat_states(layer: Layer) -> tuple[Array, Array]:
-    """states and sent as flat arrays, without a copy."""
-    states = layer.states.reshape(-1)
-    return states, layer.sent.reshape(-1) if layer.kernels.record.emits else states
 
 
 def unroll(
@@ -108,25 +113,22 @@ def unroll(
     steps, batch, inputs = x.shape
     units = parameters[1].shape[1]
     kernel = kernels(cell, states.dtype)
-    record, size = kernel.record, kernel.shape
-    panels = -(-units // size.block)
+    record, shape = kernel.record, kernel.shape
+    panels = -(-units // shape.block)
     if lengths is None:
         lengths = np.full(batch, steps, np.int64)
     if record.emits:
         sent = memory.empty((steps + 1, batch, units), states.dtype)
     else:
         sent = states[:, :, offset : offset + units]
-    saved = memory.empty(steps * batch * panels * record.saved * size.block, states.dtype)
+    saved = memory.empty(steps * batch * panels * record.saved * shape.block, states.dtype)
     flat, x_at, x_row = _base(x)
     layer = Layer(cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved)
     if steps and batch:
         weights = pack_forward(kernel, layer.parameters)
-        own_states, own_sent = flat_states(layer)
-        shape = (steps, batch, inputs, units, *layer.places, int(reverse))
-        parts, whole = _divide(layer, batch, steps)
-        pointwise = kernel.pointwise(*FORWARD)
-        arguments = (layer.fields, pointwise, weights, flat, own_states, own_sent, saved, lengths, shape)
-        threads.run(kernel.unroll, arguments, parts, whole)
+        size = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=layer.places, reverse=int(reverse))
+        arguments = (kernel.pointwise(*FORWARD), weights, layer.known, flat, layer.flat_sent, size[:])
+        threads.run(kernel.unroll, arguments, *layer.shares(batch, steps))
     return layer
 
 
@@ -139,72 +141,6 @@ def _base(x: Array) -> tuple[Array, int, int]:
             first, origin = x.__array_interface__["data"][0], base.__array_interface__["data"][0]
             return base.reshape(-1), (first - origin) // x.itemsize, row
     return np.ascontiguousarray(x).reshape(-1), 0, x.shape[2]
-
-
-def pack_forward(kernel: Kernels, parameters: tuple) -> tuple[Array, Array, Array, Array]:
-    """(w_ih, b_ih, w_hh, b_hh) in panels: blocks of units, all gates side by side, 0 beyond the last unit."""
-    block, gates, units = kernel.shape.block, kernel.record.gates, parameters[1].shape[1]
-    panels, pack_gates = -(-units // block), packers(kernel.dtype)["pack_gates"]
-    packed = []
-    for matrix in parameters[:2]:
-        depth = matrix.shape[1]
-        out = _room(panels * depth * kernel.shape.width, kernel.dtype, padded=units % block > 0)
-        arguments = (matrix.reshape(-1), gates, units, depth, block, out)
-        threads.run(pack_gates, arguments, *_divide_packing(units, kernel.shape.back, out.size))
-        packed.append(out)
-    biases = []
-    for bias in parameters[2:]:
-        padded = np.zeros((gates, panels * block), bias.dtype)
-        padded[:, :units] = bias.reshape(gates, units)
-        biases.append(padded.reshape(gates, panels, block).transpose(1, 0, 2).reshape(-1))
-    return packed[0], biases[0], packed[1], biases[1]
-
-
-def pack_backward(kernel: Kernels, parameters: tuple) -> tuple[Array, Array]:
-    """(w_hh, w_ih) transposed, in panels of `back` columns."""
-    block, gates, back, units = kernel.shape.block, kernel.record.gates, kernel.shape.back, parameters[1].shape[1]
-    depth = -(-units // block) * kernel.shape.width
-    packed = []
-    for matrix in (parameters[1], parameters[0]):
-        columns = matrix.shape[1]
-        out = _room(-(-columns // back) * depth * back, kernel.dtype, padded=units % block > 0 or columns % back > 0)
-        arguments = (matrix.reshape(-1), gates, units, columns, block, out)
-        threads.run(packers(kernel.dtype)["pack_transposed"], arguments, *_divide_packing(units, back, out.size))
-        packed.append(out)
-    return packed[0], packed[1]
-
-
-def _room(size: int, dtype: np.dtype, padded: bool) -> Array:
-    return memory.zeros(size, dtype) if padded else memory.empty(size, dtype)
-
-
-def _divide_packing(units: int, grain: int, size: int) -> tuple[list[tuple], tuple]:
-    team, whole = threads.get_num_threads(), (0, 0, 0, units, 0, 1, 0)
-    if size < SMALL or units < team * grain:
-        return [whole], whole
-    cuts = [units * k // team // grain * grain for k in range(team)] + [units]
-    return [(0, 0, cuts[k], cuts[k + 1], k, team, 0) for k in range(team)], whole
-
-
-def _divide(layer: Layer, rows: int, steps: int) -> tuple[list[tuple], tuple]:
-    """The parts of a team: by rows, or, where the weights are large or the rows few, by units in lockstep."""
-    gates, units, inputs = layer.kernels.record.gates, layer.units, layer.inputs
-    whole = (0, rows, 0, units, 0, 1, 0)
-    team = threads.get_num_threads()
-    per_row = gates * units * (units + inputs)
-    if team == 1 or steps * rows * per_row < SMALL:
-        return [whole], whole
-    heavy = per_row * layer.states.itemsize > RESIDENT
-    grain = layer.kernels.shape.back  # whole panels, forward and back
-    blocks = -(-units // grain)
-    if rows >= 2 * team and not (heavy and blocks >= team):
-        cuts = [rows * k // team for k in range(team + 1)]
-        return [(cuts[k], cuts[k + 1], 0, units, k, team, 0) for k in range(team)], whole
-    team = min(team, blocks)
-    if team > 1 and rows * per_row > STEP:
-        cuts = [min(units, blocks * k // team * grain) for k in range(team + 1)]
-        return [(0, rows, cuts[k], cuts[k + 1], k, team, 1) for k in range(team)], whole
-    return [whole], whole
 
 
 @dataclass
@@ -252,16 +188,19 @@ def backprop(
         dx = dr if kernel.record.shared else memory.empty(dr.shape, dtype)
         g, g_at, g_row = _base(grad_output) if grad_output is not None else (np.zeros(1, dtype), 0, 0)
         o, o_row = (np.zeros(1, dtype), 0) if grad_states is None else (grad_states.reshape(-1), grad_states.shape[2])
-        to_states = 0 if grad_states is None else 1 + apart
-        shape = (start, stop, layer.batch, copies, inputs, units, *layer.places, g_at, g_row, layer.offset, o_row)
-        shape += (int(layer.reverse), chunk, int(grad_output is not None), to_states, int(to_input), int(to_weights))
-        states, sent = flat_states(layer)
-        parts, whole = _divide(layer, M, steps)
-        pointwise, weights = kernel.pointwise(*BACKWARD), layer.packed_backward
-        flat_x, flat_grads, flat_carry = grad_x.reshape(-1), tuple(p.reshape(-1) for p in grads), carry.reshape(-1)
-        known = (layer.fields, pointwise, weights, layer.x, states, sent, layer.saved)
-        arguments = (*known, g, o, flat_x, flat_grads, flat_carry, dr, dx, layer.lengths, shape)
-        threads.run(kernel.backprop, arguments, parts, whole)
+        size = Backward(
+            start=start, stop=stop, batch=layer.batch, copies=copies, inputs=inputs, units=units, places=layer.places,
+            g_at=g_at, g_row=g_row, o_at=layer.offset, o_row=o_row, reverse=int(layer.reverse), chunk=chunk,
+            from_output=int(grad_output is not None), to_states=0 if grad_states is None else 1 + apart,
+            to_input=int(to_input), to_weights=int(to_weights),
+        )  # fmt: skip
+        gradients = Gradients(
+            output=g, states=o, x=grad_x.reshape(-1), parameters=tuple(p.reshape(-1) for p in grads),
+            carry=carry.reshape(-1), dr=dr, dx=dx,
+        )  # fmt: skip
+        given = (layer.known, layer.x, layer.flat_sent, gradients[:])
+        arguments = (kernel.pointwise(*BACKWARD), layer.packed_backward, *given, size[:])
+        threads.run(kernel.backprop, arguments, *layer.shares(M, steps))
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
     return Back(grads if to_weights else None, grad_x if to_input else None, carry)
@@ -282,14 +221,14 @@ def tangent(
         sends = memory.empty((2, M, units), dtype)
         sends[0] = sent_tangent(layer, v, start, copies)
         w_ih, _, w_hh, _ = layer.packed_forward
-        states, _ = flat_states(layer)
         x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
-        flags = (int(vx is not None), int(to_output))
-        shape = (start, stop, layer.batch, copies, layer.inputs, units, layer.offset, layer.states.shape[2], *flags)
-        parts, whole = _divide(layer, M, steps)
-        known = (layer.fields, kernel.pointwise(*TANGENT), (w_ih, w_hh), states, layer.saved)
-        arguments = (*known, v.reshape(-1), sends.reshape(-1), x, out.reshape(-1), layer.lengths, shape)
-        threads.run(kernel.tangent, arguments, parts, whole)
+        size = Tangent(
+            start=start, stop=stop, batch=layer.batch, copies=copies, inputs=layer.inputs, units=units,
+            places=layer.places, from_input=int(vx is not None), to_output=int(to_output),
+        )  # fmt: skip
+        perturbations = Perturbations(v=v.reshape(-1), sends=sends.reshape(-1), x=x, output=out.reshape(-1))
+        arguments = (kernel.pointwise(*TANGENT), (w_ih, w_hh), layer.known, perturbations[:], size[:])
+        threads.run(kernel.tangent, arguments, *layer.shares(M, steps))
     return v, out if to_output else None
 
 

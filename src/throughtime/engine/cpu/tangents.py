@@ -3,6 +3,8 @@
 import numpy as np
 
 from ...jit import PLACEHOLDER
+from ..sizes import JacobianBlock, Places, Share, Tangent
+from .operands import Perturbations, Pointwise, Steps
 from .primitives import call, clear, combine, copy, meet, move, wide
 
 BLOCK = WIDTH = GATES = STATES = KEPT = SIZE = EMITS = PLACEHOLDER
@@ -12,17 +14,20 @@ product = PLACEHOLDER
 TOGETHER = 16  # matrices that a block of units serves before the next block takes its turn
 
 
-def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, lengths, shape, part, meeting):
-    """Forward through time: perturbations v (M, S*N), `copies` for each sequence, from states[start] to states[stop].
-
-    sends (2, M, N) holds the perturbation of what the units send, at this step and the next, vx (steps, M, I) that of
-    the input; out (steps, M, N) receives that of the output, which is the next layer's vx.
-    """
+def tangent(pointwise, weights, known, perturbation, size, share, meeting):
+    """Forward through time: perturbations of states[start] to those of states[stop]."""
     wide()
-    tangent_block, apply_block = pointwise[2], pointwise[4]
+    blocks = Pointwise(*pointwise)
+    tangent_block, apply_block = blocks.tangent_block, blocks.apply_block
     w_ih, w_hh = weights
-    start, stop, B, copies, I, N, s_at, s_row, from_input, to_output = shape
-    row0, row1, unit0, unit1, _, threads, lockstep = part
+    known, size, share = Steps(*known), Tangent(*size), Share(*share)
+    fields, states, saved, lengths = known.fields, known.states, known.saved, known.lengths
+    perturbation, at = Perturbations(*perturbation), Places(*size.places)
+    v, sends, vx, out = perturbation.v, perturbation.sends, perturbation.x, perturbation.output
+    start, stop, B, copies, I, N = size.start, size.stop, size.batch, size.copies, size.inputs, size.units
+    s_at, s_row, from_input, to_output = at.s_at, at.s_row, size.from_input, size.to_output
+    row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
+    threads, lockstep = share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     M, rows = B * copies, row1 - row0
     rs, xs = np.empty(rows * WIDTH, v.dtype), np.empty(rows * WIDTH, v.dtype)
@@ -64,20 +69,24 @@ def tangent(fields, pointwise, weights, states, saved, v, sends, vx, out, length
             round_ = meet(meeting, threads, round_)
 
 
-def jacobian(fields, pointwise, w, states, saved, out, lengths, shape, part, meeting):
+def jacobian(pointwise, w, known, out, size, share, meeting):
     """A block of ds_{t+1}/ds_t in the matrices out (M, size, size), row m = (t - start)*B + b for times from start on.
 
     Row (i, n) of the block, which begins at `corner` of every matrix, is D[i, n] . w[n, :], with D_r and w = W_hh for
     the layer's own states, times the slope of what they send, plus D_s[i, n] in the unit's own columns; and with D_x
     and w_m = W_ih (what it receives, by the states before) for those of the layers below, `between` them. w is (G*N,
     columns), not packed, `w_gap` further on for the next matrix. The rows of a block of units stay near while they
-    serve some matrices, and every row of the result is written once, as it is far larger than all that it is made of:
-    columns up to `width` are set to 0.
+    serve some matrices, and every row of the result is written once, as it is far larger than all that it is made of.
     """
     wide()
-    tangent_block, slope_block = pointwise[2], pointwise[3]
-    start, B, N, s_at, s_row, size, corner, columns, width, w_gap, between = shape
-    row0, row1, unit0, unit1, _, _, _ = part
+    blocks = Pointwise(*pointwise)
+    tangent_block, slope_block = blocks.tangent_block, blocks.slope_block
+    known, block, share = Steps(*known), JacobianBlock(*size), Share(*share)
+    fields, states, saved, lengths = known.fields, known.states, known.saved, known.lengths
+    start, B, N, size, corner = block.start, block.batch, block.units, block.size, block.corner
+    at = Places(*block.places)
+    s_at, s_row, columns, width, between = at.s_at, at.s_row, block.columns, block.width, block.between
+    row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     sends = EMITS and not between
     before = np.empty(TOGETHER * STATES * N if sends else 0, states.dtype)  # the slopes of what the units sent
@@ -102,21 +111,21 @@ def jacobian(fields, pointwise, w, states, saved, out, lengths, shape, part, mee
                     copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
                     call(tangent_block, fields, work)
                 for n in range(unit, unit + count):
-                    at, c = (m * size + n) * size + corner, C + n - unit
+                    here, c = (m * size + n) * size + corner, C + n - unit
                     if not alive:
                         for i in range(STATES):
-                            clear(out, at + i * N * size, width)
+                            clear(out, here + i * N * size, width)
                             if not between:
-                                out[at + i * N * size + i * N + n] = 1
+                                out[here + i * N * size + i * N + n] = 1
                         continue
-                    d, line = c + (0 if between else GATES * BLOCK), m * w_gap + n * columns
+                    d, line = c + (0 if between else GATES * BLOCK), m * block.w_gap + n * columns
                     combine(
-                        out, at, N * size, work, d, SIZE, BLOCK, w, line, N * columns, columns, width, GATES, STATES
+                        out, here, N * size, work, d, SIZE, BLOCK, w, line, N * columns, columns, width, GATES, STATES
                     )
                     if between:
                         continue
                     for i in range(STATES):
-                        row = at + i * N * size
+                        row = here + i * N * size
                         if EMITS:
                             for j in range(STATES - 1, -1, -1):
                                 for k in range(N):

@@ -1,0 +1,47 @@
+"""What a compiled loop of the CPU is given beside its sizes, by name; handed over and read as those are (sizes.py).
+
+Arrays are flat. Letters as in loops.py.
+"""
+
+from typing import Any, NamedTuple
+
+
+class Pointwise(NamedTuple):
+    """Addresses of the functions of pointwise.py, 0 where one is not needed."""
+
+    forward_block: int
+    backward_block: int
+    tangent_block: int
+    slope_block: int
+    apply_block: int
+    emit_block: int
+
+
+class Steps(NamedTuple):
+    """What is known of a layer's steps."""
+
+    fields: Any  # the cell's hyper-parameters
+    states: Any
+    saved: Any
+    lengths: Any
+
+
+class Gradients(NamedTuple):
+    """What goes back through a layer. Rows m belong to sequence m // copies."""
+
+    output: Any  # (steps, M, N), of what the layer sends, given
+    states: Any  # (steps+1, M, S*N) of every state, filled
+    x: Any  # (steps, M, I), filled
+    parameters: Any  # of w_ih, w_hh, b_ih, b_hh, to which is added
+    carry: Any  # (M, S*N): of the last states, then of the first
+    dr: Any  # (chunk, M, G*N), of the recurrent part of the gates
+    dx: Any  # of the input part; dr itself where the two are the same
+
+
+class Perturbations(NamedTuple):
+    """What goes forward through a layer beside its states, `copies` for each sequence."""
+
+    v: Any  # (M, S*N), of the first states, then of the last
+    sends: Any  # (2, M, N), of what the units send, at this step and the next
+    x: Any  # (steps, M, I)
+    output: Any  # (steps, M, N), filled: the next layer's x

@@ -1,0 +1,75 @@
+"""Who does what: a pass divided among the threads of a team, as (the shares of all, the share of one who works alone).
+
+The results have the same bits however it is divided.
+"""
+
+from collections.abc import Sequence
+
+from ..sizes import Share
+from . import threads
+
+# Multiply-adds under which a second thread costs more than it saves: in all, as waking it takes some 20 microseconds,
+# and per step, as meeting once per step takes some 0.3 microseconds.
+SMALL = 200_000
+STEP = 30_000
+RESIDENT = 1 << 20  # bytes of weights that a core keeps near while it walks through time
+LARGE = 1 << 22  # bytes of matrices under which a second thread that writes them costs more than it saves
+
+Shares = tuple[list[tuple], tuple]
+
+
+def of_steps(steps: int, rows: int, units: int, per_row: int, itemsize: int, grain: int) -> Shares:
+    """Of a pass through time: by rows, or, where the weights are large or the rows few, by units in lockstep.
+
+    per_row: multiply-adds of a row in a step; grain: units that stay together, as their weights lie together.
+    """
+    whole, team = alone(rows, units), threads.get_num_threads()
+    if team == 1 or steps * rows * per_row < SMALL:
+        return [whole], whole
+    heavy = per_row * itemsize > RESIDENT
+    blocks = -(-units // grain)
+    if rows >= 2 * team and not (heavy and blocks >= team):
+        return _by_rows(rows, units, team), whole
+    team = min(team, blocks)
+    if team > 1 and rows * per_row > STEP:
+        return _by_units(rows, units, grain, team, lockstep=1), whole
+    return [whole], whole
+
+
+def of_matrices(rows: int, units: int, block: int, size: int) -> Shares:
+    """Of `rows` matrices, `size` bytes in all, written: some whole ones each, or their rows where there are few."""
+    whole, blocks = alone(rows, units), -(-units // block)
+    team = min(threads.get_num_threads(), max(rows, blocks))
+    if team == 1 or size < LARGE:
+        return [whole], whole
+    if rows >= 2 * team:
+        return _by_rows(rows, units, team), whole
+    return _by_units(rows, units, block, min(team, blocks), lockstep=0), whole
+
+
+def of_packing(units: int, grain: int, size: int) -> Shares:
+    """Of weights to be packed, `size` numbers."""
+    whole, team = alone(0, units), threads.get_num_threads()
+    if size < SMALL or units < team * grain:
+        return [whole], whole
+    return _shares(0, [units * k // team // grain * grain for k in range(team)] + [units], lockstep=0), whole
+
+
+def alone(rows: int, units: int) -> tuple:
+    """The share of a thread that does all."""
+    return Share(0, rows, 0, units, member=0, team=1, lockstep=0)[:]
+
+
+def _by_rows(rows: int, units: int, team: int) -> list[tuple]:
+    cuts = [rows * k // team for k in range(team + 1)]
+    return [Share(cuts[k], cuts[k + 1], 0, units, member=k, team=team, lockstep=0)[:] for k in range(team)]
+
+
+def _by_units(rows: int, units: int, grain: int, team: int, lockstep: int) -> list[tuple]:
+    blocks = -(-units // grain)
+    return _shares(rows, [min(units, blocks * k // team * grain) for k in range(team + 1)], lockstep)
+
+
+def _shares(rows: int, cuts: Sequence[int], lockstep: int) -> list[tuple]:
+    team = len(cuts) - 1
+    return [Share(0, rows, cuts[k], cuts[k + 1], member=k, team=team, lockstep=lockstep)[:] for k in range(team)]
