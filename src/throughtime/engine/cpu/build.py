@@ -41,17 +41,17 @@ class Shape:
     emits: bool
     shared: bool
 
-    @property
+    @cached_property
     def block(self) -> int:
         """Units worked on together."""
         return lanes(self.dtype) * (1 if self.gates > 2 else 2)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Columns of a panel of packed weights."""
         return self.gates * self.block
 
-    @property
+    @cached_property
     def back(self) -> int:
         """Columns of a panel of the transposed weights: 2 vectors."""
         return 2 * lanes(self.dtype)

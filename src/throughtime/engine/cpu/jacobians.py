@@ -57,10 +57,11 @@ def _block(
 ) -> None:
     """A layer's rows of the matrices, in the columns from `column` on; see the kernel."""
     kernel, units, size, rows = layer.kernels, layer.units, out.shape[3], out.shape[0] * layer.batch
+    known, _, _, places = layer.given(kernel)
     block = JacobianBlock(
-        start=start, batch=layer.batch, units=units, places=layer.places, size=size,
+        start=start, batch=layer.batch, units=units, places=places, size=size,
         corner=layer.offset * size + column, columns=columns, width=width, w_gap=w_gap, between=between,
     )  # fmt: skip
-    arguments = (kernel.pointwise(*TANGENT), w.reshape(-1), layer.known, out.reshape(-1), block[:])
+    arguments = (kernel.pointwise(*TANGENT), w.reshape(-1), known, out.reshape(-1), block[:])
     written = rows * kernel.record.states * units * width * out.itemsize
     threads.run(kernel.jacobian, arguments, *shares.of_matrices(rows, units, kernel.shape.block, written))

@@ -32,11 +32,10 @@ def pack_forward(kernel: Any, parameters: tuple) -> tuple[Array, Array, Array, A
         arguments = (matrix.reshape(-1), gates, units, depth, block, out)
         threads.run(pack_gates, arguments, *shares.of_packing(units, kernel.shape.back, out.size))
         packed.append(out)
-    biases = []
-    for bias in parameters[2:]:
-        padded = np.zeros((gates, panels * block), bias.dtype)
-        padded[:, :units] = bias.reshape(gates, units)
-        biases.append(padded.reshape(gates, panels, block).transpose(1, 0, 2).reshape(-1))
+    padded = np.zeros((2, gates, panels * block), kernel.dtype)
+    for side, bias in enumerate(parameters[2:]):
+        padded[side, :, :units] = bias.reshape(gates, units)
+    biases = padded.reshape(2, gates, panels, block).transpose(0, 2, 1, 3).reshape(2, -1)
     return packed[0], biases[0], packed[1], biases[1]
 
 

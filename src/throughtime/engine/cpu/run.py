@@ -70,26 +70,19 @@ class Layer:
         kept = self.saved.reshape(self.steps, panels, self.batch, count, block)[start:stop].transpose(3, 0, 2, 1, 4)
         return tuple(part.reshape(stop - start, self.batch, panels * block)[:, :, : self.units] for part in kept)
 
-    @cached_property
-    def places(self) -> tuple[int, ...]:
-        size, emits = self.states.shape[2], self.kernels.record.emits
-        e_at, e_row = (0, self.units) if emits else (self.offset, size)
-        return Places(x_at=self.x_at, x_row=self.x_row, s_at=self.offset, s_row=size, e_at=e_at, e_row=e_row)[:]
+    def given(self, kernel: Kernels) -> tuple[tuple[Array, ...], Array, Array, tuple[int, ...]]:
+        """What compiled loops read of the layer: what is known of its steps, x, what it sends, and their places."""
+        emits, size, states = kernel.record.emits, self.states.shape[2], self.states.reshape(-1)
+        sent, e_at, e_row = (self.sent.reshape(-1), 0, self.units) if emits else (states, self.offset, size)
+        known = Steps(fields=self.fields, states=states, saved=self.saved, lengths=self.lengths)
+        places = Places(x_at=self.x_at, x_row=self.x_row, s_at=self.offset, s_row=size, e_at=e_at, e_row=e_row)
+        return known[:], self.x, sent, places[:]
 
-    @property
-    def known(self) -> tuple[Array, ...]:
-        """What compiled loops read of the layer's steps."""
-        return Steps(fields=self.fields, states=self.states.reshape(-1), saved=self.saved, lengths=self.lengths)[:]
-
-    @property
-    def flat_sent(self) -> Array:
-        return self.sent.reshape(-1) if self.kernels.record.emits else self.states.reshape(-1)
-
-    def shares(self, rows: int, steps: int) -> shares.Shares:
+    def shares(self, kernel: Kernels, rows: int, steps: int) -> shares.Shares:
         """A pass of so many rows divided among threads."""
-        per_row = self.kernels.record.gates * self.units * (self.units + self.inputs)
-        itemsize, grain = self.states.itemsize, self.kernels.shape.back  # whole panels, forward and back
-        return shares.of_steps(steps, rows, self.units, per_row, itemsize, grain)
+        shape, units = kernel.shape, self.units
+        per_row = shape.gates * units * (units + self.inputs)
+        return shares.of_steps(steps, rows, units, per_row, self.states.itemsize, grain=shape.back)  # whole panels
 
 
 def fields(cell: Any, dtype: Any) -> Array:
@@ -125,10 +118,11 @@ def unroll(
     flat, x_at, x_row = _base(x)
     layer = Layer(cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved)
     if steps and batch:
-        weights = pack_forward(kernel, layer.parameters)
-        size = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=layer.places, reverse=int(reverse))
-        arguments = (kernel.pointwise(*FORWARD), weights, layer.known, flat, layer.flat_sent, size[:])
-        threads.run(kernel.unroll, arguments, *layer.shares(batch, steps))
+        known, flat, flat_sent, places = layer.given(kernel)
+        size = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=places, reverse=int(reverse))
+        weights = pack_forward(kernel, parameters)
+        arguments = (kernel.pointwise(*FORWARD), weights, known, flat, flat_sent, size[:])
+        threads.run(kernel.unroll, arguments, *layer.shares(kernel, batch, steps))
     return layer
 
 
@@ -176,7 +170,7 @@ def backprop(
     dtype, M = layer.states.dtype, layer.batch * copies
     steps = stop - start
     w_ih, w_hh, b_ih, b_hh = (memory.zeros(p.shape if to_weights else 0, dtype) for p in layer.parameters)
-    grads = (w_ih, w_hh, b_ih, b_hh)
+    grads, flat_grads = (w_ih, w_hh, b_ih, b_hh), (w_ih.reshape(-1), w_hh.reshape(-1), b_ih, b_hh)
     grad_x = memory.empty((steps, M, inputs) if to_input else (0, M, inputs), dtype)
     carry = np.array(carry, dtype, order="C")
     if steps and M:
@@ -188,19 +182,19 @@ def backprop(
         dx = dr if kernel.record.shared else memory.empty(dr.shape, dtype)
         g, g_at, g_row = _base(grad_output) if grad_output is not None else (np.zeros(1, dtype), 0, 0)
         o, o_row = (np.zeros(1, dtype), 0) if grad_states is None else (grad_states.reshape(-1), grad_states.shape[2])
+        known, flat, flat_sent, places = layer.given(kernel)
         size = Backward(
-            start=start, stop=stop, batch=layer.batch, copies=copies, inputs=inputs, units=units, places=layer.places,
+            start=start, stop=stop, batch=layer.batch, copies=copies, inputs=inputs, units=units, places=places,
             g_at=g_at, g_row=g_row, o_at=layer.offset, o_row=o_row, reverse=int(layer.reverse), chunk=chunk,
             from_output=int(grad_output is not None), to_states=0 if grad_states is None else 1 + apart,
             to_input=int(to_input), to_weights=int(to_weights),
         )  # fmt: skip
         gradients = Gradients(
-            output=g, states=o, x=grad_x.reshape(-1), parameters=tuple(p.reshape(-1) for p in grads),
-            carry=carry.reshape(-1), dr=dr, dx=dx,
+            output=g, states=o, x=grad_x.reshape(-1), parameters=flat_grads, carry=carry.reshape(-1), dr=dr, dx=dx
         )  # fmt: skip
-        given = (layer.known, layer.x, layer.flat_sent, gradients[:])
+        given = (known, flat, flat_sent, gradients[:])
         arguments = (kernel.pointwise(*BACKWARD), layer.packed_backward, *given, size[:])
-        threads.run(kernel.backprop, arguments, *layer.shares(M, steps))
+        threads.run(kernel.backprop, arguments, *layer.shares(kernel, M, steps))
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
     return Back(grads if to_weights else None, grad_x if to_input else None, carry)
@@ -222,18 +216,21 @@ def tangent(
         sends[0] = sent_tangent(layer, v, start, copies)
         w_ih, _, w_hh, _ = layer.packed_forward
         x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
+        known, _, _, places = layer.given(kernel)
         size = Tangent(
             start=start, stop=stop, batch=layer.batch, copies=copies, inputs=layer.inputs, units=units,
-            places=layer.places, from_input=int(vx is not None), to_output=int(to_output),
+            places=places, from_input=int(vx is not None), to_output=int(to_output),
         )  # fmt: skip
         perturbations = Perturbations(v=v.reshape(-1), sends=sends.reshape(-1), x=x, output=out.reshape(-1))
-        arguments = (kernel.pointwise(*TANGENT), (w_ih, w_hh), layer.known, perturbations[:], size[:])
-        threads.run(kernel.tangent, arguments, *layer.shares(M, steps))
+        arguments = (kernel.pointwise(*TANGENT), (w_ih, w_hh), known, perturbations[:], size[:])
+        threads.run(kernel.tangent, arguments, *layer.shares(kernel, M, steps))
     return v, out if to_output else None
 
 
 def slopes(layer: Layer, t: int) -> tuple:
     """de/ds of every unit at time t: S arrays (B, N), or numbers where the unit sends h."""
+    if not layer.kernels.record.emits:
+        return sent_slopes(layer, ())
     units, own = layer.units, layer.states[t, :, layer.offset :]
     return sent_slopes(layer, tuple(own[:, k * units : (k + 1) * units] for k in range(layer.kernels.record.states)))
 
@@ -249,5 +246,5 @@ def sent_tangent(layer: Layer, v: Array, t: int, copies: int) -> Array:
     total = np.zeros((layer.batch, copies, units), v.dtype)
     for k, slope in enumerate(slopes(layer, t)):
         part = v[:, k * units : (k + 1) * units].reshape(layer.batch, copies, units)
-        total += (slope[:, None] if isinstance(slope, np.ndarray) else np.asarray(slope, v.dtype)) * part
+        total += (slope[:, None] if isinstance(slope, np.ndarray) else v.dtype.type(slope)) * part
     return total.reshape(M, units)

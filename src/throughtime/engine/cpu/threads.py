@@ -66,6 +66,9 @@ class _Worker(threading.Thread):
             self.jobs.get()()
 
 
+_unused = new_meeting()  # of those who work alone: they meet nobody
+
+
 class _Team:
     def __init__(self) -> None:
         self.free = threading.Lock()
@@ -91,7 +94,7 @@ def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> N
     """
     team = _team
     if len(parts) == 1 or not team.free.acquire(blocking=False):
-        loop(*arguments, whole, new_meeting())
+        loop(*arguments, whole, _unused)
         return
     try:
         look = foreign.look()
