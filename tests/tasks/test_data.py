@@ -76,6 +76,7 @@ def test_the_held_out_text_is_read_once(tmp_path):
     with pytest.raises(StopIteration):
         next(batches)
     assert stream.vocabulary == bytes(sorted(set(TEXT)))
+    assert stream.tokens.nbytes == 903
     assert stream.decode(stream.encode("a, bad cab")) == b"a, bad cab"
 
 

@@ -24,8 +24,9 @@
     Batch, Batches                 what a task hands out, and an endless row of it
     Task, Flow                     bases for a task, or a dynamical system, of your own
 
-Tokens are whole numbers (T, B); for a network without an embedding write `batch.one_hot(task.inputs)`. Losses are means
-over the steps that count: cross-entropies in nats, of logits; squared errors.
+Tokens are whole numbers (T, B); for a network without an embedding write `batch.one_hot(task.inputs)`. One target for a
+sequence becomes one at its last step by `batch.aligned()`; `batch.pieces(50)` are pieces for truncated BPTT. Losses are
+means over the steps that count: cross-entropies in nats, of logits; squared errors.
 
 >>> import throughtime as tt
 >>> task = tt.tasks.CopyMemory(delay=20)

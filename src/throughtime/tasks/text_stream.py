@@ -22,7 +22,7 @@ class TextStream:
     """A text in parallel lanes, to predict the next byte; made by `text_stream`.
 
     Fields:
-        tokens: (n,) of the training part, numbers into the vocabulary.
+        tokens: (n,) of the training part, bytes that are numbers into the vocabulary.
         held_out: (m,) of the rest.
         vocabulary: the bytes that occur, in their order.
         lanes: B, the sequences of a batch.
@@ -97,7 +97,7 @@ class TextStream:
 
         def take(start: int) -> Batch:
             place = np.arange(start, min(start + self.length, lane))[:, None] + starts
-            return Batch(tokens[place], tokens[place + 1], continues=start > 0)
+            return Batch(tokens[place].astype(int), tokens[place + 1].astype(int), continues=start > 0)
 
         return Batches(lambda rng: range(0, lane, self.length), take, 0, passes)
 
@@ -131,7 +131,7 @@ def text_stream(source: Any, batch: int, length: int, *, held_out: float = 0.1) 
     text = source if isinstance(source, bytes) else _read(source)
     found = np.frombuffer(text, np.uint8)
     used = np.unique(found)
-    table = np.zeros(256, int)
+    table = np.zeros(256, np.uint8)  # one byte each: a text of 30 MB stays one
     table[used] = np.arange(len(used))
     split = len(found) - round(held_out * len(found))
     if split < batch + 1:
