@@ -15,8 +15,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast, overload
 
 from ..engine.blas import single_blas
-from ..ensemble.family import Ensemble, EnsembleRun
+from ..ensemble.family import Ensemble
+from ..ensemble.family_run import EnsembleRun
 from ..refuse.expected import checking
+from ..results.of_ensemble import EnsembleResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 _on_gpu: dict[str, list[str]] = {"net": [], "run": []}  # the names of the analyses that work there, by what they take
@@ -71,8 +73,6 @@ def of_networks(function: Any = None, *, on_gpu: bool = False) -> Any:
 
 def _by_network(result: Any, run: Any) -> Any:
     """The result for a run of all networks of an ensemble on the GPU, network by network."""
-    from ..results.of_ensemble import EnsembleResult
-
     each = run.states.shape[1] // run.network.networks
     places = (range(k * each, (k + 1) * each) for k in range(run.network.networks))
     return EnsembleResult(run.network.axes, tuple(result.of_sequences(place) for place in places))

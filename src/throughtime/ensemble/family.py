@@ -10,11 +10,13 @@ import numpy as np
 
 from ..cells.versions import contents
 from ..network.network import Network
-from ..network.unrolled import Unrolled
 from ..refuse import arguments, words
 from ..refuse.called import called
+from ..results.of_ensemble import EnsembleResult
 from . import axes as along
-from . import kept_results, streams, sweep
+from . import kept_results, random_streams, sweep
+from .family_run import EnsembleRun
+from .pieces import NetworkToBe, analysed, label
 
 SHAPE = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype")
 
@@ -148,7 +150,8 @@ class Ensemble(words.Sealed):
         network = self._list[index] if self._make is None else self._make(**self.points[index])
         if not isinstance(network, Network):
             raise TypeError(
-                f"The network of {self._label(index)} is {arguments.kind(network)}; expected a throughtime.Network."
+                f"The network of {label(self.points[index])} is {arguments.kind(network)}; expected a "
+                "throughtime.Network."
             )
         shape = (type(network.cell), *(getattr(network, name) for name in SHAPE))
         if self._first is None:
@@ -156,7 +159,7 @@ class Ensemble(words.Sealed):
         for name, here, first in zip(("cell", *SHAPE), shape, self._first, strict=True):
             if here != first:
                 raise ValueError(
-                    f"An ensemble has networks of one shape, but the network of {self._label(index)} has "
+                    f"An ensemble has networks of one shape, but the network of {label(self.points[index])} has "
                     f"{name}={here} and the first one {first}. Make one ensemble for each."
                 )
         return network
@@ -172,7 +175,7 @@ class Ensemble(words.Sealed):
         >>> family.unroll(np.ones((5, 2))).output.shape
         (3, 5, 8)
         """
-        return EnsembleRun(self, (x, state, lengths))
+        return EnsembleRun(self, (x, state, lengths), self._map)
 
     def to(self, device: str) -> Any:
         """All networks on a device: one `DeviceNetwork`, every parameter with a leading axis, run in one launch.
@@ -201,14 +204,12 @@ class Ensemble(words.Sealed):
         self, way: tuple, runs: list[Any], function: Callable, args: tuple, options: dict, known: str | None = None
     ) -> Any:
         """`way`: () or the arguments of `unroll`, `known` their key; `runs`: what is unrolled already."""
-        from ..results.of_ensemble import EnsembleResult
-
         if not callable(function):
             raise TypeError(
                 f"`function` is {arguments.kind(function)}; expected a function that is called with each network."
             )
         function = getattr(function, "per_network", function)
-        calls = streams.calls(function, args, options, len(self))
+        calls = random_streams.calls(function, args, options, len(self))
 
         def keys() -> list[str]:
             sweep.named(function)
@@ -217,10 +218,10 @@ class Ensemble(words.Sealed):
             by = sweep.key(way) if known is None else known
             return [sweep.key(whole[i], by, self._content(i, runs[i])) for i in range(len(self))]
 
-        pieces = [(_analyse, (self, i, runs[i], way, *calls[i])) for i in range(len(self))]
+        pieces = [(analysed, (self, i, runs[i], way, *calls[i])) for i in range(len(self))]
         if self.backend == "joblib":
-            pieces = [(_analyse, (self._member(i), 0, runs[i], way, *calls[i])) for i in range(len(self))]
-        names = [f"the network of {self._label(i)}" for i in range(len(self))]
+            pieces = [(analysed, (self._member(i), 0, runs[i], way, *calls[i])) for i in range(len(self))]
+        names = [f"the network of {label(self.points[i])}" for i in range(len(self))]
         results = sweep.sweep(pieces, names, backend=self.backend, save=self.save, keys=keys, progress=self.progress)
         return EnsembleResult(self.axes, tuple(results))
 
@@ -228,94 +229,17 @@ class Ensemble(words.Sealed):
         """A digest of all that a network is, or was when it was unrolled: numbers, the code of its cell, attributes."""
         network = self[index] if run is None else run.network
         numbers = network.parameters if run is None else run.made_with()
-        cell = network.cell if run is None else run._layers[0][0].cell
+        cell = network.cell if run is None else run.cell
         held = {"parameters": {name: np.asarray(numbers[name]) for name in network.shapes}, "cell": contents(cell)}
         return sweep.key(type(network), vars(network) | held)
 
     def _member(self, index: int) -> Any:
         """What another process needs of one network: itself, or how to make it."""
-        return (self[index],) if self._make is None else _Made(self._make, self.points[index])
-
-    def _label(self, index: int) -> str:
-        return ", ".join(f"{name}={value!r}" for name, value in self.points[index].items())
+        return (self[index],) if self._make is None else NetworkToBe(self._make, self.points[index])
 
     def __repr__(self) -> str:
         axes = " × ".join(f"{len(values)} {name}" for name, values in self.axes.items())
         return f"Ensemble of {len(self)} networks ({axes}), backend {self.backend}; the first: {self[0]!r}"
-
-
-@called("the run of an Ensemble")
-class EnsembleRun(words.Sealed):
-    """An ensemble unfolded over one input; made by `ensemble.unroll(x)`. With the backend joblib the networks are
-    unrolled where they are analysed, and `.runs` unrolls them here.
-
-    output, states   those of every network, with the ensemble's axes in front
-    """
-
-    def __init__(self, ensemble: Ensemble, way: tuple) -> None:
-        self.ensemble, self._way, self._runs = ensemble, way, None
-        self._key: str | None = None
-        if ensemble.backend == "threads":
-            self._key = None if ensemble.save is None else sweep.key(way)  # what is unrolled now: x may change later
-            self._runs = self._unrolled()
-
-    _sealed_by = "_key"
-
-    def _unset(self, name: str) -> str:
-        return f"`{name}` of an ensemble's run cannot be set; the run of each network is in `.runs`."
-
-    def _unrolled(self) -> list[Unrolled]:
-        pieces: list[sweep.Piece]
-        pieces = [(_analyse, (self.ensemble, i, None, self._way, _itself, (), {})) for i in range(len(self.ensemble))]
-        names = [f"the network of {self.ensemble._label(i)}" for i in range(len(self.ensemble))]
-        return sweep.sweep(pieces, names, backend="threads", progress=self.ensemble.progress)
-
-    @property
-    def runs(self) -> list[Unrolled]:
-        """The run of every network, in the order of `ensemble.points`."""
-        if self._runs is None:
-            self._runs = self._unrolled()
-        return self._runs
-
-    @property
-    def output(self) -> np.ndarray:
-        return self._stack([run.output for run in self.runs])
-
-    @property
-    def states(self) -> np.ndarray:
-        return self._stack([run.states for run in self.runs])
-
-    def map(self, function: Callable, *args: Any, **options: Any) -> Any:
-        """`function(run, *args, **options)` for every network's run -> `EnsembleResult`."""
-        runs: list[Any] = self._runs or [None] * len(self.ensemble)
-        return self.ensemble._map(self._way, runs, function, args, options, self._key)
-
-    def _stack(self, arrays: list[np.ndarray]) -> np.ndarray:
-        return np.stack(arrays).reshape(*self.ensemble.shape, *arrays[0].shape)
-
-    def __repr__(self) -> str:
-        return f"{self.ensemble!r}, unrolled over input of shape {np.shape(self._way[0])}"
-
-
-class _Made:
-    """One network still to be made."""
-
-    def __init__(self, make: Callable[..., Network], point: dict) -> None:
-        self.make, self.point = make, point
-
-    def __getitem__(self, _: int) -> Network:
-        return self.make(**self.point)
-
-
-def _analyse(networks: Any, index: int, run: Any, way: tuple, function: Callable, args: tuple, options: dict) -> Any:
-    if run is None:
-        run = networks[index]
-        run = run.unroll(*way) if way else run
-    return function(run, *args, **options)
-
-
-def _itself(run: Unrolled) -> Unrolled:
-    return run
 
 
 def _numbers(network: Network) -> tuple:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime.ensemble import streams
+from throughtime.ensemble import random_streams
 
 NETS = [tt.Network("tanh", 1, 4, init=tt.init.gaussian(1.5), seed=seed) for seed in range(4)]
 X = np.random.default_rng(0).standard_normal((40, 1))
@@ -139,7 +139,7 @@ def test_what_holds_none_is_not_copied():
 def test_what_holds_itself():
     held: list = [np.random.default_rng(7)]
     held.append(held)
-    one, two = streams.spawned(held, 2)
+    one, two = random_streams.spawned(held, 2)
     assert one[1] is one
     assert one[0] is not two[0]
 
