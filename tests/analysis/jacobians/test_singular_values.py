@@ -102,7 +102,7 @@ def test_result_prints_and_converts():
 
 
 def test_steps_in_any_order_and_in_pieces(monkeypatch):
-    from throughtime.analysis.jacobians import of_steps as jacobians
+    from throughtime.analysis.jacobians import jacobians_in_order as jacobians
 
     run = tt.Network("gru", 2, 4, num_layers=2, seed=0).unroll(np.random.default_rng(0).standard_normal((12, 2, 2)))
     steps = [7, 8, 9, 10, 3, 12, 11, 1]

@@ -253,7 +253,7 @@ def test_given_starts_float32_and_the_same_again():
 
 def test_starts_in_pieces_change_nothing(monkeypatch):
     whole = fixed_points(strong("lstm"), starts=40)
-    monkeypatch.setattr("throughtime.analysis.landscape.autonomous.CHUNK_BYTES", 8 * 12**2 * 7)
+    monkeypatch.setattr("throughtime.analysis.landscape.autonomous_map.CHUNK_BYTES", 8 * 12**2 * 7)
     pieces = fixed_points(strong("lstm"), starts=40)
     np.testing.assert_allclose(pieces.points, whole.points, atol=1e-12)
     np.testing.assert_array_equal(pieces.hits, whole.hits)

@@ -13,7 +13,7 @@ from ...cells.base import spec
 from ...network import norms
 from ...refuse import arguments, direction, finite
 from ...results import Array, Result, short
-from ..jacobians.of_steps import in_order
+from ..jacobians.jacobians_in_order import in_order
 from ..public import of_networks
 from .slopes import SlopeBounds, slope_bounds
 

@@ -4,7 +4,7 @@ Dimensions: B sequences, S state size, K directions, n = stop - start factors.
 
 The product P = J_n ... J_1 is never formed. A pass backwards gives directions L_0 close to the right singular
 vectors, a pass forwards P L_0 = L_n diag(e^logs) U, kept apart as logarithms and moderate numbers, with its rank
-(`graded.py`). One-sided Jacobi (LAPACK's xGEJSV) then finds its singular values to the relative accuracy
+(`graded_product.py`). One-sided Jacobi (LAPACK's xGEJSV) then finds its singular values to the relative accuracy
 of U's entries, the smallest as well as the largest.
 """
 
@@ -18,9 +18,9 @@ from ...refuse import arguments, direction, finite
 from ...results import Array, Result, short
 from ..lyapunov.given_matrices import checked_matrices
 from ..public import of_networks, public
-from .graded import Triangle
-from .leading import MORE, Factors, leading, turned
-from .of_steps import in_order
+from .graded_product import Triangle
+from .jacobians_in_order import in_order
+from .leading_singular_values import MORE, Factors, leading, turned
 
 KEPT = 1 << 26  # bytes of Jacobians that are kept between the passes
 

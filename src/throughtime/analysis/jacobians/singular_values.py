@@ -12,7 +12,7 @@ import numpy as np
 from ...refuse import direction
 from ...results import Array, Result, short
 from ..public import of_networks
-from .of_steps import in_order
+from .jacobians_in_order import in_order
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,9 +11,9 @@ import numpy as np
 from ...refuse import arguments, numeric
 from ...results import Array, Result, short
 from ..public import of_networks
-from .autonomous import AutonomousMap, as_state
-from .newton import correction, decomposed, each, levenberg, polish
-from .starts import drawn, living_box
+from .autonomous_map import AutonomousMap, as_state
+from .levenberg import correction, decomposed, each, levenberg, polish
+from .search_starts import drawn, living_box
 
 LARGEST_RUN = 2**27  # numbers of a run that are held at once
 NEUTRAL = 1e-7  # ||λ| − 1| up to which a direction is neither stable nor unstable: rounding in defective eigenvalues

@@ -12,7 +12,7 @@ import numpy as np
 from ...network import norms
 from ...refuse import finite
 from ...results import Array, Result, short
-from ..jacobians.of_steps import in_order
+from ..jacobians.jacobians_in_order import in_order
 from ..public import of_networks, public
 from ..statistics import batch_means_error
 from .ginelli import NotFinite, Segment, ginelli

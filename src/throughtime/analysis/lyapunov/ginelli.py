@@ -18,7 +18,7 @@ from ...network import norms
 from ...progress import progress_bar
 from ...refuse import arguments, numeric
 from ...results import Array
-from ..jacobians.graded import pivoted
+from ..jacobians.graded_product import pivoted
 
 
 class NotFinite(ValueError):

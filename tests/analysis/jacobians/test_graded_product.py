@@ -11,7 +11,7 @@ from throughtime.analysis import (
     product_from_jacobians,
     product_singular_values,
 )
-from throughtime.analysis.jacobians import leading
+from throughtime.analysis.jacobians import leading_singular_values as leading
 
 EPS = np.finfo(float).eps
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...results import Array
-from .graded import Triangle, eliminated
+from .graded_product import Triangle, eliminated
 
 # The Jacobians (B, S, S) in float64, in their order or, asked with True, backwards.
 Factors = Callable[[bool], Iterator[Array]]
@@ -64,7 +64,7 @@ def random_frame(batch: int, size: int, columns: int) -> Array:
 
 
 def turned(matrices: Iterator[Array], frame: Array) -> Array:
-    """The frame (B, S, K) after the transposes of all matrices, its columns independent: the L of `graded.Triangle`."""
+    """The frame (B, S, K) after the transposes of all matrices, its columns independent: the L of a `Triangle`."""
     since, most = np.zeros(len(frame), dtype=int), np.ones(len(frame), dtype=int)
     for given in matrices:
         with np.errstate(all="ignore"):

@@ -9,9 +9,9 @@ from test_fixed_points import Henon, Logistic, uncoupled
 
 import throughtime as tt
 from throughtime.analysis.landscape import fixed_points
-from throughtime.analysis.landscape.autonomous import AutonomousMap
-from throughtime.analysis.landscape.newton import decomposed, each, levenberg
-from throughtime.analysis.landscape.starts import living_box
+from throughtime.analysis.landscape.autonomous_map import AutonomousMap
+from throughtime.analysis.landscape.levenberg import decomposed, each, levenberg
+from throughtime.analysis.landscape.search_starts import living_box
 from throughtime.scalar import tanh, tanh_slope
 
 

@@ -6,7 +6,7 @@ Dimensions: B starts or probes, S state size.
 import numpy as np
 
 from ...results import Array
-from .autonomous import AutonomousMap
+from .autonomous_map import AutonomousMap
 
 SCALES = 2.0 ** np.arange(21)  # of the boxes that are tried, up to a million
 STEPS = 16  # after which a box that one step enlarges may have been contracted: non-normal weights
