@@ -36,9 +36,10 @@ from .engine.check_cell import check_cell
 from .engine.cpu.threads import get_num_threads, set_num_threads
 from .engine.other_threads import PerformanceWarning  # noqa: F401
 from .ensemble.family import Ensemble
+from .network.gradients import Gradients
 from .network.load import load
 from .network.network import Network
-from .network.unrolled import Gradients, Unrolled
+from .network.unrolled import Unrolled
 
 _CLASSES = {cls.__name__: cls for cls in CELLS.values()}
 globals().update(_CLASSES)  # tt.GRU, …

@@ -72,7 +72,7 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
         (8, 8)
     """
     expected.network("network", network, "kernels.of", ensembles=False)
-    if getattr(network, "device", "cpu") == "cuda":
+    if network.device == "cuda":
         raise ValueError('`network` is on the GPU, and the kernels are those of the CPU: pass `network.to("cpu")`.')
     reverse = arguments.flag("reverse", reverse)
     layer = arguments.step("layer", layer, 0, network.num_layers - 1)

@@ -64,6 +64,7 @@ class Line(NamedTuple):
 
 def run(case: Case) -> list[offline.Launched]:
     """What the engine launches for a network in every pass over time, and for its Jacobians."""
+    from throughtime.engine.cuda import jacobians
     from throughtime.engine.cuda import run as gpu
     from throughtime.engine.cuda.passes import PASSES
 
@@ -78,7 +79,7 @@ def run(case: Case) -> list[offline.Launched]:
         layer = gpu.unroll(cell, parameters, x, states, 0, np.full(case.batch, T), False)
         for each in PASSES:
             each.example(layer)
-        gpu.jacobian(layer, 1)
+        jacobians.jacobians(layer, 0, 1)
     return launches
 
 

@@ -220,16 +220,16 @@ def test_an_ensemble_on_the_device_is_pickled_and_not_saved_as_one(tmp_path):
         there.save(tmp_path / "family.tt")
 
 
-def test_no_method_of_the_original_is_reached_through_the_device():
-    """A method that a network has and its copy on the device does not would work on the parameters of the original."""
+def test_a_network_is_one_class_wherever_it_is():
     there = trained(tt.Network("tanh", 2, 3, seed=0))
-    own = {name for name in vars(tt.Network) if callable(getattr(tt.Network, name)) and not name.startswith("_")}
-    assert own <= {name for name in dir(type(there)) if not name.startswith("_")}
-    vars(there._host)["anything"] = lambda: None
-    with pytest.raises(AttributeError, match="has no `anything`"):
-        _ = there.anything
-    with pytest.raises(AttributeError, match=r'`\.to\("cpu"\)`'):
+    assert (type(there), there.device, there.networks, there.stacked) == (tt.Network, "cuda", 1, False)
+    assert repr(there) == f"{there.to('cpu')!r} on the GPU"
+    made = tt.Network("tanh", 2, 3, seed=0, device="cuda")
+    np.testing.assert_array_equal(made.state_dict()["bias_hh_l0"] + 1.0, there.state_dict()["bias_hh_l0"])
+    with pytest.raises(AttributeError, match="has no attribute `no_such_thing`"):
         _ = there.no_such_thing
+    with pytest.raises(AttributeError, match="device"):
+        there.device = "cpu"
     assert (there.hidden_size, there.state_size, there.bias, there.bidirectional) == (3, 3, True, False)
     there.parameters["bias_hh_l0"] = np.zeros(3)
     with pytest.raises(TypeError, match="needs a device array"):

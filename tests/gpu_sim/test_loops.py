@@ -19,6 +19,7 @@ from throughtime.engine.cpu import jacobians
 from throughtime.engine.cpu import run as cpu
 from throughtime.engine.cuda import device, plans
 from throughtime.engine.cuda import run as gpu
+from throughtime.engine.cuda.jacobians import jacobians as of_device
 from throughtime.engine.cuda.plans import Plan
 
 CUTS = {
@@ -102,8 +103,8 @@ def check(p, reverse=False, windows=((0, T),), copies=2):
             check_tangent(p, layer, layers, False, copies=copies, **window)
     if not reverse:
         own = slice(p.offset, p.offset + p.record.states * layer.units)
-        wanted = np.concatenate([jacobians.jacobian([one], T - 1, T)[0][:, own, own] for one in layers])
-        close(p, gpu.jacobian(layer, T), wanted, "Jacobian")
+        wanted = np.concatenate([jacobians.of_layers([one], T - 1, T)[0][:, own, own] for one in layers])
+        close(p, of_device(layer, T - 1, T)[0], wanted, "Jacobian")
 
 
 def parts(p, array, copies, axis=1):

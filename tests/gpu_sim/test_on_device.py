@@ -155,7 +155,7 @@ def test_gradient_norms(net):
 
 
 def test_gradient_norms_in_one_window():
-    run = tt.Network("gru", 2, 3, num_layers=2, seed=3).to("cuda").unroll(np.ones((6, 2, 2))).on_host_side()
+    run = tt.Network("gru", 2, 3, num_layers=2, seed=3).to("cuda").unroll(np.ones((6, 2, 2))).on_host()
     calls = []
     whole = run.costates
     run.costates = lambda *window: calls.append(window) or whole(*window)

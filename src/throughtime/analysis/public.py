@@ -62,7 +62,7 @@ def of_networks(function: Any = None, *, on_gpu: bool = False) -> Any:
             )
         if first == "net":
             return function(*args, **options)
-        seen = given.on_host_side()
+        seen = given.on_host()
         args, options = ((seen, *args[1:]), options) if args else (args, options | {first: seen})
         result = function(*args, **options)
         return _by_network(result, seen) if seen.network.stacked else result

@@ -9,7 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from ..cells.versions import contents
-from ..network.network import Network
+from ..network.network import Network, together
 from ..refuse import arguments, words
 from ..refuse.called import called
 from ..results.of_ensemble import EnsembleResult
@@ -178,7 +178,7 @@ class Ensemble(words.Sealed):
         return EnsembleRun(self, (x, state, lengths), self._map)
 
     def to(self, device: str) -> Any:
-        """All networks on a device: one `DeviceNetwork`, every parameter with a leading axis, run in one launch.
+        """All networks on a device: one `Network`, every parameter with a leading axis, run in one launch.
 
         device : "cuda", or "cpu" for the ensemble itself; ValueError for another.
         Of its runs the axis of the batch holds the networks in the order of `points`; the analyses give what they give
@@ -186,9 +186,7 @@ class Ensemble(words.Sealed):
         """
         if arguments.device(device) == "cpu":
             return self
-        from ..network.device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
-
-        return DeviceNetwork(list(self), self.axes)
+        return together(list(self), self.axes)
 
     def map(self, function: Callable, *args: Any, **options: Any) -> Any:
         """`function(network, *args, **options)` for every network -> `EnsembleResult`.

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from .. import engine
 from ..cells.base import spec
 from ..cells.by_name import cell_of
 from ..engine.blas import single_blas
-from ..engine.cpu import run as cpu
 from ..init import Initialiser, initialiser
 from ..refuse import arguments, in_place, numeric, words
 from ..refuse.called import called
 from . import on_disk, parameters
-
-if TYPE_CHECKING:
-    from .unrolled import Unrolled
+from .unrolled import Unrolled
 
 ARGUMENTS = (
     "cell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype", "init", "seed",
+    "device",
 )  # fmt: skip
 
 
@@ -48,6 +48,8 @@ class Network(words.Sealed):
         dtype: "float64" or "float32", of the parameters and of the arithmetic.
         init: an initialiser (throughtime.init), or the name of one; by default U(−1/√N, 1/√N).
         seed: of the initial parameters: None, a whole number, or a numpy Generator, which is drawn from.
+        device: "cpu", or "cuda" for a GPU: parameters, runs and their results then are Numba device arrays, which CuPy
+            (`cupy.asarray`) and PyTorch (`torch.as_tensor(a, device="cuda")`) take without a copy.
 
     Attributes:
         parameters: dict name -> writable array, by PyTorch's names: weight_ih_l0 (G*N, I), weight_hh_l0 (G*N, N),
@@ -57,11 +59,15 @@ class Network(words.Sealed):
         shapes: dict name -> shape of these.
         state_size: S = L*D*N*states, the numbers that the network carries from step to step.
         num_directions: D.
+        networks, stacked, axes: 1, False, None; of an ensemble on the GPU, `ensemble.to("cuda")`, the number K of its
+            networks, True, and its axes: every parameter has a leading axis K, and the batch of a run holds the K
+            networks' sequences one network after another.
         Every argument but init and seed is there under its own name too. All but `parameters` stay what they were when
         the network was made: AttributeError says what to write instead.
 
     Raises:
         TypeError: for an argument of the wrong kind.
+        RuntimeError: with what is missing, for device="cuda" where there is no GPU or no Numba CUDA package.
         ValueError: for one of the right kind that means nothing, such as an unknown name.
 
     Example:
@@ -86,7 +92,9 @@ class Network(words.Sealed):
         dtype: Any = "float64",
         init: Initialiser | str = "uniform",
         seed: Any = None,
+        device: str = "cpu",
     ) -> None:
+        device = arguments.device(device)
         self.cell = cell_of(cell)
         self.input_size = arguments.size("input_size", input_size)
         self.hidden_size = arguments.size("hidden_size", hidden_size)
@@ -105,15 +113,19 @@ class Network(words.Sealed):
         )
         with single_blas():
             initial = initialiser(init)(self, arguments.generator(seed))
-        self.parameters = parameters.fitting(initial, self.shapes, self.dtype, "What `init` returned")
+        own = parameters.fitting(initial, self.shapes, self.dtype, "What `init` returned")
+        self.device, self.networks, self.stacked = "cpu", 1, False
+        self.axes: Mapping[str, list] | None = None
+        self.parameters: dict[str, Any] = own
+        if device == "cuda":
+            self.__dict__.update(self.to(device).__dict__)
 
     _sealed_by = "parameters"  # the last that __init__ sets
-    device = "cpu"
 
     @property
     def engine(self) -> Any:
         """The engine's module, with the functions and array operations of the machine that the network is on."""
-        return cpu
+        return engine.of(self.device)
 
     def _unset(self, name: str) -> str:
         if name == "parameters":
@@ -125,7 +137,7 @@ class Network(words.Sealed):
                 f"`net.{name}` says what the network is, and setting it would change nothing; make another, "
                 f"`tt.Network(…, {name}=…)`."
             )
-        if hasattr(Network, name) or name in ("num_directions", "state_size", "shapes"):
+        if hasattr(Network, name) or name in ("num_directions", "state_size", "shapes", "networks", "stacked", "axes"):
             return f"`net.{name}` follows from the arguments of `tt.Network`; it cannot be set."
         if type(self) is not Network:  # your own class has attributes of its own
             return ""
@@ -148,32 +160,64 @@ class Network(words.Sealed):
         sequences are shorter than T; what follows is padding, and the reverse direction starts at the last valid step.
         NaN and inf go through and stay in their own sequence. TypeError or ValueError for what does not fit.
 
+        On the GPU x is a NumPy array, which is copied to the device, or anything there: an object with
+        `__cuda_array_interface__` (CuPy, PyTorch, Numba) or DLPack, of the network's dtype, which is not copied if it
+        is C-contiguous, and must not change while the run is in use. Work is queued on the stream that x names, or on
+        the default one.
+
         >>> import numpy as np, throughtime as tt
         >>> run = tt.Network("gru", 3, 4, seed=0).unroll(np.ones((5, 2, 3)), lengths=[5, 2])
         >>> run.output.shape, run.final_state.shape, run.output[2:, 1].any()
         ((5, 2, 4), (1, 2, 4), np.False_)
         """
-        from .unrolled import Unrolled  # late, because unrolled stands above network and imports it
-
         return Unrolled(self, x, state, lengths)
 
-    def layer(self, k: int, reverse: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def layer(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
         """W_ih, W_hh, b_ih, b_hh of layer k as they are now, C-contiguous; zeros for the biases of a network without.
-        reverse : those of the direction that reads the sequence from its end.
+        reverse : those of the direction that reads the sequence from its end. On the GPU each is a copy, with a leading
+        axis K.
 
         For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
         """
-        in_place.parameters(self.parameters, self.shapes, self.dtype)
+        if self.device == "cpu":
+            w_ih, w_hh, b_ih, b_hh = (numeric.compact(p) for p in self._layer(k, reverse))
+            return w_ih, w_hh, b_ih, b_hh
+        return self.layer_copy(k, reverse)
+
+    def layer_copy(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
+        """Copies of the same, which a run keeps."""
+        w_ih, w_hh, b_ih, b_hh = (self.engine.arrays.copy(p) for p in self._layer(k, reverse))
+        if self.device == "cpu":
+            return w_ih, w_hh, b_ih, b_hh
+        w_ih, w_hh, b_ih, b_hh = (
+            p.reshape((self.networks, *p.shape[self.stacked :])) for p in (w_ih, w_hh, b_ih, b_hh)
+        )
+        return w_ih, w_hh, b_ih, b_hh
+
+    def _layer(self, k: int, reverse: bool) -> list[Any]:
+        held = self._held()
         suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
-        w_ih, w_hh = (self.parameters[name + suffix] for name in ("weight_ih", "weight_hh"))
+        found = [held[name + suffix] for name in ("weight_ih", "weight_hh")]
         if self.bias:
-            b_ih, b_hh = (self.parameters[name + suffix] for name in ("bias_ih", "bias_hh"))
-        else:
-            b_ih, b_hh = (np.zeros(len(w_hh), self.dtype) for _ in range(2))
-        return numeric.compact(w_ih), numeric.compact(w_hh), numeric.compact(b_ih), numeric.compact(b_hh)
+            return found + [held[name + suffix] for name in ("bias_ih", "bias_hh")]
+        shape = self.held_shape("weight_hh" + suffix)[:-1]
+        return found + [self.engine.arrays.zeros(shape, self.dtype) for _ in range(2)]
+
+    def _held(self) -> Mapping[str, Any]:
+        """The parameters as they are now, if they fit."""
+        if self.device == "cpu":
+            in_place.parameters(self.parameters, self.shapes, self.dtype)
+            return self.parameters
+        shapes = {name: self.held_shape(name) for name in self.shapes}
+        return in_place.on_device(self.parameters, shapes, self.dtype, self.engine.arrays)
+
+    def held_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a parameter as it is held: of an ensemble on the GPU with the leading axis K."""
+        return (self.networks, *self.shapes[name]) if self.stacked else self.shapes[name]
 
     def to(self, device: str) -> Any:
-        """The network on a device: "cpu", this one, or "cuda", a `DeviceNetwork` with copies of the parameters.
+        """The network on a device, "cpu" or "cuda": this one if it is there, or another with copies of the parameters;
+        of an ensemble that comes back from the GPU a list of networks.
 
         RuntimeError with what is missing where there is no GPU, or no Numba CUDA package.
 
@@ -182,32 +226,68 @@ class Network(words.Sealed):
         >>> net.to("cpu") is net
         True
         """
-        if arguments.device(device) == "cpu":
+        if arguments.device(device) == self.device:
             return self
-        from .device_network import DeviceNetwork  # late: nobody who stays on the CPU loads it
+        if device == "cuda":
+            return together([self], None)
+        host, alone = self.state_dict(), {"device": "cpu", "networks": 1, "stacked": False, "axes": None}
+        if not self.stacked:
+            return self._with(parameters=host, **alone)
+        each = [{name: np.array(value[k]) for name, value in host.items()} for k in range(self.networks)]
+        return [self._with(parameters=own, **alone) for own in each]
 
-        return DeviceNetwork([self])
+    def on_host(self) -> Network:
+        """The network with its parameters in NumPy, for what only looks at them: itself on the CPU."""
+        return self if self.device == "cpu" else self._with(parameters=self.state_dict())
+
+    def _with(self, **changed: Any) -> Network:
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__ | changed)
+        return made
+
+    def __copy__(self) -> Network:
+        """Another of the same arrays."""
+        return self._with()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled, and copied deeply, by way of the CPU."""
+        return self.__dict__ if self.device == "cpu" else self.__dict__ | {"parameters": self.state_dict()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.device == "cuda":
+            move = self.engine.arrays.from_host
+            self.__dict__["parameters"] = {name: move(value) for name, value in self.parameters.items()}
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the parameters by PyTorch's names. PyTorch takes them as torch.from_numpy of each.
+        """Copies of the parameters in NumPy, by PyTorch's names. PyTorch takes them as torch.from_numpy of each.
 
         >>> import throughtime as tt
         >>> tt.Network("tanh", 3, 4).state_dict()["weight_hh_l0"].shape
         (4, 4)
         """
-        return {name: np.array(value) for name, value in self.parameters.items()}
+        if self.device == "cpu":
+            return {name: np.array(value) for name, value in self.parameters.items()}
+        to_host = self.engine.arrays.to_host
+        return {name: to_host(value) for name, value in self._held().items()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Copy parameters from a mapping of NumPy arrays, lists, torch tensors or anything else with `__array__`.
 
         All names have to be there and no others, in the right shapes; values are cast to the network's dtype. If
-        anything is wrong, one ValueError names all of it and nothing is changed. `parameters` are filled in place.
+        anything is wrong, one ValueError names all of it and nothing is changed. `parameters` are filled in place; on
+        the GPU there are new ones.
 
         >>> import throughtime as tt
         >>> net = tt.Network("tanh", 3, 4)
         >>> net.load_state_dict(tt.Network("tanh", 3, 4, seed=1).state_dict())
         """
-        new = parameters.fitting(state_dict, self.shapes, self.dtype, "The state dict")
+        shapes = {name: self.held_shape(name) for name in self.shapes}
+        new = parameters.fitting(state_dict, shapes, self.dtype, "The state dict")
+        if self.device == "cuda":
+            self._held()
+            self.parameters = {name: self.engine.arrays.from_host(value) for name, value in new.items()}
+            return
         for name, value in new.items():
             here = self.parameters.get(name)
             if here is not None and in_place.fits(here, value.shape, value.dtype) and here.flags.writeable:
@@ -219,7 +299,8 @@ class Network(words.Sealed):
         """Write the network to a file, from which `throughtime.load(path)` makes it again, bit by bit.
 
         The format is described in throughtime.network.archive. A file already there is replaced in one step, once the
-        new one is complete. FileNotFoundError if there is no such folder.
+        new one is complete. FileNotFoundError if there is no such folder, ValueError for the networks of an ensemble
+        on the GPU, which are many files.
 
         >>> import os, tempfile, throughtime as tt
         >>> path = os.path.join(tempfile.mkdtemp(), "net.tt")
@@ -227,11 +308,34 @@ class Network(words.Sealed):
         >>> tt.load(path)
         Network(GRU(), input_size=3, hidden_size=4, dtype="float64", 108 parameters)
         """
-        on_disk.write(self, path)
+        if self.stacked:
+            raise ValueError(
+                f"A file holds one network, and these are {self.networks}: save each of them, "
+                '`for k, own in enumerate(networks.to("cpu")): own.save(f"{k}.tt")`.'
+            )
+        on_disk.write(self.to("cpu"), path)
 
     def __repr__(self) -> str:
         usual = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False}
         changed = [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
         count = sum(int(np.prod(shape)) for shape in self.shapes.values())
         start = f"{self.cell!r}, input_size={self.input_size}, hidden_size={self.hidden_size}"
-        return f'Network({", ".join([start, *changed])}, dtype="{self.dtype}", {count:,} parameters)'
+        whole = f'Network({", ".join([start, *changed])}, dtype="{self.dtype}", {count:,} parameters)'
+        several = f"{self.networks} of " if self.stacked else ""
+        return whole if self.device == "cpu" else f"{several}{whole} on the GPU"
+
+
+def together(members: Sequence[Network], axes: Mapping[str, list] | None) -> Network:
+    """Networks of one shape on the GPU as one, whose parameters have a leading axis for them; `axes` are those of the
+    ensemble. One alone, without axes, has no such axis."""
+    arrays, stacked = engine.of("cuda").arrays, axes is not None
+    arrays.require()
+    for network in members:
+        in_place.parameters(network.parameters, network.shapes, network.dtype)
+    made, first = copy.copy(members[0]), members[0]
+    held = {}
+    for name in first.shapes:
+        each = [network.parameters[name] for network in members]
+        held[name] = arrays.from_host(np.stack(each) if stacked else np.asarray(each[0]))
+    made.__dict__.update(device="cuda", networks=len(members), stacked=stacked, axes=axes, parameters=held)
+    return made

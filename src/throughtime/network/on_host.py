@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.cuda import device
 from ..refuse.called import called
 from .derivatives import LayerDerivatives
-from .unrolled import Gradients
+from .gradients import Gradients
 
 Array = Any
 
@@ -20,7 +19,7 @@ class OnHost:
 
     def __init__(self, run: Any) -> None:
         self.device_run, self.lengths, self.steps = run, run.lengths, run.steps
-        self.network = run.network.on_host_side()
+        self.network = run.network.on_host()
         self.states, self.output, self.input = map(self._fetch, (run.states, run.output, run.input))
 
     def jvp(self, v: Any, start: int, stop: int) -> np.ndarray:
@@ -41,10 +40,10 @@ class OnHost:
     def made_with(self) -> dict[str, np.ndarray]:
         return {name: self._fetch(value) for name, value in self.device_run.made_with().items()}
 
-    def _backprop(self, g: np.ndarray | None, carry: np.ndarray) -> Gradients:
-        run = self.device_run
-        with device.on(run.stream):
-            found = run._backprop(None if g is None else device.to_device(g), device.to_device(carry))
+    def _backprop(self, g: np.ndarray | None, at_end: np.ndarray) -> Gradients:
+        run, arrays = self.device_run, self.device_run.engine.arrays
+        with run._on():
+            found = run._backprop(None if g is None else arrays.from_host(g), arrays.from_host(at_end))
         own = {name: self._fetch(value) for name, value in found.parameters.items()}
         return Gradients(own, self._fetch(found.input), found.initial_state, self._fetch(found.states))
 
@@ -74,5 +73,5 @@ class OnHost:
 
     def _fetch(self, array: Array) -> np.ndarray:
         """A copy in NumPy, of what the run's stream has then done."""
-        with device.on(self.device_run.stream):
-            return device.to_host(array)
+        with self.device_run._on():
+            return self.device_run.engine.arrays.to_host(array)

@@ -1,62 +1,63 @@
 """Truncated backpropagation through time, exactly: the loss at time t flows back through at most k steps, for every t.
 
 k cotangents travel back side by side, one for each loss whose window is open; at every step the newest comes in and the
-oldest is dropped. The weights' gradient is linear in the cotangents, so one more pass with their sum gives it.
+oldest is dropped. On the GPU the losses of all times take their steps back together instead: after j of them the
+cotangent of the loss at time t has reached states[t+1-j], the rows of all times are one batch, and k launches take them
+all the way. The weights' gradient is linear in the cotangents, so one more pass with their sum gives it.
+
+Dimensions: T time steps, B sequences, S the state size, N units.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ..engine.cpu import run as cpu
-from .unrolled import Gradients, Unrolled
+from ..engine.stack import Stack
 
-Array = np.ndarray
+Array = Any  # of the machine
+Found = tuple[list[list[Any]], Array, Array]  # of the parameters, of the input (T, B, I), of the states (T+1, B, S)
 
 
-def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Gradients:
+def backprop(stack: Stack, g: Array | None, at_end: Array, window: int) -> Found:
     """The gradients when the flow from every loss is cut after `window` steps.
 
     g (T, B, N) is the gradient of the output, at_end (B, S) that of the final state; Unrolled.backprop calls this.
     """
-    T, (B, S) = run.steps, run.states.shape[1:]
-    dtype, layers = run.network.dtype, [layer for (layer,) in run._layers]
-    lengths = np.full(B, T) if run.lengths is None else run.lengths
+    if stack.device == "cpu":
+        return _step_by_step(stack, g, at_end, window)
+    if stack.layers[0][0].networks > 1:
+        raise ValueError(
+            '`window` works for one network on the GPU: pass it to the run of `network.to("cuda")` for each '
+            "`network` of the ensemble."
+        )
+    return _all_times_at_once(stack, g, at_end, window)
+
+
+def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int) -> Found:
+    T, B, S, dtype = stack.steps, stack.batch, stack.size, at_end.dtype
+    n = stack.layers[-1][0].units
+    lengths = np.full(B, T) if stack.lengths is None else stack.lengths
     open_ = np.zeros((B, window, S), dtype)  # cotangents of the open losses; the loss of time t is in place t % window
     dropped = np.zeros((B, S), dtype)  # what the loss dropped last has brought to the present state
-    states = np.zeros((T + 1, B, S), dtype)
-    inputs = np.zeros(run.input.shape, dtype)
-    total: dict[str, Array] = {}
+    states, inputs, total = np.zeros((T + 1, B, S), dtype), list[Array](), list[list[Any]]()
     for t in reversed(range(T)):
         newest = t % window
         open_[:, newest] = np.where((lengths == t + 1)[:, None], at_end, 0)
         states[t + 1] = dropped
-        arriving = np.zeros((1, B, window, run.network.hidden_size), dtype)
+        arriving = np.zeros((1, B, window, n), dtype)
         if g is not None:
             arriving[0, :, newest] = g[t]
-        summed, from_above = open_.sum(axis=1), arriving.sum(axis=2)
         here = np.zeros((2, B, S), dtype)
-        slots, slots_above = open_.reshape(B * window, S), arriving.reshape(1, B * window, run.network.hidden_size)
-        for k in reversed(range(len(layers))):
-            layer, cols, below_top = layers[k], run.columns(k), k + 1 < len(layers)
-            together = cpu.backprop(
-                layer, summed[:, cols], from_above, start=t, stop=t + 1, grad_states=here, apart=below_top
-            )
-            each = cpu.backprop(
-                layer, slots[:, cols], slots_above, start=t, stop=t + 1, copies=window, to_weights=False, to_input=k > 0
-            )
-            slots[:, cols] = each.carry
-            assert together.x is not None  # asked for by to_input, true unless said otherwise
-            assert together.parameters is not None  # likewise by to_weights
-            named: dict[str, Array] = {}
-            run._name(named, k, 0, together.parameters)
-            for name, grad in named.items():
-                total[name] = total[name] + grad if name in total else grad
-            from_above = together.x
-            if each.x is not None:
-                slots_above = each.x
+        summed, sent = open_.sum(axis=1), arriving.sum(axis=2)
+        together = stack.back(summed, sent, start=t, stop=t + 1, grad_states=here, to_weights=True, to_input=True)
+        rows, sent = open_.reshape(B * window, S), arriving.reshape(1, B * window, n)
+        open_ = stack.back(rows, sent, start=t, stop=t + 1, copies=window).carry.reshape(B, window, S)
+        total = _sum(total, together.parameters)
         states[t + 1] += here[1]
-        inputs[t] = from_above[0]
+        assert together.x is not None  # asked for by to_input
+        inputs.append(together.x[0])
         oldest = (t - 1) % window  # its place is needed for the loss of time t - 1
         dropped = open_[:, oldest].copy()
         open_[:, oldest] = 0
@@ -65,6 +66,57 @@ def backprop(run: Unrolled, g: Array | None, at_end: Array, window: int) -> Grad
     for t in range(T + 1):
         over = lengths < t if t else lengths == 0
         states[t][over] = at_end[over]
-    in_order = {name: total[name] for name in run.network.parameters}
-    initial = run._as_state(states[0].reshape(B, len(layers), run._own))
-    return Gradients(in_order, run._outside(inputs), initial, states)
+    return total, np.array(inputs[::-1]), states
+
+
+def _sum(total: list[list[Any]], more: list[list[Any]]) -> list[list[Any]]:
+    if not total:
+        return more
+    return [
+        [tuple(a + b for a, b in zip(*values, strict=True)) for values in zip(*of_layer, strict=True)]
+        for of_layer in zip(total, more, strict=True)
+    ]
+
+
+def _all_times_at_once(stack: Stack, g: Array | None, at_end: Array, window: int) -> Found:
+    arrays, T, B, S = stack.engine.arrays, stack.steps, stack.batch, stack.size
+    whole = stack.single_steps(0, T)
+    rows = _losses(stack, whole, g, at_end)  # row (t, b): the cotangent of states[t+1] from the loss of time t
+    total, initial = arrays.copy(rows), arrays.zeros((B, S), rows.dtype)
+    for j in range(window):
+        before = (stack.single_steps(0, T - j) if j else whole).back(rows).carry
+        arrays.add(initial, before[:B])  # those of time j have arrived at the initial state
+        rows = before[B:]
+        if j + 1 < window:
+            arrays.add(total[: (T - j - 1) * B], rows)
+    states = arrays.empty((T + 1, B, S), rows.dtype)
+    arrays.move(states[0], initial)
+    arrays.move(states[1:], total.reshape((T, B, S)))
+    arrays.add(states[1 : T - window + 1], rows.reshape((T - window, B, S)))  # where the flow ends
+    if (
+        stack.lengths is not None
+    ):  # a state stands still after its sequence's end: there is the gradient of the last one
+        for b, length in enumerate(stack.lengths):
+            first = int(length) + 1 if length else 0
+            if first <= T:
+                arrays.move(states[first:, b], arrays.repeated(at_end[b], T + 1 - first))
+    found = whole.back(total, to_weights=True, to_input=True)
+    assert found.x is not None  # asked for by to_input
+    return found.parameters, arrays.shaped(found.x, (T, B, int(found.x.shape[2]))), states
+
+
+def _losses(stack: Stack, whole: Stack, g: Array | None, at_end: Array) -> Array:
+    """What every loss brings into the state after its own time, (T*B, S)."""
+    arrays, T, B = stack.engine.arrays, stack.steps, stack.batch
+    if g is None:
+        rows = arrays.zeros((T * B, stack.size), at_end.dtype)
+    else:
+        rows = whole.sent_back(arrays.compact(g).reshape((1, T * B, int(g.shape[2]))), 0)
+    if stack.lengths is None:
+        arrays.add(rows[(T - 1) * B :], at_end)
+    else:
+        for b, length in enumerate(stack.lengths):
+            place = (int(length) - 1) * B + b
+            if length:
+                arrays.add(rows[place : place + 1], at_end[b : b + 1])
+    return rows

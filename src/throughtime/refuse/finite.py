@@ -25,7 +25,7 @@ def trajectory(net: Any, inputs: Array | None, state: Any, what: str) -> None:
     `state` : as net.unroll takes it for a batch. What overflows on the way is not seen here.
     """
     inputs = np.zeros((1, 1, 1)) if inputs is None else inputs
-    net = net.on_host_side() if getattr(net, "device", "cpu") == "cuda" else net
+    net = net.on_host()
     _given(net.parameters, inputs, checks.state(state, net, inputs.shape[1], True)[None], what)
 
 

@@ -34,3 +34,18 @@ def parameters(held: Any, wanted: Mapping[str, tuple[int, ...]], dtype: np.dtype
         raise TypeError(
             f"{here} has dtype {value.dtype}; this network computes in {dtype}: put `.astype({dtype.name!r})`."
         )
+
+
+def on_device(held: Any, wanted: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any], arrays: Any) -> dict[str, Any]:
+    """Those of a network on the GPU, whatever library they are of, as the engine takes them; or an error likewise."""
+    found = {}
+    for name, shape in wanted.items():
+        here, value = f'`network.parameters["{name}"]`', held.get(name)
+        if not arrays.holds(value):
+            given = type(value).__name__
+            raise TypeError(f"{here} is {given}; a network on the GPU needs a device array of shape {shape}.")
+        found[name] = arrays.wrap(value)
+        if tuple(found[name].shape) != shape or found[name].dtype != dtype:
+            given = f"{found[name].dtype} {tuple(found[name].shape)}"
+            raise ValueError(f"{here} is {given}; expected {dtype} {shape}.")
+    return found

@@ -18,7 +18,7 @@ AT_ONCE = 1 << 24  # bytes of products with what a layer receives, held while it
 
 
 @single_blas
-def jacobian(layers: list[Layer], start: int, stop: int) -> Array:
+def of_layers(layers: list[Layer], start: int, stop: int) -> Array:
     """ds_{t+1}/ds_t of layers one above the other for t = start ... stop-1, (stop-start, B, size, size).
 
     Layer by layer, from below: the block of a layer's own states, and those of the layers below, by what it receives.

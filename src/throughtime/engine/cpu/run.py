@@ -47,6 +47,11 @@ class Layer:
         """The cell's hyper-parameters in the precision of the computation."""
         return fields(self.cell, self.states.dtype)
 
+    @cached_property
+    def padded(self) -> bool:
+        """Whether any sequence ends early."""
+        return bool((self.lengths < self.steps).any())
+
     @property
     def inputs(self) -> int:
         return self.parameters[0].shape[1]
@@ -69,6 +74,14 @@ class Layer:
         panels = -(-self.units // block)
         kept = self.saved.reshape(self.steps, panels, self.batch, count, block)[start:stop].transpose(3, 0, 2, 1, 4)
         return tuple(part.reshape(stop - start, self.batch, panels * block)[:, :, : self.units] for part in kept)
+
+    def output(self) -> Array:
+        """What the layer sends after each step, (T, B, N), a view."""
+        return self.sent[:-1] if self.reverse else self.sent[1:]
+
+    def sent_at_all_times(self) -> Array:
+        """What the layer sends, (T+1, B, N)."""
+        return self.sent
 
     def given(self, kernel: Kernels) -> tuple[tuple[Array, ...], Array, Array, tuple[int, ...]]:
         """What compiled loops read of the layer: what is known of its steps, x, what it sends, and their places."""
@@ -225,6 +238,17 @@ def tangent(
         arguments = (kernel.pointwise(*TANGENT), (w_ih, w_hh), known, perturbations[:], size[:])
         threads.run(kernel.tangent, arguments, *layer.shares(kernel, M, steps))
     return v, out if to_output else None
+
+
+def sent_back(layer: Layer, g: Array, t: int = 0) -> Array:
+    """What the gradient g (1, M, N) of what the layer sends after step t brings into its states then, (M, S*N)."""
+    n = layer.units
+    found = np.zeros((g.shape[1], layer.kernels.record.states * n), g.dtype)
+    for k, slope in enumerate(slopes(layer, t + 1)):
+        found[:, k * n : (k + 1) * n] = slope * g[0]
+    if layer.padded:
+        found[layer.lengths <= t] = 0
+    return found
 
 
 def slopes(layer: Layer, t: int) -> tuple:

@@ -1,1 +1,6 @@
-"""The GPU's kernels: what engine/gpu.py launches. Only device.py knows Numba's CUDA package."""
+"""The engine on the GPU: kernels compiled by Numba's CUDA package, on its device arrays."""
+
+from . import arrays, jacobians
+from .run import backprop, sent_back, tangent, unroll
+
+__all__ = ["arrays", "backprop", "jacobians", "sent_back", "tangent", "unroll"]

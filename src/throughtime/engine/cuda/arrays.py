@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from . import device
+from .device import contiguous, empty, on, repeated, require, shaped, stream_of, to_host, wrap
 from .toolkit import cuda
+
+__all__ = [
+    "add", "compact", "contiguous", "copy", "empty", "fetched", "from_host", "holds", "joined", "move", "on", "ordered",
+    "pad", "read_only", "repeated", "require", "scale_rows", "shaped", "stream_of", "to_host", "wrap", "zeros",
+]  # fmt: skip
+holds, from_host = device.on_device, device.to_device
 
 AXES = 4
 
@@ -66,6 +73,21 @@ def compact(source: Any, axes: tuple[int, ...] | None = None) -> Any:
     out = device.empty(tuple(int(source.shape[axis]) for axis in order), source.dtype)
     move(device.transposed(out, tuple(order.index(axis) for axis in range(len(order)))), source)
     return out
+
+
+copy = ordered = compact  # there are no views here that users could take for arrays of their own
+
+
+def read_only(array: Any) -> Any:
+    """The array: a device array cannot be protected."""
+    return array
+
+
+def fetched(x: Any) -> Any:
+    """x, or its parts where it is a tuple or a list, in NumPy where they lie on the device."""
+    if isinstance(x, (tuple, list)):
+        return [fetched(part) for part in x] if isinstance(x, list) else tuple(map(fetched, x))
+    return to_host(wrap(x)) if holds(x) else x
 
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> Any:

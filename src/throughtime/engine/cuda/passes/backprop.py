@@ -167,8 +167,9 @@ def run(
 ) -> Back:
     """Back through the layer from states[stop], where the gradient is `carry` (B*copies, S*N), to states[start].
 
-    Arguments as in cpu.py; `carry` is overwritten.
+    Arguments as in cpu/run.py.
     """
+    carry = arrays.compact(carry)
     stop = layer.steps if stop is None else stop
     record, units, dtype, M = layer.record, layer.units, layer.states.dtype, layer.batch * copies
     steps, gates = stop - start, record.gates

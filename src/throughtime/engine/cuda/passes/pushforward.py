@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from .. import device, projections
+from .. import arrays, device, projections
 from ..layer import Array, Layer
 from ..pass_kernels import Pass
 from ..register_arrays import ALIGNED, one_hot, put, read, write
@@ -124,8 +124,9 @@ def run(
 ) -> tuple[Array, Array | None]:
     """Perturbations v (B*copies, S*N) of states[start], and vx (stop-start, B*copies, I) of x, taken to states[stop].
 
-    Returns v, overwritten, and, if asked, the perturbations of what the layer sends, (stop-start, B*copies, N).
+    Returns the perturbations of states[stop] and, if asked, of what the layer sends, (stop-start, B*copies, N).
     """
+    v = arrays.compact(v)
     units, dtype, M, steps = layer.units, layer.states.dtype, layer.batch * copies, stop - start
     out = device.empty((max(1, steps), M, units) if to_output else (1, 1, 1), dtype)
     if steps and M:

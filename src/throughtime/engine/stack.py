@@ -1,0 +1,195 @@
+"""Through the layers of a network, once, for both machines: forward, back, perturbations, Jacobians.
+
+What lies where in a state, what a layer hands to the next one and what carries over from time to time is known here
+only; the engines (`engine.of`) know one layer and direction, the callers sequences and names.
+
+Dimensions: T time steps, B sequences, L layers, D directions, N units, S numbers of a state of all of them; M = B·K
+rows of K perturbations of each sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..cells.base import spec
+from . import of
+
+Array = Any  # of the machine
+MOST_BYTES = 1 << 25  # of the perturbations that pass from layer to layer; longer windows go in pieces
+
+
+@dataclass
+class Back:
+    """What came back through all layers."""
+
+    carry: Array  # (M, S): the gradient with respect to the states at the first time
+    parameters: list[list[Any]]  # of layer k, direction d: those of w_ih, w_hh, b_ih, b_hh, or None
+    x: Array | None  # (steps, M, I)
+
+
+@dataclass
+class Stack:
+    """Layers one above the other, unrolled over their input. `layers[k][d]`: an engine's layer k, direction d."""
+
+    device: str
+    layers: list[list[Any]]
+    states: Array  # (T+1, B, S)
+    lengths: np.ndarray | None
+    back_only: bool = False
+
+    @property
+    def engine(self) -> Any:
+        return of(self.device)
+
+    @property
+    def steps(self) -> int:
+        return int(self.layers[0][0].steps)
+
+    @property
+    def batch(self) -> int:
+        return int(self.layers[0][0].batch)
+
+    @property
+    def size(self) -> int:
+        return int(self.states.shape[2])
+
+    def columns(self, k: int, d: int = 0) -> slice:
+        """Where the state of layer k, direction d, lies among the S numbers."""
+        layer = self.layers[k][d]
+        return slice(layer.offset, layer.offset + spec(layer.cell).states * layer.units)
+
+    def back(
+        self,
+        carry: Array,
+        grad_output: Array | None = None,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        copies: int = 1,
+        grad_states: Array | None = None,
+        to_weights: bool = False,
+        to_input: bool = False,
+    ) -> Back:
+        """Cotangents `carry` (M, S) of states[stop], and grad_output (steps, M, N·D) of what the last layer sends on
+        the way, taken back to states[start]. grad_states (steps+1, M, S), if given, receives those of every state."""
+        stop = self.steps if stop is None else stop
+        arrays, backprop, top = self.engine.arrays, self.engine.backprop, len(self.layers) - 1
+        out, found, g = arrays.empty(carry.shape, carry.dtype), list[list[Any]](), grad_output
+        for k in range(top, -1, -1):
+            x, of_layer, directions = None, [], self.layers[k]
+            for d, layer in enumerate(directions):
+                columns, n = self.columns(k, d), layer.units
+                own = backprop(
+                    layer, carry[:, columns], g if g is None or len(directions) == 1 else g[:, :, d * n : (d + 1) * n],
+                    start=start, stop=stop, copies=copies, grad_states=grad_states, apart=k < top,
+                    to_weights=to_weights, to_input=to_input or k > 0,
+                )  # fmt: skip
+                arrays.move(out[:, columns], own.carry)
+                of_layer.append(own.parameters)
+                x = own.x if x is None else arrays.add(x, own.x)
+            found.append(of_layer)
+            g = x
+        return Back(out, found[::-1], g)
+
+    def cotangents(self, rows: Array, start: int, stop: int, copies: int) -> Array:
+        """J_{start+1}^T ... J_stop^T u for rows u (M, S); of one direction."""
+        piece = self._piece(rows)
+        for b in range(stop, start, -piece):
+            rows = self.back(rows, start=max(b - piece, start), stop=b, copies=copies).carry
+        return rows
+
+    def tangents(self, rows: Array, start: int, stop: int, copies: int) -> Array:
+        """J_stop ... J_{start+1} v for rows v (M, S); of one direction."""
+        if self.back_only:
+            raise ValueError("Single steps go back only; forward take `run.jvp(v, t, t + 1)` of each time.")
+        piece, arrays, top = self._piece(rows), self.engine.arrays, len(self.layers) - 1
+        for a in range(start, stop, piece):
+            b, x, out = min(a + piece, stop), None, arrays.empty(rows.shape, rows.dtype)
+            for k, (layer,) in enumerate(self.layers):
+                columns = self.columns(k)
+                own, x = self.engine.tangent(
+                    layer, rows[:, columns], x, start=a, stop=b, copies=copies, to_output=k < top
+                )
+                arrays.move(out[:, columns], own)
+            rows = out
+        return rows
+
+    def sent_back(self, g: Array, t: int) -> Array:
+        """(B, S): what the gradient g (1, B, N) of what the last layer sends after step t brings into states[t+1]."""
+        arrays, top = self.engine.arrays, len(self.layers) - 1
+        out = (arrays.zeros if top else arrays.empty)((self.batch, self.size), self.states.dtype)
+        arrays.move(out[:, self.columns(top)], self.engine.sent_back(self.layers[top][0], g, t))
+        return out
+
+    def single_steps(self, start: int, stop: int) -> Stack:
+        """Each row (t, b) of the steps start ... stop-1 as a sequence of a single step, which goes back only."""
+        lengths = np.full(self.batch, self.steps) if self.lengths is None else self.lengths
+        alive = (np.arange(start, stop)[:, None] < lengths).astype(np.int64).reshape(-1)
+        there = self.engine.arrays.from_host(alive)
+        layers = [[layer.apart(start, there)] for (layer,) in self.layers]
+        return Stack(self.device, layers, self.states, None if self.lengths is None else alive, back_only=True)
+
+    def jacobians(self, start: int, stop: int) -> Array:
+        """ds_{t+1}/ds_t for t = start ... stop-1, (steps, B, S, S)."""
+        if self.back_only:
+            raise ValueError("The Jacobians of single steps are `run.jacobians(start, stop)` of their run.")
+        found = self.engine.jacobians.of_layers([layer for (layer,) in self.layers], start, stop)
+        return self._by_products(start, stop) if found is None else found
+
+    def _by_products(self, start: int, stop: int) -> Array:
+        """The same by products with unit vectors: where an engine writes the matrices of one layer only."""
+        arrays, B, S, dtype = self.engine.arrays, self.batch, self.size, self.states.dtype
+        unit = arrays.from_host(np.eye(S, dtype=dtype))
+        if self.layers[0][0].networks == 1 and start < stop:  # all steps at once: row i is J^T e_i
+            rows = arrays.empty(((stop - start) * B, S, S), dtype)
+            arrays.move(rows, arrays.repeated(unit, len(rows)))
+            found = self.single_steps(start, stop).back(rows.reshape((len(rows) * S, S)), start=0, stop=1, copies=S)
+            return arrays.shaped(found.carry, (stop - start, B, S, S))
+        out = arrays.empty((stop - start, B, S, S), dtype)
+        columns = arrays.compact(arrays.repeated(unit, B)).reshape((B * S, S))
+        for t in range(start, stop):  # the sequences of a network lie together at each time, and apart over all
+            products = self.tangents(columns, t, t + 1, S).reshape((B, S, S))  # row i is J e_i
+            arrays.move(out[t - start], arrays.compact(products, (0, 2, 1)))
+        return out
+
+    def _piece(self, rows: Array) -> int:
+        """Time steps that perturbations take through one layer before the next layer takes them."""
+        if len(self.layers) == 1:
+            return max(1, self.steps)
+        return max(1, MOST_BYTES // max(1, len(rows) * self.layers[0][0].units * rows.dtype.itemsize))
+
+
+def forward(
+    device: str,
+    cell: Any,
+    parameters: Sequence[Sequence[tuple[Array, Array, Array, Array]]],
+    x: Array,
+    initial: Array,
+    lengths: np.ndarray | None,
+) -> tuple[Stack, Array]:
+    """The layers run over x (T, B, I) from the state `initial` (B, S), with `parameters[k][d]`: w_ih, w_hh, b_ih, b_hh
+    of layer k and direction d. Also what the last layer sends, (T, B, N·D), 0 in the padding."""
+    engine = of(device)
+    arrays, (T, B, _) = engine.arrays, (int(n) for n in x.shape)
+    states, own = (
+        arrays.empty((T + 1, B, initial.shape[1]), initial.dtype),
+        initial.shape[1] // sum(map(len, parameters)),
+    )
+    ends = arrays.from_host(np.full(B, T, np.int64) if lengths is None else lengths)
+    layers: list[list[Any]] = []
+    for k, directions in enumerate(parameters):
+        of_layer = []
+        for d, weights in enumerate(directions):
+            place = (k * len(directions) + d) * own
+            columns = slice(place, place + own)
+            arrays.move(states[T if d else 0, :, columns], initial[:, columns])
+            of_layer.append(engine.unroll(cell, weights, x, states, place, ends, bool(d)))
+        layers.append(of_layer)
+        x = arrays.joined([layer.output() for layer in of_layer])
+    if lengths is not None:
+        x = arrays.pad(arrays.copy(x), ends)
+    return Stack(device, layers, states, lengths), x

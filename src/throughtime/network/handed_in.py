@@ -1,0 +1,120 @@
+"""What a user hands to a run, in NumPy or on the device, as arrays of the run's machine; or an error in words.
+
+Dimensions: T time steps, B sequences, I inputs, N units, D directions, S the state size of the whole network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..refuse import checks, numeric
+from . import parameters
+
+Array = Any  # of the machine
+
+
+def sequence(x: Any, network: Any, own: bool) -> tuple[Array, bool]:
+    """The input, (T, B, I), and whether results have a batch axis. A device array is not copied, unless an `own` one is
+    wanted; a NumPy array for an ensemble on the device is the sequences of each of its networks."""
+    arrays = network.engine.arrays
+    if not arrays.holds(x):
+        room = partial(parameters.room_for_run, network) if network.device == "cpu" else None
+        host, had_batch = checks.sequence(x, network, room)
+        if network.stacked:
+            host, had_batch = np.concatenate([host] * network.networks, axis=1), True
+        return arrays.from_host(host), had_batch
+    found = arrays.wrap(x)
+    shape = tuple(found.shape)
+    if len(shape) not in (2, 3) or shape[-1] != network.input_size:
+        raise ValueError(checks.wrong_sequence(shape, network))
+    if found.dtype != network.dtype:
+        raise TypeError(
+            f"`x` is a device array of {found.dtype}; this network computes in {network.dtype}: convert it first, or "
+            "pass a NumPy array."
+        )
+    if network.stacked and (len(shape) == 2 or shape[1 - network.batch_first] % network.networks):
+        raise ValueError(
+            f"`x` has shape {shape}; on the device the batch of an ensemble holds the sequences of its "
+            f"{network.networks} networks one after another: pass as many for each, or a NumPy array for all."
+        )
+    had_batch = len(shape) == 3
+    if had_batch and network.batch_first:
+        return arrays.compact(found, (1, 0, 2)), True
+    if own or not arrays.contiguous(found):
+        found = arrays.compact(found)
+    return (found if had_batch else arrays.shaped(found, (shape[0], 1, shape[1]))), had_batch
+
+
+def lengths_of_all(lengths: Any, network: Any, batch: int) -> Any:
+    """Lengths given for the sequences of one network, for all networks of an ensemble on the device."""
+    if network.stacked and lengths is not None and np.shape(lengths) == (batch // network.networks,):
+        return np.tile(np.asarray(lengths), network.networks)
+    return lengths
+
+
+def state(name: str, given: Any, network: Any, batch: int, had_batch: bool) -> Array:
+    """A state as `checks.state` takes it, its parts in NumPy or on the device: (B, S)."""
+    arrays = network.engine.arrays
+    return arrays.from_host(checks.state(arrays.fetched(given), network, batch, had_batch, name=name))
+
+
+def output_gradient(given: Any, run: Any) -> Array | None:
+    """dL/doutput, (T, B, N*D)."""
+    arrays, network = run.engine.arrays, run.network
+    if given is None:
+        return None
+    if not arrays.holds(given):
+        return arrays.from_host(checks.output_gradient(given, run))
+    found = arrays.wrap(given)
+    if tuple(found.shape) != tuple(run.output.shape) or found.dtype != network.dtype:
+        raise ValueError(
+            f"`grad_output` is {found.dtype} {tuple(found.shape)}; expected {network.dtype} "
+            f"{tuple(run.output.shape)}, as `run.output`."
+        )
+    if len(found.shape) == 2:
+        return arrays.compact(found).reshape((int(found.shape[0]), 1, int(found.shape[1])))
+    return arrays.compact(found, (1, 0, 2)) if network.batch_first else arrays.compact(found)
+
+
+def array(name: str, given: Any, shape: dict[str, int], network: Any) -> Array:
+    """What was given, as an array of this shape and of the network's dtype."""
+    arrays = network.engine.arrays
+    if not arrays.holds(given):
+        return arrays.from_host(numeric.array(name, given, shape, network.dtype))
+    found = arrays.wrap(given)
+    if tuple(found.shape) != tuple(shape.values()) or found.dtype != network.dtype:
+        expected = f"{network.dtype} {numeric.symbolic(shape)}"
+        raise ValueError(f"`{name}` is {found.dtype} {tuple(found.shape)}; expected {expected}.")
+    return found
+
+
+def perturbation(
+    name: str, value: Any, stack: Any, network: Any, own: bool
+) -> tuple[Array, int, Callable[[Array], Array]]:
+    """Perturbations (B, S) or (B, S, K) as rows (B*K, S), K, and the way back to the shape in which they came. The rows
+    may be the user's own numbers, unless an `own` array is wanted."""
+    arrays, B, S = network.engine.arrays, stack.batch, stack.size
+    if arrays.holds(value):
+        given = arrays.wrap(value)
+        had_copies = len(given.shape) == 3
+        if tuple(given.shape[:2]) != (B, S) or given.dtype != network.dtype:
+            raise ValueError(
+                f"`{name}` is {given.dtype} {tuple(given.shape)}; expected {network.dtype} {(B, S)} or ({B}, {S}, K)."
+            )
+        given = given if had_copies else given.reshape((B, S, 1))
+    else:
+        host, had_copies = checks.perturbation(name, value, B, S, network.dtype)
+        given = arrays.from_host(host)
+    K = int(given.shape[2])
+    rows = arrays.compact(given, (0, 2, 1)).reshape((B * K, S))
+
+    def back(rows: Array) -> Array:
+        if not had_copies:
+            return arrays.shaped(rows, (B, S))
+        return arrays.compact(rows.reshape((B, K, S)), (0, 2, 1))
+
+    return arrays.copy(rows) if own else rows, K, back

@@ -1,0 +1,199 @@
+"""What analyses take from a run beside jvp, vjp and jacobian: costates, derivatives of units, what a layer sends.
+
+Dimensions: T time steps, B sequences, N units, S the state size of the whole network.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine.stack import Stack
+from ..refuse import arguments, direction, words
+from . import handed_in
+from .derivatives import LayerDerivatives
+
+Array = np.ndarray  # or of the machine that the run is on
+
+
+@words.explain
+class Steps(words.Sealed):
+    """The steps of a run; `Unrolled` is one. Arrays are those of the run's machine, NumPy's or device arrays."""
+
+    network: Any
+    stream: Any
+    states: Array
+    lengths: np.ndarray | None
+    _stack: Stack
+
+    @property
+    def device(self) -> str:
+        """The machine, "cpu" or "cuda"."""
+        return self._stack.device
+
+    @property
+    def engine(self) -> Any:
+        """The engine's module, with the functions and array operations of the run's machine."""
+        return self._stack.engine
+
+    @property
+    def steps(self) -> int:
+        """T, the time steps."""
+        return self._stack.steps
+
+    @property
+    def cell(self) -> Any:
+        """The cell in the version of its code that this run was made with."""
+        return self._layers[0][0].cell
+
+    def columns(self, k: int, d: int = 0) -> slice:
+        """Where the state of layer k, direction d, lies among the S numbers of a state.
+
+        >>> import numpy as np, throughtime as tt
+        >>> tt.Network("lstm", 2, 8, num_layers=2).unroll(np.ones((20, 2))).columns(1)
+        slice(16, 32, None)
+        """
+        return self._stack.columns(k, d)
+
+    def sent(self, k: int, d: int = 0) -> Array:
+        """(T+1, B, N): what layer k, direction d, sends, at the times of `states`; from 1 to T it is the input of the
+        layer above, or the output.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 3, 2)))
+        >>> bool(np.array_equal(run.sent(0)[1:], run.output))
+        True
+        """
+        with self._on():
+            return self.engine.arrays.read_only(self._layers[k][d].sent_at_all_times())
+
+    def output_cotangent(self, t: int, g: Any) -> Array:
+        """(B, S): what the gradient g (B, N) of the output after input t-1 brings into states[t], for t = 1 ... T."""
+        self._one_way("The cotangent of one state")
+        t = arguments.step("t", t, 1, self.steps)
+        shape = {"batch": self._stack.batch, "hidden_size": self.network.hidden_size}
+        with self._on():
+            g = self.engine.arrays.compact(handed_in.array("g", g, shape, self.network))
+            return self._stack.sent_back(g.reshape((1, *g.shape)), t - 1)
+
+    def costates(self, u: Array, grad_output: Array | None, start: int, stop: int) -> Array:
+        """dL/ds_t for t = start … stop, (stop-start+1, B, S), from u (B, S) at `stop` and what the outputs bring in.
+
+        grad_output (stop-start, B, N), or None: its entry i belongs to the output after states[start+i+1], so the last
+        one adds to u. As in Gradients.states, except that the first does not count what the output at `start` brings.
+        ValueError for a bidirectional network, a window out of range, or what does not fit.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 2)))
+        >>> run.costates(np.zeros((1, 8)), np.ones((5, 1, 8)), 10, 15).shape
+        (6, 1, 8)
+        """
+        with self._on():
+            u, g = self._cotangents(u, grad_output, start, stop)
+            states = self.engine.arrays.empty((stop - start + 1, *u.shape), u.dtype)
+            self._stack.back(u, g, start=start, stop=stop, grad_states=states)
+            return states
+
+    def pullback(
+        self, u: Array, start: int, stop: int, grad_output: Array | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Cotangents of states[stop], and of the outputs on the way, taken back to states[start]: the cotangent there,
+        (B, S), and the gradients of the parameters by these steps alone, by name.
+
+        u (B, S). grad_output (stop-start, B, N), or None: entry i is the gradient of the output after
+        states[start+i+1], so the last one adds to u, and what the output at `start` brings in is not counted. A whole
+        run from zeros is `run.backprop`. ValueError for a bidirectional network, a window out of range, or what does
+        not fit.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 2)))
+        >>> u, parameters = run.pullback(np.zeros((1, 8)), 0, 20, np.ones((20, 1, 8)))
+        >>> whole = run.backprop(np.ones((20, 8)))
+        >>> np.allclose(u, whole.states[0]), np.allclose(parameters["bias_hh_l0"], whole.parameters["bias_hh_l0"])
+        (True, True)
+        """
+        with self._on():
+            u, g = self._cotangents(u, grad_output, start, stop)
+            found = self._stack.back(u, g, start=start, stop=stop, to_weights=True)
+            return found.carry, self._named(found.parameters)
+
+    def _cotangents(self, u: Any, grad_output: Any, start: int, stop: int) -> tuple[Array, Any]:
+        """Both as the engine takes them."""
+        self._one_way("A cotangent of one state")
+        self._window(start, stop)
+        B = self._stack.batch
+        u = handed_in.array("u", u, {"batch": B, "state_size": self._stack.size}, self.network)
+        if grad_output is None:
+            return u, None
+        shape = {"steps": stop - start, "batch": B, "hidden_size": self.network.hidden_size}
+        return u, handed_in.array("grad_output", grad_output, shape, self.network)
+
+    def derivatives(
+        self, k: int, start: int = 0, stop: int | None = None, units: int | None = None
+    ) -> LayerDerivatives:
+        """The local derivatives of layer k's units, or of its first `units`, from states[start] to states[stop],
+        by default T: a `LayerDerivatives`, whose arrays (stop-start, B, N) are NumPy's on either machine.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("tanh", 2, 8, seed=0).unroll(np.ones((20, 2)))
+        >>> weights = run.network.parameters["weight_hh_l0"]
+        >>> own = run.derivatives(0, 6, 7).by_recurrent[0][0][0, 0]
+        >>> bool(np.allclose(own[:, None] * weights, run.jacobian(7)[0]))
+        True
+        """
+        self._one_way("A derivative of one step")
+        stop = self.steps if stop is None else stop
+        self._window(start, stop)
+        layer, n, columns = self._layers[k][0], self.network.hidden_size, self.columns(k)
+        arrays, whole = self.engine.arrays, len(self._layers) == 1
+        with self._on():
+            states = self.states[start : stop + 1]
+            states = arrays.to_host(states if whole else arrays.ordered(states[:, :, columns], (0, 1, 2)))
+            saved = layer.saved_by_unit(start, stop)
+        chosen = slice(0, n if units is None else units)
+        parts = tuple(states[:, :, a : a + n][:, :, chosen] for a in range(0, columns.stop - columns.start, n))
+        return LayerDerivatives(layer.cell, parts, tuple(part[:, :, chosen] for part in saved))
+
+    def jvp_rows(self, v: Array, start: int, stop: int) -> Array:
+        """`jvp` of perturbations (B, K, S) on the run's machine, each in one piece; for frames, which stay so."""
+        B, K, S = (int(n) for n in v.shape)
+        arrays = self.engine.arrays
+        with self._on():
+            found = self._stack.tangents(v.reshape((B * K, S)), start, stop, K)
+            return arrays.shaped(found, (B, K, S))
+
+    # ---------------------------------------------------------------------------------------------- names and checks
+
+    @property
+    def _layers(self) -> list[list[Any]]:
+        return self._stack.layers
+
+    def _on(self) -> Any:
+        """The context in which work of the run is queued."""
+        return self.engine.arrays.on(self.stream)
+
+    def _named(self, parameters: list[list[Any]]) -> dict[str, Array]:
+        """What belongs to the parameters of each layer and direction, by PyTorch's names."""
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if self.network.bias else 2]
+        found: dict[str, Array] = {}
+        for k, of_layer in enumerate(parameters):
+            for d, values in enumerate(of_layer):
+                for kind, value in zip(kinds, values, strict=False):
+                    name = f"{kind}_l{k}{'_reverse' if d else ''}"
+                    shape = self.network.held_shape(name)
+                    same = value.shape == shape
+                    found[name] = value if same else self.engine.arrays.shaped(value, shape)
+        return found
+
+    def _one_way(self, what: str) -> None:
+        direction.one_way(self.network, what, ", or use `run.backprop`")
+
+    def _window(self, start: int, stop: int) -> None:
+        for label, t in (("start", start), ("stop", stop)):
+            arguments.step(label, t, 0, self.steps, f"times of states go from 0 to T = {self.steps}")
+        if start > stop:
+            raise ValueError(
+                f"`start` is {start} and `stop` is {stop}; a window goes from states[start] to states[stop], "
+                "start <= stop."
+            )
