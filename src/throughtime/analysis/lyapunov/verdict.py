@@ -38,9 +38,9 @@ class Measured:
     dtype: np.dtype[Any]
 
 
-def judged(found: Measured, places: slice) -> LyapunovSpectrum:
+def judged(measured: Measured, places: slice) -> LyapunovSpectrum:
     """The result of some of the sequences; of a single one without an axis for it."""
-    sums, durations, log_det = found.sums[:, places], found.durations, found.log_det[places]
+    sums, durations, log_det = measured.sums[:, places], measured.durations, measured.log_det[places]
     single = len(log_det) == 1
     times = np.cumsum(durations)
     total = int(times[-1])
@@ -54,13 +54,13 @@ def judged(found: Measured, places: slice) -> LyapunovSpectrum:
     both = np.isneginf(mean_det) & np.isneginf(exponents.sum(axis=1))
     residual = np.zeros(len(mean_det))
     residual[~both] = np.abs(np.where(both, 0.0, exponents.sum(axis=1))[~both] - mean_det[~both])
-    doubt = _doubt(found, exponents, error, rates, residual, found.rounding[places])
+    doubt = _doubt(measured, exponents, error, rates, residual, measured.rounding[places])
     with np.errstate(invalid="ignore"):
-        still = found.still[places] & (exponents[:, 0] > 1e-9)
+        still = measured.still[places] & (exponents[:, 0] > 1e-9)
     rest = ""
     if still.any():
         rest = f"the state rests on a fixed point, which is unstable: exponent 1 is {exponents[still][0, 0]:.3g} > 0"
-        if not found.placed and not doubt:
+        if not measured.placed and not doubt:
             doubt = f"{rest}; pass `state=` to start beside it"
     lost = int(np.sum(np.isneginf(exponents)))
     tail = f"; {lost} exponent(s) −inf: singular Jacobians" if lost else ""
@@ -73,28 +73,28 @@ def judged(found: Measured, places: slice) -> LyapunovSpectrum:
         block_rates=pick(rates),
         times=times,
         steps=total,
-        discarded=found.discarded,
-        warmup=found.warmup,
-        interval=found.interval,
-        state_size=found.state_size,
+        discarded=measured.discarded,
+        warmup=measured.warmup,
+        interval=measured.interval,
+        state_size=measured.state_size,
         sum_rule_residual=float(residual[0]) if single else residual,
         mean_log_det=float(mean_det[0]) if single else mean_det,
         converged=not doubt,
         reason=doubt or f"no trend in {len(rates)} blocks, and standard errors are small{tail}",
-        precision=found.dtype.name,
+        precision=measured.dtype.name,
     )
 
 
-def _doubt(found: Measured, exponents: Array, error: Array, rates: Array, residual: Array, rounding: Array) -> str:
+def _doubt(measured: Measured, exponents: Array, error: Array, rates: Array, residual: Array, rounding: Array) -> str:
     """Why the exponents are not to be believed to their standard errors; empty if they are (see LyapunovSpectrum)."""
     if np.isnan(exponents).any():
         return "NaN or inf in the states or Jacobians"
-    if found.doubt:
-        return found.doubt
-    size, finite, n = found.dtype.itemsize, np.isfinite(exponents), len(rates)
-    if n < LEAST_BLOCKS or found.durations.sum() < LEAST_STEPS:
+    if measured.doubt:
+        return measured.doubt
+    size, finite, n = measured.dtype.itemsize, np.isfinite(exponents), len(rates)
+    if n < LEAST_BLOCKS or measured.durations.sum() < LEAST_STEPS:
         return (
-            f"{int(found.durations.sum())} counted steps, {n} blocks: too short for a standard error; take at "
+            f"{int(measured.durations.sum())} counted steps, {n} blocks: too short for a standard error; take at "
             f"least {LEAST_STEPS} steps that count, and an interval of at most a twentieth of them"
         )
     worst = float(rounding.max())
@@ -102,16 +102,16 @@ def _doubt(found: Measured, exponents: Array, error: Array, rates: Array, residu
         rows = [row[mask] for row, mask in zip(exponents, finite, strict=True) if mask.any()]
         spread = max((float(row.max() - row.min()) for row in rows), default=0.0)
         return (
-            f"interval {found.interval} is too long: exponents spread by {spread:.3g} nats per step, and rounding "
+            f"interval {measured.interval} is too long: exponents spread by {spread:.3g} nats per step, and rounding "
             f"within it costs about {min(worst, 1e99):.1g}; take interval ≤ "
-            f'{max(1, min(found.interval - 1, int(0.5 * SAFE_ZONE[size] / max(spread, 1e-9))))}, or "auto"'
+            f'{max(1, min(measured.interval - 1, int(0.5 * SAFE_ZONE[size] / max(spread, 1e-9))))}, or "auto"'
         )
-    if np.any(residual > RESIDUAL[size] * found.state_size):
+    if np.any(residual > RESIDUAL[size] * measured.state_size):
         return (
             f"sum-rule residual {float(np.max(residual)):.2g}: the lowest exponents lie below rounding (a Jacobian "
             "whose condition number passes 1/eps)"
         )
-    means = batch_means(np.where(finite, rates, 0.0), found.durations, BATCHES)[0]
+    means = batch_means(np.where(finite, rates, 0.0), measured.durations, BATCHES)[0]
     matters = means.std(axis=0, ddof=1) / np.sqrt(BATCHES) > SMALL_TREND * np.maximum(SCALE, np.abs(exponents))
     drifting = trends(means) & finite & matters
     if drifting.any():
