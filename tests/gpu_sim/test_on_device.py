@@ -47,7 +47,7 @@ def test_sum_rule_is_that_of_the_jacobians(name, dtype):
     x = np.random.default_rng(0).standard_normal((6, 2, 2)) * np.array([1.0, 9.0])[:, None]
     source = Trajectory(net.to("cuda"), x.astype(dtype), 2, None)
     source.chunk = 4
-    frame = device_frame.DeviceFrame(np.repeat(np.eye(net.state_size, dtype=dtype)[None], 2, axis=0))
+    frame = device_frame.DeviceFrame(source.engine, np.repeat(np.eye(net.state_size, dtype=dtype)[None], 2, axis=0))
     done, _, log_det = frame.carry(source, 6, 2, True)
     assert done == 6
     expected = np.linalg.slogdet(net.unroll(x).jacobians().astype(float))[1].sum(axis=0)

@@ -27,7 +27,7 @@ def spectra_by_length(
     """
     if x is None:
         raise ValueError("`lengths` belongs to `x`: without an input pass `steps`, or pass both")
-    if getattr(net, "stacked", False):
+    if net.stacked:
         raise ValueError(
             "an ensemble on the GPU takes no `lengths` here: pass its networks one by one, or the ensemble on the CPU"
         )

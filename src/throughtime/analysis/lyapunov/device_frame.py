@@ -7,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from ...engine.cuda import arrays, batched_qr, device
 from ...results import Array
 from .frame_protocol import Taken
 from .interval import PILOT, Pace, block_of, spreads
@@ -20,10 +19,11 @@ class DeviceFrame:
     """The frames of B sequences, made from (B, S, K), for a run of `steps`. Without a pace it judges no interval: a
     pilot."""
 
-    def __init__(self, frame: Array, pace: Pace | None = None, steps: int | None = None) -> None:
+    def __init__(self, engine: Any, frame: Array, pace: Pace | None = None, steps: int | None = None) -> None:
+        self.engine = engine
         self.shape, self.dtype = frame.shape, frame.dtype
-        self.columns = device.to_device(np.ascontiguousarray(frame.swapaxes(1, 2)))  # (B, K, S), as the kernels have it
-        self.work = batched_qr.workspace(self.shape[0], self.shape[2], self.shape[1], self.dtype)
+        self.columns = engine.arrays.from_host(np.ascontiguousarray(frame.swapaxes(1, 2)))  # (B, K, S)
+        self.work = engine.batched_qr.workspace(self.shape[0], self.shape[2], self.shape[1], self.dtype)
         self.pace: Any = pace
         self.steps = steps
         self.start = self.columns  # of the last block
@@ -37,9 +37,9 @@ class DeviceFrame:
         columns, pace = columns.astype(source.dtype), Pace(interval, source.dtype, source.batch, limit)
         if interval is None:
             mark = source.mark()
-            pace.start(*cls(columns)._rates(source, PILOT // 4))
+            pace.start(*cls(source.engine, columns)._rates(source, PILOT // 4))
             source.back(mark)
-        return cls(columns, pace, steps)
+        return cls(source.engine, columns, pace, steps)
 
     def block(self, source: Trajectory, left: int | None, with_det: bool) -> Taken:
         """Some intervals, launched together before their lengths are fetched: as `Frame.block`.
@@ -87,13 +87,13 @@ class DeviceFrame:
                 taken += stop - start
             if taken:
                 rows = self.columns.reshape((self.shape[0] * self.shape[2], self.shape[1]))
-                grown.append(batched_qr.orthonormalise(rows, self.shape[2], self.work))
+                grown.append(self.engine.batched_qr.orthonormalise(rows, self.shape[2], self.work))
                 lengths.append(taken)
             done += taken
             if taken < wanted:
                 break
         for found, taken in zip(grown, lengths, strict=True):
-            logs = logs + self._judged(device.to_host(found).astype(np.float64), taken)
+            logs = logs + self._judged(self.engine.arrays.to_host(found).astype(np.float64), taken)
         for window in windows if with_det else ():
             log_det += _log_det_along(source, *window)
         return done, logs, log_det
@@ -120,7 +120,7 @@ class DeviceFrame:
 def _log_det_along(source: Trajectory, run: Any, start: int, stop: int) -> Array:
     """The sum of ln|det J| (B,) over these steps of a piece of the trajectory: of vanilla units from ln|det W| and the
     slopes, of others on the device."""
-    with device.on(run.stream):
+    with source.engine.arrays.on(run.stream):
         if source.vanilla:
             local = source.diagonal(run, start, stop)
             if local.own is None:
@@ -129,22 +129,9 @@ def _log_det_along(source: Trajectory, run: Any, start: int, stop: int) -> Array
 
 
 def log_det(run: Any, start: int, stop: int) -> Array:
-    """The sum of ln|det J| (B,) over these steps, by QR in float64.
-
-    Columns of J are scaled to length one, since a unit that its neighbours do not feel is no lost rank; rows
-    `orthonormalise` scales itself.
-    """
+    """The sum of ln|det J| (B,) over these steps."""
     B, S = (int(n) for n in run.states.shape[1:])
     total, each = np.zeros(B), max(1, DET_BYTES // max(1, 8 * B * S * S))
     for a in range(start, stop, each):
-        jacobians = run.jacobians(a, min(a + each, stop))
-        n = int(jacobians.shape[0])
-        columns = device.empty((n, B, S, S), np.float64)
-        arrays.move(columns, device.transposed(jacobians, (0, 1, 3, 2)))
-        rows = columns.reshape((n * B * S, S))
-        with np.errstate(all="ignore"):  # NaN, and infinity, which becomes NaN, stay in their sequence
-            length = device.to_host(batched_qr.norms(rows))
-            arrays.scale_rows(rows, device.to_device(1.0 / np.where(length == 0.0, 1.0, length)))
-            logs = device.to_host(batched_qr.orthonormalise(rows, S)).reshape(n, B, S) + np.log(length).reshape(n, B, S)
-        total += logs.sum(axis=(0, 2))
+        total += run.engine.determinants.log_det(run.jacobians(a, min(a + each, stop))).sum(axis=0)
     return total

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...progress import progress_bar
 from ...results import Array
+from .device_frame import DeviceFrame
 from .exponents import LyapunovSpectrum
 from .frame_protocol import Frame, Source, Taken
 from .interval import SINGLE, TooLong
@@ -90,8 +91,6 @@ def frame_along(
 ) -> Frame:
     """The frame that suits the machine, the size of the state and the precision, at its first interval."""
     if source.on_device:
-        from .device_frame import DeviceFrame  # late: it loads Numba's CUDA package
-
         return DeviceFrame.along(source, columns, interval, limit, steps)
     if source.state_size <= SINGLE and precision in (None, np.float64) and interval in (None, 1):
         return OrthonormalFrame.along(source, columns, interval, 1, singly=True)

@@ -109,7 +109,7 @@ def lyapunov_spectrum(
         source, frame, interval=_interval(interval), precision=triangular, sum_rule=sum_rule, discard=discard,
         steps=steps, warmup=warmup, progress=progress,
     )  # fmt: skip
-    return EnsembleResult(net.axes, tuple(results)) if getattr(net, "stacked", False) else results[0]
+    return EnsembleResult(net.axes, tuple(results)) if net.stacked else results[0]
 
 
 def _enough(length: int, *, warmup: Any, steps: Any, discard: Any) -> bool:

@@ -29,9 +29,9 @@ class Trajectory:
     def __init__(self, net: Any, inputs: Array | None, each: int, state: Any, placed: bool = True) -> None:
         self.net, self.inputs, self.state, self.placed = net, inputs, state, placed
         self.each = each  # sequences that the network is given; of an ensemble on the GPU it has several times as many
-        self.on_device = getattr(net, "device", "cpu") == "cuda"
-        networks = net.networks if self.on_device else 1
-        self.batch, self.parts = each * networks, [slice(k * each, (k + 1) * each) for k in range(networks)]
+        self.engine, self.on_device = net.engine, net.device == "cuda"
+        self.batch = each * net.networks
+        self.parts = [slice(k * each, (k + 1) * each) for k in range(net.networks)]
         self.state_size, self.dtype = int(net.state_size), np.dtype(net.dtype)
         record = spec(net.cell)
         self.emits = record.emits
@@ -124,7 +124,7 @@ class Trajectory:
     def diagonal(self, run: Any, start: int, stop: int) -> Diagonal:
         """The Jacobians from states[start] of a piece to states[stop], of a vanilla network."""
         if self.weights is None:
-            matrix = _on_host(self.net, self.net.layer(0)[1])
+            matrix = self.engine.arrays.fetched(self.net.layer(0)[1])
             if self.on_device:  # one for each network
                 matrix = matrix[0] if len(matrix) == 1 else np.repeat(matrix, self.each, axis=0)
             self.weights = Weights(matrix)
@@ -169,7 +169,7 @@ class Trajectory:
         self.state = self.run.final_state
         self.position += steps
         self.inside, self.length, self.known = 0, steps, (0, 0)
-        self._watch(*(_on_host(self.net, self.run.states[t]) for t in (0, 1, steps)))
+        self._watch(*(self.engine.arrays.fetched(self.run.states[t]) for t in (0, 1, steps)))
 
     def _watch(self, start: Array, following: Array, last: Array) -> None:
         with np.errstate(invalid="ignore"):
@@ -190,8 +190,8 @@ def _row_sizes(local: Any) -> Array:
 
 def initial_state(net: Any, state: Any, batch: int, had_batch: bool) -> Any:
     """A state in every form that net.unroll takes, as it takes it with an axis of the batch."""
-    state = _on_host(net, state)
-    if getattr(net, "stacked", False):  # of all networks or of one: the run will see
+    state = net.engine.arrays.fetched(state)
+    if net.stacked:  # of all networks or of one: the run will see
         several = isinstance(state, (tuple, list)) and spec(net.cell).states > 1
         parts = [None if part is None else np.asarray(part) for part in (state if several else (state,))]
         parts = [part if part is None or had_batch or part.ndim != 2 else part[:, None] for part in parts]
@@ -212,14 +212,3 @@ def random_state(net: Any, seed: Any) -> Any:
     parts = net.state_size // (net.num_layers * net.hidden_size)
     drawn = [rng.uniform(-1.0, 1.0, (net.num_layers, 1, net.hidden_size)).astype(net.dtype) for _ in range(parts)]
     return drawn[0] if parts == 1 else tuple(drawn)
-
-
-def _on_host(net: Any, given: Any) -> Any:
-    """An array or a tuple of arrays that may lie where the network does, in NumPy; all else as it came."""
-    if getattr(net, "device", "cpu") == "cpu":
-        return given
-    if isinstance(given, (tuple, list)):
-        return type(given)(_on_host(net, part) for part in given)
-    from ...engine.cuda import device  # late: it loads Numba's CUDA package
-
-    return device.to_host(device.wrap(given)) if device.on_device(given) else given
