@@ -25,7 +25,7 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import Backward, Forward, Places, Share
-from .operands import Gradients, Pointwise, Steps
+from .operands import Pointwise
 from .primitives import call, clear, copy, meet, move, wide
 
 BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = LANES = EMITS = SHARED = PLACEHOLDER
@@ -39,8 +39,8 @@ def unroll(pointwise, weights, known, x, sent, size, share, meeting):
     blocks = Pointwise(*pointwise)
     forward_block, emit_block = blocks.forward_block, blocks.emit_block
     w_ih, b_ih, w_hh, b_hh = weights
-    known, size, share = Steps(*known), Forward(*size), Share(*share)
-    fields, states, saved, lengths = known.fields, known.states, known.saved, known.lengths
+    fields, states, saved, lengths = known
+    size, share = Forward(*size), Share(*share)
     T, B, I, N, reverse, at = size.steps, size.batch, size.inputs, size.units, size.reverse, Places(*size.places)
     x_at, x_row, s_at, s_row, e_at, e_row = at.x_at, at.x_row, at.s_at, at.s_row, at.e_at, at.e_row
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
@@ -108,10 +108,9 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
     blocks = Pointwise(*pointwise)
     backward_block, slope_block = blocks.backward_block, blocks.slope_block
     w_hh, w_ih = weights
-    known, gradient, size, share = Steps(*known), Gradients(*gradient), Backward(*size), Share(*share)
-    fields, states, saved, lengths = known.fields, known.states, known.saved, known.lengths
-    grad_output, grad_states, grad_x, carry = gradient.output, gradient.states, gradient.x, gradient.carry
-    grads, dr, dx = gradient.parameters, gradient.dr, gradient.dx
+    fields, states, saved, lengths = known
+    grad_output, grad_states, grad_x, grads, carry, dr, dx = gradient
+    size, share = Backward(*size), Share(*share)
     start, stop, B, copies, I, N = size.start, size.stop, size.batch, size.copies, size.inputs, size.units
     at, g_at, g_row, o_at, o_row = Places(*size.places), size.g_at, size.g_row, size.o_at, size.o_row
     x_at, x_row, s_at, s_row, e_at, e_row = at.x_at, at.x_row, at.s_at, at.s_row, at.e_at, at.e_row

@@ -1,6 +1,7 @@
-"""What a compiled loop of the CPU is given beside its sizes, by name; handed over and read as those are (sizes.py).
+"""What a compiled loop of the CPU is given beside its sizes, by name; handed over as those are (sizes.py).
 
-Arrays are flat. Letters as in loops.py.
+Arrays are flat. Letters as in loops.py. Loops take the arrays of a tuple in the order of its record: made into a record
+inside, every array is counted once more, and the LSTM's loops took 5 to 9 % longer to compile.
 """
 
 from typing import Any, NamedTuple

@@ -4,7 +4,7 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import JacobianBlock, Places, Share, Tangent
-from .operands import Perturbations, Pointwise, Steps
+from .operands import Pointwise
 from .primitives import call, clear, combine, copy, meet, move, wide
 
 BLOCK = WIDTH = GATES = STATES = KEPT = SIZE = EMITS = PLACEHOLDER
@@ -20,10 +20,10 @@ def tangent(pointwise, weights, known, perturbation, size, share, meeting):
     blocks = Pointwise(*pointwise)
     tangent_block, apply_block = blocks.tangent_block, blocks.apply_block
     w_ih, w_hh = weights
-    known, size, share = Steps(*known), Tangent(*size), Share(*share)
-    fields, states, saved, lengths = known.fields, known.states, known.saved, known.lengths
-    perturbation, at = Perturbations(*perturbation), Places(*size.places)
-    v, sends, vx, out = perturbation.v, perturbation.sends, perturbation.x, perturbation.output
+    fields, states, saved, lengths = known
+    v, sends, vx, out = perturbation
+    size, share = Tangent(*size), Share(*share)
+    at = Places(*size.places)
     start, stop, B, copies, I, N = size.start, size.stop, size.batch, size.copies, size.inputs, size.units
     s_at, s_row, from_input, to_output = at.s_at, at.s_row, size.from_input, size.to_output
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
@@ -81,8 +81,8 @@ def jacobian(pointwise, w, known, out, size, share, meeting):
     wide()
     blocks = Pointwise(*pointwise)
     tangent_block, slope_block = blocks.tangent_block, blocks.slope_block
-    known, block, share = Steps(*known), JacobianBlock(*size), Share(*share)
-    fields, states, saved, lengths = known.fields, known.states, known.saved, known.lengths
+    fields, states, saved, lengths = known
+    block, share = JacobianBlock(*size), Share(*share)
     start, B, N, size, corner = block.start, block.batch, block.units, block.size, block.corner
     at = Places(*block.places)
     s_at, s_row, columns, width, between = at.s_at, at.s_row, block.columns, block.width, block.between
