@@ -114,6 +114,7 @@ class EffectiveRank(Result):
 
     rank: Array
     along_batch: ClassVar = {"rank": 0}
+    dimensions: ClassVar = {"sequence": "rank"}
 
     def __repr__(self) -> str:
         return f"Effective rank: {short(self.rank)}"
@@ -153,7 +154,8 @@ def test_an_analysis_is_one_file_and_its_export(tmp_path):
     insert(root / "analysis" / "__init__.py", "from .jacobians.long_products", export)
     said = suites(
         root, "effective_rank or EffectiveRank or every_public_analysis", "test_refusals.py", "test_help.py",
-        "test_docstrings.py", "ensemble/test_family.py", "refuse/test_expected.py",
+        "test_docstrings.py", "ensemble/test_family.py", "ensemble/test_axes.py",
+        "refuse/test_expected.py", "analysis/test_public.py",
     )  # fmt: skip
     assert int(said.split()[0]) > 15, said
 

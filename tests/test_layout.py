@@ -18,12 +18,10 @@ BELOW = ("jit", "engine", "code")
 ONLY_IN = {"numba": BELOW, "llvmlite": BELOW, "matplotlib": ("plots",), "torch": ()}
 # rule -> how many places break it as it stands; the numbers only fall.
 TO_MEND = {
-    "no_circle": 4,
-    "no_late_import": 28,
-    "nothing_private_from_outside": 28,
-    "short_files": 16,
-    "one_name_one_file": 4,
-    "both_engines_alike": 8,
+    "no_late_import": 17,
+    "nothing_private_from_outside": 2,
+    "short_files": 8,
+    "both_engines_alike": 3,
 }
 
 

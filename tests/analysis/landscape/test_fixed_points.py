@@ -13,7 +13,7 @@ from networks import library_cell
 from scipy.optimize import brentq
 
 import throughtime as tt
-from throughtime.analysis.landscape import fixed_points
+from throughtime.analysis import fixed_points
 
 EDGE = np.arccosh(np.sqrt(2.0))  # u where 2 sech²u = 1: the saddle-nodes of h = tanh(2h + b) have 2h + b = ±u
 
