@@ -117,7 +117,7 @@ class EffectiveRank(Result):
     dimensions: ClassVar = {"sequence": "rank"}
 
     def __repr__(self) -> str:
-        return f"Effective rank: {short(self.rank)}"
+        return f"Effective rank of one step\\n  of each sequence  {short(self.rank)}"
 
 
 @of_networks
@@ -131,8 +131,8 @@ def effective_rank(run: Any, t: int) -> EffectiveRank:
 
     >>> import throughtime as tt
     >>> net = tt.Network("linear", 1, 3, bias=False, init=tt.init.orthogonal(2.0), seed=0)
-    >>> tt.analysis.effective_rank(net.unroll(np.ones((4, 1))), 2)
-    Effective rank: 3
+    >>> tt.analysis.effective_rank(net.unroll(np.ones((4, 1))), 2).rank.round(9)
+    array([3.])
     """
     direction.one_way(run.network, "A Jacobian")
     finite.run(run, "An effective rank", t - 1, t)
@@ -153,9 +153,9 @@ def test_an_analysis_is_one_file_and_its_export(tmp_path):
     export = "from .jacobians.effective_rank import EffectiveRank, effective_rank"
     insert(root / "analysis" / "__init__.py", "from .jacobians.long_products", export)
     said = suites(
-        root, "effective_rank or EffectiveRank or every_public_analysis", "test_refusals.py", "test_help.py",
-        "test_docstrings.py", "ensemble/test_family.py", "ensemble/test_axes.py",
-        "refuse/test_expected.py", "analysis/test_public.py",
+        root, "effective_rank or EffectiveRank or every_public_analysis or every_result_class",
+        "test_refusals.py", "test_help.py", "test_docstrings.py", "ensemble/test_family.py", "ensemble/test_axes.py",
+        "refuse/test_expected.py", "analysis/test_public.py", "results/test_record.py",
     )  # fmt: skip
     assert int(said.split()[0]) > 15, said
 

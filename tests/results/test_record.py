@@ -127,6 +127,10 @@ def test_prints_itself_in_one_screen(name, made):
 
 @pytest.mark.parametrize("name", MADE)
 def test_draws_itself_on_the_given_axes(name, made):
+    if getattr(made(name), "picture", True) == {}:
+        with pytest.raises(AttributeError, match="has no picture"):
+            made(name).plot()
+        return
     figure, (ax, other) = pyplot.subplots(1, 2)
     before = len(pyplot.get_fignums())
     try:
