@@ -18,10 +18,9 @@ BELOW = ("jit", "engine", "code")
 ONLY_IN = {"numba": BELOW, "llvmlite": BELOW, "matplotlib": ("plots",), "torch": ()}
 # rule -> how many places break it as it stands; the numbers only fall.
 TO_MEND = {
-    "no_late_import": 17,
-    "nothing_private_from_outside": 2,
-    "short_files": 8,
-    "both_engines_alike": 3,
+    "no_late_import": 16,
+    "short_files": 6,
+    "both_engines_alike": 2,
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from test_fixed_points import Henon, Logistic, uncoupled
 
 import throughtime as tt
-from throughtime.analysis.landscape import fixed_points
+from throughtime.analysis import fixed_points
 from throughtime.analysis.landscape.autonomous_map import AutonomousMap
 from throughtime.analysis.landscape.levenberg import decomposed, each, levenberg
 from throughtime.analysis.landscape.search_starts import living_box
