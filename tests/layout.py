@@ -27,6 +27,7 @@ DOORS = {
         "results/record",
         "throughtime.plots",
     ): "result.plot() draws: pictures stand above what they show, and are slow to load",
+    ("engine", "import_module"): "the engine of a device: Numba's CUDA package is for those who ask for the GPU",
     ("code/names", "import_module"): "what a user's function imports when it runs",
 }
 # Private parts of Python and Numba that have no public name.
