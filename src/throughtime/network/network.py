@@ -14,9 +14,10 @@ from ..cells.base import spec
 from ..cells.by_name import cell_of
 from ..engine.blas import single_blas
 from ..init import Initialiser, initialiser
-from ..refuse import arguments, in_place, numeric, words
+from ..refuse import arguments, in_place, words
 from ..refuse.called import called
 from . import on_disk, parameters
+from .layer_parameters import LayerParameters
 from .unrolled import Unrolled
 
 ARGUMENTS = (
@@ -27,7 +28,7 @@ ARGUMENTS = (
 
 @called("a network")
 @words.explain
-class Network(words.Sealed):
+class Network(LayerParameters):
     """A recurrent network of one kind of cell, in PyTorch's conventions.
 
     With emit(s) what a unit of state s sends (h for most cells), layer by layer and direction by direction
@@ -171,49 +172,6 @@ class Network(words.Sealed):
         ((5, 2, 4), (1, 2, 4), np.False_)
         """
         return Unrolled(self, x, state, lengths)
-
-    def layer(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
-        """W_ih, W_hh, b_ih, b_hh of layer k as they are now, C-contiguous; zeros for the biases of a network without.
-        reverse : those of the direction that reads the sequence from its end. On the GPU each is a copy, with a leading
-        axis K.
-
-        For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
-        """
-        if self.device == "cpu":
-            w_ih, w_hh, b_ih, b_hh = (numeric.compact(p) for p in self._layer(k, reverse))
-            return w_ih, w_hh, b_ih, b_hh
-        return self.layer_copy(k, reverse)
-
-    def layer_copy(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
-        """Copies of the same, which a run keeps."""
-        w_ih, w_hh, b_ih, b_hh = (self.engine.arrays.copy(p) for p in self._layer(k, reverse))
-        if self.device == "cpu":
-            return w_ih, w_hh, b_ih, b_hh
-        w_ih, w_hh, b_ih, b_hh = (
-            p.reshape((self.networks, *p.shape[self.stacked :])) for p in (w_ih, w_hh, b_ih, b_hh)
-        )
-        return w_ih, w_hh, b_ih, b_hh
-
-    def _layer(self, k: int, reverse: bool) -> list[Any]:
-        held = self._held()
-        suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
-        found = [held[name + suffix] for name in ("weight_ih", "weight_hh")]
-        if self.bias:
-            return found + [held[name + suffix] for name in ("bias_ih", "bias_hh")]
-        shape = self.held_shape("weight_hh" + suffix)[:-1]
-        return found + [self.engine.arrays.zeros(shape, self.dtype) for _ in range(2)]
-
-    def _held(self) -> Mapping[str, Any]:
-        """The parameters as they are now, if they fit."""
-        if self.device == "cpu":
-            in_place.parameters(self.parameters, self.shapes, self.dtype)
-            return self.parameters
-        shapes = {name: self.held_shape(name) for name in self.shapes}
-        return in_place.on_device(self.parameters, shapes, self.dtype, self.engine.arrays)
-
-    def held_shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a parameter as it is held: of an ensemble on the GPU with the leading axis K."""
-        return (self.networks, *self.shapes[name]) if self.stacked else self.shapes[name]
 
     def to(self, device: str) -> Any:
         """The network on a device, "cpu" or "cuda": this one if it is there, or another with copies of the parameters;

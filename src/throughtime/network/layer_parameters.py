@@ -1,0 +1,64 @@
+"""The parameters of a network as an engine takes them: layer by layer, checked, on the network's machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..refuse import in_place, numeric, words
+
+
+class LayerParameters(words.Sealed):
+    """What a network holds; `Network` is one."""
+
+    device: str
+    networks: int
+    stacked: bool
+    bias: bool
+    dtype: Any
+    shapes: dict[str, tuple[int, ...]]
+    parameters: dict[str, Any]
+    engine: Any
+
+    def layer(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
+        """W_ih, W_hh, b_ih, b_hh of layer k as they are now, C-contiguous; zeros for the biases of a network without.
+        reverse : those of the direction that reads the sequence from its end. On the GPU each is a copy, with a leading
+        axis K.
+
+        For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
+        """
+        if self.device == "cpu":
+            w_ih, w_hh, b_ih, b_hh = (numeric.compact(p) for p in self._layer(k, reverse))
+            return w_ih, w_hh, b_ih, b_hh
+        return self.layer_copy(k, reverse)
+
+    def layer_copy(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
+        """Copies of the same, which a run keeps."""
+        w_ih, w_hh, b_ih, b_hh = (self.engine.arrays.copy(p) for p in self._layer(k, reverse))
+        if self.device == "cpu":
+            return w_ih, w_hh, b_ih, b_hh
+        w_ih, w_hh, b_ih, b_hh = (
+            p.reshape((self.networks, *p.shape[self.stacked :])) for p in (w_ih, w_hh, b_ih, b_hh)
+        )
+        return w_ih, w_hh, b_ih, b_hh
+
+    def _layer(self, k: int, reverse: bool) -> list[Any]:
+        held = self._held()
+        suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
+        found = [held[name + suffix] for name in ("weight_ih", "weight_hh")]
+        if self.bias:
+            return found + [held[name + suffix] for name in ("bias_ih", "bias_hh")]
+        shape = self.held_shape("weight_hh" + suffix)[:-1]
+        return found + [self.engine.arrays.zeros(shape, self.dtype) for _ in range(2)]
+
+    def _held(self) -> Mapping[str, Any]:
+        """The parameters as they are now, if they fit."""
+        if self.device == "cpu":
+            in_place.parameters(self.parameters, self.shapes, self.dtype)
+            return self.parameters
+        shapes = {name: self.held_shape(name) for name in self.shapes}
+        return in_place.on_device(self.parameters, shapes, self.dtype, self.engine.arrays)
+
+    def held_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a parameter as it is held: of an ensemble on the GPU with the leading axis K."""
+        return (self.networks, *self.shapes[name]) if self.stacked else self.shapes[name]
