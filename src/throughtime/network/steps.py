@@ -54,7 +54,12 @@ class Steps(words.Sealed):
         >>> tt.Network("lstm", 2, 8, num_layers=2).unroll(np.ones((20, 2))).columns(1)
         slice(16, 32, None)
         """
-        return self._stack.columns(k, d)
+        return self._stack.columns(*self._place(k, d))
+
+    def _place(self, k: int, d: int = 0) -> tuple[int, int]:
+        """The numbers of a layer and a direction, checked."""
+        network = self.network
+        return arguments.step("k", k, 0, network.num_layers - 1), arguments.step("d", d, 0, network.num_directions - 1)
 
     def sent(self, k: int, d: int = 0) -> Array:
         """(T+1, B, N): what layer k, direction d, sends, at the times of `states`; from 1 to T it is the input of the
@@ -65,6 +70,7 @@ class Steps(words.Sealed):
         >>> bool(np.array_equal(run.sent(0)[1:], run.output))
         True
         """
+        k, d = self._place(k, d)
         with self._on():
             return self.engine.arrays.read_only(self._layers[k][d].sent_at_all_times())
 
@@ -145,13 +151,15 @@ class Steps(words.Sealed):
         self._one_way("A derivative of one step")
         stop = self.steps if stop is None else stop
         self._window(start, stop)
-        layer, n, columns = self._layers[k][0], self.network.hidden_size, self.columns(k)
+        k, n = self._place(k)[0], self.network.hidden_size
+        units = n if units is None else arguments.step("units", units, 1, n)
+        layer, columns = self._layers[k][0], self._stack.columns(k)
         arrays, whole = self.engine.arrays, len(self._layers) == 1
         with self._on():
             states = self.states[start : stop + 1]
             states = arrays.to_host(states if whole else arrays.ordered(states[:, :, columns], (0, 1, 2)))
             saved = layer.saved_by_unit(start, stop)
-        chosen = slice(0, n if units is None else units)
+        chosen = slice(0, units)
         parts = tuple(states[:, :, a : a + n][:, :, chosen] for a in range(0, columns.stop - columns.start, n))
         return LayerDerivatives(layer.cell, parts, tuple(part[:, :, chosen] for part in saved))
 

@@ -89,7 +89,7 @@ class Unrolled(Steps):
             last = arrays.empty(self.states.shape[1:], self.states.dtype)
             for k, of_layer in enumerate(self._layers):
                 for d in range(len(of_layer)):
-                    columns = self.columns(k, d)
+                    columns = self._stack.columns(k, d)
                     arrays.move(last[:, columns], self.states[0 if d else self.steps, :, columns])
             return self._as_state(last)
 
