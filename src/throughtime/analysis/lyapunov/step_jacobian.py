@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...engine.lu.frame import Jacobians, padded
-from ...engine.lu.triangular import DENSE, OWN, SLOPE
+from ...engine.lu import DENSE, OWN, SLOPE, Jacobians, padded
 from ...results import Array
 
 

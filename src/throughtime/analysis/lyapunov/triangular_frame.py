@@ -19,7 +19,7 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from ...engine import memory
-from ...engine.lu.frame import Frame, Workspace, unit_lower
+from ...engine.lu import Frame, Workspace, unit_lower
 from ...results import Array
 from .frame_protocol import Taken
 from .interval import PILOT, Pace, TooLong, block_of
