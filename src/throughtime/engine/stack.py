@@ -41,6 +41,11 @@ class Stack:
     lengths: np.ndarray | None
     back_only: bool = False
 
+    def __post_init__(self) -> None:
+        own = spec(self.layers[0][0].cell).states * int(self.layers[0][0].units)
+        self._columns = [[slice(one.offset, one.offset + own) for one in of_layer] for of_layer in self.layers]
+        self._alone = len(self.layers) == len(self.layers[0]) == 1  # the whole state is one layer's
+
     @property
     def engine(self) -> Any:
         return of(self.device)
@@ -59,8 +64,7 @@ class Stack:
 
     def columns(self, k: int, d: int = 0) -> slice:
         """Where the state of layer k, direction d, lies among the S numbers."""
-        layer = self.layers[k][d]
-        return slice(layer.offset, layer.offset + spec(layer.cell).states * layer.units)
+        return self._columns[k][d]
 
     def back(
         self,
@@ -78,11 +82,17 @@ class Stack:
         the way, taken back to states[start]. grad_states (steps+1, M, S), if given, receives those of every state."""
         stop = self.steps if stop is None else stop
         arrays, backprop, top = self.engine.arrays, self.engine.backprop, len(self.layers) - 1
+        if self._alone:
+            whole = backprop(
+                self.layers[0][0], carry, grad_output, start=start, stop=stop, copies=copies, grad_states=grad_states,
+                to_weights=to_weights, to_input=to_input,
+            )  # fmt: skip
+            return Back(whole.carry, [[whole.parameters]], whole.x)
         out, found, g = arrays.empty(carry.shape, carry.dtype), list[list[Any]](), grad_output
         for k in range(top, -1, -1):
             x, of_layer, directions = None, [], self.layers[k]
             for d, layer in enumerate(directions):
-                columns, n = self.columns(k, d), layer.units
+                columns, n = self._columns[k][d], layer.units
                 own = backprop(
                     layer, carry[:, columns], g if g is None or len(directions) == 1 else g[:, :, d * n : (d + 1) * n],
                     start=start, stop=stop, copies=copies, grad_states=grad_states, apart=k < top,
@@ -106,11 +116,13 @@ class Stack:
         """J_stop ... J_{start+1} v for rows v (M, S); of one direction."""
         if self.back_only:
             raise ValueError("Single steps go back only; forward take `run.jvp(v, t, t + 1)` of each time.")
+        if self._alone:
+            return self.engine.tangent(self.layers[0][0], rows, None, start=start, stop=stop, copies=copies)[0]
         piece, arrays, top = self._piece(rows), self.engine.arrays, len(self.layers) - 1
         for a in range(start, stop, piece):
             b, x, out = min(a + piece, stop), None, arrays.empty(rows.shape, rows.dtype)
             for k, (layer,) in enumerate(self.layers):
-                columns = self.columns(k)
+                columns = self._columns[k][0]
                 own, x = self.engine.tangent(
                     layer, rows[:, columns], x, start=a, stop=b, copies=copies, to_output=k < top
                 )
@@ -175,10 +187,8 @@ def forward(
     of layer k and direction d. Also what the last layer sends, (T, B, N·D), 0 in the padding."""
     engine = of(device)
     arrays, (T, B, _) = engine.arrays, (int(n) for n in x.shape)
-    states, own = (
-        arrays.empty((T + 1, B, initial.shape[1]), initial.dtype),
-        initial.shape[1] // sum(map(len, parameters)),
-    )
+    own = initial.shape[1] // sum(map(len, parameters))  # numbers in the state of one layer and direction
+    states = arrays.empty((T + 1, B, initial.shape[1]), initial.dtype)
     ends = arrays.from_host(np.full(B, T, np.int64) if lengths is None else lengths)
     layers: list[list[Any]] = []
     for k, directions in enumerate(parameters):

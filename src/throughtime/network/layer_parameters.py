@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..refuse import in_place, numeric, words
+from ..refuse import arguments, in_place, numeric, words
 
 
 class LayerParameters(words.Sealed):
@@ -15,6 +15,8 @@ class LayerParameters(words.Sealed):
     networks: int
     stacked: bool
     bias: bool
+    num_layers: int
+    bidirectional: bool
     dtype: Any
     shapes: dict[str, tuple[int, ...]]
     parameters: dict[str, Any]
@@ -45,7 +47,14 @@ class LayerParameters(words.Sealed):
     def _layer(self, k: int, reverse: bool) -> list[Any]:
         held = self._held()
         suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
-        found = [held[name + suffix] for name in ("weight_ih", "weight_hh")]
+        try:
+            found = [held[name + suffix] for name in ("weight_ih", "weight_hh")]
+        except KeyError:
+            ways = "two directions" if self.bidirectional else "one direction"
+            raise ValueError(
+                f"k={arguments.shown(k)}, reverse={arguments.shown(reverse)}: this network has layers 0 to "
+                f"{self.num_layers - 1} in {ways}."
+            ) from None
         if self.bias:
             return found + [held[name + suffix] for name in ("bias_ih", "bias_hh")]
         shape = self.held_shape("weight_hh" + suffix)[:-1]
@@ -61,4 +70,8 @@ class LayerParameters(words.Sealed):
 
     def held_shape(self, name: str) -> tuple[int, ...]:
         """The shape of a parameter as it is held: of an ensemble on the GPU with the leading axis K."""
-        return (self.networks, *self.shapes[name]) if self.stacked else self.shapes[name]
+        try:
+            shape = self.shapes[name]
+        except (KeyError, TypeError):
+            raise ValueError(f"`name` is {arguments.shown(name)}; expected one of {', '.join(self.shapes)}.") from None
+        return (self.networks, *shape) if self.stacked else shape

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..refuse.called import called
 from .derivatives import LayerDerivatives
-from .gradients import Gradients
 
 Array = Any
 
@@ -39,13 +38,6 @@ class OnHost:
 
     def made_with(self) -> dict[str, np.ndarray]:
         return {name: self._fetch(value) for name, value in self.device_run.made_with().items()}
-
-    def _backprop(self, g: np.ndarray | None, at_end: np.ndarray) -> Gradients:
-        run, arrays = self.device_run, self.device_run.engine.arrays
-        with run._on():
-            found = run._backprop(None if g is None else arrays.from_host(g), arrays.from_host(at_end))
-        own = {name: self._fetch(value) for name, value in found.parameters.items()}
-        return Gradients(own, self._fetch(found.input), found.initial_state, self._fetch(found.states))
 
     def costates(self, u: np.ndarray, grad_output: np.ndarray | None, start: int, stop: int) -> np.ndarray:
         return self._fetch(self.device_run.costates(u, grad_output, start, stop))

@@ -165,11 +165,13 @@ class Steps(words.Sealed):
 
     def jvp_rows(self, v: Array, start: int, stop: int) -> Array:
         """`jvp` of perturbations (B, K, S) on the run's machine, each in one piece; for frames, which stay so."""
-        B, K, S = (int(n) for n in v.shape)
-        arrays = self.engine.arrays
+        self._one_way("A product with Jacobians")
+        self._window(start, stop)
+        K = int(np.shape(v)[1]) if len(np.shape(v)) == 3 else 1
+        shape = {"batch": self._stack.batch, "perturbations": K, "state_size": self._stack.size}
         with self._on():
-            found = self._stack.tangents(v.reshape((B * K, S)), start, stop, K)
-            return arrays.shaped(found, (B, K, S))
+            rows = handed_in.array("v", v, shape, self.network).reshape((self._stack.batch * K, self._stack.size))
+            return self.engine.arrays.shaped(self._stack.tangents(rows, start, stop, K), tuple(shape.values()))
 
     # ---------------------------------------------------------------------------------------------- names and checks
 

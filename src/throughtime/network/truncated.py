@@ -93,9 +93,7 @@ def _all_times_at_once(stack: Stack, g: Array | None, at_end: Array, window: int
     arrays.move(states[0], initial)
     arrays.move(states[1:], total.reshape((T, B, S)))
     arrays.add(states[1 : T - window + 1], rows.reshape((T - window, B, S)))  # where the flow ends
-    if (
-        stack.lengths is not None
-    ):  # a state stands still after its sequence's end: there is the gradient of the last one
+    if stack.lengths is not None:  # after its sequence's end a state stands still: there is the last one's gradient
         for b, length in enumerate(stack.lengths):
             first = int(length) + 1 if length else 0
             if first <= T:

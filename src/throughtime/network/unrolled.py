@@ -54,9 +54,7 @@ class Unrolled(Steps):
             self.input, self._had_batch = handed_in.sequence(x, network, own=lengths is not None)
             T, B, _ = self.input.shape
             self.lengths = checks.lengths(handed_in.lengths_of_all(lengths, network, B), T, B)
-            if (
-                self.lengths is not None
-            ):  # padding is never seen: NaN there would reach the weights' gradient as 0 * NaN
+            if self.lengths is not None:  # padding is never seen: NaN there would reach a weight's gradient as 0 * NaN
                 arrays.pad(self.input, arrays.from_host(self.lengths))
             initial = handed_in.state("state", state, network, B, self._had_batch)
             directions = [bool(d) for d in range(network.num_directions)]
@@ -188,7 +186,8 @@ class Unrolled(Steps):
         self._one_way("A Jacobian")
         meaning = f"jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}"
         t = arguments.step("t", t, 1, self.steps, meaning)
-        return self.jacobians(t - 1, t)[0]
+        with self._on():
+            return self._stack.jacobians(t - 1, t)[0]
 
     def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
         """(stop-start, B, S, S): the Jacobians of all steps from states[start] to states[stop], by default T, at once.
