@@ -29,7 +29,7 @@ import numpy as np
 import throughtime as tt
 
 ROOT = Path(tt.__file__).parent
-MODULES = (tt, tt.analysis, tt.analysis.mean_field, tt.init, tt.kernels, tt.plots, tt.scalar, tt.tasks)
+MODULES = (tt, tt.analysis, tt.analysis.mean_field, tt.init, tt.kernels, tt.plots, tt.scalar, tt.tasks, tt.training)
 MEMORY = 3 << 30  # bytes that the calls may add to those of the imports
 PATIENCE = 60  # seconds for one call, which may have to compile
 
@@ -63,6 +63,7 @@ def good_values():
         "iterations": [20], "seed": [0], "factor": [2.0], "lag": [2], "gains": [[0.5, 1.0]], "chi": [[0.5, 1.0]],
         "angles": [4], "index": [0], "name": ["exponents", ()], "a": [1.0], "b": [2.0],
         "source": [b"to be or not to be " * 9], "array": [X, X[:, 0]], "sequences": [[[1, 2], [3, 4, 5]]],
+        "output": [np.ones((T, B, 1))], "targets": [np.ones((T, B, 1)), np.zeros((T, B), int)],
         "length": [3], "batch": [2, tt.tasks.DelayedXor(1, 8).batch(2, 0)], "size": [2],
     }  # fmt: skip
 

@@ -8,6 +8,7 @@ Start here; `help(...)` of each name tells the rest:
     Ensemble         a family of networks, seeds × gains × …, unrolled and analysed in one call
     analysis         Lyapunov spectra, Jacobian spectra, gradient norms and lags, bounds, fixed points, mean fields
     plots            a picture of every result, as result.plot() draws it
+    training         losses, optimisers, schedules: what trains a model, piece by piece
     tasks            what to train on: adding, copy memory, grammars, flows, texts, with exact baselines
     init             initialisers: uniform, gaussian, orthogonal, identity, forget_bias
     CELLS            the cells by name, "tanh", "lstm", "gru" and others; their classes are tt.Tanh, tt.LSTM, tt.GRU, …
@@ -50,8 +51,9 @@ __version__ = "0.1.0"
 __all__ = [
     "CELLS", "Ensemble", "Gradients", "Network", "Unrolled", "analysis", "cell", "check_cell",
     "get_num_threads", "init", "kernels", "load", "plots", "scalar", "set_num_threads", "single_blas", "tasks",
+    "training",
 ]  # fmt: skip
-_LAZY = ("analysis", "kernels", "plots", "tasks")
+_LAZY = ("analysis", "kernels", "plots", "tasks", "training")
 
 
 def __dir__() -> list[str]:
@@ -60,7 +62,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> _Any:
-    """Import analysis, kernels, plots and tasks when first used: SciPy and Matplotlib load slower than all the rest."""
+    """Import a lazy part when it is first used: SciPy and Matplotlib load slower than all the rest."""
     if name in _LAZY:
         return _import_module(f".{name}", __name__)
     raise AttributeError(f"module 'throughtime' has no attribute {name!r}")

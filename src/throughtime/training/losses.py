@@ -1,0 +1,142 @@
+"""Losses: the mean over the steps that count, and its gradient by the output.
+
+A loss is any function loss(output, targets, lengths=None, weights=None) -> (value, gradient), gradient in the shape of
+the output. Dimensions: T time steps, B sequences, O outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..refuse import numeric
+from ..refuse.expected import checking
+from .counted_steps import Array, given_output, given_targets, only, shares, spread
+
+
+@checking
+def cross_entropy(output: Any, targets: Any, lengths: Any = None, weights: Any = None) -> tuple[float, Array]:
+    """Cross-entropy of classes under softmax(output), in nats, averaged over the steps that count.
+
+        L = Σ w (ln Σ_c exp y_c − y_target) / Σ w,    dL/dy = w (softmax(y) − onehot(target)) / Σ w
+
+    output: logits y, (T, B, O), or (B, O) where a sequence has one; −inf is a class that cannot be.
+    targets: whole numbers below O, (T, B) or (B,); what stands at steps that do not count is not looked at.
+    lengths: (B,) real steps; those behind them do not count. weights: (T, B) or (B,), numbers of at least 0 or a mask;
+    1 by default. Over ln 2 the value is in bits.
+    Returns (value, gradient in shape and dtype of `output`). NaN in a step that counts makes the value NaN.
+
+    TypeError for targets that are no whole numbers, ValueError for a wrong shape, a class that there is not, and where
+    no step counts. As torch.nn.functional.cross_entropy(reduction="mean") of the steps that count.
+
+    >>> import numpy as np, throughtime as tt
+    >>> value, gradient = tt.training.cross_entropy(np.zeros((5, 2, 4)), np.ones((5, 2), int), lengths=[5, 3])
+    >>> round(value, 5), gradient.shape, gradient[0, 0] * 8
+    (1.38629, (5, 2, 4), array([ 0.25, -0.75,  0.25,  0.25]))
+    """
+    y = given_output(output)
+    share = shares(y, lengths, weights)
+    place = _classes(targets, y, share)[..., None]
+    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf: NaN is the answer
+        shifted = y - y.max(axis=-1, keepdims=True)
+        own = np.take_along_axis(shifted, place, axis=-1)
+        gradient = np.exp(shifted, out=shifted)
+        total = gradient.sum(axis=-1, keepdims=True)
+        each = only(share, (np.log(total) - own)[..., 0])
+        gradient *= (spread(share) / total).astype(y.dtype)
+    np.put_along_axis(gradient, place, np.take_along_axis(gradient, place, -1) - _as(y, spread(share)), axis=-1)
+    return float((each * share).sum(dtype=np.float64)), only(share, gradient)
+
+
+@checking
+def binary_cross_entropy(output: Any, targets: Any, lengths: Any = None, weights: Any = None) -> tuple[float, Array]:
+    """Cross-entropy of yes and no under sigmoid(output), in nats, averaged over the steps that count and the outputs.
+
+        L = mean of max(y, 0) − y t + ln(1 + exp −|y|),    dL/dy = (σ(y) − t)/n
+
+    output: logits y, (T, B, O), or (B, O) where a sequence has one. targets: t from 0 to 1, in the same shape.
+    lengths: (B,) real steps. weights: (T, B) or (B,), numbers of at least 0 or a mask; 1 by default.
+    Returns (value, gradient in shape and dtype of `output`). NaN in a step that counts makes the value NaN.
+
+    ValueError for a wrong shape, a target outside 0 … 1, and where no step counts. As
+    torch.nn.functional.binary_cross_entropy_with_logits(reduction="mean") of the steps that count.
+
+    >>> import numpy as np, throughtime as tt
+    >>> value, gradient = tt.training.binary_cross_entropy(np.zeros((5, 2, 1)), np.ones((5, 2, 1)))
+    >>> round(value, 5), round(float(gradient.sum()), 12)
+    (0.69315, -0.5)
+    """
+    y = given_output(output)
+    share = shares(y, lengths, weights)
+    t = only(share, given_targets(targets, y))
+    if ((t < 0) | (t > 1)).any():
+        wrong = t[(t < 0) | (t > 1)][0]
+        raise ValueError(f"`targets` holds {wrong:g}; a target of binary_cross_entropy is from 0 to 1.")
+    y = only(share, y)
+    small = np.exp(-np.abs(y))
+    each = np.maximum(y, 0) - y * t + np.log1p(small)
+    gradient = np.where(y >= 0, 1, small) / (1 + small) - t
+    return _mean(each, gradient, share)
+
+
+@checking
+def mean_squared_error(output: Any, targets: Any, lengths: Any = None, weights: Any = None) -> tuple[float, Array]:
+    """The mean of (output − target)² over the steps that count and the outputs.
+
+        L = Σ w (y − t)²/(O Σ w),    dL/dy = 2 w (y − t)/(O Σ w)
+
+    output: y, (T, B, O), or (B, O) where a sequence has one. targets: t in the same shape.
+    lengths: (B,) real steps. weights: (T, B) or (B,), numbers of at least 0 or a mask; 1 by default.
+    Returns (value, gradient in shape and dtype of `output`). NaN in a step that counts makes the value NaN.
+
+    ValueError for a wrong shape, and where no step counts. As torch.nn.functional.mse_loss(reduction="mean") of the
+    steps that count.
+
+    >>> import numpy as np, throughtime as tt
+    >>> value, gradient = tt.training.mean_squared_error(np.zeros((5, 2, 1)), np.full((5, 2, 1), 3.0))
+    >>> value, round(float(gradient.sum()), 12)
+    (9.0, -6.0)
+    """
+    y = given_output(output)
+    share = shares(y, lengths, weights)
+    error = only(share, y) - only(share, given_targets(targets, y))
+    with np.errstate(over="ignore"):  # inf
+        return _mean(error * error, 2 * error, share)
+
+
+def _mean(each: Array, gradient: Array, share: Any) -> tuple[float, Array]:
+    """Value and gradient of the mean over rows of these shares, and over the outputs."""
+    outputs = each.shape[-1]
+    value = float((each * spread(share)).sum(dtype=np.float64)) / outputs
+    return value, gradient * _as(gradient, spread(share) / outputs)
+
+
+def _as(y: Array, share: Any) -> Any:
+    return np.asarray(share, y.dtype)
+
+
+def _classes(targets: Any, y: Array, share: Any) -> Array:
+    found = numeric.numbers("targets", targets)
+    rows, classes = y.shape[:-1], y.shape[-1]
+    if found.shape == y.shape and found.dtype.kind != "i":
+        raise ValueError(
+            f"`targets` has shape {found.shape}, that of the output; cross_entropy takes the number of the class: of "
+            "one-hot targets pass `targets.argmax(axis=-1)`."
+        )
+    if found.shape != rows:
+        hint = ""
+        if len(rows) == 2 and found.shape == rows[1:]:
+            hint = " There is one target for each sequence: take the output of its last step, or `batch.aligned()`."
+        elif found.shape == rows[::-1]:
+            hint = " If yours are (batch, time), pass `targets.T`."
+        raise ValueError(f"`targets` has shape {found.shape}; for an output {y.shape} expected {rows}.{hint}")
+    if found.dtype.kind not in "iu":
+        raise TypeError(
+            f"`targets` has dtype {found.dtype}; cross_entropy takes classes, whole numbers below {classes}."
+        )
+    found = only(share, found)
+    if found.size and not 0 <= int(found.min()) <= int(found.max()) < classes:
+        wrong = int(found.min()) if found.min() < 0 else int(found.max())
+        raise ValueError(f"`targets` holds the class {wrong}; an output of {classes} numbers has 0 to {classes - 1}.")
+    return found.astype(np.int64, copy=False)
