@@ -15,7 +15,7 @@ ROOMS = (
     "code", "jit", "refuse", "scalar", "cells", "engine", "network", "results", "ensemble", "analysis", "models",
     "training", "tasks", "plots",
 )  # fmt: skip
-BESIDE = {"init": "network", "progress": "network", "kernels": "ensemble"}
+BESIDE = {"exponential": "scalar", "init": "network", "progress": "network", "kernels": "ensemble"}
 # Inside functions: what not everyone has installed, and SciPy and Matplotlib, slower to load than all of ours.
 OPTIONAL = ("torch", "tqdm", "joblib", "dask", "xarray", "matplotlib", "scipy", "numba_cuda", "numba.cuda", "cuda")
 # Doors that open at first use: (file, what it imports) -> why.
@@ -209,18 +209,20 @@ def one_name_one_file(root):
 
 
 def both_engines_alike(root):
-    """Files of one name in the two engines offer the same functions."""
+    """Of two files of one name the GPU's engine offers all that the CPU's does, under the same names."""
     for path in files(root / "engine" / "cpu"):
         twin = root / "engine" / "cuda" / path.name
         if path.name != "__init__.py" and twin.exists():
-            here, there = offered(path), offered(twin)
-            if here != there:
-                alone = sorted(here - there), sorted(there - here)
-                yield f"engine/cpu/{path.name} offers {alone[0]} and engine/cuda's {alone[1]} alone"
+            alone = sorted(offered(path) - offered(twin))
+            if alone:
+                yield f"engine/cpu/{path.name} alone offers {alone}"
 
 
 def offered(path):
-    """The public functions of a file."""
+    """What a file lists in `__all__`, or all its public functions."""
+    for node in tree(path).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
     return {node.name for node in tree(path).body if isinstance(node, ast.FunctionDef) and node.name[0] != "_"}
 
 

@@ -13,7 +13,8 @@ import pytest
 from numba import njit
 
 from throughtime import scalar
-from throughtime.scalar import DOUBLE, SINGLE, sigmoid, tanh
+from throughtime.exponential import DOUBLE, SINGLE
+from throughtime.scalar import sigmoid, tanh
 
 PRECISIONS = {"float32": SINGLE, "float64": DOUBLE}
 FASTMATH = {"contract", "reassoc", "nsz", "arcp", "afn"}  # what a loop around these functions may ask for

@@ -16,7 +16,7 @@ as well. Maps rise or fall in lightness all the way.
 """
 
 from .ensembles import ensemble
-from .gradients import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares
+from .gradient_flow import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares
 from .lyapunov import covariant_angles, lyapunov_history, lyapunov_spectrum, perturbed_twin, theory_curve
 from .matrices import eigenvalues, product_singular_values, pseudospectrum, singular_values, transient_growth
 from .style import COLOURS, MARKERS, STYLES, style

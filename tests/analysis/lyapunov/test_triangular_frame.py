@@ -11,8 +11,8 @@ from throughtime.analysis.lyapunov.measure import measure, random_frame
 from throughtime.analysis.lyapunov.step_jacobian import Dense
 from throughtime.analysis.lyapunov.trajectory import Trajectory
 from throughtime.analysis.lyapunov.triangular_frame import TriangularFrame
+from throughtime.engine.lu import DENSE, OWN, SLOPE
 from throughtime.engine.lu.frame import Frame, Jacobians, Workspace, padded
-from throughtime.engine.lu.triangular import DENSE, OWN, SLOPE
 
 
 def network(cell, n=24, gain=1.6, **options):

@@ -29,7 +29,7 @@ def parts(count):
 
 
 def wait_for_all(meeting, count):
-    """Like `primitives.meet`, for the first round."""
+    """Like `meeting.meet`, for the first round."""
     with lock:
         meeting[0] += 1
     end = time.monotonic() + PATIENCE

@@ -17,6 +17,7 @@ from ...engine import memory
 from ...network import norms
 from ...refuse import arguments, checks, direction
 from ...results import Array
+from . import lag_sweep_on_device
 from .step_back import LayerBack
 
 # A row is brought back to length one, and its logarithm carried, once its length leaves these bounds: far from the ends
@@ -56,10 +57,8 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
 
     The latter are Σ_t ∂L_t/∂s_{t−k} · ∂s_{t−k}/∂W with W varied in the step from s_{t−k−1} to s_{t−k} alone.
     """
-    if getattr(run.network, "device", "cpu") == "cuda":
-        from . import lag_sweep_on_device  # late: it loads Numba's CUDA package
-
-        yield from lag_sweep_on_device.by_lag(run.device_run, g, max_lag, names)
+    if run.network.device == "cuda":
+        yield from lag_sweep_on_device.by_lag(run.device_run, g, max_lag, names, FAR[g.dtype.name])
         return
     T, (B, S) = run.steps, run.states.shape[1:]
     layers = [LayerBack(run, k, names) for k in range(run.network.num_layers)]

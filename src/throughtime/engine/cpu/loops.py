@@ -25,8 +25,9 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import Backward, Forward, Places, Share
+from .meeting import meet
 from .operands import Pointwise
-from .primitives import call, clear, copy, meet, move, wide
+from .primitives import call, clear, copy, move, wide
 
 BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = LANES = EMITS = SHARED = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = SLOPE = END = PLACEHOLDER

@@ -17,6 +17,8 @@ from .build import BACKWARD, FORWARD, TANGENT, Kernels, kernels
 from .operands import Gradients, Perturbations, Steps
 from .panels import pack_backward, pack_forward
 
+__all__ = ["Layer", "backprop", "sent_back", "tangent", "unroll"]
+
 Array = np.ndarray
 
 

@@ -4,8 +4,9 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import JacobianBlock, Places, Share, Tangent
+from .meeting import meet
 from .operands import Pointwise
-from .primitives import call, clear, combine, copy, meet, move, wide
+from .primitives import call, clear, combine, copy, move, wide
 
 BLOCK = WIDTH = GATES = STATES = KEPT = SIZE = EMITS = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = PLACEHOLDER

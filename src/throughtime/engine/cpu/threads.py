@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from ...refuse import arguments
 from ...refuse.expected import checking
 from .. import other_threads as foreign
-from .primitives import new_meeting
+from .meeting import new_meeting
 
 FREE = 1 << 62  # a meeting's count that lets every thread pass
 

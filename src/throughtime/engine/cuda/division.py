@@ -10,8 +10,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
+from ...exponential import OPTIONS
 from ...jit import overload
-from ...scalar import OPTIONS, quotient
+from ...scalar import quotient
 from .compiler import primitive
 
 # Bits of the approximation double with every step of Newton's: from 23 to 24, and from 20 to 53.

@@ -8,7 +8,9 @@ import numpy as np
 from .. import memory
 from ..cpu import threads
 from ..cpu.register_tile import most_rows
-from .triangular import COLUMNS, DENSE, kernels
+from .factorisation import COLUMNS
+from .frame_product import DENSE
+from .triangular import kernels
 
 Array = np.ndarray
 SMALL = 1_000_000  # S*S*K from which a second thread gains
