@@ -28,6 +28,7 @@ Sequences are (time, batch, inputs); exponents and growth rates are natural loga
 """
 
 from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
 from . import init, scalar
@@ -36,11 +37,13 @@ from .engine.blas import single_blas
 from .engine.check_cell import check_cell
 from .engine.cpu.threads import get_num_threads, set_num_threads
 from .engine.other_threads import PerformanceWarning  # noqa: F401
-from .ensemble.family import Ensemble
 from .network.gradients import Gradients
 from .network.load import load
 from .network.network import Network
 from .network.unrolled import Unrolled
+
+if _TYPE_CHECKING:
+    from .ensemble.family import Ensemble
 
 _CLASSES = {cls.__name__: cls for cls in CELLS.values()}
 globals().update(_CLASSES)  # tt.GRU, …
@@ -62,7 +65,11 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> _Any:
-    """Import a lazy part when it is first used: SciPy and Matplotlib load slower than all the rest."""
+    """Import a lazy part when it is first used: SciPy and Matplotlib load slower than all the rest, and an ensemble
+    takes a fifth of what the library itself does."""
+    if name == "Ensemble":
+        globals()[name] = _import_module(".ensemble.family", __name__).Ensemble
+        return globals()[name]
     if name in _LAZY:
         return _import_module(f".{name}", __name__)
     raise AttributeError(f"module 'throughtime' has no attribute {name!r}")
