@@ -3,7 +3,7 @@
 Start here; `help(...)` of each name tells the rest:
 
     Network          a cell, its sizes and parameters, in PyTorch's conventions; .unroll(x) sends a sequence through it
-    Unrolled         what comes of it: output, states, .backprop(grad_output), .jacobian(t), .jvp, .vjp
+    Unrolled         what comes of it, help(tt.Unrolled): output, states, .backprop, .jacobian(t), .jvp, .vjp
     Gradients        what backprop gives: .parameters, .input, .initial_state, .states (dL/ds_t at all times)
     Ensemble         a family of networks, seeds × gains × …, unrolled and analysed in one call
     analysis         Lyapunov spectra, Jacobian spectra, gradient norms and lags, bounds, fixed points, mean fields
@@ -40,7 +40,7 @@ from .engine.other_threads import PerformanceWarning  # noqa: F401
 from .network.gradients import Gradients
 from .network.load import load
 from .network.network import Network
-from .network.unrolled import Unrolled
+from .network.unrolled import Unrolled  # noqa: F401
 
 if _TYPE_CHECKING:
     from .ensemble.family import Ensemble
@@ -49,10 +49,10 @@ _CLASSES = {cls.__name__: cls for cls in CELLS.values()}
 globals().update(_CLASSES)  # tt.GRU, …
 __version__ = "0.1.0"
 
-# The classes of cells and the warning are public too, as tt.GRU. They stand in __dir__ and not here, since
+# The classes of cells, of runs and the warning are public too, as tt.GRU. They stand in __dir__ and not here, since
 # `help(throughtime)` prints all that is here at length: of each cell the methods of the tuple that it is, 700 lines.
 __all__ = [
-    "CELLS", "Ensemble", "Gradients", "Network", "Unrolled", "analysis", "cell", "check_cell",
+    "CELLS", "Ensemble", "Gradients", "Network", "analysis", "cell", "check_cell",
     "get_num_threads", "init", "kernels", "load", "plots", "scalar", "set_num_threads", "single_blas", "tasks",
     "training",
 ]  # fmt: skip
@@ -61,7 +61,8 @@ _LAZY = ("analysis", "kernels", "plots", "tasks", "training")
 
 def __dir__() -> list[str]:
     """What a user calls; the modules that only the package itself imports are left out."""
-    return sorted({*__all__, *_CLASSES, "PerformanceWarning", "cells", "__version__", "__doc__", "__path__"})
+    beside = {"PerformanceWarning", "Unrolled", "cells", "__version__", "__doc__", "__path__"}
+    return sorted({*__all__, *_CLASSES, *beside})
 
 
 def __getattr__(name: str) -> _Any:

@@ -35,7 +35,7 @@ class LayerParameters(words.Sealed):
         return self.layer_copy(k, reverse)
 
     def layer_copy(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
-        """Copies of the same, which a run keeps."""
+        """Copies of what `layer` gives for layer `k`, of the direction in `reverse` if so: what a run keeps."""
         w_ih, w_hh, b_ih, b_hh = (self.engine.arrays.copy(p) for p in self._layer(k, reverse))
         if self.device == "cpu":
             return w_ih, w_hh, b_ih, b_hh
