@@ -29,7 +29,9 @@ import numpy as np
 import throughtime as tt
 
 ROOT = Path(tt.__file__).parent
-MODULES = (tt, tt.analysis, tt.analysis.mean_field, tt.init, tt.kernels, tt.plots, tt.scalar, tt.tasks, tt.training)
+MODULES = (
+    tt, tt.analysis, tt.analysis.mean_field, tt.init, tt.kernels, tt.models, tt.plots, tt.scalar, tt.tasks, tt.training,
+)  # fmt: skip
 MEMORY = 3 << 30  # bytes that the calls may add to those of the imports
 PATIENCE = 60  # seconds for one call, which may have to compile
 
@@ -39,10 +41,21 @@ X, G = RNG.normal(size=(T, B, I)), np.ones((T, B, N))
 TANH, LSTM = tt.Network("tanh", I, N, seed=0), tt.Network("lstm", I, N, num_layers=2, seed=1)
 FAMILY = tt.Ensemble([TANH, tt.Network("tanh", I, N, seed=2)])
 
+CLASSES = (
+    tt.Network, tt.Ensemble, *tt.tasks.TASKS.values(), tt.models.Chain, tt.models.Embedding, tt.models.Readout,
+)  # fmt: skip
+MODEL = tt.models.Chain([tt.Network("gru", I, N, seed=3), tt.models.Readout(N, I, seed=4)])
+
 # Where KeyError and the like are what the documentation says.
 ALLOWED = (ValueError, TypeError, KeyError, FileNotFoundError, IsADirectoryError, ImportError)
 RAISED = {"to": (RuntimeError,), "map": (AttributeError,)}  # no GPU here; what the mapped function raises
 SKIPPED = {"layer", "made_with"}  # of the engine
+
+
+def a_loss(given, targets=None, lengths=None, weights=None):
+    """That of a run, of an analysis, or of an output, of a model."""
+    output = getattr(given, "output", given)
+    return output.sum(), np.ones_like(output)
 
 
 def good_values():
@@ -55,7 +68,7 @@ def good_values():
         "gradients": [run.backprop(G), {"a": np.ones(3)}], "grad_output": [G], "x": [X, X[:, 0]],
         "state_dict": [TANH.state_dict()], "networks": [[TANH, TANH]], "t": [2], "start": [0], "stop": [4], "k": [1, 2],
         "steps": [10], "warmup": [0], "cell": ["tanh", tt.GRU()], "input_size": [I], "hidden_size": [N],
-        "path": ["net.tt"], "loss": [lambda run: (run.output.sum(), np.ones_like(run.output))], "first": [one],
+        "path": ["net.tt"], "loss": [a_loss], "first": [one],
         "second": [("weight_hh_l0", (0, 1))], "first_values": [[0.0, 0.1]], "second_values": [[0.0]],
         "windows": [[1, 2]], "thresholds": [[0.5]], "max_norm": [1.0], "max_value": [1.0], "exponents": [[0.1, -0.2]],
         "device": ["cpu"], "v": [np.ones((B, N))], "u": [np.ones((B, N))], "g": [np.ones((B, N))], "value": [1.0],
@@ -63,6 +76,8 @@ def good_values():
         "iterations": [20], "seed": [0], "factor": [2.0], "lag": [2], "gains": [[0.5, 1.0]], "chi": [[0.5, 1.0]],
         "angles": [4], "index": [0], "name": ["exponents", ()], "a": [1.0], "b": [2.0],
         "source": [b"to be or not to be " * 9], "array": [X, X[:, 0]], "sequences": [[[1, 2], [3, 4, 5]]],
+        "pieces": [[tt.Network("gru", I, N, seed=5), tt.models.last, tt.models.Readout(N, 2, seed=6)]],
+        "tokens": [5], "inputs": [I], "outputs": [N], "vector": [MODEL.flat.copy()],
         "output": [np.ones((T, B, 1))], "targets": [np.ones((T, B, 1)), np.zeros((T, B), int)],
         "length": [3], "batch": [2, tt.tasks.DelayedXor(1, 8).batch(2, 0)], "size": [2],
     }  # fmt: skip
@@ -110,7 +125,7 @@ def functions():
     for module in MODULES:
         for name in getattr(module, "__all__", dir(module)):
             found = getattr(module, name)
-            if isinstance(found, types.FunctionType) or found in (tt.Network, tt.Ensemble, *tt.tasks.TASKS.values()):
+            if isinstance(found, types.FunctionType) or found in CLASSES:
                 yield f"{module.__name__}.{name}", found
 
 

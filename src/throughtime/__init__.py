@@ -8,6 +8,7 @@ Start here; `help(...)` of each name tells the rest:
     Ensemble         a family of networks, seeds × gains × …, unrolled and analysed in one call
     analysis         Lyapunov spectra, Jacobian spectra, gradient norms and lags, bounds, fixed points, mean fields
     plots            a picture of every result, as result.plot() draws it
+    models           embedding, network, readout as one model with one vector of parameters
     training         losses, optimisers, schedules: what trains a model, piece by piece
     tasks            what to train on: adding, copy memory, grammars, flows, texts, with exact baselines
     init             initialisers: uniform, gaussian, orthogonal, identity, forget_bias
@@ -53,10 +54,10 @@ __version__ = "0.1.0"
 # `help(throughtime)` prints all that is here at length: of each cell the methods of the tuple that it is, 700 lines.
 __all__ = [
     "CELLS", "Ensemble", "Gradients", "Network", "analysis", "cell", "check_cell",
-    "get_num_threads", "init", "kernels", "load", "plots", "scalar", "set_num_threads", "single_blas", "tasks",
-    "training",
+    "get_num_threads", "init", "kernels", "load", "models", "plots", "scalar", "set_num_threads", "single_blas",
+    "tasks", "training",
 ]  # fmt: skip
-_LAZY = ("analysis", "kernels", "plots", "tasks", "training")
+_LAZY = ("analysis", "kernels", "models", "plots", "tasks", "training")
 
 
 def __dir__() -> list[str]:

@@ -56,6 +56,22 @@ def of_packing(units: int, grain: int, size: int) -> Shares:
     return _shares(0, [units * k // team // grain * grain for k in range(team)] + [units], lockstep=0), whole
 
 
+def of_rows(rows: int, units: int, per_row: int) -> Shares:
+    """Of a product of so many rows, each of `per_row` multiply-adds: some rows each."""
+    whole, team = alone(rows, units), min(threads.get_num_threads(), rows)
+    if team <= 1 or rows * per_row < SMALL:
+        return [whole], whole
+    return _by_rows(rows, units, team), whole
+
+
+def of_columns(rows: int, units: int, grain: int, work: int) -> Shares:
+    """Of a sum over rows, `work` multiply-adds in all: some whole grains of the columns each."""
+    whole, team = alone(rows, units), min(threads.get_num_threads(), -(-units // grain))
+    if team <= 1 or work < SMALL:
+        return [whole], whole
+    return _by_units(rows, units, grain, team, lockstep=0), whole
+
+
 @lru_cache(maxsize=1024)  # made anew it takes half a microsecond, of some 80 of a small pass
 def alone(rows: int, units: int) -> tuple:
     """The share of a thread that does all."""

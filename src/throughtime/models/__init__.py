@@ -1,0 +1,34 @@
+"""Sequence models: a network with what stands before and behind it, as one run and one vector of parameters.
+
+    Chain                pieces one after another, as torch.nn.Sequential; .flat, .parameters, .unroll, .predict
+    Embedding, Readout   a vector for each token; a linear map of every step
+    last, mean           one output for each sequence: what it ends with, or the mean over its steps
+
+    model.unroll(x, state=None, lengths=None)            a run: .output, .final_state, .networks, .backprop(grad_output)
+    model.value_and_gradient(x, targets, loss)           the loss, and its gradient as one vector
+    model.objective(x, targets, loss)                    the same as a function of the vector, for scipy.optimize
+    model.forward_backward(x, targets, loss, state=…)    with the final state, for truncated BPTT
+
+    Model                base of a model of your own
+    ModelRun, ModelGradients, PooledRun, Evaluation      what the calls give
+
+Time is first; tokens are whole numbers (T, B). What every analysis takes is in a model too: `run.networks["1"]` is the
+run of the network that is piece 1, `model.pieces[1]` the network with the parameters as they are now.
+
+>>> import numpy as np, throughtime as tt
+>>> model = tt.models.Chain([tt.Network("gru", 3, 8, seed=0), tt.models.last, tt.models.Readout(8, 2, seed=1)])
+>>> run = model.unroll(np.ones((20, 4, 3)))
+>>> run.output.shape, run.backprop(np.ones((4, 2))).parameters["0.weight_hh_l0"].shape
+((4, 2), (24, 8))
+"""
+
+from .chain import Chain
+from .embedding import Embedding
+from .model import Model
+from .model_run import Evaluation, ModelGradients, ModelRun
+from .pooling import PooledRun, last, mean
+from .readout import Readout
+
+__all__ = [
+    "Chain", "Embedding", "Evaluation", "Model", "ModelGradients", "ModelRun", "PooledRun", "Readout", "last", "mean",
+]  # fmt: skip

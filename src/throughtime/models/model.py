@@ -1,0 +1,247 @@
+"""Model: parameters in one vector with names, and a loss with its gradient as a function of that vector."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..network import parameters as named_parameters
+from ..refuse import arguments, words
+from ..refuse.called import called, told
+from . import views
+from .model_run import Evaluation, ModelRun
+
+Array = np.ndarray
+
+
+@called("a model")
+class Model(words.Sealed):
+    """What all models have: parameters in one vector, losses and gradients as functions of it.
+
+    flat        (P,), all parameters, one after another; written in place
+    parameters  dict name -> array, views into `flat`, by PyTorch's names
+    shapes      dict name -> shape of these
+    dtype       of the parameters and of the arithmetic
+
+    A model of your own gives `unroll(x, state=None, lengths=None)`, which returns a `ModelRun`, and calls `_hold` with
+    its first parameters when it is made. `tt.models.Chain` is the one to begin with.
+    """
+
+    flat: Array
+    parameters: views.Views
+    shapes: dict[str, tuple[int, ...]]
+    dtype: np.dtype[Any]
+    _sealed_by = "parameters"
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Every public method says in words which arguments it cannot take."""
+        super().__init_subclass__(**options)
+        words.explain(cls)
+
+    def _hold(self, values: Mapping[str, Any], dtype: Any) -> None:
+        """The first parameters, copied into a vector of the model's own."""
+        self.dtype = np.dtype(dtype)
+        self.shapes = {name: np.shape(value) for name, value in values.items()}
+        flat = np.empty(views.size(self.shapes), self.dtype)
+        for name, view in views.views(self.shapes, flat).items():
+            view[...] = values[name]
+        self._take(flat)
+
+    def _take(self, flat: Array) -> None:
+        """Look into `flat`, a part of a larger model's vector that holds the parameters already; for that model."""
+        self.__dict__.update(flat=flat, parameters=views.views(self.shapes, flat))
+
+    # ------------------------------------------------------------------------------------------------- parameters
+
+    def named(self, vector: Array) -> dict[str, Array]:
+        """The parts of `vector`, (P,), by the names of the parameters: views, not copies.
+
+        TypeError and ValueError for what is no vector of this length.
+
+        >>> import numpy as np, throughtime as tt
+        >>> readout = tt.models.Readout(3, 2, seed=0)
+        >>> {name: part.shape for name, part in readout.named(np.zeros(8)).items()}
+        {'weight': (2, 3), 'bias': (2,)}
+        """
+        return dict(views.views(self.shapes, views.fitting("vector", vector, self.shapes)))
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of the parameters, by name; PyTorch takes them as torch.from_numpy of each."""
+        return {name: np.array(value) for name, value in self.parameters.items()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Copy parameters from a mapping of arrays or tensors, such as `module.state_dict()` of PyTorch.
+
+        All names have to be there and no others, in the right shapes; if anything is wrong, one ValueError names all of
+        it and nothing is changed.
+        """
+        for name, value in named_parameters.fitting(state_dict, self.shapes, self.dtype, "The state dict").items():
+            self.parameters[name][...] = value
+
+    # -------------------------------------------------------------------------------------------- runs and gradients
+
+    def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> ModelRun:
+        """`ModelRun`: the model over x, from `state`; `lengths` (B,) where sequences are shorter than T."""
+        raise NotImplementedError
+
+    def predict(self, x: Any, state: Any = None, lengths: Any = None) -> Array:
+        """The output for x, with `state` and `lengths` as of `unroll`."""
+        return self.unroll(x, state, lengths).output
+
+    def forward_backward(
+        self,
+        x: Any,
+        targets: Any,
+        loss: Callable,
+        lengths: Any = None,
+        state: Any = None,
+        weights: Any = None,
+        out: Any = None,
+    ) -> Evaluation:
+        """`Evaluation`: a loss, its gradient, the final state to go on from, and the run.
+
+        x, lengths, state: as of `unroll`. targets, weights: what the loss compares with and by how much each counts.
+        loss: a function loss(output, targets, lengths=None, weights=None) -> (value, gradient of it by the output), as
+        those of tt.training; `lengths` is passed on where sequences have them and the output has a time axis, `weights`
+        where there are some. out: a vector (P,) for the gradient, in place of a fresh one.
+
+        The gradient stops at `state`: a loss of earlier steps is not differentiated by this one (truncated BPTT).
+        TypeError and ValueError for what does not fit, such as a loss that returns no gradient.
+
+        >>> import numpy as np, throughtime as tt
+        >>> model = tt.models.Chain([tt.Network("gru", 3, 8, seed=0), tt.models.Readout(8, 2, seed=1)])
+        >>> half = lambda output, targets: (0.5 * ((output - targets) ** 2).sum(), output - targets)
+        >>> x, targets = np.ones((20, 4, 3)), np.ones((20, 4, 2))
+        >>> one = model.forward_backward(x[:10], targets[:10], half)
+        >>> two = model.forward_backward(x[10:], targets[10:], half, state=one.final_state)
+        >>> whole = model.forward_backward(x, targets, half)
+        >>> two.gradient.shape, bool(np.isclose(one.value + two.value, whole.value))
+        ((330,), True)
+        """
+        run = self.unroll(x, state, lengths)
+        value, gradient = answer(loss, run, targets, weights)
+        found = run.backprop(gradient).parameters
+        out = np.empty_like(self.flat) if out is None else views.fitting("out", out, self.shapes)
+        for name, view in views.views(self.shapes, out).items():
+            view[...] = found[name]
+        return Evaluation(value, out, run.final_state, run)
+
+    def value_and_gradient(
+        self,
+        x: Any,
+        targets: Any,
+        loss: Callable,
+        lengths: Any = None,
+        state: Any = None,
+        weights: Any = None,
+        out: Any = None,
+    ) -> tuple[float, Array]:
+        """(loss, its gradient by all parameters): the gradient is a vector as `flat`, in its dtype.
+
+        x, targets, loss, lengths, state, weights, out and what is refused: as of `forward_backward`.
+
+        >>> import numpy as np, throughtime as tt
+        >>> model = tt.models.Chain([tt.Network("gru", 3, 8, seed=0), tt.models.Readout(8, 2, seed=1)])
+        >>> half = lambda output, targets: (0.5 * ((output - targets) ** 2).sum(), output - targets)
+        >>> value, gradient = model.value_and_gradient(np.ones((20, 4, 3)), np.ones((20, 4, 2)), half)
+        >>> model.flat -= 1e-3 * gradient
+        >>> model.value_and_gradient(np.ones((20, 4, 3)), np.ones((20, 4, 2)), half)[0] < value
+        True
+        """
+        found = self.forward_backward(x, targets, loss, lengths, state, weights, out)
+        return found.value, found.gradient
+
+    def objective(
+        self, x: Any, targets: Any, loss: Callable, lengths: Any = None, state: Any = None, weights: Any = None
+    ) -> Callable[[Array], tuple[float, Array]]:
+        """The loss as a function of the vector of parameters, with its gradient, for scipy.optimize.minimize(jac=True).
+
+        x, targets, loss, lengths, state, weights: as of `forward_backward`. Each call writes its vector into `flat`,
+        which therefore holds the last one tried: write the best one there at the end.
+
+        >>> import numpy as np, scipy.optimize, throughtime as tt
+        >>> readout = tt.models.Readout(1, 1, seed=0)
+        >>> x = np.linspace(0, 1, 20)[:, None, None]
+        >>> half = lambda output, targets: (0.5 * ((output - targets) ** 2).sum(), output - targets)
+        >>> found = scipy.optimize.minimize(readout.objective(x, 3 * x - 1, half), readout.flat, jac=True)
+        >>> readout.flat[...] = found.x
+        >>> np.round(readout.flat, 4)
+        array([ 3., -1.])
+        """
+
+        def fun(vector: Array) -> tuple[float, Array]:
+            self.flat[...] = views.fitting("vector", np.asarray(vector), self.shapes)
+            value, gradient = self.value_and_gradient(x, targets, loss, lengths, state, weights)
+            return value, gradient.astype(np.float64)
+
+        return fun
+
+    # ------------------------------------------------------------------------------------------------ as an object
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__dict__ or self.__dict__[name] is not value:  # `model.flat -= step` is in place
+            super().__setattr__(name, value)
+
+    def _unset(self, name: str) -> str:
+        if name == "flat":
+            return "The vector of a model is written in place: `model.flat[...] = vector`."
+        if name == "parameters":
+            return "The parameters of a model are written in place: `model.parameters[name][...] = value`."
+        return f"`{name}` says what the model is; make another." if hasattr(self, name) else ""
+
+    def __getattr__(self, name: str) -> Any:
+        raise words.NoSuchAttribute(self, name, "A model", _WRITE.get(name, ""))
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        raise TypeError("A model is not called as a function; write `run = model.unroll(x)`, or `model.predict(x)`.")
+
+    def __copy__(self) -> Any:
+        """A model of its own: two cannot look into one vector."""
+        return copy.deepcopy(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "parameters"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._take(self.flat)
+
+
+words.explain(Model)
+_WRITE = {
+    "forward": "write `run = model.unroll(x)`; its `.output` is what the last piece gives",
+    "backward": "write `model.value_and_gradient(x, targets, loss)`, or `model.unroll(x).backprop(grad_output)`",
+    "fit": "write a loop of `optimiser.step(model.flat, model.value_and_gradient(x, targets, loss)[1])`",
+    "weights": "the arrays in the dict `model.parameters` are written in place, all of them together as `model.flat`",
+}
+
+
+def answer(loss: Callable, run: Any, targets: Any, weights: Any) -> tuple[float, Array]:
+    """What a loss says of a run's output, checked: one number, and a gradient in the shape of the output."""
+    if not callable(loss) or isinstance(loss, type):
+        raise TypeError(f"`loss` is {told(loss)}; expected a function (output, targets) -> (value, gradient).")
+    options = {} if run.lengths is None else {"lengths": run.lengths}
+    if weights is not None:
+        options["weights"] = weights
+    name = getattr(loss, "__name__", "loss")
+    try:
+        found = loss(run.output, targets, **options)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise  # from inside
+        takes = ", ".join(["output", "targets", *options])
+        raise TypeError(f"`{name}` is called as a loss ({takes}), and says: {error}.") from None
+    if not isinstance(found, tuple) or len(found) != 2:
+        raise TypeError(f"`{name}` returned {told(found)}; a loss returns (value, gradient by the output).")
+    value, gradient = found
+    if not arguments.is_real(value) and not (isinstance(value, np.ndarray) and value.ndim == 0):
+        raise TypeError(f"The value that `{name}` returned is {told(value)}; expected one real number.")
+    if not isinstance(gradient, np.ndarray) or gradient.shape != run.output.shape:
+        raise ValueError(
+            f"The gradient that `{name}` returned is {told(gradient)}; expected an array {run.output.shape}, that of "
+            "the output."
+        )
+    return float(value), gradient

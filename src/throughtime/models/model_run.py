@@ -1,0 +1,79 @@
+"""What a model gives: a run, the gradients of a run, and a loss with all that was computed for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..network.unrolled import Unrolled
+from ..refuse.called import called
+
+Array = np.ndarray
+
+
+@called("gradients of a model")
+@dataclass(frozen=True)
+class ModelGradients:
+    """The gradient of a loss with respect to everything that a model's run depends on.
+
+    parameters     dict, as model.parameters
+    input          in the shape of x; None where x are tokens
+    initial_state  as final_state
+
+    >>> import numpy as np, throughtime as tt
+    >>> readout = tt.models.Readout(3, 2, seed=0)
+    >>> readout.unroll(np.ones((5, 4, 3))).backprop(np.ones((5, 4, 2))).parameters["bias"]
+    array([20., 20.])
+    """
+
+    parameters: dict[str, Array]
+    input: Array | None
+    initial_state: Any = None
+
+
+@called("a run of a model")
+class ModelRun:
+    """A model over one input, made by `model.unroll(x)`; it owns copies of the parameters.
+
+    output       of the last piece, (T, B, O), 0 in the padding, or (B, O) where there is one for a sequence
+    final_state  the state of every sequence at its own end, to go on from: that of the recurrent piece, or a dict of
+                 them by the names of the pieces where there are several; None where there is none
+    networks     dict name of a piece -> its run (`Unrolled`), which every analysis takes
+    lengths      (B,) or None
+    """
+
+    output: Array
+    directions = 1  # that the output has side by side
+    final_state: Any = None
+    lengths: Array | None = None
+
+    @property
+    def networks(self) -> dict[str, Unrolled]:
+        """The runs of the recurrent pieces, by the names of the pieces."""
+        return {}
+
+    def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
+        """`ModelGradients` from grad_output, in the shape of `output`, and grad_final_state, as `final_state`."""
+        raise NotImplementedError
+
+
+class Evaluation(NamedTuple):
+    """A loss, its gradient, and the run that they come from; what `model.forward_backward` gives.
+
+    value        the loss
+    gradient     (P,), as model.flat
+    final_state  of the run, to go on from: the state that truncated BPTT carries
+    run          `ModelRun`: its output, and the runs of its networks
+    """
+
+    value: float
+    gradient: Array
+    final_state: Any
+    run: Any
+
+
+def beyond(rows: tuple[int, ...], lengths: Array) -> Array:
+    """True in the padding, in the shape (T, B), or (T,) of one sequence, of `rows`."""
+    return (np.arange(rows[0])[:, None] >= lengths).reshape(rows)

@@ -1,0 +1,116 @@
+"""From many to one: what a run ends with, or its mean over time, with the way back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..refuse.called import called, told
+from .embedding import output_gradient
+from .model_run import ModelRun
+
+Array = np.ndarray
+
+
+@called("a pooled run")
+class PooledRun(ModelRun):
+    """One output for each sequence of a run: what `tt.models.last(run)` and `tt.models.mean(run)` give.
+
+    output       (B, N*D), or (N*D,) of a single sequence
+    final_state  that of the run
+
+    >>> import numpy as np, throughtime as tt
+    >>> run = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 3, 2)), lengths=[20, 5, 1])
+    >>> end = tt.models.last(run)
+    >>> bool(np.array_equal(end.output, run.final_state[0])), end.to_run(np.ones((3, 8))).shape
+    (True, (20, 3, 8))
+    """
+
+    def __init__(self, run: Any, shares: Array) -> None:
+        """shares (T, B) or (T, B, N*D): by how much each step counts."""
+        self.run, self._shares, self.final_state = run, shares, run.final_state
+        own = run.output.reshape(len(run.output), -1, run.output.shape[-1])
+        with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
+            pooled = np.where(shares != 0, own * shares, 0).sum(axis=0, dtype=own.dtype)
+        self.output = pooled.reshape(run.output.shape[1:])
+
+    def to_run(self, grad_output: Any) -> Array:
+        """dL/d(output of the run), in its shape, from `grad_output`, that of this one."""
+        g = output_gradient(grad_output, self.output)
+        g = g.reshape(-1, g.shape[-1])
+        with np.errstate(all="ignore"):
+            return np.where(self._shares != 0, g * self._shares, 0).reshape(self.run.output.shape)
+
+    def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> Any:
+        """The gradients of the run, as `run.backprop` gives them, from `grad_output` and `grad_final_state`."""
+        return self.run.backprop(self.to_run(grad_output), grad_final_state)
+
+
+def last(run: Any) -> PooledRun:
+    """What each sequence of a run ends with: `PooledRun`, its output (B, N*D), and the way back.
+
+        y_b = output[length_b − 1, b]
+
+    run: of a network or a model. Of a bidirectional network the reverse direction ends at the first step, and its half
+    is output[0, b]; so y is what the last layer's final state sends, of both directions side by side. 0 for a sequence
+    of length 0. In a `Chain` it stands between a network and its readout: `Chain([net, tt.models.last, readout])`.
+
+    TypeError for what is no run, ValueError for a run with the batch first, or on the GPU.
+
+    >>> import numpy as np, throughtime as tt
+    >>> run = tt.Network("gru", 2, 8, bidirectional=True, seed=0).unroll(np.ones((20, 3, 2)))
+    >>> h = run.final_state
+    >>> bool(np.array_equal(tt.models.last(run).output, np.concatenate([h[0], h[1]], axis=1)))
+    True
+    """
+    steps, batch, lengths = _sequences(run, "last")
+    shares = np.zeros((steps, batch, run.output.shape[-1]), run.output.dtype)
+    half = run.output.shape[-1] // _directions(run)
+    real = np.flatnonzero(lengths > 0)
+    shares[lengths[real] - 1, real, :half] = 1
+    shares[:1, real, half:] = 1
+    return PooledRun(run, shares)
+
+
+def mean(run: Any) -> PooledRun:
+    """The mean of each sequence's output over its real steps: `PooledRun`, its output (B, N*D), and the way back.
+
+        y_b = 1/length_b Σ_{t < length_b} output[t, b]
+
+    run: of a network or a model. 0 for a sequence of length 0. In a `Chain` it stands between a network and its
+    readout: `Chain([net, tt.models.mean, readout])`.
+
+    TypeError for what is no run, ValueError for a run with the batch first, or on the GPU.
+
+    >>> import numpy as np, throughtime as tt
+    >>> run = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 3, 2)), lengths=[20, 5, 1])
+    >>> pooled = tt.models.mean(run)
+    >>> bool(np.allclose(pooled.output[1], run.output[:5, 1].mean(axis=0)))
+    True
+    """
+    steps, _, lengths = _sequences(run, "mean")
+    real = np.arange(steps)[:, None] < lengths
+    return PooledRun(run, (real / np.maximum(lengths, 1)).astype(run.output.dtype)[:, :, None])
+
+
+POOLINGS = (last, mean)
+
+
+def _sequences(run: Any, name: str) -> tuple[int, int, Array]:
+    """T, B and the lengths of a run's output, which has a time axis."""
+    if not hasattr(run, "backprop") or not hasattr(run, "output"):
+        raise TypeError(f"`run` is {told(run)}; `{name}` takes a run: pass `net.unroll(x)`.")
+    if getattr(run, "device", "cpu") != "cpu":
+        raise ValueError(f'`run` is on the GPU; `{name}` takes one of a network on the CPU, `net.to("cpu").unroll(x)`.')
+    if getattr(getattr(run, "network", None), "batch_first", False):
+        raise ValueError(f"`run` has the batch first; `{name}` takes one of a network with the time first.")
+    shape = run.output.shape
+    if len(shape) not in (2, 3) or isinstance(run, PooledRun):
+        raise ValueError(f"The output of `run` has shape {shape}; `{name}` takes one with a time axis, (T, B, N).")
+    steps, batch = shape[0], shape[1] if len(shape) == 3 else 1
+    return steps, batch, np.full(batch, steps) if run.lengths is None else np.asarray(run.lengths)
+
+
+def _directions(run: Any) -> int:
+    return run.network.num_directions if hasattr(run, "network") else run.directions
