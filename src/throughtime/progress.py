@@ -13,6 +13,9 @@ class _Unseen:
     def refresh(self) -> None:
         """Nothing."""
 
+    def set_postfix_str(self, words: str, refresh: bool = True) -> None:
+        """Nothing."""
+
 
 def progress_bar(wanted: bool, total: int | None, what: str) -> Any:
     """A bar that counts steps while it is open; one that shows nothing where none is wanted, without loading tqdm."""

@@ -116,6 +116,21 @@ def exponents(axes):
     return analysis.lyapunov_spectrum(tt.Ensemble(make, axes), steps=40, k=2, seed=0)
 
 
+def history(steps, validation=(), sign=1.0, **last):
+    monitor = tt.training.Monitor()
+    for step in range(steps):
+        row = {"loss": sign / (1 + step), "norm": 3.0, "clipped_norm": 1.0, "clipped": 0.0}
+        monitor(**row | (last if step == steps - 1 else {}))
+    for number, value in enumerate(validation):
+        monitor.history.measure("validation", 20 * number, value)
+    return monitor.history
+
+
+def trained():
+    model, x = tt.models.Readout(2, 1, seed=0), np.ones((4, 3, 2))
+    return tt.training.fit(model, [(x, x[..., :1])] * 9, "mean_squared_error", tt.training.SGD(0.1), steps=9)
+
+
 GAINS = {"gain": [0.5, 1.0, 2.0], "seed": [0, 1, 2, 3]}
 LONG = "a network with a name that is much too long"
 # function -> {case: (result, options)}
@@ -148,6 +163,18 @@ CASES = {
         "many": (lambda: clipping(np.geomspace(0.01, 10, 6)), {}),
         "one": (lambda: clipping([1.0]), {}),
         "none": (lambda: clipping([1.0], 0.0), {}),
+    },
+    "training_loss": {
+        "what fit gives": (trained, {}),
+        "validated": (lambda: history(40, validation=[3.0, 2.0]), {}),
+        "below 0": (lambda: history(5, sign=-1.0), {"label": LONG}),
+        "NaN": (lambda: history(5, loss=np.nan), {}),
+        "none": (lambda: history(0), {}),
+    },
+    "training_norm": {
+        "clipped": (lambda: history(40, clipped=1.0), {}),
+        "one": (lambda: history(1), {"label": LONG}),
+        "beyond the numbers": (lambda: history(5, norm=np.inf), {}),
     },
     "gradient_bound": {
         "one": (lambda: analysis.pascanu_bound(run().network), {}),

@@ -17,6 +17,7 @@ as well. Maps rise or fall in lightness all the way.
 
 from .ensembles import ensemble
 from .gradient_flow import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares
+from .learning import training_loss, training_norm
 from .lyapunov import covariant_angles, lyapunov_history, lyapunov_spectrum, perturbed_twin, theory_curve
 from .matrices import eigenvalues, product_singular_values, pseudospectrum, singular_values, transient_growth
 from .style import COLOURS, MARKERS, STYLES, style
@@ -48,6 +49,8 @@ __all__ = [
     "singular_values",
     "style",
     "theory_curve",
+    "training_loss",
+    "training_norm",
     "transient_growth",
     "truncation_bias",
 ]

@@ -11,31 +11,41 @@
                           transforms=(…) of an optimiser, done in their order; any function (gradient, flat) -> gradient
     Constant, StepDecay, Exponential, Cosine, Cyclical, OneCycle, WarmUp, Then
                           rates as functions of the step; any function of a step will do
+    fit                   the loop: full or truncated BPTT, validation, callbacks, checkpoints; gives a Trained, shows a
+                          Training to callbacks, raises Diverged
+    evaluate              the loss over held-out batches
+    History, Monitor      what was recorded; a recorder, with measures of the network, for a loop of one's own
+    load_checkpoint       parameters and optimiser out of a file that fit wrote
 
-A network of this library is trained by them through one vector of which its parameters are views:
+>>> import throughtime as tt
+>>> task = tt.tasks.Adding(length=5)
+>>> net = tt.Network("lstm", task.inputs, 16, seed=0)
+>>> model = tt.models.Chain([net, tt.models.last, tt.models.Readout(16, task.outputs, seed=1)])
+>>> optimiser = tt.training.Adam(tt.training.Cosine(0.02, steps=200), transforms=(tt.training.ClipNorm(1.0),))
+>>> trained = tt.training.fit(model, task.batches(32, seed=0), task.loss, optimiser, steps=200)
+>>> bool(trained.history["loss"][-50:].mean() < task.baseline / 2), len(trained.history)
+(True, 200)
 
->>> import numpy as np, throughtime as tt
->>> net = tt.Network("tanh", 1, 16, seed=0)
->>> flat = np.concatenate([value.ravel() for value in net.parameters.values()])
->>> start = 0
->>> for name, value in net.parameters.items():
-...     net.parameters[name] = flat[start : start + value.size].reshape(value.shape)
-...     start += value.size
->>> optimiser = tt.training.Adam(tt.training.Cosine(0.01, steps=100), transforms=(tt.training.ClipNorm(1.0),))
->>> x = np.random.default_rng(0).normal(size=(20, 8, 1))
->>> for _ in range(100):
-...     run = net.unroll(x)
-...     value, dy = tt.training.mean_squared_error(run.output[..., :1], np.roll(x, 1, axis=0))
-...     gradient = run.backprop(np.concatenate([dy, np.zeros((20, 8, 15))], axis=2)).parameters
-...     norm = optimiser.step(flat, np.concatenate([gradient[name].ravel() for name in net.parameters]))
->>> value < 0.7
-True
+The same by hand, where every piece works without `fit`:
+
+>>> monitor = tt.training.Monitor(every=50, probe=task.batch(8, seed=1), measure=["horizon"])
+>>> for batch, _ in zip(task.batches(32, seed=2), range(100)):
+...     value, gradient = model.value_and_gradient(batch.x, batch.targets, tt.training.mean_squared_error)
+...     monitor(model, loss=value, norm=optimiser.step(model.flat, gradient))
+>>> monitor.history["horizon"].shape
+(2,)
 """
 
 from .adam import Adam, AdamW
+from .checkpoint import load_checkpoint
 from .cyclical_rates import Cyclical, OneCycle
+from .evaluate import evaluate
+from .fit import fit
+from .history import History
+from .in_progress import Diverged, Trained, Training
 from .joined_schedules import Then, WarmUp
 from .losses import binary_cross_entropy, cross_entropy, mean_squared_error
+from .monitor import Monitor
 from .optimiser import Optimiser
 from .rmsprop import RMSprop
 from .schedules import Constant, Cosine, Exponential, StepDecay
@@ -51,16 +61,24 @@ __all__ = [
     "Constant",
     "Cosine",
     "Cyclical",
+    "Diverged",
     "Exponential",
     "Frozen",
+    "History",
+    "Monitor",
     "OneCycle",
     "Optimiser",
     "RMSprop",
     "StepDecay",
     "Then",
+    "Trained",
+    "Training",
     "WarmUp",
     "WeightDecay",
     "binary_cross_entropy",
     "cross_entropy",
+    "evaluate",
+    "fit",
+    "load_checkpoint",
     "mean_squared_error",
 ]

@@ -74,10 +74,11 @@ def binary_cross_entropy(output: Any, targets: Any, lengths: Any = None, weights
         wrong = t[(t < 0) | (t > 1)][0]
         raise ValueError(f"`targets` holds {wrong:g}; a target of binary_cross_entropy is from 0 to 1.")
     y = only(share, y)
-    small = np.exp(-np.abs(y))
-    each = np.maximum(y, 0) - y * t + np.log1p(small)
-    gradient = np.where(y >= 0, 1, small) / (1 + small) - t
-    return _mean(each, gradient, share)
+    with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN go through
+        small = np.exp(-np.abs(y))
+        each = np.maximum(y, 0) - y * t + np.log1p(small)
+        gradient = np.where(y >= 0, 1, small) / (1 + small) - t
+        return _mean(each, gradient, share)
 
 
 @checking
@@ -100,8 +101,9 @@ def mean_squared_error(output: Any, targets: Any, lengths: Any = None, weights: 
     """
     y = given_output(output)
     share = shares(y, lengths, weights)
-    error = only(share, y) - only(share, given_targets(targets, y))
-    with np.errstate(over="ignore"):  # inf
+    t = given_targets(targets, y)
+    with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN go through
+        error = only(share, y) - only(share, t)
         return _mean(error * error, 2 * error, share)
 
 

@@ -1,0 +1,96 @@
+"""The loop of training: piece after piece an update, and what comes after one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .gradient_norm import norm as norm_of
+from .in_progress import Diverged, Training
+from .monitor import Monitor
+from .update_pieces import Piece, Pieces, counted
+
+
+@dataclass
+class Loop:
+    """What a training goes by. `save` writes a checkpoint; `validate` gives the loss of a model on held-out batches."""
+
+    training: Training
+    pieces: Pieces
+    loss: Callable
+    steps: int
+    monitor: Monitor
+    bar: Any
+    validate: Callable[[Any], float] | None = None
+    validate_every: int = 1
+    patience: int | None = None
+    callbacks: Sequence[Callable] = ()
+    save: Callable[[], None] | None = None
+    save_every: int = 1
+
+    def run(self) -> str:
+        """Train to an end, and say which: "steps", "batches", "validation" or "callback"."""
+        training = self.training
+        good = np.array(training.model.flat)  # the parameters of the last step at which all was finite
+        reason = self._ended()
+        while not reason:
+            piece = next(self.pieces, None)
+            if piece is None:
+                reason = "batches"
+                break
+            if not piece.continues and training.pieces:
+                training.state = None
+            training.pieces += 1
+            if not counted(piece):
+                training.state = training.model.unroll(piece.x, training.state, piece.lengths).final_state
+                continue
+            self._update(piece, good)
+            if self.validate is not None and training.step % self.validate_every == 0:
+                found = float(self.validate(training.model))
+                training.history.measure("validation", int(training.history.rows["step"][-1]), found)
+                training.judge(found)
+            stop = self._call_back()
+            reason = stop or self._ended()
+            if self.save is not None and not reason and training.step % self.save_every == 0:
+                self.save()
+        if self.save is not None:
+            self.save()
+        return reason
+
+    def _ended(self) -> str:
+        if self.patience is not None and self.training.waited >= self.patience:
+            return "validation"
+        return "steps" if self.training.step >= self.steps else ""
+
+    def _update(self, piece: Piece, good: Any) -> None:
+        training, model, optimiser = self.training, self.training.model, self.training.optimiser
+        before = training.state
+        found = model.forward_backward(piece.x, piece.targets, self.loss, piece.lengths, before, piece.weights)
+        norm = norm_of(found.gradient)
+        if not (math.isfinite(found.value) and math.isfinite(norm)):
+            self.monitor(loss=found.value, norm=norm)
+            model.flat[...] = good
+            raise Diverged(int(training.history["step"][-1]), training.history)
+        training.state = found.final_state
+        if piece.carry is not None:  # the next piece begins inside of this one
+            lengths = None if piece.lengths is None else np.minimum(piece.lengths, piece.carry)
+            training.state = model.unroll(piece.x[: piece.carry], before, lengths).final_state
+        good[...] = model.flat
+        optimiser.step(model.flat, found.gradient)
+        training.step, training.loss, training.norm, training.run = training.step + 1, found.value, norm, found.run
+        self.monitor(
+            model, loss=found.value, norm=norm, clipped_norm=optimiser.clipped_norm, clipped=float(optimiser.clipped),
+            rate=optimiser.last_rate,
+        )  # fmt: skip
+        self.bar.update()
+        self.bar.set_postfix_str(f"loss {found.value:.4g}, norm {norm:.3g}", refresh=False)
+
+    def _call_back(self) -> str:
+        answers = [callback(self.training) for callback in self.callbacks]
+        if any(answer is not None and not (isinstance(answer, str) and answer == "stop") for answer in answers):
+            raise ValueError(f'A callback returned {answers}; expected None, or "stop" to end the training.')
+        return "callback" if "stop" in answers else ""

@@ -1,0 +1,151 @@
+"""Batches as pieces for one update each: whole sequences, or, for truncated BPTT, windows along them.
+
+Dimensions: T time steps of a batch, B sequences, k1 steps from update to update, k2 steps that a gradient flows back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..refuse import arguments
+from ..refuse.called import told
+
+Array = np.ndarray
+
+
+class Piece(NamedTuple):
+    """What one update is made from."""
+
+    x: Any
+    targets: Any
+    lengths: Array | None
+    weights: Array | None
+    continues: bool  # from the state that the piece before left
+    carry: int | None  # the steps after which the next piece begins; None: where this one ends
+
+
+def as_batch(item: Any) -> tuple[Any, Any, Any, Any, bool]:
+    """(x, targets, lengths, mask, continues) of a Batch, or of a tuple that begins like one."""
+    if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 5:
+        raise TypeError(
+            f"A batch is {told(item)}; expected a tt.tasks.Batch, or a tuple (x, targets), (x, targets, lengths), …"
+        )
+    x, targets, lengths, mask, continues = (*item, None, None, False)[:5] if len(item) < 5 else item
+    return x, targets, lengths, mask, bool(continues) if len(item) == 5 else False
+
+
+def windows(truncate: Any) -> tuple[int, int] | None:
+    """(k1, k2) of the argument `truncate`: None, one number for both, or two."""
+    if truncate is None:
+        return None
+    if not isinstance(truncate, (tuple, list)):
+        k = arguments.size("truncate", truncate)
+        return k, k
+    if len(truncate) != 2:
+        raise TypeError(f"`truncate` is {arguments.kind(truncate)}; expected k, or (k1, k2).")
+    k1, k2 = arguments.size("truncate[0]", truncate[0]), arguments.size("truncate[1]", truncate[1])
+    if k2 < k1:
+        raise ValueError(
+            f"`truncate` is ({k1}, {k2}): with an update every {k1} steps and gradients over {k2}, the losses of "
+            f"{k1 - k2} steps would have no gradient; expected k1 ≤ k2."
+        )
+    return k1, k2
+
+
+class Pieces:
+    """The pieces of batches, one after another; `state` is the place of the next one, from which they go on."""
+
+    def __init__(self, batches: Any, truncate: Any = None) -> None:
+        self.batches, self.windows = batches, windows(truncate)
+        if isinstance(batches, tuple) and batches and isinstance(batches[0], np.ndarray):
+            raise TypeError(
+                "`batches` is one batch; expected batches one after another: pass `[batch]`, or more of them."
+            )
+        try:
+            self._rest: Iterator[Any] = iter(batches)
+        except Exception as error:  # TypeError, or what an object of another library raises
+            raise TypeError(f"`batches` is {told(batches)}; expected batches one after another.") from error
+        self._before: Any = None
+        self._cut: list[Piece] = []
+        self._next = 0
+
+    def __iter__(self) -> Pieces:
+        return self
+
+    def __next__(self) -> Piece:
+        if self._next >= len(self._cut):
+            self._before = self._place()
+            self._cut, self._next = self._pieces(next(self._rest)), 0
+        self._next += 1
+        return self._cut[self._next - 1]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """{"batches": where they stood, "piece": how many of the next batch are done}."""
+        inside = self._next < len(self._cut)
+        return {"batches": self._before if inside else self._place(), "piece": self._next if inside else 0}
+
+    @state.setter
+    def state(self, state: dict[str, Any]) -> None:
+        if not self.resumable:
+            raise ValueError(
+                "`batches` have no place to go back to; those of tt.tasks have: `task.batches(size, seed=0)`."
+            )
+        self.batches.state = state["batches"]
+        self._rest, self._cut, self._next = iter(self.batches), [], 0
+        if state["piece"]:
+            self._before = self._place()
+            self._cut, self._next = self._pieces(next(self._rest)), state["piece"]
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the batches say where they stand."""
+        return hasattr(self.batches, "state")
+
+    def _place(self) -> Any:
+        return self.batches.state if self.resumable else None
+
+    def _pieces(self, item: Any) -> list[Piece]:
+        x, targets, lengths, mask, continues = as_batch(item)
+        if self.windows is None:
+            return [Piece(x, targets, lengths, mask, continues, None)]
+        k1, k2 = self.windows
+        x, targets = np.asarray(x), np.asarray(targets)
+        steps = len(x)
+        if targets.ndim == 0 or len(targets) != steps or (x.ndim == 3 and targets.shape[:2] != x.shape[:2]):
+            raise ValueError(
+                f"`truncate` cuts sequences of {steps} steps, but targets of shape {targets.shape} are those of whole "
+                "sequences; pass `batch.aligned()`, or leave `truncate` out."
+            )
+        ends = [*range(k1, steps, k1), steps]
+        starts = [max(0, end - (k2 - k1)) for end in [0, *ends[:-1]]]
+        found = []
+        for n, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            new = end - ends[n - 1] if n else end  # steps whose losses no piece before has counted
+            part = slice(start, end)
+            own = None if lengths is None else np.clip(np.asarray(lengths) - start, 0, end - start)
+            weights = None if mask is None else np.array(np.asarray(mask)[part], float)
+            if new < end - start:
+                weights = np.ones((end - start, *x.shape[1:2])) if weights is None else weights
+                weights[: end - start - new] = 0
+            last = n + 1 == len(ends)
+            carry = None if last or starts[n + 1] == end else starts[n + 1] - start
+            found.append(Piece(x[part], targets[part], own, weights, bool(continues) or n > 0, carry))
+        return found
+
+
+def counted(piece: Piece) -> float:
+    """How much counts in a piece: steps, or sequences where each has one target, by their weights."""
+    rows = np.shape(piece.targets)[: 1 if _one_each(piece) else 2]
+    counts = np.ones(rows) if piece.weights is None else np.asarray(piece.weights, float)
+    if piece.lengths is not None and len(rows) == 2:
+        counts = counts * (np.arange(rows[0])[:, None] < np.asarray(piece.lengths))
+    return float(counts.sum())
+
+
+def _one_each(piece: Piece) -> bool:
+    targets = np.asarray(piece.targets)
+    return targets.ndim == (1 if targets.dtype.kind in "biu" else 2)
