@@ -13,6 +13,7 @@
                           rates as functions of the step; any function of a step will do
     fit                   the loop: full or truncated BPTT, validation, callbacks, checkpoints; gives a Trained, shows a
                           Training to callbacks, raises Diverged
+    Curriculum            batches whose length grows with their number
     evaluate              the loss over held-out batches
     History, Monitor      what was recorded; a recorder, with measures of the network, for a loop of one's own
     load_checkpoint       parameters and optimiser out of a file that fit wrote
@@ -38,6 +39,7 @@ The same by hand, where every piece works without `fit`:
 
 from .adam import Adam, AdamW
 from .checkpoint import load_checkpoint
+from .curriculum import Curriculum
 from .cyclical_rates import Cyclical, OneCycle
 from .evaluate import evaluate
 from .fit import fit
@@ -60,6 +62,7 @@ __all__ = [
     "ClipValue",
     "Constant",
     "Cosine",
+    "Curriculum",
     "Cyclical",
     "Diverged",
     "Exponential",
