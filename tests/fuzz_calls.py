@@ -43,7 +43,9 @@ FAMILY = tt.Ensemble([TANH, tt.Network("tanh", I, N, seed=2)])
 
 CLASSES = (
     tt.Network, tt.Ensemble, *tt.tasks.TASKS.values(), tt.models.Chain, tt.models.Embedding, tt.models.Readout,
+    tt.models.Repeat,
 )  # fmt: skip
+WRITER = tt.models.language_model("gru", 5, hidden_size=N, embedding=2, seed=7)
 MODEL = tt.models.Chain([tt.Network("gru", I, N, seed=3), tt.models.Readout(N, I, seed=4)])
 
 # Where KeyError and the like are what the documentation says.
@@ -67,9 +69,9 @@ def good_values():
         "net": [TANH, LSTM, FAMILY], "network": [TANH, LSTM], "run": [run, deep, FAMILY.unroll(X)],
         "matrix": [RNG.normal(size=(N, N)), run], "jacobians": [RNG.normal(size=(20, N, N))],
         "gradients": [run.backprop(G), {"a": np.ones(3)}], "grad_output": [G], "x": [X, X[:, 0]],
-        "state_dict": [TANH.state_dict()], "networks": [[TANH, TANH]], "t": [2], "start": [0], "stop": [4], "k": [1, 2],
+        "state_dict": [TANH.state_dict()], "networks": [[TANH, TANH]], "t": [2], "stop": [4], "k": [1, 2],
         "steps": [10], "warmup": [0], "cell": ["tanh", tt.GRU()], "input_size": [I], "hidden_size": [N],
-        "path": ["net.tt"], "model": [MODEL],
+        "path": ["net.tt"],
         "batches": [[(X, X)] * 3], "optimiser": [tt.training.SGD(0.1)], "loss": [a_loss], "first": [one],
         "second": [("weight_hh_l0", (0, 1))], "first_values": [[0.0, 0.1]], "second_values": [[0.0]],
         "windows": [[1, 2]], "thresholds": [[0.5]], "max_norm": [1.0], "max_value": [1.0], "exponents": [[0.1, -0.2]],
@@ -78,8 +80,11 @@ def good_values():
         "iterations": [20], "seed": [0], "factor": [2.0], "lag": [2], "gains": [[0.5, 1.0]], "chi": [[0.5, 1.0]],
         "angles": [4], "index": [0], "name": ["exponents", ()], "a": [1.0], "b": [2.0],
         "source": [b"to be or not to be " * 9], "array": [X, X[:, 0]], "sequences": [[[1, 2], [3, 4, 5]]],
+        "start": [0, np.zeros((2, 3), int)],
+        "model": [WRITER, MODEL], "width": [2], "temperature": [0.5], "top_k": [2], "end": [0], "pool": ["mean"],
+        "embedding": [3], "outputs": [2],
         "pieces": [[tt.Network("gru", I, N, seed=5), tt.models.last, tt.models.Readout(N, 2, seed=6)]],
-        "tokens": [5], "inputs": [I], "outputs": [N], "vector": [MODEL.flat.copy()],
+        "tokens": [5], "inputs": [I], "vector": [MODEL.flat.copy()],
         "output": [np.ones((T, B, 1))], "targets": [np.ones((T, B, 1)), np.zeros((T, B), int)],
         "length": [3], "batch": [2, tt.tasks.DelayedXor(1, 8).batch(2, 0)], "size": [2],
     }  # fmt: skip

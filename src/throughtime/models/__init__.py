@@ -2,7 +2,12 @@
 
     Chain                pieces one after another, as torch.nn.Sequential; .flat, .parameters, .unroll, .predict
     Embedding, Readout   a vector for each token; a linear map of every step
-    last, mean           one output for each sequence: what it ends with, or the mean over its steps
+    last, mean, Repeat   one output for each sequence, what it ends with or the mean over its steps; one vector for many
+
+    one_to_one, one_to_many, many_to_one, many_to_many, language_model
+                         the patterns of the textbooks, each one call that returns such a chain; .predict
+    generate, beam_search
+                         a language model writes: greedy, at a temperature, of the top k, or by beam search; Generated
 
     model.unroll(x, state=None, lengths=None)            a run: .output, .final_state, .networks, .backprop(grad_output)
     model.value_and_gradient(x, targets, loss)           the loss, and its gradient as one vector
@@ -22,13 +27,19 @@ run of the network that is piece 1, `model.pieces[1]` the network with the param
 ((4, 2), (24, 8))
 """
 
+from .beam import beam_search
 from .chain import Chain
+from .decoding import Generated, generate
 from .embedding import Embedding
 from .model import Model
 from .model_run import Evaluation, ModelGradients, ModelRun
+from .patterns import language_model, many_to_many, many_to_one, one_to_many, one_to_one
 from .pooling import PooledRun, last, mean
 from .readout import Readout
+from .repeat import Repeat
 
 __all__ = [
-    "Chain", "Embedding", "Evaluation", "Model", "ModelGradients", "ModelRun", "PooledRun", "Readout", "last", "mean",
+    "Chain", "Embedding", "Evaluation", "Generated", "Model", "ModelGradients", "ModelRun", "PooledRun", "Readout",
+    "Repeat", "beam_search", "generate", "language_model", "last", "many_to_many", "many_to_one", "mean", "one_to_many",
+    "one_to_one",
 ]  # fmt: skip

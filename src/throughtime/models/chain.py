@@ -15,9 +15,10 @@ from .embedding import no_state, output_gradient
 from .model import Model
 from .model_run import ModelGradients, ModelRun
 from .pooling import POOLINGS, PooledRun
+from .repeat import Repeat
 
 Array = np.ndarray
-Piece = Any  # a Network or a Model, or one of POOLINGS
+Piece = Any  # a Network or a Model, or what has no parameters: one of POOLINGS, a Repeat
 
 
 class Chain(Model):
@@ -31,7 +32,8 @@ class Chain(Model):
 
     Args:
         pieces: a list of `tt.Network`, `Embedding`, `Readout`, `Chain`; between two of them `tt.models.last` or
-            `tt.models.mean` for one output per sequence, which have no number in the names, as they have no parameters.
+            `tt.models.mean` for one output per sequence, and a `Repeat` where one vector is to become many. These have
+            no number in the names, as they have no parameters.
         classes: whether the outputs are logits of classes, of which `predict` gives the number of the largest.
 
     Attributes:
@@ -58,7 +60,7 @@ class Chain(Model):
             raise TypeError(f"`pieces` is {told(pieces)}; a chain takes a list of pieces, one after another.")
         self.pieces, self.classes = tuple(pieces), arguments.flag("classes", classes)
         held = [_piece(k, piece) for k, piece in enumerate(self.pieces)]
-        self._numbered = [(str(k), piece) for k, piece in enumerate(piece for piece in held if piece not in POOLINGS)]
+        self._numbered = [(str(k), piece) for k, piece in enumerate(piece for piece in held if not _bare(piece))]
         if not self._numbered or held[0] in POOLINGS:
             raise ValueError("`pieces` begins with a network, an embedding, a readout or a chain of them.")
         if len({id(piece) for _, piece in self._numbered}) < len(self._numbered):
@@ -90,6 +92,11 @@ class Chain(Model):
         """ValueError where one piece does not give what the next takes."""
         given, pooled, before = None, False, ""
         for k, piece in enumerate(held):
+            if isinstance(piece, Repeat):
+                if k and not pooled:
+                    raise ValueError(f"`pieces[{k}]` lays one vector out in time, but the {before} before gives many.")
+                pooled = False
+                continue
             if piece in POOLINGS:
                 if pooled:
                     raise ValueError(
@@ -101,7 +108,9 @@ class Chain(Model):
             name = type(piece).__name__
             if given is not None and wanted != given:
                 takes = f"takes {wanted} numbers" if wanted else "takes tokens"
-                raise ValueError(f"`pieces[{k}]`, a {name}, {takes} at a step, but {before} before it gives {given}.")
+                raise ValueError(
+                    f"`pieces[{k}]`, a {name}, {takes} at a step, but the {before} before it gives {given}."
+                )
             if pooled and _recurrent(piece):
                 raise ValueError(f"`pieces[{k}]`, a {name}, needs a time axis, which last or mean has taken away.")
             if piece.dtype != self._numbered[0][1].dtype:
@@ -109,7 +118,7 @@ class Chain(Model):
                     f"`pieces[{k}]`, a {name}, has dtype {piece.dtype}, the first {self._numbered[0][1].dtype}: make "
                     "all of one."
                 )
-            given, before = out, f"the {name}"
+            given, before = out, name
 
     def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> ModelRun:
         """`ModelRun` of all pieces over x: (T, B, I) or (T, I) of numbers, (T, B) or (T,) of tokens; time first.
@@ -157,11 +166,10 @@ class _ChainRun(ModelRun):
         for piece in chain.pieces:
             if piece in POOLINGS:
                 number, run = "", piece(self.runs[-1][1])
-                lengths = None
             else:
-                number, _ = next(numbers)
+                number = "" if _bare(piece) else next(numbers)[0]
                 run = piece.unroll(x, states.get(number), lengths)
-                lengths = run.lengths  # checked and copied
+            lengths = run.lengths  # checked and copied; none once a sequence has one output
             self.runs.append((number, run))
             x = run.output
         last = self.runs[-1][1]
@@ -192,7 +200,9 @@ class _ChainRun(ModelRun):
                 g = run.to_run(g)
                 continue
             found = run.backprop(g, at_end.get(number))
-            parameters[number], g = found.parameters, found.input
+            g = found.input
+            if number:
+                parameters[number] = found.parameters
             if number in self.initial_names:
                 initial[number] = found.initial_state
         named = {f"{n}.{name}": value for n in reversed(parameters) for name, value in parameters[n].items()}
@@ -201,7 +211,7 @@ class _ChainRun(ModelRun):
 
 
 def _piece(k: int, piece: Any) -> Piece:
-    if piece in POOLINGS or isinstance(piece, Model):
+    if _bare(piece) or isinstance(piece, Model):
         return piece
     if not isinstance(piece, Network):
         raise TypeError(
@@ -213,6 +223,11 @@ def _piece(k: int, piece: Any) -> Piece:
     if piece.batch_first:
         raise ValueError(f"`pieces[{k}]` has the batch first; in a model the time is first: leave `batch_first` out.")
     return piece
+
+
+def _bare(piece: Piece) -> bool:
+    """Whether it has no parameters, and so no number."""
+    return piece in POOLINGS or isinstance(piece, Repeat)
 
 
 def _sizes(piece: Piece) -> tuple[int, int]:
