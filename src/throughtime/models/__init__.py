@@ -2,6 +2,8 @@
 
     Chain                pieces one after another, as torch.nn.Sequential; .flat, .parameters, .unroll, .predict
     Embedding, Readout   a vector for each token; a linear map of every step
+    LayerNorm, Residual, Dropout, sum_directions
+                         what enters a layer normalised; a skip around pieces; dropout between; two directions added
     last, mean, Repeat   one output for each sequence, what it ends with or the mean over its steps; one vector for many
 
     one_to_one, one_to_many, many_to_one, many_to_many, language_model
@@ -30,16 +32,20 @@ run of the network that is piece 1, `model.pieces[1]` the network with the param
 from .beam import beam_search
 from .chain import Chain
 from .decoding import Generated, generate
+from .directions import SummedRun, sum_directions
+from .dropout import Dropout
 from .embedding import Embedding
+from .layer_norm import LayerNorm
 from .model import Model
 from .model_run import Evaluation, ModelGradients, ModelRun
 from .patterns import language_model, many_to_many, many_to_one, one_to_many, one_to_one
 from .pooling import PooledRun, last, mean
 from .readout import Readout
 from .repeat import Repeat
+from .residual import Residual
 
 __all__ = [
-    "Chain", "Embedding", "Evaluation", "Generated", "Model", "ModelGradients", "ModelRun", "PooledRun", "Readout",
-    "Repeat", "beam_search", "generate", "language_model", "last", "many_to_many", "many_to_one", "mean", "one_to_many",
-    "one_to_one",
+    "Chain", "Dropout", "Embedding", "Evaluation", "Generated", "LayerNorm", "Model", "ModelGradients", "ModelRun",
+    "PooledRun", "Readout", "Repeat", "Residual", "SummedRun", "beam_search", "generate", "language_model", "last",
+    "many_to_many", "many_to_one", "mean", "one_to_many", "one_to_one", "sum_directions",
 ]  # fmt: skip

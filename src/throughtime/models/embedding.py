@@ -78,6 +78,7 @@ class Embedding(Model):
             raise ValueError(
                 f"`x` holds the token {found[wrong][0]}; this embedding has {self.tokens}, 0 to {self.tokens - 1}."
             )
+        room.check(f"The vectors of {found.size} tokens, each {self.size} numbers,", found.size * self.size)
         tokens = found.astype(np.int64)
         if padding is not None:
             tokens[padding] = -1

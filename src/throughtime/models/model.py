@@ -34,6 +34,7 @@ class Model(words.Sealed):
     parameters: views.Views
     shapes: dict[str, tuple[int, ...]]
     dtype: np.dtype[Any]
+    directions = 1  # that the output has side by side
     _sealed_by = "parameters"
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -87,6 +88,15 @@ class Model(words.Sealed):
         """`ModelRun`: the model over x, from `state`; `lengths` (B,) where sequences are shorter than T."""
         raise NotImplementedError
 
+    def _run(self, x: Any, state: Any, lengths: Any, training: bool) -> ModelRun:
+        """As `unroll`; a model that trains otherwise than it predicts says how."""
+        return self.unroll(x, state, lengths)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether there is a state to carry."""
+        return False
+
     def predict(self, x: Any, state: Any = None, lengths: Any = None) -> Array:
         """The output for x, with `state` and `lengths` as of `unroll`."""
         return self.unroll(x, state, lengths).output
@@ -121,7 +131,7 @@ class Model(words.Sealed):
         >>> two.gradient.shape, bool(np.isclose(one.value + two.value, whole.value))
         ((330,), True)
         """
-        run = self.unroll(x, state, lengths)
+        run = self._run(x, state, lengths, training=True)
         value, gradient = answer(loss, run, targets, weights)
         found = run.backprop(gradient).parameters
         out = np.empty_like(self.flat) if out is None else views.fitting("out", out, self.shapes)

@@ -74,6 +74,11 @@ class Evaluation(NamedTuple):
     run: Any
 
 
+def directions_of(run: Any) -> int:
+    """Directions that a run's output has side by side: those of a network, or of what a model ends with."""
+    return run.network.num_directions if isinstance(run, Unrolled) else run.directions
+
+
 def beyond(rows: tuple[int, ...], lengths: Array) -> Array:
     """True in the padding, in the shape (T, B), or (T,) of one sequence, of `rows`."""
     return (np.arange(rows[0])[:, None] >= lengths).reshape(rows)

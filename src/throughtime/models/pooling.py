@@ -8,7 +8,7 @@ import numpy as np
 
 from ..refuse.called import called, told
 from .embedding import output_gradient
-from .model_run import ModelRun
+from .model_run import ModelRun, directions_of
 
 Array = np.ndarray
 
@@ -33,6 +33,7 @@ class PooledRun(ModelRun):
         own = run.output.reshape(len(run.output), -1, run.output.shape[-1])
         with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
             pooled = np.where(shares != 0, own * shares, 0).sum(axis=0, dtype=own.dtype)
+        self.directions = directions_of(run)
         self.output = pooled.reshape(run.output.shape[1:])
 
     def to_run(self, grad_output: Any) -> Array:
@@ -66,7 +67,7 @@ def last(run: Any) -> PooledRun:
     """
     steps, batch, lengths = _sequences(run, "last")
     shares = np.zeros((steps, batch, run.output.shape[-1]), run.output.dtype)
-    half = run.output.shape[-1] // _directions(run)
+    half = run.output.shape[-1] // directions_of(run)
     real = np.flatnonzero(lengths > 0)
     shares[lengths[real] - 1, real, :half] = 1
     shares[:1, real, half:] = 1
@@ -110,7 +111,3 @@ def _sequences(run: Any, name: str) -> tuple[int, int, Array]:
         raise ValueError(f"The output of `run` has shape {shape}; `{name}` takes one with a time axis, (T, B, N).")
     steps, batch = shape[0], shape[1] if len(shape) == 3 else 1
     return steps, batch, np.full(batch, steps) if run.lengths is None else np.asarray(run.lengths)
-
-
-def _directions(run: Any) -> int:
-    return run.network.num_directions if hasattr(run, "network") else run.directions

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..engine.cpu import dense
-from ..refuse import arguments, checks, numeric, room
+from ..refuse import arguments, room
 from .embedding import no_state, output_gradient
+from .layer_norm import steps_of
 from .model import Model
 from .model_run import ModelGradients, ModelRun, beyond
 
@@ -66,29 +67,14 @@ class Readout(Model):
         the outputs of runs are, is not copied.
         """
         no_state(state, "a readout")
-        found = numeric.numbers("x", x)
-        if not 1 <= found.ndim <= 3 or found.shape[-1] != self.inputs:
-            raise ValueError(
-                f"`x` has shape {found.shape}; a readout of inputs={self.inputs} takes (time, batch, {self.inputs}), "
-                f"or (batch, {self.inputs})."
-            )
-        held = None
-        if lengths is not None:
-            rows = found.shape[:-1]
-            if not rows:
-                raise ValueError("`lengths` belong to an `x` with a time axis, and this one has none; leave them out.")
-            held = checks.lengths(lengths, rows[0], rows[1] if len(rows) == 2 else 1)
-        with np.errstate(all="ignore"):  # a number too large for float32 becomes inf, as it would by arithmetic
-            own = np.array(found, self.dtype, order="C", copy=found.flags.writeable or held is not None or None)
+        own, held = steps_of(x, self.inputs, "a readout of inputs", self.dtype, lengths)
         return _ReadoutRun(self, own, held)
 
 
 class _ReadoutRun(ModelRun):
     def __init__(self, readout: Readout, x: Array, lengths: Array | None) -> None:
-        self.lengths, self._padding = lengths, None
-        if lengths is not None:
-            self._padding = beyond(x.shape[:-1], lengths)
-            x[self._padding] = 0  # padding is never seen: NaN there would reach the weights' gradient as 0 * NaN
+        self.lengths = lengths
+        self._padding = None if lengths is None else beyond(x.shape[:-1], lengths)
         self._x, self._weight = x, readout.parameters["weight"].copy()
         output = dense.forward(x.reshape(-1, readout.inputs), self._weight, readout.parameters.get("bias"))
         self._has_bias = readout.bias

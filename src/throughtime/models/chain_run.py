@@ -1,0 +1,102 @@
+"""The run of a chain: its pieces one after another, and back through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..network.unrolled import Unrolled
+from ..refuse import checks
+from ..refuse.called import called, told
+from .directions import SummedRun
+from .dropout import Dropout
+from .embedding import no_state, output_gradient
+from .fitting_pieces import FUNCTIONS, is_bare, is_recurrent
+from .model import Model
+from .model_run import ModelGradients, ModelRun, directions_of
+from .pooling import PooledRun
+
+Array = np.ndarray
+
+
+@called("a run of a model")
+class ChainRun(ModelRun):
+    """Pieces over one input; `backprop` goes back through them. runs: name of a piece, "" without, and its run."""
+
+    def __init__(self, pieces: Sequence[Any], x: Any, state: Any, lengths: Any, training: bool) -> None:
+        numbered = [(str(k), piece) for k, piece in enumerate(piece for piece in pieces if not is_bare(piece))]
+        self.initial_names = [number for number, piece in numbered if is_recurrent(piece)]
+        states = _split(state, self.initial_names, "state")
+        self.runs: list[tuple[str, Any]] = []
+        names = iter(numbered)
+        for piece in pieces:
+            if piece in FUNCTIONS:
+                number, run = "", piece(self.runs[-1][1])
+            else:
+                number = "" if is_bare(piece) else next(names)[0]
+                own = states.get(number)
+                if training and isinstance(piece, (Model, Dropout)):
+                    run = piece._run(x, own, lengths, training)
+                else:
+                    run = piece.unroll(x, own, lengths)
+            lengths = run.lengths  # checked and copied; none once a sequence has one output
+            self.runs.append((number, run))
+            x = run.output
+        last = self.runs[-1][1]
+        self.output, self.lengths = last.output, lengths
+        self.directions = directions_of(last)
+        found = {n: run.final_state for n, run in self.runs if n in self.initial_names}
+        self.final_state = _as_given(found)
+
+    @property
+    def networks(self) -> dict[str, Unrolled]:
+        """The runs of the recurrent pieces, by the names of the pieces."""
+        found: dict[str, Unrolled] = {}
+        for number, run in self.runs:
+            if isinstance(run, Unrolled):
+                found[number] = run
+            elif number:
+                found |= {f"{number}.{name}": inner for name, inner in run.networks.items()}
+        return found
+
+    def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
+        checks.some_gradient(grad_output, grad_final_state)
+        g: Any = np.zeros_like(self.output) if grad_output is None else output_gradient(grad_output, self.output)
+        at_end = _split(grad_final_state, self.initial_names, "grad_final_state")
+        parameters, initial = dict[str, dict[str, Array]](), dict[str, Any]()
+        for number, run in reversed(self.runs):
+            if isinstance(run, (PooledRun, SummedRun)):
+                g = run.to_run(g)
+                continue
+            found = run.backprop(g, at_end.get(number))
+            g = found.input
+            if number:
+                parameters[number] = found.parameters
+            if number in self.initial_names:
+                initial[number] = found.initial_state
+        named = {f"{n}.{name}": value for n in reversed(parameters) for name, value in parameters[n].items()}
+        ordered = {n: initial[n] for n in self.initial_names}
+        return ModelGradients(named, g, _as_given(ordered))
+
+
+def _split(state: Any, names: list[str], name: str) -> dict[str, Any]:
+    """The states of the recurrent pieces by name."""
+    if state is None:
+        return {}
+    if not names:
+        no_state(state, "this model", name)
+    if len(names) == 1:
+        return {names[0]: state}
+    if not isinstance(state, dict) or set(state) != set(names):
+        raise ValueError(
+            f"`{name}` is {told(state)}; this model has several recurrent pieces, and its state is a dict with the "
+            f"names {', '.join(names)}, as `run.final_state` is."
+        )
+    return state
+
+
+def _as_given(states: dict[str, Any]) -> Any:
+    """The state of a model: that of the one recurrent piece, or a dict of several, or None."""
+    return next(iter(states.values())) if len(states) == 1 else states or None
