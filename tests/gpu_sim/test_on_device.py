@@ -100,6 +100,17 @@ def test_lyapunov_spectra_of_an_ensemble_in_one_call(driven):
     assert found.results[0].reason == expected.results[0].reason
 
 
+def test_an_ensemble_is_made_on_the_cpu():
+    """Its networks' launches would run side by side, from many threads."""
+    net = network("tanh")
+    with pytest.raises(TypeError, match=r'network=1 is on the GPU.*`ensemble\.to\("cuda"\)`'):
+        tt.Ensemble([net, net.to("cuda")])
+    with pytest.raises(TypeError, match="seed=0 is on the GPU"):
+        tt.Ensemble(lambda seed: tt.Network("tanh", 2, 3, seed=seed, device="cuda"), {"seed": [0, 1]})
+    with pytest.raises(TypeError, match="is on the GPU"):
+        tt.Ensemble([tt.Ensemble([net]).to("cuda")])
+
+
 def test_runs_of_an_ensemble():
     """What is given for one network serves all of them."""
     family, rng = family_of_six(), np.random.default_rng(1)

@@ -153,6 +153,11 @@ class Ensemble(words.Sealed):
                 f"The network of {label(self.points[index])} is {arguments.kind(network)}; expected a "
                 "throughtime.Network."
             )
+        if network.device != "cpu":
+            raise TypeError(
+                f"The network of {label(self.points[index])} is on the GPU; an ensemble is made of networks on the "
+                'CPU, and `ensemble.to("cuda")` takes all of them there at once.'
+            )
         shape = (type(network.cell), *(getattr(network, name) for name in SHAPE))
         if self._first is None:
             self._first = shape
