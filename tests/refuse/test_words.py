@@ -136,7 +136,7 @@ def test_attributes_that_a_run_does_not_have(name, words):
         (lambda net: tt.Network("gru", I, N, dropout=0.1), "throughtime has none"),
         (lambda net: tt.Network("gru", I, units=N), "it is `hidden_size=` here"),
         (lambda net: tt.Network("gru", I, N, bidirectoinal=True), "perhaps you mean `bidirectional`"),
-        (lambda net: tt.Network("gru", I, N, device="cuda"), r'\.to\("cuda"\)'),
+        (lambda net: net.unroll(X, device="cuda"), r'it belongs to the network: `tt.Network\(…, device="cuda"\)`'),
         (lambda net: net.unroll(X).backprop(grad=1), "it is `grad_output=` here"),
         (lambda net: tt.init.gaussian(gian=1.0), "perhaps you mean `gain`"),
         (lambda net: tt.load(), "needs `path`"),

@@ -48,7 +48,7 @@ ARGUMENTS = {
     **dict.fromkeys(("n_exponents", "num_exponents", "n"), "it is `k=` here, the number of exponents"),
     **dict.fromkeys(("transient", "burn_in", "burnin"), "it is `warmup=` here, or `discard=`"),
     "batch_first": "it belongs to the network: `tt.Network(…, batch_first=True)`",
-    "device": 'a network is made on the CPU: `tt.Network(…).to("cuda")`',
+    "device": 'it belongs to the network: `tt.Network(…, device="cuda")`, or `net.to("cuda")`',
     "dtype": 'it belongs to the network: `tt.Network(…, dtype="float32")`',
     "dropout": "throughtime has none: it would make the network another function at every call",
     "proj_size": "throughtime has no projections",
