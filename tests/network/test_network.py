@@ -123,6 +123,13 @@ def test_replaced_parameters_are_checked_when_used(name, value, error, words):
         net.unroll(np.ones((4, 2)))
 
 
+def test_of_many_wrong_parameters_the_first_is_named():
+    net = tt.Network("tanh", 2, 3)
+    net.parameters = {name: value.tolist() for name, value in net.parameters.items()}
+    with pytest.raises(TypeError, match=r'"weight_ih_l0"\]` is an object of type list'):
+        net.unroll(np.ones((5, 2)))
+
+
 def test_a_removed_parameter_is_missed():
     net = tt.Network("tanh", 2, 3)
     del net.parameters["bias_hh_l0"]

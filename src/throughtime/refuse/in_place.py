@@ -18,7 +18,7 @@ def parameters(held: Any, wanted: Mapping[str, tuple[int, ...]], dtype: np.dtype
     """Raise unless `network.parameters` still holds an array of its shape and dtype for every name, and no others."""
     if not isinstance(held, Mapping):
         raise TypeError(f"`network.parameters` is {kind(held)}; use `load_state_dict` to set all parameters at once.")
-    for name in wanted.keys() | held.keys():
+    for name in (*wanted, *(name for name in held if name not in wanted)):
         here = f'`network.parameters["{name}"]`'
         if name not in wanted:
             raise ValueError(f"{here} is no parameter of this network; its names: {', '.join(wanted)}.")
