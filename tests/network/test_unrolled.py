@@ -257,3 +257,24 @@ def test_tangents_run_between_0_and_T(start, stop):
             call(np.zeros((3, 4)), start, stop)
     with pytest.raises(ValueError, match=f"{start}|{stop}"):
         run.jacobians(start, stop)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.int64])
+def test_times_are_whole_numbers_of_any_size(kind):
+    """S*T is more than fits the small ones."""
+    run = tt.Network("tanh", 2, 20, num_layers=2, seed=0).unroll(np.ones((100, 2)))
+    v, start, stop = np.ones((1, 40)), kind(1), kind(100)
+    for found in (run.jvp, run.vjp):
+        np.testing.assert_array_equal(found(v, start, stop), found(v, 1, 100))
+    np.testing.assert_array_equal(run.jacobians(start, stop), run.jacobians(1, 100))
+    np.testing.assert_array_equal(run.costates(v, None, start, stop), run.costates(v, None, 1, 100))
+    np.testing.assert_array_equal(run.pullback(v, start, stop)[0], run.pullback(v, 1, 100)[0])
+    np.testing.assert_array_equal(run.jvp_rows(v[None], start, stop), run.jvp_rows(v[None], 1, 100))
+
+
+@pytest.mark.parametrize("window", [None, 2])
+def test_gradients_come_in_the_order_of_the_parameters(window):
+    net = tt.Network("gru", 2, 3, num_layers=2, seed=0)
+    net.parameters = dict(sorted(net.parameters.items()))
+    run = net.unroll(np.ones((5, 2)))
+    assert list(run.backprop(run.output, window=window).parameters) == list(net.parameters)

@@ -15,6 +15,7 @@ from . import handed_in
 from .derivatives import LayerDerivatives
 
 Array = np.ndarray  # or of the machine that the run is on
+PRODUCT = "A product with Jacobians"
 
 
 @words.explain
@@ -95,8 +96,9 @@ class Steps(words.Sealed):
         >>> run.costates(np.zeros((1, 8)), np.ones((5, 1, 8)), 10, 15).shape
         (6, 1, 8)
         """
+        start, stop = self._window("A cotangent of one state", start, stop)
         with self._on():
-            u, g = self._cotangents(u, grad_output, start, stop)
+            u, g = self._cotangents(u, grad_output, stop - start)
             states = self.engine.arrays.empty((stop - start + 1, *u.shape), u.dtype)
             self._stack.back(u, g, start=start, stop=stop, grad_states=states)
             return states
@@ -119,20 +121,19 @@ class Steps(words.Sealed):
         >>> np.allclose(u, whole.states[0]), np.allclose(parameters["bias_hh_l0"], whole.parameters["bias_hh_l0"])
         (True, True)
         """
+        start, stop = self._window("A cotangent of one state", start, stop)
         with self._on():
-            u, g = self._cotangents(u, grad_output, start, stop)
+            u, g = self._cotangents(u, grad_output, stop - start)
             found = self._stack.back(u, g, start=start, stop=stop, to_weights=True)
             return found.carry, self._named(found.parameters)
 
-    def _cotangents(self, u: Any, grad_output: Any, start: int, stop: int) -> tuple[Array, Any]:
+    def _cotangents(self, u: Any, grad_output: Any, steps: int) -> tuple[Array, Any]:
         """Both as the engine takes them."""
-        self._one_way("A cotangent of one state")
-        self._window(start, stop)
         B = self._stack.batch
         u = handed_in.array("u", u, {"batch": B, "state_size": self._stack.size}, self.network)
         if grad_output is None:
             return u, None
-        shape = {"steps": stop - start, "batch": B, "hidden_size": self.network.hidden_size}
+        shape = {"steps": steps, "batch": B, "hidden_size": self.network.hidden_size}
         return u, handed_in.array("grad_output", grad_output, shape, self.network)
 
     def derivatives(
@@ -148,9 +149,7 @@ class Steps(words.Sealed):
         >>> bool(np.allclose(own[:, None] * weights, run.jacobian(7)[0]))
         True
         """
-        self._one_way("A derivative of one step")
-        stop = self.steps if stop is None else stop
-        self._window(start, stop)
+        start, stop = self._window("A derivative of one step", start, stop)
         k, n = self._place(k)[0], self.network.hidden_size
         units = n if units is None else arguments.step("units", units, 1, n)
         layer, columns = self._layers[k][0], self._stack.columns(k)
@@ -173,8 +172,7 @@ class Steps(words.Sealed):
         >>> bool(np.array_equal(run.jvp_rows(v, 3, 7), run.jvp(v, 3, 7).swapaxes(1, 2)))
         True
         """
-        self._one_way("A product with Jacobians")
-        self._window(start, stop)
+        start, stop = self._window(PRODUCT, start, stop)
         K = int(np.shape(v)[1]) if len(np.shape(v)) == 3 else 1
         shape = {"batch": self._stack.batch, "perturbations": K, "state_size": self._stack.size}
         with self._on():
@@ -207,11 +205,16 @@ class Steps(words.Sealed):
     def _one_way(self, what: str) -> None:
         direction.one_way(self.network, what, ", or use `run.backprop`")
 
-    def _window(self, start: int, stop: int) -> None:
-        for label, t in (("start", start), ("stop", stop)):
-            arguments.step(label, t, 0, self.steps, f"times of states go from 0 to T = {self.steps}")
+    def _window(self, what: str, start: Any, stop: Any) -> tuple[int, int]:
+        """The times between which `what` is asked for, checked, in Python's numbers: products of NumPy's int8 overflow.
+        None for `stop` is T."""
+        direction.one_way(self.network, what, ", or use `run.backprop`")
+        stop = self.steps if stop is None else stop
+        meaning = f"times of states go from 0 to T = {self.steps}"
+        start, stop = (arguments.step(*one, 0, self.steps, meaning) for one in (("start", start), ("stop", stop)))
         if start > stop:
             raise ValueError(
                 f"`start` is {start} and `stop` is {stop}; a window goes from states[start] to states[stop], "
                 "start <= stop."
             )
+        return start, stop

@@ -16,7 +16,7 @@ from ..refuse.called import called
 from . import handed_in, truncated
 from .gradients import Gradients
 from .on_host import OnHost
-from .steps import Steps
+from .steps import PRODUCT, Steps
 
 Array = np.ndarray  # or of the machine that the run is on
 
@@ -119,7 +119,7 @@ class Unrolled(Steps):
                 return self._backprop(g, at_end)
             parameters, x, states = truncated.backprop(self._stack, g, at_end, window)
             initial = self._as_state(self.engine.arrays.compact(states[0]))
-            return Gradients(self._named(parameters), self._outside(x), initial, states)
+            return Gradients(self._in_order(parameters), self._outside(x), initial, states)
 
     def _cut(self, window: Any) -> int | None:
         """The steps after which truncated BPTT cuts, None where there is nothing to cut."""
@@ -135,7 +135,12 @@ class Unrolled(Steps):
         found = self._stack.back(at_end, g, grad_states=states, to_weights=True, to_input=True)
         initial = self._as_state(found.carry)
         assert found.x is not None  # asked for by to_input
-        return Gradients(self._named(found.parameters), self._outside(found.x), initial, states)
+        return Gradients(self._in_order(found.parameters), self._outside(found.x), initial, states)
+
+    def _in_order(self, parameters: list[list[Any]]) -> dict[str, Array]:
+        """By name, as network.parameters: in its order too."""
+        named = self._named(parameters)
+        return {name: named[name] for name in self.network.parameters if name in named} | named
 
     def jvp(self, v: Any, start: int, stop: int) -> Array:
         """Perturbations of states[start] taken forward to states[stop]: J_stop ... J_{start+1} v.
@@ -149,8 +154,9 @@ class Unrolled(Steps):
         >>> run.jvp(np.ones((1, 16)), 0, 20).shape
         (1, 16)
         """
+        start, stop = self._window(PRODUCT, start, stop)
         with self._on():
-            rows, copies, back = self._perturbation("v", v, start, stop)
+            rows, copies, back = handed_in.perturbation("v", v, self._stack, self.network, own=start == stop)
             return back(self._stack.tangents(rows, start, stop, copies))
 
     def vjp(self, u: Any, start: int, stop: int) -> Array:
@@ -164,14 +170,10 @@ class Unrolled(Steps):
         >>> bool(np.isclose((run.vjp(u, 0, 20) * v).sum(), (u * run.jvp(v, 0, 20)).sum()))
         True
         """
+        start, stop = self._window(PRODUCT, start, stop)
         with self._on():
-            rows, copies, back = self._perturbation("u", u, start, stop)
+            rows, copies, back = handed_in.perturbation("u", u, self._stack, self.network, own=start == stop)
             return back(self._stack.cotangents(rows, start, stop, copies))
-
-    def _perturbation(self, name: str, value: Any, start: int, stop: int) -> tuple[Array, int, Any]:
-        self._one_way("A product with Jacobians")
-        self._window(start, stop)
-        return handed_in.perturbation(name, value, self._stack, self.network, own=start == stop)
 
     def jacobian(self, t: int) -> Array:
         """(B, S, S): ds_t/ds_{t-1} for t = 1 ... T, on the full state of all layers; rows are outputs, columns inputs.
@@ -203,15 +205,13 @@ class Unrolled(Steps):
         >>> of_all.shape, bool(np.array_equal(of_all[6], run.jacobian(7)))
         ((20, 1, 3, 3), True)
         """
-        self._one_way("A Jacobian")
-        stop = self.steps if stop is None else stop
-        self._window(start, stop)
+        start, stop = self._window("A Jacobian", start, stop)
         B, S = self._stack.batch, self._stack.size
         if self.device == "cpu":
             numbers, advice = (stop - start) * B * S * S, "Take them for fewer steps at once, by `start` and `stop`."
             room.check(f"{stop - start} Jacobians ({B}, {S}, {S})", numbers, self.network.dtype.itemsize, advice)
         with self._on():
-            return self._stack.jacobians(int(start), int(stop))
+            return self._stack.jacobians(start, stop)
 
     def single_steps(self, start: int = 0, stop: int | None = None) -> Unrolled:
         """A run in which each row (t, b) of the steps from states[start] to states[stop] is a sequence of one step.
@@ -223,9 +223,7 @@ class Unrolled(Steps):
         >>> run = net.to("cuda").unroll(x)                                          # doctest: +SKIP
         >>> run.single_steps(0, 10).vjp(u, 0, 1)                                    # doctest: +SKIP
         """
-        self._one_way("A step of its own")
-        stop = self.steps if stop is None else stop
-        self._window(start, stop)
+        start, stop = self._window("A step of its own", start, stop)
         if self.device == "cpu":
             raise ValueError('Single steps are those of a run on the GPU: `net.to("cuda").unroll(x)`.')
         run = object.__new__(type(self))
