@@ -43,7 +43,7 @@ FAMILY = tt.Ensemble([TANH, tt.Network("tanh", I, N, seed=2)])
 
 CLASSES = (
     tt.Network, tt.Ensemble, *tt.tasks.TASKS.values(), tt.models.Chain, tt.models.Embedding, tt.models.Readout,
-    tt.models.Repeat, tt.models.Residual, tt.models.Dropout, tt.models.LayerNorm,
+    tt.models.Repeat, tt.models.Residual, tt.models.Dropout, tt.models.LayerNorm, tt.models.EncoderDecoder,
 )  # fmt: skip
 WRITER = tt.models.language_model("gru", 5, hidden_size=N, embedding=2, seed=7)
 MODEL = tt.models.Chain([tt.Network("gru", I, N, seed=3), tt.models.Readout(N, I, seed=4)])
@@ -82,7 +82,8 @@ def good_values():
         "source": [b"to be or not to be " * 9], "array": [X, X[:, 0]], "sequences": [[[1, 2], [3, 4, 5]]],
         "start": [0, np.zeros((2, 3), int)],
         "model": [WRITER, MODEL], "width": [2], "temperature": [0.5], "top_k": [2], "end": [0], "pool": ["mean"],
-        "rate": [0.5], "embedding": [3], "outputs": [2],
+        "encoder": [tt.Network("gru", I, N)], "decoder": [tt.Network("gru", I, N)], "rate": [0.5],
+        "embedding": [3], "outputs": [2],
         "pieces": [[tt.Network("gru", I, N, seed=5), tt.models.last, tt.models.Readout(N, 2, seed=6)]],
         "tokens": [5], "inputs": [I], "vector": [MODEL.flat.copy()],
         "output": [np.ones((T, B, 1))], "targets": [np.ones((T, B, 1)), np.zeros((T, B), int)],

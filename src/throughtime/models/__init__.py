@@ -6,6 +6,8 @@
                          what enters a layer normalised; a skip around pieces; dropout between; two directions added
     last, mean, Repeat   one output for each sequence, what it ends with or the mean over its steps; one vector for many
 
+    EncoderDecoder       one model reads, another goes on from its last state
+
     one_to_one, one_to_many, many_to_one, many_to_many, language_model
                          the patterns of the textbooks, each one call that returns such a chain; .predict
     generate, beam_search
@@ -35,6 +37,7 @@ from .decoding import Generated, generate
 from .directions import SummedRun, sum_directions
 from .dropout import Dropout
 from .embedding import Embedding
+from .encoder_decoder import EncoderDecoder
 from .layer_norm import LayerNorm
 from .model import Model
 from .model_run import Evaluation, ModelGradients, ModelRun
@@ -45,7 +48,7 @@ from .repeat import Repeat
 from .residual import Residual
 
 __all__ = [
-    "Chain", "Dropout", "Embedding", "Evaluation", "Generated", "LayerNorm", "Model", "ModelGradients", "ModelRun",
-    "PooledRun", "Readout", "Repeat", "Residual", "SummedRun", "beam_search", "generate", "language_model", "last",
-    "many_to_many", "many_to_one", "mean", "one_to_many", "one_to_one", "sum_directions",
+    "Chain", "Dropout", "Embedding", "EncoderDecoder", "Evaluation", "Generated", "LayerNorm", "Model",
+    "ModelGradients", "ModelRun", "PooledRun", "Readout", "Repeat", "Residual", "SummedRun", "beam_search", "generate",
+    "language_model", "last", "many_to_many", "many_to_one", "mean", "one_to_many", "one_to_one", "sum_directions",
 ]  # fmt: skip

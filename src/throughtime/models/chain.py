@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..network.network import Network
 from ..refuse import arguments
 from ..refuse.called import told
 from .chain_run import ChainRun
+from .composite import Composite
 from .directions import sum_directions
 from .dropout import Dropout
 from .fitting_pieces import is_bare, is_recurrent, pieces_fit, sizes_of
@@ -20,7 +20,7 @@ from .model_run import ModelRun
 Array = np.ndarray
 
 
-class Chain(Model):
+class Chain(Composite):
     """Pieces one after another, each fed with what the one before gives: networks, embeddings, readouts.
 
         y = piece_n(… piece_1(piece_0(x)))
@@ -62,9 +62,7 @@ class Chain(Model):
         self.pieces, self.classes = tuple(pieces), arguments.flag("classes", classes)
         self.one_in, self.one_out, self.directions = pieces_fit(self.pieces)
         with_parameters = [piece for piece in self.pieces if not is_bare(piece)]
-        self._numbered = [(str(k), piece) for k, piece in enumerate(with_parameters)]
-        values = {f"{n}.{name}": value for n, piece in self._numbered for name, value in piece.parameters.items()}
-        self._hold(values, self._numbered[0][1].dtype)
+        self._join([(str(k), piece) for k, piece in enumerate(with_parameters)])
 
     @property
     def generators(self) -> dict[str, np.random.Generator]:
@@ -73,7 +71,7 @@ class Chain(Model):
         for k, piece in enumerate(self.pieces):
             if isinstance(piece, Dropout):
                 found[str(k)] = piece.generator
-            elif isinstance(piece, Chain):
+            elif isinstance(piece, Model):
                 found |= {f"{k}.{name}": generator for name, generator in piece.generators.items()}
         return found
 
@@ -91,20 +89,6 @@ class Chain(Model):
     def recurrent(self) -> bool:
         """Whether there is a state to carry."""
         return any(is_recurrent(piece) for piece in self.pieces)
-
-    def _take(self, flat: Array) -> None:
-        """Look into `flat`, and let the pieces look into their parts of it; for a larger model."""
-        super()._take(flat)
-        self._segments, at = dict[str, Array](), 0
-        for number, piece in self._numbered:
-            names = {name: f"{number}.{name}" for name in piece.shapes}
-            end = at + sum(self.parameters[name].size for name in names.values())
-            self._segments[number] = flat[at:end]
-            if isinstance(piece, Network):
-                piece.parameters.update({own: self.parameters[name] for own, name in names.items()})
-            else:
-                piece._take(self._segments[number])
-            at = end
 
     def unroll(self, x: Any, state: Any = None, lengths: Any = None) -> ModelRun:
         """`ModelRun` of all pieces over x: (T, B, I) or (T, I) of numbers, (T, B) or (T,) of tokens; time first.
@@ -129,18 +113,6 @@ class Chain(Model):
         output = self.unroll(x, state, lengths).output
         return output.argmax(axis=-1) if self.classes else output
 
-    def _held(self) -> None:
-        """ValueError if a piece no longer looks into the vector."""
-        for number, piece in self._numbered:
-            lost = piece.flat is not self._segments[number] if isinstance(piece, Model) else None
-            for name in piece.shapes:
-                if lost or (lost is None and piece.parameters.get(name) is not self.parameters[f"{number}.{name}"]):
-                    raise ValueError(
-                        f'The parameter "{name}" of piece {number} has been replaced by another array, or taken over '
-                        "by another model, and no longer belongs to this one: write into it, "
-                        f'`parameters["{name}"][...] = value`, and make each model of pieces of its own.'
-                    )
-
     def __repr__(self) -> str:
         names = [getattr(piece, "__name__", type(piece).__name__) for piece in self.pieces]
-        return f'Chain({", ".join(names)}; dtype="{self.dtype}", {self.flat.size:,} parameters)'
+        return f'{type(self).__name__}({", ".join(names)}; dtype="{self.dtype}", {self.flat.size:,} parameters)'

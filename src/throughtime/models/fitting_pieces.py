@@ -34,6 +34,18 @@ def sizes_of(piece: Piece) -> tuple[int, int]:
     return piece.sizes
 
 
+def state_shapes(piece: Piece) -> dict[str, tuple[int, int, int]]:
+    """Of each network that has a state to carry, by name: states of a unit, layers times directions, units."""
+    if isinstance(piece, Network):
+        rows = piece.num_layers * piece.num_directions
+        return {"": (piece.state_size // (rows * piece.hidden_size), rows, piece.hidden_size)}
+    found = dict[str, tuple[int, int, int]]()
+    for number, inner in enumerate(own for own in getattr(piece, "pieces", ()) if not is_bare(own)):
+        for name, shape in state_shapes(inner).items():
+            found[f"{number}.{name}".rstrip(".")] = shape
+    return found
+
+
 def pieces_fit(pieces: Sequence[Any]) -> tuple[bool, bool, int]:
     """Whether a sequence has one vector going in and coming out, and the directions side by side that come out.
 

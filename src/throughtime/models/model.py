@@ -97,6 +97,11 @@ class Model(words.Sealed):
         """Whether there is a state to carry."""
         return False
 
+    @property
+    def generators(self) -> dict[str, np.random.Generator]:
+        """The generators from which training draws, by name: what a checkpoint has to hold. Mostly there are none."""
+        return {}
+
     def predict(self, x: Any, state: Any = None, lengths: Any = None) -> Array:
         """The output for x, with `state` and `lengths` as of `unroll`."""
         return self.unroll(x, state, lengths).output

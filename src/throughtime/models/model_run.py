@@ -19,7 +19,7 @@ class ModelGradients:
     """The gradient of a loss with respect to everything that a model's run depends on.
 
     parameters     dict, as model.parameters
-    input          in the shape of x; None where x are tokens
+    input          in the shape of x; None where x are tokens; of an encoder and a decoder a tuple of both
     initial_state  as final_state
 
     >>> import numpy as np, throughtime as tt
@@ -29,7 +29,7 @@ class ModelGradients:
     """
 
     parameters: dict[str, Array]
-    input: Array | None
+    input: Any
     initial_state: Any = None
 
 
