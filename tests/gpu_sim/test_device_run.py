@@ -207,6 +207,13 @@ def test_what_is_kept_of_a_network_is_what_is_on_the_device(tmp_path):
     close(kept[1].unroll(np.ones((3, 2))).output, there.to("cpu").unroll(np.ones((3, 2))).output)
 
 
+def test_a_pickle_of_the_gpu_is_opened_where_there_is_none(monkeypatch):
+    kept = pickle.dumps(tt.Network("tanh", 2, 3, device="cuda"))
+    monkeypatch.setattr(device, "available", lambda: False)
+    with pytest.raises(RuntimeError, match="No CUDA device can be used"):
+        pickle.loads(kept)
+
+
 def test_an_ensemble_on_the_device_is_pickled_and_not_saved_as_one(tmp_path):
     family = tt.Ensemble([tt.Network("tanh", 2, 3, seed=k) for k in range(2)])
     there = family.to("cuda")
@@ -303,6 +310,7 @@ def test_single_steps(name, start):
     x = rng.standard_normal((5, 2, 2))
     run, there = net.unroll(x, lengths=[5, 3]), net.to("cuda").unroll(x, lengths=[5, 3])
     single = there.single_steps(start, 5)
+    assert repr(single).endswith(f"unrolled over 1 steps of {2 * (5 - start)} sequences; state size {net.state_size}")
     u, g = (rng.standard_normal((5 - start, 2, n)) for n in (net.state_size, 3))
     back, parameters = single.pullback(u.reshape(-1, net.state_size), 0, 1)
     each = [run.pullback(u[t - start], t, t + 1) for t in range(start, 5)]

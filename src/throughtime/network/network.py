@@ -214,8 +214,9 @@ class Network(LayerParameters):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self.device == "cuda":
-            move = self.engine.arrays.from_host
-            self.__dict__["parameters"] = {name: move(value) for name, value in self.parameters.items()}
+            arrays = self.engine.arrays
+            arrays.require()
+            self.__dict__["parameters"] = {name: arrays.from_host(value) for name, value in self.parameters.items()}
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the parameters in NumPy, by PyTorch's names. PyTorch takes them as torch.from_numpy of each.

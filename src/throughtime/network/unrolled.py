@@ -251,8 +251,8 @@ class Unrolled(Steps):
         return self if self.device == "cpu" else OnHost(self)
 
     def __repr__(self) -> str:
-        T, B, S = self.states.shape
-        return f"{self.network!r} unrolled over {T - 1} steps of {B} sequences; state size {S}"
+        T, B, S = self.steps, self._stack.batch, self._stack.size  # single steps have no `states`
+        return f"{self.network!r} unrolled over {T} steps of {B} sequences; state size {S}"
 
     # ------------------------------------------------------------------------------------------------------- shapes
 
