@@ -37,15 +37,15 @@ def cross_entropy(output: Any, targets: Any, lengths: Any = None, weights: Any =
     """
     y = given_output(output)
     share = shares(y, lengths, weights)
-    place = _classes(targets, y, share)[..., None]
+    rows, place = np.arange(y[..., 0].size), _classes(targets, y, share).reshape(-1)
     with np.errstate(invalid="ignore", over="ignore"):  # inf - inf: NaN is the answer
         shifted = y - y.max(axis=-1, keepdims=True)
-        own = np.take_along_axis(shifted, place, axis=-1)
+        own = shifted.reshape(-1, y.shape[-1])[rows, place].reshape(y.shape[:-1])
         gradient = np.exp(shifted, out=shifted)
         total = gradient.sum(axis=-1, keepdims=True)
-        each = only(share, (np.log(total) - own)[..., 0])
-        gradient *= (spread(share) / total).astype(y.dtype)
-    np.put_along_axis(gradient, place, np.take_along_axis(gradient, place, -1) - _as(y, spread(share)), axis=-1)
+        each = only(share, np.log(total[..., 0]) - own)
+        gradient *= _as(y, spread(share)) / total
+    gradient.reshape(-1, y.shape[-1])[rows, place] -= np.asarray(share, y.dtype).reshape(-1)
     return float((each * share).sum(dtype=np.float64)), only(share, gradient)
 
 

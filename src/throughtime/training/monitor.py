@@ -8,7 +8,7 @@ from typing import Any
 
 from ..refuse import arguments, words
 from ..refuse.called import called, told
-from .history import History
+from .history import History, add_row
 from .measures import MEASURES
 
 
@@ -59,8 +59,9 @@ class Monitor:
         model: the model or network as it is now; of one in PyTorch, a `tt.Network` with its parameters loaded.
         row: columns by name, loss=…, norm=…; "step" goes on by itself.
         """
-        step = int(row.pop("step", self.history.rows["step"][-1] + 1 if len(self.history) else 0))
-        self.history.add({"step": step, "seconds": time.perf_counter() - self._began, **row})
+        before = self.history.rows["step"]
+        step = int(row.pop("step", before[-1] + 1 if before else 0))
+        add_row(self.history, {"step": step, "seconds": time.perf_counter() - self._began, **row})
         if self.measure and model is not None and step % self.every == 0:
             self._measure(model, step)
 

@@ -140,6 +140,8 @@ class Pieces:
 def counted(piece: Piece) -> float:
     """How much counts in a piece: steps, or sequences where each has one target, by their weights."""
     rows = np.shape(piece.targets)[: 1 if _one_each(piece) else 2]
+    if piece.weights is None and (piece.lengths is None or len(rows) == 1):
+        return float(np.prod(rows))
     counts = np.ones(rows) if piece.weights is None else np.asarray(piece.weights, float)
     if piece.lengths is not None and len(rows) == 2:
         counts = counts * (np.arange(rows[0])[:, None] < np.asarray(piece.lengths))
