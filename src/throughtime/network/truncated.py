@@ -41,7 +41,8 @@ def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int) -> 
     lengths = np.full(B, T) if stack.lengths is None else stack.lengths
     open_ = np.zeros((B, window, S), dtype)  # cotangents of the open losses; the loss of time t is in place t % window
     dropped = np.zeros((B, S), dtype)  # what the loss dropped last has brought to the present state
-    states, inputs, total = np.zeros((T + 1, B, S), dtype), list[Array](), list[list[Any]]()
+    states, total = np.zeros((T + 1, B, S), dtype), list[list[Any]]()
+    inputs = np.zeros((T, B, stack.layers[0][0].inputs), dtype)
     for t in reversed(range(T)):
         newest = t % window
         open_[:, newest] = np.where((lengths == t + 1)[:, None], at_end, 0)
@@ -57,7 +58,7 @@ def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int) -> 
         total = _sum(total, together.parameters)
         states[t + 1] += here[1]
         assert together.x is not None  # asked for by to_input
-        inputs.append(together.x[0])
+        inputs[t] = together.x[0]
         oldest = (t - 1) % window  # its place is needed for the loss of time t - 1
         dropped = open_[:, oldest].copy()
         open_[:, oldest] = 0
@@ -66,7 +67,7 @@ def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int) -> 
     for t in range(T + 1):
         over = lengths < t if t else lengths == 0
         states[t][over] = at_end[over]
-    return total, np.array(inputs[::-1]), states
+    return total, inputs, states
 
 
 def _sum(total: list[list[Any]], more: list[list[Any]]) -> list[list[Any]]:
