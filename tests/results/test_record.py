@@ -42,6 +42,17 @@ def small(name):
     return apply(name, net, np.zeros((30, 2, 2)))
 
 
+def trained():
+    """With a validation and what a monitor measures."""
+    model, x = tt.models.Chain([tt.Network("gru", 2, 4, seed=0), tt.models.Readout(4, 1, seed=0)]), np.ones((9, 3, 2))
+    monitor = tt.training.Monitor(every=4, probe=x, measure=["exponent", "horizon", "by_lag", "saturation"])
+    optimiser = tt.training.SGD(0.1, transforms=(tt.training.ClipNorm(0.1),))
+    return tt.training.fit(
+        model, [(x, x[..., :1])] * 9, "mean_squared_error", optimiser, steps=9, monitor=monitor,
+        validation=[(x, x[..., :1])], validate_every=3,
+    )  # fmt: skip
+
+
 ANALYSES = [name for name in [*OF_NETWORK, *OF_RUN] if isinstance(small(name), Result)]
 OTHERS = {
     "mean field, tanh": lambda: theory.tanh(2.0, noise=0.1, bias=0.2),
@@ -72,6 +83,8 @@ OTHERS = {
     "nothing but NaN": lambda: analysis.gradient_norms(
         tt.Network("tanh", 2, 3, seed=0).unroll(np.full((9, 2), np.nan)), np.ones((9, 3))
     ),
+    "history of a training": lambda: trained().history,
+    "what fit gives": trained,
     "no gradient": lambda: analysis.gradient_norms(
         tt.Network("tanh", 2, 3, seed=0).unroll(np.ones((9, 2))), np.zeros((9, 3))
     ),

@@ -220,6 +220,27 @@ def test_float32_stays_float32():
     assert model.flat.dtype == np.float32
 
 
+def test_the_same_bits_for_any_number_of_threads(threads):
+    """A network that is large enough for a team."""
+    found, batch = [], series(30, 16, inputs=8)
+    for count in (1, 2, 3):
+        threads(count)
+        model = every_step(8, 96, cell="lstm")
+        t.fit(model, [batch] * 3, MSE, t.Adam(0.01), steps=3, truncate=(10, 20))
+        found.append(model.flat)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
+def test_what_is_frozen_does_not_learn():
+    model = many_to_one()
+    before = model.state_dict()
+    frozen = t.Frozen.named(model, "0.weight_hh*", "1.bias")
+    t.fit(model, TASK.batches(8, seed=0), TASK.loss, t.AdamW(0.01, transforms=(frozen,)), steps=5)
+    for name, value in model.parameters.items():
+        assert np.array_equal(value, before[name]) == (name in ("0.weight_hh_l0", "1.bias")), name
+
+
 def test_a_progress_bar_shows_loss_and_norm(capsys):
     t.fit(many_to_one(), TASK.batches(4, seed=0), TASK.loss, t.SGD(0.1), steps=3, progress=True)
     said = capsys.readouterr().err

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.cpu import descent
 from ..refuse import arguments, words
-from .optimiser import Array, Optimiser, compiled, share
+from .optimiser import Array, Optimiser, share
 
 
 @words.explain
@@ -50,7 +51,7 @@ class Adam(Optimiser):
         kind, state, (one, two) = flat.dtype.type, self.state, self.betas
         size = rate / (1.0 - one**self.steps)
         root = math.sqrt(1.0 - two**self.steps)
-        compiled(adam)(
+        descent.loops()["adam"](
             flat, gradient, state["mean"], state["square"], state.get("largest", np.zeros(0, flat.dtype)),
             kind(size), kind(1.0 - one), kind(two), kind(1.0 - two), kind(root), kind(self.epsilon),
         )  # fmt: skip
@@ -87,15 +88,3 @@ class AdamW(Adam):
     def _update(self, flat: Array, gradient: Array, rate: float) -> None:
         flat *= flat.dtype.type(1.0 - rate * self.decay)
         super()._update(flat, gradient, rate)
-
-
-def adam(flat, gradient, mean, square, largest, size, rest, smoothing, other, root, epsilon):
-    for i in range(flat.size):
-        g = gradient[i]
-        mean[i] += rest * (g - mean[i])
-        square[i] = smoothing * square[i] + other * (g * g)
-        v = square[i]
-        if largest.size:
-            v = max(largest[i], v)
-            largest[i] = v
-        flat[i] -= size * (mean[i] / (np.sqrt(v) / root + epsilon))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..jit import specialise
 from ..refuse import arguments, numeric
 from ..refuse.called import called
 from .gradient_norm import norm as norm_of
@@ -148,12 +146,6 @@ class Optimiser:
 
 
 _NOT_SHOWN = ("rate", "transforms", "vectors", "steps", "norm", "clipped_norm", "clipped", "last_rate")
-
-
-@cache
-def compiled(function: Callable) -> Any:
-    """A loop over all parameters, compiled: one pass over memory, where NumPy makes ten."""
-    return specialise(function, function.__name__)
 
 
 def share(name: str, value: Any) -> float:

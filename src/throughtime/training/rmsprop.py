@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.cpu import descent
 from ..refuse import arguments, words
-from .optimiser import Array, Optimiser, compiled, share
+from .optimiser import Array, Optimiser, share
 
 
 @words.explain
@@ -48,22 +49,7 @@ class RMSprop(Optimiser):
     def _update(self, flat: Array, gradient: Array, rate: float) -> None:
         kind, state = flat.dtype.type, self.state
         nothing = np.zeros(0, flat.dtype)
-        compiled(rmsprop)(
+        descent.loops()["rmsprop"](
             flat, gradient, state["square"], state.get("momentum", nothing), state.get("mean", nothing),
             kind(rate), kind(self.smoothing), kind(1.0 - self.smoothing), kind(self.epsilon), kind(self.momentum),
         )  # fmt: skip
-
-
-def rmsprop(flat, gradient, square, kept, mean, rate, smoothing, rest, epsilon, momentum):
-    for i in range(flat.size):
-        g = gradient[i]
-        square[i] = smoothing * square[i] + rest * (g * g)
-        v = square[i]
-        if mean.size:
-            mean[i] += rest * (g - mean[i])
-            v -= mean[i] * mean[i]
-        moved = g / (np.sqrt(v) + epsilon)
-        if kept.size:
-            kept[i] = momentum * kept[i] + moved
-            moved = kept[i]
-        flat[i] -= rate * moved

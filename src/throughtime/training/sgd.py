@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..engine.cpu import descent
 from ..refuse import arguments, words
-from .optimiser import Array, Optimiser, compiled, share
+from .optimiser import Array, Optimiser, share
 
 
 @words.explain
@@ -38,15 +39,9 @@ class SGD(Optimiser):
     def _update(self, flat: Array, gradient: Array, rate: float) -> None:
         kind = flat.dtype.type
         if self.momentum:
-            compiled(with_momentum)(
+            descent.loops()["momentum"](
                 flat, gradient, self.state["momentum"], kind(rate), kind(self.momentum), self.nesterov
             )
         else:
             gradient *= kind(rate)
             flat -= gradient
-
-
-def with_momentum(flat, gradient, kept, rate, momentum, nesterov):
-    for i in range(flat.size):
-        kept[i] = momentum * kept[i] + gradient[i]
-        flat[i] -= rate * (gradient[i] + momentum * kept[i] if nesterov else kept[i])
