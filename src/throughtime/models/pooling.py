@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,21 +28,19 @@ class PooledRun(ModelRun):
     (True, (20, 3, 8))
     """
 
-    def __init__(self, run: Any, shares: Array) -> None:
-        """shares (T, B) or (T, B, N*D): by how much each step counts."""
-        self.run, self._shares, self.final_state = run, shares, run.final_state
+    def __init__(self, run: Any, pool: Callable[[Array], Array], spread: Callable[[Array], Array]) -> None:
+        """pool: from (T, B, N*D) to (B, N*D); spread: its way back."""
+        self.run, self._spread, self.final_state = run, spread, run.final_state
+        self.directions = directions_of(run)
         own = run.output.reshape(len(run.output), -1, run.output.shape[-1])
         with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
-            pooled = np.where(shares != 0, own * shares, 0).sum(axis=0, dtype=own.dtype)
-        self.directions = directions_of(run)
-        self.output = pooled.reshape(run.output.shape[1:])
+            self.output = pool(own).reshape(run.output.shape[1:])
 
     def to_run(self, grad_output: Any) -> Array:
         """dL/d(output of the run), in its shape, from `grad_output`, that of this one."""
         g = output_gradient(grad_output, self.output)
-        g = g.reshape(-1, g.shape[-1])
         with np.errstate(all="ignore"):
-            return np.where(self._shares != 0, g * self._shares, 0).reshape(self.run.output.shape)
+            return self._spread(g.reshape(-1, g.shape[-1])).reshape(self.run.output.shape)
 
     def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> Any:
         """The gradients of the run, as `run.backprop` gives them, from `grad_output` and `grad_final_state`."""
@@ -66,12 +65,23 @@ def last(run: Any) -> PooledRun:
     True
     """
     steps, batch, lengths = _sequences(run, "last")
-    shares = np.zeros((steps, batch, run.output.shape[-1]), run.output.dtype)
-    half = run.output.shape[-1] // directions_of(run)
-    real = np.flatnonzero(lengths > 0)
-    shares[lengths[real] - 1, real, :half] = 1
-    shares[:1, real, half:] = 1
-    return PooledRun(run, shares)
+    half, real = run.output.shape[-1] // directions_of(run), np.flatnonzero(lengths > 0)
+    ends = lengths[real] - 1
+
+    def pool(y: Array) -> Array:
+        found = np.zeros(y.shape[1:], y.dtype)
+        if len(real):
+            found[real, :half], found[real, half:] = y[ends, real, :half], y[0, real, half:]
+        return found
+
+    def spread(g: Array) -> Array:
+        found = np.zeros((steps, batch, g.shape[1]), g.dtype)
+        if len(real):
+            found[ends, real, :half] = g[real, :half]
+            found[0, real, half:] += g[real, half:]
+        return found
+
+    return PooledRun(run, pool, spread)
 
 
 def mean(run: Any) -> PooledRun:
@@ -91,8 +101,13 @@ def mean(run: Any) -> PooledRun:
     True
     """
     steps, _, lengths = _sequences(run, "mean")
-    real = np.arange(steps)[:, None] < lengths
-    return PooledRun(run, (real / np.maximum(lengths, 1)).astype(run.output.dtype)[:, :, None])
+    real = (np.arange(steps)[:, None] < lengths)[:, :, None]
+    share = (real / np.maximum(lengths, 1)[:, None]).astype(run.output.dtype)
+
+    def pool(y: Array) -> Array:
+        return np.where(real, y * share, 0).sum(axis=0, dtype=y.dtype)
+
+    return PooledRun(run, pool, lambda g: np.where(real, g * share, 0))
 
 
 POOLINGS = (last, mean)
