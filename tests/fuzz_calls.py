@@ -44,6 +44,7 @@ FAMILY = tt.Ensemble([TANH, tt.Network("tanh", I, N, seed=2)])
 CLASSES = (
     tt.Network, tt.Ensemble, *tt.tasks.TASKS.values(), tt.models.Chain, tt.models.Embedding, tt.models.Readout,
     tt.models.Repeat, tt.models.Residual, tt.models.Dropout, tt.models.LayerNorm, tt.models.EncoderDecoder,
+    tt.models.Attention,
 )  # fmt: skip
 WRITER = tt.models.language_model("gru", 5, hidden_size=N, embedding=2, seed=7)
 MODEL = tt.models.Chain([tt.Network("gru", I, N, seed=3), tt.models.Readout(N, I, seed=4)])
@@ -83,6 +84,7 @@ def good_values():
         "start": [0, np.zeros((2, 3), int)],
         "model": [WRITER, MODEL], "width": [2], "temperature": [0.5], "top_k": [2], "end": [0], "pool": ["mean"],
         "encoder": [tt.Network("gru", I, N)], "decoder": [tt.Network("gru", I, N)], "rate": [0.5],
+        "kind": ["dot"], "queries": [N], "keys": [N],
         "embedding": [3], "outputs": [2],
         "pieces": [[tt.Network("gru", I, N, seed=5), tt.models.last, tt.models.Readout(N, 2, seed=6)]],
         "tokens": [5], "inputs": [I], "vector": [MODEL.flat.copy()],

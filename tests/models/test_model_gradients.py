@@ -159,6 +159,16 @@ def test_a_sequence_without_a_batch():
         assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
 
 
+@pytest.mark.parametrize("sizes", [(0, B), (T, 0)], ids=["no steps", "no sequences"])
+def test_nothing_in_nothing_out(sizes):
+    for name in NAMES:
+        given = case(name)
+        run = given.model.unroll(np.zeros((*sizes, *given.x.shape[2:]), given.x.dtype))
+        found = run.backprop(np.ones_like(run.output)).parameters
+        assert run.output.size == 0 or run.output.ndim == 2
+        assert {key: value.shape for key, value in found.items()} == given.model.shapes
+
+
 def test_a_carried_state_goes_on():
     """Pieces of a sequence with the state carried give the output of the whole, and the last piece's gradient is that
     of a truncated chain rule: the state is a constant."""

@@ -7,6 +7,7 @@
     last, mean, Repeat   one output for each sequence, what it ends with or the mean over its steps; one vector for many
 
     EncoderDecoder       one model reads, another goes on from its last state
+    Attention            for every query a weighted mean of a memory, with the way back to both; AttentionRun
 
     one_to_one, one_to_many, many_to_one, many_to_many, language_model
                          the patterns of the textbooks, each one call that returns such a chain; .predict
@@ -31,6 +32,7 @@ run of the network that is piece 1, `model.pieces[1]` the network with the param
 ((4, 2), (24, 8))
 """
 
+from .attention import Attention, AttentionRun
 from .beam import beam_search
 from .chain import Chain
 from .decoding import Generated, generate
@@ -48,6 +50,7 @@ from .repeat import Repeat
 from .residual import Residual
 
 __all__ = [
+    "Attention", "AttentionRun",
     "Chain", "Dropout", "Embedding", "EncoderDecoder", "Evaluation", "Generated", "LayerNorm", "Model",
     "ModelGradients", "ModelRun", "PooledRun", "Readout", "Repeat", "Residual", "SummedRun", "beam_search", "generate",
     "language_model", "last", "many_to_many", "many_to_one", "mean", "one_to_many", "one_to_one", "sum_directions",

@@ -32,7 +32,7 @@ class PooledRun(ModelRun):
         """pool: from (T, B, N*D) to (B, N*D); spread: its way back."""
         self.run, self._spread, self.final_state = run, spread, run.final_state
         self.directions = directions_of(run)
-        own = run.output.reshape(len(run.output), -1, run.output.shape[-1])
+        own = run.output if run.output.ndim == 3 else run.output[:, None]
         with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
             self.output = pool(own).reshape(run.output.shape[1:])
 
