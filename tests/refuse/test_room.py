@@ -57,7 +57,7 @@ def test_inputs_and_runs_too_large_for_the_machine(shape, net):
 
 def test_jacobians_too_large_for_the_machine():
     run = tt.Network("tanh", 1, 300).unroll(np.zeros((10, 10, 1)))
-    run.__dict__["input"] = np.broadcast_to(np.zeros(()), (10**7, 10, 1))  # as if it had as many steps
+    run._stack.layers[0][0].steps = 10**7  # as if it had as many
     with pytest.raises(ValueError, match=r"10000000 Jacobians .* GiB.*`start` and `stop`"):
         run.jacobians()
 

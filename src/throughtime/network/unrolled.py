@@ -188,8 +188,7 @@ class Unrolled(Steps):
         self._one_way("A Jacobian")
         meaning = f"jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}"
         t = arguments.step("t", t, 1, self.steps, meaning)
-        with self._on():
-            return self._stack.jacobians(t - 1, t)[0]
+        return self._jacobians(t - 1, t)[0]
 
     def jacobians(self, start: int = 0, stop: int | None = None) -> Array:
         """(stop-start, B, S, S): the Jacobians of all steps from states[start] to states[stop], by default T, at once.
@@ -205,7 +204,9 @@ class Unrolled(Steps):
         >>> of_all.shape, bool(np.array_equal(of_all[6], run.jacobian(7)))
         ((20, 1, 3, 3), True)
         """
-        start, stop = self._window("A Jacobian", start, stop)
+        return self._jacobians(*self._window("A Jacobian", start, stop))
+
+    def _jacobians(self, start: int, stop: int) -> Array:
         B, S = self._stack.batch, self._stack.size
         if self.device == "cpu":
             numbers, advice = (stop - start) * B * S * S, "Take them for fewer steps at once, by `start` and `stop`."

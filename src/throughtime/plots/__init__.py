@@ -22,7 +22,7 @@ from .lyapunov import covariant_angles, lyapunov_history, lyapunov_spectrum, per
 from .matrices import eigenvalues, product_singular_values, pseudospectrum, singular_values, transient_growth
 from .style import COLOURS, MARKERS, STYLES, style
 from .systems import autocorrelation, critical_curve, fixed_points
-from .training import clipping_effect, loss_surface, truncation_bias
+from .truncation_and_clipping import clipping_effect, loss_surface, truncation_bias
 
 __all__ = [
     "COLOURS",

@@ -36,8 +36,8 @@ def test_these_sizes_are_shared_out_by_rows_and_by_units(threads, monkeypatch):
     """A test of the tests below: were these problems too small to be shared out, equal bits would say nothing."""
     seen, divide = set(), shares.of_steps
 
-    def watch(*arguments):
-        parts, whole = divide(*arguments)
+    def watch(*arguments, **options):
+        parts, whole = divide(*arguments, **options)
         if len(parts) > 1:
             seen.add((shape, "units" if parts[0][1] == parts[1][1] else "rows"))
         return parts, whole

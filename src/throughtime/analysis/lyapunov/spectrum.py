@@ -144,7 +144,7 @@ def checked_trajectory(
             raise ValueError(f"`x` has shape {np.shape(x)}, which holds no sequence: pass at least one")
         state = None if state is None else initial_state(net, state, batch, had_batch)
     usual = 200 if length is None else min(200, length // 5)
-    warmup = arguments.step("warmup", usual if warmup is None else warmup, 0)
+    warmup = _at_least("warmup", usual if warmup is None else warmup, 0)
     available = None if length is None else length - warmup
     if steps is None:
         steps = 1000 if available is None else available
@@ -153,7 +153,7 @@ def checked_trajectory(
                 f"`x` has {length} steps and `warmup` takes {warmup}: "
                 "none is left; pass a longer `x` or a smaller warmup"
             )
-    steps = arguments.step("steps", steps, 1)
+    steps = _at_least("steps", steps, 1)
     if available is not None and steps > available:
         raise ValueError(
             f"steps={steps} and warmup={warmup} need {steps + warmup} steps of input, but `x` has {length}; pass "
@@ -198,7 +198,7 @@ def lyapunov_from_jacobians(
     array([ 0.962424, -0.962424])
     """
     length = len(jacobians) if isinstance(jacobians, Sized) else None
-    warmup = arguments.step("warmup", warmup, 0)
+    warmup = _at_least("warmup", warmup, 0)
     matrices = checked_matrices(jacobians, "A Lyapunov spectrum")
     first = next(matrices, None)
     if first is None:
@@ -211,7 +211,7 @@ def lyapunov_from_jacobians(
         )
     steps = None if length is None else length - warmup
     discard = (0 if steps is None else steps // 10) if discard is None else discard
-    discard = arguments.step("discard", discard, 0) if steps is None else discarded(discard, steps)
+    discard = _at_least("discard", discard, 0) if steps is None else discarded(discard, steps)
     source = GivenMatrices(islice(chain([first], matrices), warmup, None), len(first))
     frame, precision = random_frame(1, len(first), k, seed, np.float64), _precision(None, np.float64, k, len(first))
     (result,) = measure(
@@ -219,6 +219,13 @@ def lyapunov_from_jacobians(
         progress=progress,
     )  # fmt: skip
     return result
+
+
+def _at_least(name: str, value: Any, least: int) -> int:
+    number = arguments.whole(name, value)
+    if number < least:
+        raise ValueError(f"{name}={number}, but it must be at least {least}")
+    return number
 
 
 def _columns(k: int | None, size: int) -> int:
@@ -239,7 +246,7 @@ def _interval(interval: Any) -> int | None:
 
 
 def discarded(discard: int | None, steps: int) -> int:
-    discard = steps // 10 if discard is None else arguments.step("discard", discard, 0)
+    discard = steps // 10 if discard is None else _at_least("discard", discard, 0)
     if discard >= steps:
         raise ValueError(
             f"discard={discard}, but the frame runs for {steps} steps: at least one must count; pass discard < {steps}"
