@@ -133,7 +133,7 @@ def test_attributes_that_a_run_does_not_have(name, words):
         (lambda net: net.unroll(X, x=X), "`x` twice"),
         (lambda net: net.unroll(X, None, None, None), "given 4 arguments by place, and takes 3"),
         (lambda net: tt.Network("gru", I, N, 2), "the others by name: num_layers="),
-        (lambda net: tt.Network("gru", I, N, dropout=0.1), "throughtime has none"),
+        (lambda net: tt.Network("gru", I, N, dropout=0.1), "it is a piece: `tt.models.Chain"),
         (lambda net: tt.Network("gru", I, units=N), "it is `hidden_size=` here"),
         (lambda net: tt.Network("gru", I, N, bidirectoinal=True), "perhaps you mean `bidirectional`"),
         (lambda net: net.unroll(X, device="cuda"), r'it belongs to the network: `tt.Network\(…, device="cuda"\)`'),

@@ -50,7 +50,7 @@ ARGUMENTS = {
     "batch_first": "it belongs to the network: `tt.Network(…, batch_first=True)`",
     "device": 'it belongs to the network: `tt.Network(…, device="cuda")`, or `net.to("cuda")`',
     "dtype": 'it belongs to the network: `tt.Network(…, dtype="float32")`',
-    "dropout": "throughtime has none: it would make the network another function at every call",
+    "dropout": "between the layers of a model it is a piece: `tt.models.Chain([net, tt.models.Dropout(0.2), …])`",
     "proj_size": "throughtime has no projections",
     "retain_graph": "a run can be sent back as often as you like; leave it out",
 }  # fmt: skip
