@@ -192,14 +192,14 @@ class Steps(words.Sealed):
     def _named(self, parameters: list[list[Any]]) -> dict[str, Array]:
         """What belongs to the parameters of each layer and direction, by PyTorch's names."""
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if self.network.bias else 2]
+        here = self.device == "cpu"  # where an engine has no axis for several networks
         found: dict[str, Array] = {}
         for k, of_layer in enumerate(parameters):
             for d, values in enumerate(of_layer):
                 for kind, value in zip(kinds, values, strict=False):
                     name = f"{kind}_l{k}{'_reverse' if d else ''}"
-                    shape = self.network.held_shape(name)
-                    same = value.shape == shape
-                    found[name] = value if same else self.engine.arrays.shaped(value, shape)
+                    shape = value.shape if here else self.network.held_shape(name)
+                    found[name] = value if value.shape == shape else self.engine.arrays.shaped(value, shape)
         return found
 
     def _one_way(self, what: str) -> None:
@@ -209,6 +209,8 @@ class Steps(words.Sealed):
         """The times between which `what` is asked for, checked, in Python's numbers: products of NumPy's int8 overflow.
         None for `stop` is T."""
         direction.one_way(self.network, what, ", or use `run.backprop`")
+        if type(start) is type(stop) is int and 0 <= start <= stop <= self.steps:
+            return start, stop
         stop = self.steps if stop is None else stop
         meaning = f"times of states go from 0 to T = {self.steps}"
         start, stop = (arguments.step(*one, 0, self.steps, meaning) for one in (("start", start), ("stop", stop)))

@@ -186,8 +186,9 @@ class Unrolled(Steps):
         True
         """
         self._one_way("A Jacobian")
-        meaning = f"jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}"
-        t = arguments.step("t", t, 1, self.steps, meaning)
+        if type(t) is not int or not 1 <= t <= self.steps:
+            meaning = f"jacobian(t) is d states[t]/d states[t-1], for t = 1 to {self.steps}"
+            t = arguments.step("t", t, 1, self.steps, meaning)
         return self._jacobians(t - 1, t)[0]
 
     def jacobians(self, start: int = 0, stop: int | None = None) -> Array:

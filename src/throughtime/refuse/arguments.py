@@ -28,6 +28,8 @@ def step(name: str, value: Any, low: int, high: int = LARGEST, meaning: str = ""
 
     `meaning` stands in the sentence for the range; what is no whole number is then a ValueError with it too.
     """
+    if type(value) is int and low <= value <= high:
+        return value
     if meaning and not within(value, low, high):
         raise ValueError(f"`{name}` is {shown(value)}; {meaning}.")
     number = whole(name, value)
