@@ -41,7 +41,7 @@ from .engine.other_threads import PerformanceWarning  # noqa: F401
 from .network.gradients import Gradients
 from .network.load import load
 from .network.network import Network
-from .network.unrolled import Unrolled
+from .network.unrolled import Unrolled  # noqa: F401
 
 if _TYPE_CHECKING:
     from .ensemble.family import Ensemble
@@ -50,11 +50,11 @@ _CLASSES = {cls.__name__: cls for cls in CELLS.values()}
 globals().update(_CLASSES)  # tt.GRU, …
 __version__ = "0.1.0"
 
-# The classes of cells and the warning are public too, as tt.GRU. They stand in __dir__ and not here, since
-# `help(throughtime)` prints at length what is in both: of each cell the methods of the tuple that it is, 700 lines.
-# Likewise the class of runs, 200 lines, is here and not in __dir__: nobody makes one but by `unroll`.
+# The classes of cells, of runs and the warning are public too, as tt.GRU. They stand in __dir__ and not here, since
+# `help(throughtime)` prints at length what is in both: of each cell the methods of the tuple that it is, 700 lines, of
+# a run 240, which nobody makes but by `unroll`.
 __all__ = [
-    "CELLS", "Ensemble", "Gradients", "Network", "Unrolled", "analysis", "cell", "check_cell",
+    "CELLS", "Ensemble", "Gradients", "Network", "analysis", "cell", "check_cell",
     "get_num_threads", "init", "kernels", "load", "models", "plots", "scalar", "set_num_threads", "single_blas",
     "tasks", "training",
 ]  # fmt: skip
@@ -63,8 +63,8 @@ _LAZY = ("analysis", "kernels", "models", "plots", "tasks", "training")
 
 def __dir__() -> list[str]:
     """What a user calls; the modules that only the package itself imports are left out."""
-    beside = {"PerformanceWarning", "cells", "__version__", "__doc__", "__path__"}
-    return sorted({*__all__, *_CLASSES, *beside} - {"Unrolled"})
+    beside = {"PerformanceWarning", "Unrolled", "cells", "__version__", "__doc__", "__path__"}
+    return sorted({*__all__, *_CLASSES, *beside})
 
 
 def __getattr__(name: str) -> _Any:
