@@ -83,7 +83,7 @@ def test_a_cell_is_one_file_and_one_line(tmp_path):
     insert(root / "cells" / "__init__.py", "# isort: on", "from .mgu import MGU")
     said = suites(
         root, "mgu", "test_conformance.py", "engine/test_check_cell.py", "test_help.py", "test_docstrings.py",
-        "refuse/test_checks.py", "network/test_network.py", "network/test_archive.py", "network/test_kernels.py",
+        "refuse/test_checks.py", "network/test_network.py", "network/test_archive.py", "test_kernels.py",
     )  # fmt: skip
     assert int(said.split()[0]) > 40, said
 
