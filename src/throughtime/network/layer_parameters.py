@@ -29,14 +29,19 @@ class LayerParameters(words.Sealed):
 
         For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
         """
-        if self.device == "cpu":
-            w_ih, w_hh, b_ih, b_hh = (numeric.compact(p) for p in self._layer(k, reverse))
-            return w_ih, w_hh, b_ih, b_hh
-        return self.layer_copy(k, reverse)
+        own = self._layer(self._held(), k, reverse)
+        if self.device == "cuda":
+            return self._copied(own)
+        w_ih, w_hh, b_ih, b_hh = (numeric.compact(p) for p in own)
+        return w_ih, w_hh, b_ih, b_hh
 
-    def layer_copy(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
-        """Copies of what `layer` gives for layer `k`, of the direction in `reverse` if so: what a run keeps."""
-        w_ih, w_hh, b_ih, b_hh = (self.engine.arrays.copy(p) for p in self._layer(k, reverse))
+    def copies(self) -> list[list[tuple[Any, Any, Any, Any]]]:
+        """Copies of what `layer` gives, of every layer and direction: what a run keeps. They are looked at once."""
+        held, directions = self._held(), (False, True)[: 1 + self.bidirectional]
+        return [[self._copied(self._layer(held, k, d)) for d in directions] for k in range(self.num_layers)]
+
+    def _copied(self, own: list[Any]) -> tuple[Any, Any, Any, Any]:
+        w_ih, w_hh, b_ih, b_hh = (self.engine.arrays.copy(p) for p in own)
         if self.device == "cpu":
             return w_ih, w_hh, b_ih, b_hh
         w_ih, w_hh, b_ih, b_hh = (
@@ -44,8 +49,7 @@ class LayerParameters(words.Sealed):
         )
         return w_ih, w_hh, b_ih, b_hh
 
-    def _layer(self, k: int, reverse: bool) -> list[Any]:
-        held = self._held()
+    def _layer(self, held: Mapping[str, Any], k: int, reverse: bool) -> list[Any]:
         suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
         try:
             found = [held[name + suffix] for name in ("weight_ih", "weight_hh")]

@@ -208,7 +208,7 @@ class Steps(words.Sealed):
     def _window(self, what: str, start: Any, stop: Any) -> tuple[int, int]:
         """The times between which `what` is asked for, checked, in Python's numbers: products of NumPy's int8 overflow.
         None for `stop` is T."""
-        direction.one_way(self.network, what, ", or use `run.backprop`")
+        self._one_way(what)
         if type(start) is type(stop) is int and 0 <= start <= stop <= self.steps:
             return start, stop
         stop = self.steps if stop is None else stop

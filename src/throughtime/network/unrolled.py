@@ -57,10 +57,8 @@ class Unrolled(Steps):
             if self.lengths is not None:  # padding is never seen: NaN there would reach a weight's gradient as 0 * NaN
                 arrays.pad(self.input, arrays.from_host(self.lengths))
             initial = handed_in.state("state", state, network, B, self._had_batch)
-            directions = [bool(d) for d in range(network.num_directions)]
-            weights = [[network.layer_copy(k, d) for d in directions] for k in range(network.num_layers)]
             self._stack, sent = stack.forward(
-                network.device, in_force(network.cell), weights, self.input, initial, self.lengths
+                network.device, in_force(network.cell), network.copies(), self.input, initial, self.lengths
             )
             self.states = arrays.read_only(self._stack.states)
             self.output = arrays.read_only(self._outside(sent))

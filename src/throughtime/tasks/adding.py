@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from ..refuse import words
 from . import marked_pairs
-from .batch import Array, Batch
-from .task import Task
+from .batch import Batch
 
 
 @words.explain
 @dataclass(frozen=True)
-class Adding(Task):
+class Adding(marked_pairs.MarkedPairs):
     """The adding problem: of a sequence of random numbers two are marked; the target is their sum.
 
         x_t = (value, mark),   target = a + b at the last step,   loss mean squared error
@@ -47,20 +45,6 @@ class Adding(Task):
         True
     """
 
-    length: int = 100
-    variant: str = "le"
-
-    loss: ClassVar[str] = "mean_squared_error"
-
-    def __post_init__(self) -> None:
-        for name, value in zip(("variant", "length"), marked_pairs.checked(self.variant, self.length), strict=True):
-            object.__setattr__(self, name, value)
-
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        """(2, 1, T): T the length, or the longest where lengths vary."""
-        return 2, 1, marked_pairs.longest(self.variant, self.length)
-
     @property
     def baseline(self) -> float:
         """The variance of the target."""
@@ -73,6 +57,3 @@ class Adding(Task):
         total = values.sum(axis=0)[:, None]
         targets = {"pascanu": total / 2, "hochreiter": 0.5 + total / 4}.get(self.variant, total)
         return Batch(x, targets, lengths)
-
-    def _wrong(self, output: Array, batch: Batch) -> Array:
-        return ~(np.abs(output - batch.targets) < 0.04)[:, 0]

@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..refuse import arguments
-from .batch import Array
+from .batch import Array, Batch
+from .task import Task
 
 VARIANTS = {"le": 2, "arjovsky": 2, "pascanu": 10, "hochreiter": 20}  # and the shortest length of each
+
+
+@dataclass(frozen=True)
+class MarkedPairs(Task):
+    """Base of the two problems: their settings, and that one number at the end, off by less than .04, is right."""
+
+    length: int = 100
+    variant: str = "le"
+
+    loss: ClassVar[str] = "mean_squared_error"
+
+    def __post_init__(self) -> None:
+        for name, value in zip(("variant", "length"), checked(self.variant, self.length), strict=True):
+            object.__setattr__(self, name, value)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """(2, 1, T): T the length, or the longest where lengths vary."""
+        return 2, 1, longest(self.variant, self.length)
+
+    def _wrong(self, output: Array, batch: Batch) -> Array:
+        return ~(np.abs(output - batch.targets) < 0.04)[:, 0]
 
 
 def checked(variant: Any, length: Any) -> tuple[str, int]:

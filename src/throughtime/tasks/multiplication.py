@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from ..refuse import words
 from . import marked_pairs
-from .batch import Array, Batch
-from .task import Task
+from .batch import Batch
 
 
 @words.explain
 @dataclass(frozen=True)
-class Multiplication(Task):
+class Multiplication(marked_pairs.MarkedPairs):
     """The multiplication problem: of a sequence of random numbers two are marked; the target is their product.
 
         x_t = (value, mark),   values U(0, 1),   target = a·b at the last step,   loss mean squared error
@@ -39,19 +37,7 @@ class Multiplication(Task):
         ((32, 1), 0.04861)
     """
 
-    length: int = 100
     variant: str = "hochreiter"
-
-    loss: ClassVar[str] = "mean_squared_error"
-
-    def __post_init__(self) -> None:
-        for name, value in zip(("variant", "length"), marked_pairs.checked(self.variant, self.length), strict=True):
-            object.__setattr__(self, name, value)
-
-    @property
-    def sizes(self) -> tuple[int, int, int]:
-        """(2, 1, T): T the length, or the longest where lengths vary."""
-        return 2, 1, marked_pairs.longest(self.variant, self.length)
 
     @property
     def baseline(self) -> float:
@@ -67,6 +53,3 @@ class Multiplication(Task):
     def _draw(self, size: int, rng: np.random.Generator) -> Batch:
         x, values, lengths = marked_pairs.draw(self.variant, self.length, 0.0, 1.0, size, rng)
         return Batch(x, values.prod(axis=0)[:, None], lengths)
-
-    def _wrong(self, output: Array, batch: Batch) -> Array:
-        return ~(np.abs(output - batch.targets) < 0.04)[:, 0]

@@ -6,7 +6,7 @@ from numba import types
 from numba.core import cgutils
 
 from ...jit import intrinsic
-from .register_tile import VECTOR_BYTES
+from .register_tile import VECTOR_BYTES, total
 
 AHEAD = 1 << 11  # bytes
 
@@ -176,7 +176,7 @@ def combine(_, target, to, row, factors, at, at_row, at_term, source, first, ter
         _, _, row, _, _, at_row, at_term, _, _, term, count, size, _, _ = args
 
         def place(base, *steps):
-            return b.gep(base, [_total(b, [b.mul(stride, _int(k)) for stride, k in steps])])
+            return b.gep(base, [total(b, [b.mul(stride, _int(k)) for stride, k in steps])])
 
         factor = [[b.load(place(values, (at_row, i), (at_term, g))) for g in range(G)] for i in range(I)]
         ends = [place(targets, (row, i)) for i in range(I)]
@@ -220,13 +220,6 @@ def combine(_, target, to, row, factors, at, at_row, at_term, source, first, ter
         return context.get_dummy_value()
 
     return signature, codegen
-
-
-def _total(b, terms):
-    total = terms[0]
-    for term in terms[1:]:
-        total = b.add(total, term)
-    return total
 
 
 @intrinsic

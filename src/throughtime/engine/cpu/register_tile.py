@@ -91,7 +91,7 @@ def _products(R, V, panels, width):
             return b.gep(context.make_array(array)(context, b, value).data, [at]), first, second
 
         def at(base, *terms):
-            return b.gep(base, [_sum(b, terms)])
+            return b.gep(base, [total(b, terms)])
 
         def number(k):
             return ir.Constant(i64, k)
@@ -153,11 +153,12 @@ def _products(R, V, panels, width):
     return codegen
 
 
-def _sum(b, terms):
-    total = terms[0]
+def total(b, terms):
+    """The sum of whole numbers in LLVM's language."""
+    found = terms[0]
     for term in terms[1:]:
-        total = b.add(total, term)
-    return total
+        found = b.add(found, term)
+    return found
 
 
 @intrinsic
