@@ -88,6 +88,7 @@ def good_values():
         "kind": ["dot"], "queries": [N], "keys": [N],
         "embedding": [3], "outputs": [2],
         "pieces": [[tt.Network("gru", I, N, seed=5), tt.models.last, tt.models.Readout(N, 2, seed=6)]],
+        "longest": [20.0], "incoming": [2], "radius": [0.9],
         "tokens": [5], "inputs": [I], "vector": [MODEL.flat.copy()],
         "output": [np.ones((T, B, 1))], "targets": [np.ones((T, B, 1)), np.zeros((T, B), int)],
         "length": [3], "batch": [2, tt.tasks.DelayedXor(1, 8).batch(2, 0)], "size": [2],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import throughtime as tt
-from throughtime.init import _orthogonal
+from throughtime.init.draws import _orthogonal
 
 N, I = 200, 50
 BLOCKS = {"tanh": 1, "gru": 3, "lstm": 4}
@@ -133,7 +133,135 @@ def test_forget_bias_is_for_lstms_with_biases():
         tt.init.forget_bias(1.0, "gausian")
 
 
-@pytest.mark.parametrize("init", [*tt.init.NAMED, tt.init.forget_bias(1.0)])
+@pytest.mark.parametrize("cell", BLOCKS)
+def test_irnn(cell):
+    net = network(cell, num_layers=2, init=tt.init.irnn(0.5, input_std=0.02))
+    for layer in range(2):
+        w_ih, w_hh, b_ih, b_hh = net.layer(layer)
+        for block in blocks(w_hh):
+            np.testing.assert_array_equal(block, 0.5 * np.eye(N))
+        assert_gaussian(w_ih, 0.02)
+        assert not b_ih.any()
+        assert not b_hh.any()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("base", ["uniform", tt.init.spectral_radius(0.9)])
+def test_chrono_sets_the_gates_that_keep_and_nothing_else(cell, base):
+    """exp(b) is uniform on (1, T − 1); of the LSTM b_i = −b_f, and all else is what `base` alone draws."""
+    options, longest = {"num_layers": 2, "bidirectional": True, "init": tt.init.chrono(50.0, base)}, 50.0
+    plain = network(cell, **{**options, "init": base}).state_dict()
+    net = network(cell, **options)
+    kept = []
+    for layer in range(2):
+        for reverse in (False, True):
+            _, _, b_ih, b_hh = net.layer(layer, reverse)
+            kept.append(b_ih[N : 2 * N])
+            assert not b_hh[N : 2 * N].any()
+            if cell == "lstm":
+                np.testing.assert_array_equal(b_ih[:N], -kept[-1])
+                assert not b_hh[:N].any()
+    scale = np.exp(kept)
+    assert scale.min() >= 1
+    assert scale.max() <= longest - 1
+    assert_moment(scale, longest / 2, (longest - 2) ** 2 / 12)
+    assert_moment((scale - longest / 2) ** 2, (longest - 2) ** 2 / 12, (longest - 2) ** 4 / 180)
+    assert not np.array_equal(kept[0], kept[1]), "each layer and direction draws its own"
+    for name, value in net.state_dict().items():
+        changed = value != plain[name]
+        if name.startswith("bias"):
+            changed[N if cell == "gru" else 0 : 2 * N] = False
+        assert not changed.any(), name
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_chrono_keeps_what_its_time_constant_says(cell):
+    """Without input and recurrence a step keeps u/(1 + u) of the state: of the LSTM c, of the GRU h, as n = tanh 0."""
+    net = tt.Network(cell, 1, 4, init=tt.init.chrono(30, tt.init.gaussian(0.0)), seed=0)
+    u = np.exp(net.parameters["bias_ih_l0"][4:8])
+    start = np.array([[0.3, -1.0, 2.0, 0.7]])
+    state = (np.zeros_like(start), start) if cell == "lstm" else start
+    last = net.unroll(np.zeros((10, 1)), state=state).final_state
+    np.testing.assert_allclose(last[1] if cell == "lstm" else last, start * (u / (1 + u)) ** 10, rtol=1e-13)
+
+
+@pytest.mark.parametrize("cell", BLOCKS)
+@pytest.mark.parametrize("base", ["gaussian", "orthogonal", tt.init.sparse(15)])
+def test_spectral_radius(cell, base):
+    options = {"num_layers": 2, "bidirectional": True}
+    plain = network(cell, init=base, **options).state_dict()
+    for name, value in network(cell, init=tt.init.spectral_radius(0.8, base), **options).state_dict().items():
+        if not name.startswith("weight_hh"):
+            np.testing.assert_array_equal(value, plain[name])
+            continue
+        for block, before in zip(blocks(value), blocks(plain[name]), strict=True):
+            # eigenvalues of random matrices are conditioned well: a factor scales them to some hundred eps
+            assert np.abs(np.linalg.eigvals(block)).max() == pytest.approx(0.8, rel=1e-12)
+            np.testing.assert_allclose(block / block.std(), before / before.std(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", BLOCKS)
+@pytest.mark.parametrize(("options", "kept"), [({"incoming": 15}, 15), ({"density": 0.25}, 50), ({"incoming": N}, N)])
+def test_sparse_keeps_as_many_in_every_row(cell, options, kept):
+    shape = {"num_layers": 2, "bidirectional": True}
+    plain = network(cell, init="gaussian", **shape).state_dict()
+    for name, value in network(cell, init=tt.init.sparse(**options), **shape).state_dict().items():
+        if name.startswith("weight_hh"):
+            assert ((value != 0).sum(axis=1) == kept).all()
+            np.testing.assert_array_equal(value[value != 0], plain[name][value != 0])
+            if kept < N:  # the columns too are chosen evenly: binomial, each within 6 standard deviations
+                heard = (blocks(value) != 0).sum(axis=1)
+                assert (np.abs(heard - kept) < 6 * np.sqrt(kept * (1 - kept / N))).all()
+        else:
+            np.testing.assert_array_equal(value, plain[name])
+
+
+def test_initialisers_compose():
+    """The smart tanh of Pascanu et al. in an LSTM with chrono biases: each sets its own part."""
+    base = tt.init.spectral_radius(0.95, tt.init.sparse(15, tt.init.gaussian(0.1, input_gain=0.0)))
+    net = network("lstm", init=tt.init.chrono(100, base))
+    for block in blocks(net.parameters["weight_hh_l0"]):
+        assert ((block != 0).sum(axis=1) == 15).all()
+        assert np.abs(np.linalg.eigvals(block)).max() == pytest.approx(0.95, rel=1e-12)
+    assert not net.parameters["weight_ih_l0"].any()
+    assert (net.parameters["bias_ih_l0"][N : 2 * N] >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "words"),
+    [
+        (lambda: network("tanh", init=tt.init.chrono(9)), ValueError, r"chrono.*lstm and gru; Tanh\(\) has no gate"),
+        (lambda: network("gru", bias=False, init=tt.init.chrono(9)), ValueError, "chrono.*sets biases.*bias=False"),
+        (lambda: tt.init.chrono(1.5), ValueError, "`longest` is 1.5; expected a finite number of at least 2"),
+        (lambda: network(init=tt.init.chrono), TypeError, r"`init` is the function chrono; call it"),
+        (lambda: network(init=tt.init.sparse(N + 1)), ValueError, f"`incoming` .* is {N + 1}, .* at most hidden_size"),
+        (lambda: tt.init.sparse(), TypeError, "`incoming`.* or `density`"),
+        (lambda: tt.init.sparse(3, density=0.5), TypeError, "one of both"),
+        (lambda: tt.init.sparse(density=1.5), ValueError, "`density` is 1.5; .* at most 1"),
+        (
+            lambda: network(init=tt.init.spectral_radius(0.9, tt.init.gaussian(0.0))),
+            ValueError, "weight_hh_l0 .* has the spectral radius 0",
+        ),
+        (lambda: tt.init.spectral_radius(-1), ValueError, "`radius` is -1; .* at least 0"),
+        (lambda: tt.init.spectral_radius(1, tt.init.sparse), TypeError, r"`base` is the function sparse; call it"),
+        (lambda: network(init=tt.init.sparse(2, lambda net, rng: {})), ValueError, "What `base` returned does not fit"),
+    ],
+)  # fmt: skip
+def test_what_these_initialisers_refuse(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    "init",
+    [
+        *tt.init.named.NAMED,
+        tt.init.forget_bias(1.0),
+        tt.init.chrono(20),
+        tt.init.spectral_radius(0.9),
+        tt.init.sparse(3),
+    ],
+)
 def test_a_seed_fixes_the_values_in_either_precision(init):
     one, again, single, other = (
         tt.Network("lstm", 3, 8, init=init, seed=seed, dtype=dtype)

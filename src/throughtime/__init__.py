@@ -11,7 +11,7 @@ Start here; `help(...)` of each name tells the rest:
     models           embedding, network, readout as one model with one vector of parameters
     training         losses, optimisers, schedules: what trains a model, piece by piece
     tasks            what to train on: adding, copy memory, grammars, flows, texts, with exact baselines
-    init             initialisers: uniform, gaussian, orthogonal, identity, forget_bias
+    init             initialisers: uniform, gaussian, orthogonal, sparse, spectral_radius, irnn, chrono and others
     CELLS            the cells by name, "tanh", "lstm", "gru" and others; their classes are tt.Tanh, tt.LSTM, tt.GRU, …
     cell, check_cell a cell of your own: a decorator, and whether its derivative is right
     kernels, scalar  compiled steps and functions, to be called from your own @njit code

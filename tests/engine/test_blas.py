@@ -393,7 +393,7 @@ def test_an_initialiser_is_held(pool):
 
     tt.Network("tanh", 2, 3, init=own)
     assert seen == [1]
-    assert held(tt.init._orthogonal)
+    assert held(tt.init.draws._orthogonal)
 
 
 def test_an_ensemble_is_held(pool):

@@ -13,7 +13,7 @@ from .. import engine
 from ..cells.base import spec
 from ..cells.by_name import cell_of
 from ..engine.blas import single_blas
-from ..init import Initialiser, initialiser
+from ..init.named import Initialiser, initialiser
 from ..refuse import arguments, in_place, words
 from ..refuse.called import called
 from . import on_disk, parameters

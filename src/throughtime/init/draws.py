@@ -1,9 +1,4 @@
-"""Initial parameters. An initialiser is a callable `init(network, rng)` that returns {name: array} for every name of
-`network.shapes`. `Network(..., init=...)` takes one of these, a name ("uniform", "gaussian", "orthogonal", "identity"),
-or yours.
-
-Values are drawn in float64 and then cast, so one seed gives the same network in float32 and float64 up to rounding.
-"""
+"""Parameters as they are drawn: uniform, and square blocks of W_hh, one for each gate."""
 
 from __future__ import annotations
 
@@ -13,11 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .cells import CELLS
-from .engine.blas import single_blas
-from .refuse import arguments, numeric, words
-
-__all__ = ["forget_bias", "gaussian", "identity", "orthogonal", "uniform"]
+from ..engine.blas import single_blas
+from ..refuse import arguments, words
 
 Values = dict[str, np.ndarray]
 
@@ -48,42 +40,21 @@ class _Blocks:
     block: Callable[[int, np.random.Generator], np.ndarray]
     gain: float
     input_gain: float
-    bias_std: float
+    bias_std: float = 0.0
+    per_input: bool = True  # whether the spread of W_ih is input_gain/√I, or input_gain itself
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
         n, values = network.hidden_size, {}
         for name, shape in network.shapes.items():
             if name.startswith("weight_ih"):
-                values[name] = self.input_gain / np.sqrt(shape[1]) * rng.standard_normal(shape)
+                spread = self.input_gain / np.sqrt(shape[1]) if self.per_input else self.input_gain
+                values[name] = spread * rng.standard_normal(shape)
             elif name.startswith("weight_hh"):
                 values[name] = self.gain * np.concatenate([self.block(n, rng) for _ in range(shape[0] // n)])
             elif name.startswith("bias_ih"):  # this one alone, so that the sum of the two has the spread asked for
                 values[name] = self.bias_std * rng.standard_normal(shape)
             else:
                 values[name] = np.zeros(shape)
-        return values
-
-
-@dataclass(frozen=True)
-class _ForgetBias:
-    value: np.ndarray
-    base: Initialiser
-
-    def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
-        if not isinstance(network.cell, CELLS["lstm"]):
-            raise ValueError(f"init=forget_bias(…) is for the cell lstm; {network.cell!r} has no forget gate.")
-        if not network.bias:
-            raise ValueError("init=forget_bias(…) sets biases, but the network was asked for with `bias=False`.")
-        if self.value.shape not in ((), (network.hidden_size,)):
-            raise ValueError(
-                f"`value` of init=forget_bias(…) has shape {self.value.shape}; expected one number, or one for each of "
-                f"the {network.hidden_size} units."
-            )
-        values = {name: np.array(value, dtype=float) for name, value in self.base(network, rng).items()}
-        forget = slice(network.hidden_size, 2 * network.hidden_size)  # gate blocks i, f, g, o
-        for name in values:
-            if name.startswith("bias"):
-                values[name][forget] = self.value if name.startswith("bias_ih") else 0.0
         return values
 
 
@@ -145,56 +116,35 @@ def identity(gain: float = 1.0, *, input_gain: float = 1.0, bias_std: float = 0.
         array([[1., 0.],
                [0., 1.]])
     """
-    return _blocks(lambda n, rng: np.eye(n), gain, input_gain, bias_std)
+    return _blocks(_identity, gain, input_gain, bias_std)
 
 
 @words.explained
-def forget_bias(value: Any, base: Initialiser | str = "uniform") -> Initialiser:
-    """For the LSTM: forget-gate biases bias_ih = value and bias_hh = 0, so their sum is `value`; all else as `base`.
+def irnn(gain: float = 1.0, *, input_std: float = 0.001) -> Initialiser:
+    """W_hh = gain·1 in every gate block, W_ih ~ N(0, input_std²), biases 0: for the cell "relu" the IRNN.
 
-    value: one number, or N of them, one for each unit: with ln(uniform(1, T_max − 1)) units of all time constants, the
-    "chrono" initialisation of the paper below.
+    At gain 1 a state without input stays as it is, and gradients neither vanish nor explode before learning has moved
+    the weights; below 1 they decay as gain^t, and memory is short. `identity` has larger weights of the input, 1/√I.
+    ValueError if a number is not finite or input_std < 0.
 
-    With no other drive the cell state decays as exp(−t/τ), 1/τ = −ln σ(value) = ln(1 + exp(−value)) nats per time step:
-    .69 at 0, .31 at 1, .049 at 3 (Tallec & Ollivier 2018, arXiv:1804.11188). ValueError from Network for any other
-    cell, with bias=False and for another number of values.
+    Source: Le, Jaitly & Hinton (2015), arXiv:1504.00941, whose input_std is 0.001 and gain 1.
 
         >>> import throughtime as tt
-        >>> tt.Network("lstm", 3, 2, init=tt.init.forget_bias(3.0)).parameters["bias_ih_l0"][2:4]
-        array([3., 3.])
+        >>> net = tt.Network("relu", 3, 2, init=tt.init.irnn(), seed=0)
+        >>> net.parameters["weight_hh_l0"], bool(abs(net.parameters["weight_ih_l0"]).max() < 0.005)
+        (array([[1., 0.],
+               [0., 1.]]), True)
     """
-    found = numeric.numbers("value", value)
-    if found.ndim == 0:
-        found = np.asarray(arguments.real("value", found[()]))
-    if found.ndim > 1 or not np.isfinite(found).all():
-        raise ValueError(f"`value` has shape {found.shape}; expected one finite number, or one for each unit.")
-    return _ForgetBias(found.astype(float), initialiser(base, name="base"))
-
-
-NAMED: dict[str, Callable[[], Initialiser]] = {
-    "uniform": uniform,
-    "gaussian": gaussian,
-    "orthogonal": orthogonal,
-    "identity": identity,
-}
-
-
-def initialiser(value: Any, name: str = "init") -> Initialiser:
-    """The initialiser that a user means by its name or by itself."""
-    if isinstance(value, str):
-        return NAMED[arguments.known("initialiser", value, NAMED)]()
-    if any(value is function for function in (*NAMED.values(), forget_bias)):
-        raise TypeError(f"`{name}` is the function {value.__name__}; call it: throughtime.init.{value.__name__}(…).")
-    if not callable(value):
-        raise TypeError(
-            f"`{name}` is {arguments.kind(value)}; expected a name ({', '.join(NAMED)}), an "
-            "initialiser such as throughtime.init.gaussian(gain=1.5), or your own function of (network, rng)."
-        )
-    return value
+    spread = arguments.real("input_std", input_std, low=0.0)
+    return _Blocks(_identity, arguments.real("gain", gain), spread, per_input=False)
 
 
 def _gaussian(n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal((n, n)) / np.sqrt(n)
+
+
+def _identity(n: int, rng: np.random.Generator) -> np.ndarray:
+    return np.eye(n)
 
 
 @single_blas
