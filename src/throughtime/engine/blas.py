@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
+from ..refuse.arguments import kind
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -185,10 +187,9 @@ def single_blas(function: Any = None) -> Any:
 def _held(function: Any) -> Any:
     if not callable(function):
         raise TypeError(
-            f"`single_blas` was given {type(function).__name__} {function!r}; "
-            "it takes a function, or nothing: `with tt.single_blas():`."
+            f"`single_blas` was given {kind(function)}; it takes a function, or nothing: `with tt.single_blas():`."
         )
-    if any(kind(function) for kind in (inspect.isgeneratorfunction, inspect.iscoroutinefunction)):
+    if any(is_kind(function) for is_kind in (inspect.isgeneratorfunction, inspect.iscoroutinefunction)):
         raise TypeError(
             f"`single_blas` was given the generator or coroutine function {function.__name__}, whose body runs after "
             "the call has returned; write `with tt.single_blas():` inside it."

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..network.atomic_file import atomic_file
+from ..refuse import arguments
 
 MAGIC = b"throughtime result 1\n"
 
@@ -36,7 +37,7 @@ def checked(save: Any) -> Any:
         return None
     if not isinstance(save, (str, os.PathLike)):
         raise TypeError(
-            f"`save` is {save!r} ({type(save).__name__}); expected the path of a folder for the results, a str or "
+            f"`save` is {arguments.kind(save)}; expected the path of a folder for the results, a str or "
             'os.PathLike: save="results".'
         )
     text = os.fspath(save)

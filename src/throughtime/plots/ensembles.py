@@ -88,7 +88,7 @@ def _values(result: Any, name: Any, entry: Any) -> tuple[Any, str]:
     index = entry if isinstance(entry, tuple) else (entry,)
     index = (*index, *(0,) * (len(own) - len(index)))
     if len(index) > len(own):
-        raise ValueError(f"`entry` is {entry!r}, but a {name!r} has the axes {own}: as many numbers.")
+        raise ValueError(f"`entry` is {arguments.kind(entry)}, but a {name!r} has the axes {own}: as many numbers.")
     checked = [arguments.step("entry", i, -n, n - 1) for i, n in zip(index, own, strict=True)]
     first, _, unit = quantity(name).rpartition(" (")
     return values[(..., *checked)].astype(np.float64), f"{first} [{', '.join(map(str, checked))}] ({unit}"
@@ -101,7 +101,9 @@ def _over(over: Any, axes: dict[str, list]) -> list[str]:
     found = [over] if isinstance(over, str) else list(over) if isinstance(over, (list, tuple)) else [over]
     known = all(isinstance(axis, str) and axis in names for axis in found)
     if len(found) not in (1, 2) or not known or len(set(found)) < len(found):
-        raise ValueError(f"`over` is {over!r}; expected one or two of the axes, which are {', '.join(names)}.")
+        raise ValueError(
+            f"`over` is {arguments.kind(over)}; expected one or two of the axes, which are {', '.join(names)}."
+        )
     return found
 
 

@@ -66,7 +66,9 @@ def clipping_effect(effect: Any, ax: Any = None, *, kinds: Any = ("by norm", "by
     """
     named = isinstance(kinds, (tuple, list)) and all(isinstance(name, str) for name in kinds)
     if not named or len(kinds) != len(effect.cosine):
-        raise ValueError(f"`kinds` is {kinds!r}; expected {len(effect.cosine)} names, one of each row of the result.")
+        raise ValueError(
+            f"`kinds` is {arguments.kind(kinds)}; expected {len(effect.cosine)} names, one of each row of the result."
+        )
     curves, marks = [], []
     ax.set_xscale("log")
     for row, name in enumerate(kinds):

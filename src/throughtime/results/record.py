@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ..engine.blas import hold_methods
+from ..refuse import arguments
 from ..refuse.expected import checking
 
 Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
@@ -59,7 +60,9 @@ class Result:
             raise AttributeError(f"A {type(self).__name__} has no picture; its numbers are in `.arrays()`.")
         kind = next(iter(pictures)) if kind is None else kind
         if kind not in pictures:
-            raise ValueError(f"`kind` is {kind!r}; of this result there is {' and '.join(map(repr, pictures))}.")
+            raise ValueError(
+                f"`kind` is {arguments.kind(kind)}; of this result there is {' and '.join(map(repr, pictures))}."
+            )
         return getattr(plots, pictures[kind])(self, ax=ax, **options)
 
 

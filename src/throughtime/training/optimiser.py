@@ -94,8 +94,8 @@ class Optimiser:
         found = self.rate(step)
         if not arguments.is_real(found) or not 0.0 <= float(found) < math.inf:
             raise ValueError(
-                f"The schedule {self.rate!r} gives {arguments.kind(found)} at step {step}; expected a finite number of "
-                "at least 0."
+                f"The schedule {arguments.kind(self.rate)} gives {arguments.kind(found)} at step {step}; expected a "
+                "finite number of at least 0."
             )
         return float(found)
 
@@ -131,8 +131,8 @@ class Optimiser:
             gradient = transform(gradient, flat)
             if not isinstance(gradient, np.ndarray) or (gradient.shape, gradient.dtype) != (size, dtype):
                 raise ValueError(
-                    f"The transform {transform!r} gives {arguments.kind(gradient)}; expected the gradient, a vector of "
-                    f"{size[0]} numbers of {dtype}."
+                    f"The transform {arguments.kind(transform)} gives {arguments.kind(gradient)}; expected the gradient, "
+                    f"a vector of {size[0]} numbers of {dtype}."
                 )
             if getattr(transform, "clips", False):
                 clipped = min(clipped, norm_of(gradient))

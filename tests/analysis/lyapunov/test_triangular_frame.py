@@ -88,7 +88,7 @@ def test_saturated_units_are_not_singular():
 
 
 def test_refuses_another_precision():
-    with pytest.raises(ValueError, match="precision='float16'"):
+    with pytest.raises(ValueError, match="`precision` is 'float16'"):
         lyapunov_spectrum(network("tanh"), steps=60, precision="float16")
 
 

@@ -127,7 +127,9 @@ def pascanu_bound(
         )
     for name, value in (("input_bound", input_bound), ("state_bound", state_bound)):
         if not isinstance(value, (int, float, np.integer, np.floating)) or not value >= 0:
-            raise ValueError(f"`{name}` is {value!r}, but it must be a number of at least 0: a largest modulus")
+            raise ValueError(
+                f"`{name}` is {arguments.kind(value)}, but it must be a number of at least 0: a largest modulus"
+            )
     if not np.isfinite(state_bound):
         raise ValueError("`state_bound` must be finite: the largest modulus of any entry of the initial state")
     record, w_hh = spec(net.cell), net.layer(0)[1].astype(np.float64)

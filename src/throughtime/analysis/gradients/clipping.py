@@ -204,7 +204,7 @@ def clipping_effect(run: Any, grad_output: Any, thresholds: Any, *, parameters: 
 
 def _limit(name: str, value: Any) -> float:
     if not arguments.is_real(value) or not 0.0 < value < np.inf:
-        raise ValueError(f"`{name}` is {value!r}; it is a limit for a gradient, a positive number.")
+        raise ValueError(f"`{name}` is {arguments.kind(value)}; it is a limit for a gradient, a positive number.")
     return float(value)
 
 

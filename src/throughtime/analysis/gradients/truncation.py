@@ -113,7 +113,9 @@ def truncation_bias(
 def _windows(windows: Any, every: int, steps: int) -> Array:
     found = np.atleast_1d(np.asarray(windows))
     if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
-        raise ValueError(f"`windows` is {windows!r}; expected whole numbers of time steps, such as [1, 10, 100].")
+        raise ValueError(
+            f"`windows` is {arguments.kind(windows)}; expected whole numbers of time steps, such as [1, 10, 100]."
+        )
     wrong = (found < every) | (found > steps)
     if wrong.any():
         reason = "; a shorter one than `every` would leave out losses" if every > 1 else ""

@@ -152,7 +152,9 @@ def product_from_jacobians(jacobians: Iterable[Any], k: int | None = None) -> Pr
 
 def _checked_k(k: Any, size: int) -> int:
     if k is not None and not arguments.within(k, 1, size):
-        raise ValueError(f"k={k!r}, but the state has size {size}: pass k between 1 and {size}, or None for all")
+        raise ValueError(
+            f"`k` is {arguments.kind(k)}, but the state has size {size}: pass k between 1 and {size}, or None for all"
+        )
     return size if k is None else int(k)
 
 

@@ -34,7 +34,10 @@ def matrix_of(source: Any, t: int | None, sequence: int) -> Array:
         finite.run(source, f"The Jacobian of step {t}", t - 1, t, sequence)
     else:
         if t is not None:
-            raise ValueError(f"t={t!r} chooses a step of a run, but a matrix was given: pass the run, or leave `t` out")
+            raise ValueError(
+                f"`t` is {arguments.kind(t)} and chooses a step of a run, but a matrix was given: pass the "
+                "run, or leave `t` out"
+            )
         matrix, name = np.asarray(source), "the matrix"
     if matrix.dtype.kind not in "fiubc":
         raise TypeError(f"{name} has dtype {matrix.dtype}, but numbers are needed: a matrix (S, S), or a run and t=")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...refuse import direction
+from ...refuse import arguments, direction
 from ...results import Array, Result, short
 from ..public import of_networks
 from .jacobians_in_order import in_order
@@ -81,7 +81,9 @@ def jacobian_spectrum(run: Any, t: int | Sequence[int]) -> JacobianSpectrum:
     last = len(run.states) - 1
     steps = np.asarray(t)
     if steps.size and steps.dtype.kind not in "iu":
-        raise TypeError(f"`t` is {t!r}, but it must be a step or a sequence of steps: whole numbers from 1 to {last}")
+        raise TypeError(
+            f"`t` is {arguments.kind(t)}, but it must be a step or a sequence of steps: whole numbers from 1 to {last}"
+        )
     if steps.ndim > 1:
         raise ValueError(f"`t` has shape {steps.shape}, but it must be one step or a one-dimensional sequence of steps")
     wrong = steps[(steps < 1) | (steps > last)]

@@ -100,8 +100,8 @@ def lyapunov_spectrum(
     source.skip(warmup)
     if source.on_device and precision not in (None, net.dtype.name):
         raise ValueError(
-            f"precision={precision!r}: on the GPU frames have the precision of the network, {net.dtype}; pass None, or "
-            f"make the network with dtype={precision!r}"
+            f"`precision` is {arguments.kind(precision)}: on the GPU frames have the precision of the network, "
+            f"{net.dtype}; pass None, or make the network with dtype={precision!r}"
         )
     triangular = None if source.on_device else _precision(precision, net.dtype, k, source.state_size)
     frame = random_frame(source.batch, source.state_size, k, seed, np.float64 if triangular else net.dtype)
@@ -124,7 +124,7 @@ def _precision(given: Any, own: Any, k: int, size: int) -> Any:
     if given is None:
         return np.float64 if 2 * k > size and k > SMALL else None
     if given not in ("float32", "float64"):
-        raise ValueError(f'precision={given!r}: pass "float64", "float32" or None')
+        raise ValueError(f'`precision` is {arguments.kind(given)}; pass "float64", "float32" or None')
     return None if given == np.dtype(own).name and 2 * k <= size else np.dtype(given).type
 
 
@@ -241,7 +241,7 @@ def _interval(interval: Any) -> int | None:
         return None
     every = 0 if isinstance(interval, str) else arguments.whole("interval", interval)
     if every < 1:
-        raise ValueError(f'interval={interval!r}: pass "auto" or a number of steps')
+        raise ValueError(f'`interval` is {arguments.kind(interval)}; pass "auto" or a number of steps')
     return every
 
 

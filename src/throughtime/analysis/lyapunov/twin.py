@@ -124,7 +124,10 @@ def perturbed_twin(
     finite.trajectory(net, source.inputs, source.state, "The growth of a twin")
     discard = discarded(discard, steps)
     if not arguments.within(interval, 1, steps - discard):
-        raise ValueError(f"interval={interval!r}: pass a number of steps from 1 to {steps - discard}, those that count")
+        raise ValueError(
+            f"`interval` is {arguments.kind(interval)}; pass a number of steps from 1 to {steps - discard}, those that "
+            "count"
+        )
     kind = np.dtype(net.dtype).itemsize
     asked = DISTANCE[kind] if distance is None else float(distance)
     if not (np.isfinite(asked) and asked > 0.0):
