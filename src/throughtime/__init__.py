@@ -15,7 +15,7 @@ Start here; `help(...)` of each name tells the rest:
     CELLS            the cells by name, "tanh", "lstm", "gru" and others; their classes are tt.Tanh, tt.LSTM, tt.GRU, …
     cell, check_cell a cell of your own: a decorator, and whether its derivative is right
     kernels, scalar  compiled steps and functions, to be called from your own @njit code
-    load             a network saved by network.save
+    load             a network or a model saved by its .save
     set_num_threads, get_num_threads, single_blas, PerformanceWarning
                      threads: ours, and those of NumPy's linear algebra that stand in their way
 
@@ -39,12 +39,12 @@ from .engine.check_cell import check_cell
 from .engine.cpu.threads import get_num_threads, set_num_threads
 from .engine.other_threads import PerformanceWarning  # noqa: F401
 from .network.gradients import Gradients
-from .network.load import load
 from .network.network import Network
 from .network.unrolled import Unrolled  # noqa: F401
 
 if _TYPE_CHECKING:
     from .ensemble.family import Ensemble
+    from .models.load import load
 
 _CLASSES = {cls.__name__: cls for cls in CELLS.values()}
 globals().update(_CLASSES)  # tt.GRU, …
@@ -58,6 +58,7 @@ __all__ = [
     "get_num_threads", "init", "kernels", "load", "models", "plots", "scalar", "set_num_threads", "single_blas",
     "tasks", "training",
 ]  # fmt: skip
+_LATE = {"Ensemble": ".ensemble.family", "load": ".models.load"}
 _LAZY = ("analysis", "kernels", "models", "plots", "tasks", "training")
 
 
@@ -70,8 +71,8 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> _Any:
     """Import a lazy part when it is first used: SciPy and Matplotlib load slower than all the rest, and an ensemble
     takes a fifth of what the library itself does."""
-    if name == "Ensemble":
-        globals()[name] = _import_module(".ensemble.family", __name__).Ensemble
+    if name in _LATE:
+        globals()[name] = getattr(_import_module(_LATE[name], __name__), name)
         return globals()[name]
     if name in _LAZY:
         return _import_module(f".{name}", __name__)

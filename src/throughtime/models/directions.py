@@ -8,6 +8,7 @@ import numpy as np
 
 from ..refuse.called import called, told
 from .embedding import output_gradient
+from .kinds import kind
 from .model_run import ModelRun, directions_of
 
 Array = np.ndarray
@@ -43,6 +44,7 @@ class SummedRun(ModelRun):
         return self.run.backprop(self.to_run(grad_output), grad_final_state)
 
 
+@kind
 def sum_directions(run: Any) -> SummedRun:
     """The two directions of a bidirectional run added up: `SummedRun`, its output (T, B, N), and the way back.
 

@@ -9,11 +9,13 @@ import numpy as np
 from ..refuse import arguments, checks, numeric
 from ..refuse.called import called
 from .embedding import no_state, output_gradient
+from .kinds import kind
 from .model_run import ModelGradients, ModelRun
 
 Array = np.ndarray
 
 
+@kind
 @called("a dropout")
 class Dropout:
     """Numbers between two pieces set to 0 at random, while a model is trained.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..network import parameters as named_parameters
-from ..refuse import arguments, words
-from ..refuse.called import called, told
-from . import views
+from ..network.network import Network
+from ..refuse import words
+from ..refuse.called import called
+from . import pieces_on_disk, views
+from .kinds import arguments_of, kind
+from .loss_answer import answer
 from .model_run import Evaluation, ModelRun
 
 Array = np.ndarray
@@ -41,6 +45,7 @@ class Model(words.Sealed):
         """Every public method says in words which arguments it cannot take."""
         super().__init_subclass__(**options)
         words.explain(cls)
+        kind(cls)
 
     def _hold(self, values: Mapping[str, Any], dtype: Any) -> None:
         """The first parameters, copied into a vector of the model's own."""
@@ -81,6 +86,26 @@ class Model(words.Sealed):
         """
         for name, value in named_parameters.fitting(state_dict, self.shapes, self.dtype, "The state dict").items():
             self.parameters[name][...] = value
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to a file, from which `throughtime.load(path)` makes it again, bit by bit.
+
+        What it is made of, the parameters, and where the generators of its dropouts stand; no code. The format is
+        described in throughtime.models.pieces_on_disk. A file already there is replaced in one step, once the new one
+        is complete. FileNotFoundError if there is no such folder, TypeError for a model of your own that does not keep
+        the arguments of its class, each under its own name.
+
+        >>> import os, tempfile, throughtime as tt
+        >>> path = os.path.join(tempfile.mkdtemp(), "letters.tt")
+        >>> tt.models.language_model("gru", 26, hidden_size=8, embedding=4, seed=0).save(path)
+        >>> tt.load(path)
+        Chain(Embedding, Network, Readout; dtype="float64", 674 parameters)
+        """
+        self._held()
+        pieces_on_disk.write(self, path)
+
+    def _held(self) -> None:
+        """ValueError if a part no longer looks into the vector; where there are no parts, nothing."""
 
     # -------------------------------------------------------------------------------------------- runs and gradients
 
@@ -196,6 +221,14 @@ class Model(words.Sealed):
 
     # ------------------------------------------------------------------------------------------------ as an object
 
+    def __repr__(self) -> str:
+        shown = []
+        for name, argument in arguments_of(type(self)).items():
+            value = getattr(self, name, argument.default)
+            if isinstance(value, (bool, int, float, str, Model, Network)) and value != argument.default:
+                shown.append(f"{name}={value!r}")
+        return f'{type(self).__name__}({", ".join(shown)}; dtype="{self.dtype}", {self.flat.size:,} parameters)'
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__dict__ or self.__dict__[name] is not value:  # `model.flat -= step` is in place
             super().__setattr__(name, value)
@@ -232,31 +265,3 @@ _WRITE = {
     "fit": "write a loop of `optimiser.step(model.flat, model.value_and_gradient(x, targets, loss)[1])`",
     "weights": "the arrays in the dict `model.parameters` are written in place, all of them together as `model.flat`",
 }
-
-
-def answer(loss: Callable, run: Any, targets: Any, weights: Any) -> tuple[float, Array]:
-    """What a loss says of a run's output, checked: one number, and a gradient in the shape of the output."""
-    if not callable(loss) or isinstance(loss, type):
-        raise TypeError(f"`loss` is {told(loss)}; expected a function (output, targets) -> (value, gradient).")
-    options = {} if run.lengths is None else {"lengths": run.lengths}
-    if weights is not None:
-        options["weights"] = weights
-    name = getattr(loss, "__name__", "loss")
-    try:
-        found = loss(run.output, targets, **options)
-    except TypeError as error:
-        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-            raise  # from inside
-        takes = ", ".join(["output", "targets", *options])
-        raise TypeError(f"`{name}` is called as a loss ({takes}), and says: {error}.") from None
-    if not isinstance(found, tuple) or len(found) != 2:
-        raise TypeError(f"`{name}` returned {told(found)}; a loss returns (value, gradient by the output).")
-    value, gradient = found
-    if not arguments.is_real(value) and not (isinstance(value, np.ndarray) and value.ndim == 0):
-        raise TypeError(f"The value that `{name}` returned is {told(value)}; expected one real number.")
-    if not isinstance(gradient, np.ndarray) or gradient.shape != run.output.shape:
-        raise ValueError(
-            f"The gradient that `{name}` returned is {told(gradient)}; expected an array {run.output.shape}, that of "
-            "the output."
-        )
-    return float(value), gradient

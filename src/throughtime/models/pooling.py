@@ -9,6 +9,7 @@ import numpy as np
 
 from ..refuse.called import called, told
 from .embedding import output_gradient
+from .kinds import kind
 from .model_run import ModelRun, directions_of
 
 Array = np.ndarray
@@ -47,6 +48,7 @@ class PooledRun(ModelRun):
         return self.run.backprop(self.to_run(grad_output), grad_final_state)
 
 
+@kind
 def last(run: Any) -> PooledRun:
     """What each sequence of a run ends with: `PooledRun`, its output (B, N*D), and the way back.
 
@@ -84,6 +86,7 @@ def last(run: Any) -> PooledRun:
     return PooledRun(run, pool, spread)
 
 
+@kind
 def mean(run: Any) -> PooledRun:
     """The mean of each sequence's output over its real steps: `PooledRun`, its output (B, N*D), and the way back.
 

@@ -9,11 +9,13 @@ import numpy as np
 from ..refuse import arguments, checks, numeric, room
 from ..refuse.called import called
 from .embedding import no_state, output_gradient
+from .kinds import kind
 from .model_run import ModelGradients, ModelRun, beyond
 
 Array = np.ndarray
 
 
+@kind
 @called("a repeat")
 class Repeat:
     """The same vector at every step: x (B, I) becomes (T, B, I), x_t = x.

@@ -28,6 +28,11 @@ Header = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shape and type of each array, in their order
 LARGEST_HEADER = 1 << 20  # bytes; a real one has some hundred
+READERS = {
+    "throughtime.network": "throughtime.load",
+    "throughtime.model": "throughtime.load",
+    "throughtime.checkpoint": "throughtime.training.load_checkpoint",
+}
 
 
 class Format(NamedTuple):
@@ -81,6 +86,15 @@ def read(path: Any, form: Format, layout: Callable[[Header, list[str]], Layout] 
         raise ValueError(f'"{path}" {reason}') from reason.__cause__
 
 
+def format_of(path: Any) -> str:
+    """The name of the format of a file that `write` wrote; empty for anything else, of which `read` says what it is."""
+    try:
+        with open(arguments.path("path", path), "rb") as file, zipfile.ZipFile(file) as archive:
+            return str(_json(archive).get("format", ""))
+    except Exception:  # no file, a pipe, broken bytes
+        return ""
+
+
 def _target(path: str, form: Format) -> Path:
     """The file that is to be written or replaced."""
     try:
@@ -125,12 +139,11 @@ def _header(archive: zipfile.ZipFile, form: Format) -> Header:
         elif any(name.endswith(".npy") for name in names):
             cause = " It looks like an .npz: if it holds parameters, give `np.load(path)` to `load_state_dict`."
         raise Refused(f"{foreign} (no header.json in it).{cause}")
-    header = None
-    if archive.getinfo("header.json").file_size <= LARGEST_HEADER:
-        with contextlib.suppress(ValueError, RecursionError):
-            header = json.loads(archive.read("header.json"))
-    if not isinstance(header, dict) or header.get("format") != form.name:
-        raise Refused(f"{foreign} (header.json is of something else).")
+    header = _json(archive)
+    if header.get("format") != form.name:
+        reader = READERS.get(str(header.get("format")))
+        cause = f"it is a {header['format']}, which {reader} reads" if reader else "header.json is of something else"
+        raise Refused(f"{foreign} ({cause}).")
     number = header.get("version")
     if not isinstance(number, int) or not 1 <= number <= form.version:
         raise Refused(
@@ -138,6 +151,15 @@ def _header(archive: zipfile.ZipFile, form: Format) -> Header:
             f"({_own_version()}) reads versions up to {form.version}. Upgrade it to read this file."
         )
     return header
+
+
+def _json(archive: zipfile.ZipFile) -> Header:
+    """What is written in header.json, of any format; empty where that is no dict."""
+    header = None
+    if archive.getinfo("header.json").file_size <= LARGEST_HEADER:
+        with contextlib.suppress(ValueError, RecursionError):
+            header = json.loads(archive.read("header.json"))
+    return header if isinstance(header, dict) else {}
 
 
 def _array(archive: zipfile.ZipFile, name: str, wanted: Any, form: Format) -> np.ndarray:

@@ -19,7 +19,9 @@ from ..cells.by_name import cell_of
 from ..refuse import arguments, in_place
 from . import archive, parameters
 
-FORMAT = archive.Format("throughtime.network", 1, "network", "parameter", "Network.save", "throughtime.load")
+FORMAT = archive.Format(
+    "throughtime.network", 1, "network", "parameter", "Network.save or Model.save", "throughtime.load"
+)
 SIZES = ("input_size", "hidden_size", "num_layers")
 FLAGS = ("bidirectional", "bias", "batch_first")
 
@@ -27,39 +29,44 @@ FLAGS = ("bidirectional", "bias", "batch_first")
 def write(network: Any, path: Any) -> None:
     """Write a network, whose parameters lie in NumPy's arrays, to `path`."""
     in_place.parameters(network.parameters, network.shapes, network.dtype)
-    header = {
-        "cell": {"name": _name(network.cell), "fields": _fields(network.cell)},
-        **{name: getattr(network, name) for name in (*SIZES, *FLAGS)},
-        "dtype": network.dtype.name,
-    }
-    archive.write(path, FORMAT, header, {name: network.parameters[name] for name in network.shapes})
+    archive.write(path, FORMAT, described(network), {name: network.parameters[name] for name in network.shapes})
 
 
 def read(path: Any) -> tuple[dict[str, Any], archive.Arrays]:
     """The keyword arguments of the network in a file, and its parameters."""
-    options: dict[str, Any] = {}
+    found: dict[str, Any] = {}
 
     def layout(header: archive.Header, there: list[str]) -> archive.Layout:
-        options.update(_options(header))
-        if options["num_layers"] > len(there):
+        found.update(options(header))
+        if found["num_layers"] > len(there):
             raise archive.Refused("lacks parameters: its header speaks of more layers than there are arrays.")
-        sizes = {name: value for name, value in options.items() if name not in ("batch_first", "dtype")}
-        return {name: (shape, options["dtype"]) for name, shape in parameters.shapes(**sizes).items()}
+        sizes = {name: value for name, value in found.items() if name not in ("batch_first", "dtype")}
+        return {name: (shape, found["dtype"]) for name, shape in parameters.shapes(**sizes).items()}
 
     _, arrays = archive.read(path, FORMAT, layout)
-    return options, arrays
+    return found, arrays
 
 
-def _options(header: archive.Header) -> dict[str, Any]:
+def described(network: Any) -> dict[str, Any]:
+    """What a header says of a network."""
+    return {
+        "cell": {"name": _name(network.cell), "fields": _fields(network.cell)},
+        **{name: getattr(network, name) for name in (*SIZES, *FLAGS)},
+        "dtype": network.dtype.name,
+    }
+
+
+def options(header: archive.Header) -> dict[str, Any]:
+    """The keyword arguments of the network of which a header says this; `archive.Refused` if it says no network."""
     try:
         name, fields = header["cell"]["name"], dict(header["cell"]["fields"])
-        options = {key: arguments.size(key, header[key]) for key in SIZES}
-        options |= {key: arguments.flag(key, header[key]) for key in FLAGS}
+        found = {key: arguments.size(key, header[key]) for key in SIZES}
+        found |= {key: arguments.flag(key, header[key]) for key in FLAGS}
         dtype = arguments.float_type(header["dtype"])
     except (KeyError, TypeError, ValueError) as error:
         words = f"has a header that does not describe a network ({type(error).__name__}: {error})."
         raise archive.Refused(words) from error
-    return {"cell": _cell(name, fields), **options, "dtype": dtype}
+    return {"cell": _cell(name, fields), **found, "dtype": dtype}
 
 
 def _name(cell: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..models.model import answer
+from ..models.loss_answer import answer
 from ..refuse.expected import checking
 from .given import loss_of, model_for
 from .update_pieces import Pieces, counted
