@@ -213,7 +213,7 @@ def of_a_function(self, of):
         (
             lambda self, *sizes: forgetful(self, 3, 1),
             (3,),
-            "takes any number of `sizes`; .*a piece names its arguments",
+            "takes any number of `sizes`; .*names its arguments",
         ),
         (random, (), "made again with the same arguments has other parameters"),
         (of_a_function, (len,), r"`Own\.of` is .*; a file takes numbers, words, pieces"),

@@ -87,7 +87,7 @@ def sparse(
 
     incoming : 1 ≤ incoming ≤ N units that a unit hears, exactly so many in every row of every gate block; or
     density : 0 < density ≤ 1, that part of the N (rounded, at least one). All else is as `base` has it, the kept
-    weights too: with gaussian(gain) the spectral radius is near gain·√(incoming/N); `spectral_radius` around it sets it.
+    weights too: with gaussian(gain) the spectral radius is near gain·√(incoming/N); `spectral_radius` around sets it.
     TypeError unless one of the two is given; ValueError if it is out of its range, for `incoming` > N from Network.
 
     Source: Martens (2010), Deep learning via Hessian-free optimization, which keeps 15.

@@ -131,8 +131,8 @@ class Optimiser:
             gradient = transform(gradient, flat)
             if not isinstance(gradient, np.ndarray) or (gradient.shape, gradient.dtype) != (size, dtype):
                 raise ValueError(
-                    f"The transform {arguments.kind(transform)} gives {arguments.kind(gradient)}; expected the gradient, "
-                    f"a vector of {size[0]} numbers of {dtype}."
+                    f"The transform {arguments.kind(transform)} gives {arguments.kind(gradient)}; expected the "
+                    f"gradient, a vector of {size[0]} numbers of {dtype}."
                 )
             if getattr(transform, "clips", False):
                 clipped = min(clipped, norm_of(gradient))
