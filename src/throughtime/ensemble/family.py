@@ -1,4 +1,4 @@
-"""Ensembles: a family of networks of one shape, unrolled and analysed in one call, one thread per network."""
+"""Ensembles: a family of networks or models, unrolled, analysed and trained in one call, one thread for each."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ import numpy as np
 
 from ..cells.versions import contents
 from ..network.network import Network, together
+from ..network.unrolled import Unrolled
 from ..refuse import arguments, words
-from ..refuse.called import called
+from ..refuse.called import called, told
 from ..results.of_ensemble import EnsembleResult
 from . import axes as along
 from . import kept_results, random_streams, sweep
 from .family_run import EnsembleRun
-from .pieces import NetworkToBe, analysed, label
+from .pieces import NetworkToBe, analysed, is_model, label
 
 SHAPE = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype")
+MODELS = ("a model",)  # in place of the shape that all networks have
 
 
 @called("an Ensemble")
 class Ensemble(words.Sealed):
-    """A family of networks of one shape: seeds × gains × initialisations, or whatever axes you name.
+    """A family of networks of one shape, or of models: seeds × gains × initialisations, or whatever axes you name.
 
     Args:
         networks: a function that makes one network, called with one value of every axis by name, whenever its network
             is needed, here or in another process: the same values have to give the same network. Or a list of networks.
+            Models of `throughtime.models` in their place need not be of one shape; `training.fit` trains all of them.
         axes: dict name -> values; the networks are all combinations, the last axis fastest. For a list, optional, their
             product its length; by default {"network": 0, 1, …}.
         backend: "threads": networks side by side in as many threads as `get_num_threads()`, each with single-threaded
@@ -45,7 +48,8 @@ class Ensemble(words.Sealed):
     numpy Generator, or any other among the arguments) each network gets a stream of its own, so that the results do not
     depend on threads, backend or order. The streams are spawned from one draw of the generator: a second call with it
     gives others, a fresh `default_rng(7)` the same again. A whole number is the same seed for every network. They
-    return an `EnsembleResult` with labelled axes.
+    return an `EnsembleResult` with labelled axes. Of models they take the runs of one piece,
+    `family.unroll(x).networks`.
 
     Raises:
         TypeError, ValueError: for networks of different shapes, a function whose networks differ from call to call,
@@ -121,6 +125,15 @@ class Ensemble(words.Sealed):
         """Length of every axis."""
         return tuple(len(values) for values in self.axes.values())
 
+    @property
+    def _kind(self) -> str:
+        return "a model" if self.of_models else "a network"
+
+    @property
+    def of_models(self) -> bool:
+        """Whether it holds models, not networks."""
+        return self._first == MODELS
+
     def __len__(self) -> int:
         return len(self.points)
 
@@ -147,12 +160,15 @@ class Ensemble(words.Sealed):
         return Ensemble(networks, axes, backend=self.backend, save=self.save, progress=self.progress)
 
     def _network(self, index: int) -> Network:
-        network = self._list[index] if self._make is None else self._make(**self.points[index])
-        if not isinstance(network, Network):
-            raise TypeError(
-                f"The network of {label(self.points[index])} is {arguments.kind(network)}; expected a "
-                "throughtime.Network."
+        network: Any = self._list[index] if self._make is None else self._make(**self.points[index])
+        if is_model(network) and self._first in (None, MODELS):
+            self._first = MODELS
+            return network
+        if not isinstance(network, Network) or self._first == MODELS:
+            wanted = (
+                "a throughtime.Network, or a model" if self._first is None else f"{self._kind}, as the first one is"
             )
+            raise TypeError(f"The network of {label(self.points[index])} is {told(network)}; expected {wanted}.")
         if network.device != "cpu":
             raise TypeError(
                 f"The network of {label(self.points[index])} is on the GPU; an ensemble is made of networks on the "
@@ -191,6 +207,8 @@ class Ensemble(words.Sealed):
         """
         if arguments.device(device) == "cpu":
             return self
+        if self.of_models:
+            raise ValueError("Models work on the CPU; an ensemble of networks goes to the GPU.")
         return together(list(self), self.axes)
 
     def map(self, function: Callable, *args: Any, **options: Any) -> Any:
@@ -204,15 +222,25 @@ class Ensemble(words.Sealed):
         return self._map((), [None] * len(self), function, args, options)
 
     def _map(
-        self, way: tuple, runs: list[Any], function: Callable, args: tuple, options: dict, known: str | None = None
+        self,
+        way: tuple,
+        runs: list[Any],
+        function: Callable,
+        args: tuple,
+        options: dict,
+        known: str | None = None,
+        own: Sequence[tuple] = (),
     ) -> Any:
-        """`way`: () or the arguments of `unroll`, `known` their key; `runs`: what is unrolled already."""
+        """`way`: () or the arguments of `unroll`, `known` their key; `runs`: what is unrolled already; `own`: arguments
+        of each network that follow those of all."""
         if not callable(function):
             raise TypeError(
                 f"`function` is {arguments.kind(function)}; expected a function that is called with each network."
             )
         function = getattr(function, "per_network", function)
         calls = random_streams.calls(function, args, options, len(self))
+        if own:
+            calls = [(f, (*a, *more), o) for (f, a, o), more in zip(calls, own, strict=True)]
 
         def keys() -> list[str]:
             sweep.named(function)
@@ -230,10 +258,14 @@ class Ensemble(words.Sealed):
 
     def _content(self, index: int, run: Any) -> str:
         """A digest of all that a network is, or was when it was unrolled: numbers, the code of its cell, attributes."""
+        if self.of_models and not isinstance(run, Unrolled):
+            return sweep.key(self[index] if run is None else run)
         network = self[index] if run is None else run.network
         numbers = network.parameters if run is None else run.made_with()
         cell = network.cell if run is None else run.cell
         held = {"parameters": {name: np.asarray(numbers[name]) for name in network.shapes}, "cell": contents(cell)}
+        if self.of_models:  # of a piece: what came to it, through other pieces
+            held |= {"input": run.input, "begins": run.states[0], "lengths": run.lengths}
         return sweep.key(type(network), vars(network) | held)
 
     def _member(self, index: int) -> Any:
@@ -242,10 +274,12 @@ class Ensemble(words.Sealed):
 
     def __repr__(self) -> str:
         axes = " × ".join(f"{len(values)} {name}" for name, values in self.axes.items())
-        return f"Ensemble of {len(self)} networks ({axes}), backend {self.backend}; the first: {self[0]!r}"
+        return f"Ensemble of {len(self)} {self._kind[2:]}s ({axes}), backend {self.backend}; the first: {self[0]!r}"
 
 
-def _numbers(network: Network) -> tuple:
+def _numbers(network: Any) -> tuple:
     """Everything a network's behaviour depends on, to compare and to hash."""
+    if is_model(network):
+        return type(network), network.shapes, network.flat.tobytes()
     parameters = {name: (value.shape, value.tobytes()) for name, value in network.parameters.items()}
     return repr(network.cell), tuple(str(getattr(network, name)) for name in SHAPE), parameters

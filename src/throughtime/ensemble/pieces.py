@@ -7,6 +7,7 @@ from typing import Any
 
 from ..network.network import Network
 from ..network.unrolled import Unrolled
+from ..refuse.called import name_of
 
 
 def label(point: dict) -> str:
@@ -16,6 +17,11 @@ def label(point: dict) -> str:
     'gain=1.5, seed=0'
     """
     return ", ".join(f"{name}={value!r}" for name, value in point.items())
+
+
+def is_model(value: Any) -> bool:
+    """Whether this is a model of tt.models, which stands above this room."""
+    return name_of(value) == "a model"
 
 
 class NetworkToBe:

@@ -66,6 +66,11 @@ def network(name: str, value: Any, function: str, ensembles: bool = True) -> Any
         if getattr(value, "device", "cpu") == "cpu":
             in_place.parameters(value.parameters, value.shapes, value.dtype)
         return value
+    if what == FAMILY and ensembles and value.of_models:
+        raise TypeError(
+            f"`{name}` is an Ensemble of models; `{function}` takes networks: write "
+            f"`family.map(lambda model: tt.analysis.{function}(model.pieces[0], …))`, with the number of the piece."
+        )
     if what == FAMILY and ensembles:
         return value
     if what == FAMILY:
@@ -76,6 +81,11 @@ def network(name: str, value: Any, function: str, ensembles: bool = True) -> Any
 def run(name: str, value: Any, function: str) -> Any:
     """A run, of either device, or that of an ensemble."""
     found = name_of(value)
+    if found == RUNS and value.of_models:
+        raise TypeError(
+            f"`{name}` is the run of an Ensemble of models; `{function}` takes that of one piece: pass "
+            '`run.networks["0"]`, by the name of the piece.'
+        )
     if found in (RUN, RUNS):
         return value
     what = f"`{name}` is {told(value)}; `{function}` takes a run, a network unrolled over an input"

@@ -61,10 +61,11 @@ class EnsembleResult(Result):
             except ValueError:  # nested lists of different lengths
                 found = [np.empty((), object)]
         else:
-            if not all(hasattr(result, name) for result in self.results):
+            try:
+                found = [np.asarray(self._value(result, name)) for result in self.results]
+            except AttributeError:
                 have = ", ".join(self.fields) or "nothing but themselves: result[()]"
-                raise KeyError(f"the results have no {name!r}; they have {have}")
-            found = [np.asarray(getattr(result, name)) for result in self.results]
+                raise KeyError(f"the results have no {name!r}; they have {have}") from None
             what = f"{name!r}"
         shapes = {value.shape for value in found}
         if len(shapes) > 1:
@@ -76,6 +77,11 @@ class EnsembleResult(Result):
         if stacked.dtype == object:
             raise ValueError(f"{what} of these networks are no numbers: take them one by one from .results")
         return stacked.reshape(*self.shape, *found[0].shape)
+
+    @staticmethod
+    def _value(result: Any, name: str) -> Any:
+        """A field of one result; AttributeError where it has none."""
+        return getattr(result, name)
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and name in self.fields:
@@ -137,7 +143,7 @@ class EnsembleResult(Result):
             lines += wrap(f"fields: {', '.join(self.fields)}", 110, initial_indent="  ", subsequent_indent="    ")
         numbers = self.results[0]
         if self.fields:
-            numbers = getattr(numbers, self.fields[0])
+            numbers = self._value(numbers, self.fields[0])
             lines.append(f"  {self.fields[0]} of the first: {short(numbers)}")
         elif _numeric(numbers):
             lines.append(f"  first: {short(self[()])}")
