@@ -293,3 +293,20 @@ def test_bad_input_is_a_sentence(change, error, words):
 def test_the_same_batch_again_and_again():
     trained = t.fit(many_to_one(), repeat(TASK.batch(8, seed=0)), TASK.loss, t.SGD(0.05), steps=50)
     assert trained.history["loss"][-1] < trained.history["loss"][0]
+
+
+def test_states_are_clipped_on_the_way_back():
+    """fit with clip_state is the loop by hand with it; without a limit that bites it is plain fit."""
+    model, other, plain, far = (many_to_one() for _ in range(4))
+    t.fit(model, TASK.batches(8, seed=1), MSE, t.SGD(0.1), steps=5, clip_state=1e-3)
+    optimiser = t.SGD(0.1)
+    for batch, _ in zip(TASK.batches(8, seed=1), range(5), strict=False):
+        found = other.forward_backward(batch.x, batch.targets, MSE, clip_state=1e-3)
+        optimiser.step(other.flat, found.gradient)
+    assert np.array_equal(model.flat, other.flat)
+    t.fit(plain, TASK.batches(8, seed=1), MSE, t.SGD(0.1), steps=5)
+    t.fit(far, TASK.batches(8, seed=1), MSE, t.SGD(0.1), steps=5, clip_state=1e9)
+    np.testing.assert_allclose(far.flat, plain.flat, rtol=1e-12, atol=1e-14)
+    assert not np.allclose(model.flat, plain.flat)
+    with pytest.raises(ValueError, match="above 0"):
+        t.fit(model, TASK.batches(8, seed=1), MSE, t.SGD(0.1), steps=5, clip_state=0)

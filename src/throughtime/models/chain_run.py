@@ -15,7 +15,7 @@ from .dropout import Dropout
 from .embedding import no_state, output_gradient
 from .fitting_pieces import FUNCTIONS, is_bare, is_recurrent
 from .model import Model
-from .model_run import ModelGradients, ModelRun, directions_of
+from .model_run import ModelGradients, ModelRun, clipping, directions_of, of_networks
 from .pooling import PooledRun
 
 Array = np.ndarray
@@ -61,24 +61,27 @@ class ChainRun(ModelRun):
                 found |= {f"{number}.{name}": inner for name, inner in run.networks.items()}
         return found
 
-    def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
+    def backprop(
+        self, grad_output: Any = None, grad_final_state: Any = None, clip_state: float | None = None
+    ) -> ModelGradients:
         checks.some_gradient(grad_output, grad_final_state)
         g: Any = np.zeros_like(self.output) if grad_output is None else output_gradient(grad_output, self.output)
         at_end = _split(grad_final_state, self.initial_names, "grad_final_state")
-        parameters, initial = dict[str, dict[str, Array]](), dict[str, Any]()
+        parameters, initial, networks = dict[str, dict[str, Array]](), dict[str, Any](), dict[str, Any]()
         for number, run in reversed(self.runs):
             if isinstance(run, (PooledRun, SummedRun)):
                 g = run.to_run(g)
                 continue
-            found = run.backprop(g, at_end.get(number))
+            found = run.backprop(g, at_end.get(number), **clipping(run, clip_state))
             g = found.input
             if number:
                 parameters[number] = found.parameters
+                networks = of_networks(number, found) | networks
             if number in self.initial_names:
                 initial[number] = found.initial_state
         named = {f"{n}.{name}": value for n in reversed(parameters) for name, value in parameters[n].items()}
         ordered = {n: initial[n] for n in self.initial_names}
-        return ModelGradients(named, g, _as_given(ordered))
+        return ModelGradients(named, g, _as_given(ordered), networks)
 
 
 def _split(state: Any, names: list[str], name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from ..refuse.called import called, told
 from .embedding import output_gradient
 from .kinds import kind
-from .model_run import ModelRun, directions_of
+from .model_run import ModelRun, clipping, directions_of
 
 Array = np.ndarray
 
@@ -39,9 +39,10 @@ class SummedRun(ModelRun):
         g = output_gradient(grad_output, self.output)
         return np.concatenate([g, g], axis=-1)
 
-    def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> Any:
-        """The gradients of the run, as `run.backprop` gives them, from `grad_output` and `grad_final_state`."""
-        return self.run.backprop(self.to_run(grad_output), grad_final_state)
+    def backprop(self, grad_output: Any = None, grad_final_state: Any = None, clip_state: float | None = None) -> Any:
+        """The gradients of the run, as `run.backprop` gives them, from `grad_output` and `grad_final_state`; with
+        `clip_state` as there."""
+        return self.run.backprop(self.to_run(grad_output), grad_final_state, **clipping(self.run, clip_state))
 
 
 @kind

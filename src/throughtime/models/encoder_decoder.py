@@ -14,7 +14,7 @@ from .chain import Chain
 from .composite import Composite
 from .embedding import output_gradient
 from .fitting_pieces import state_shapes
-from .model_run import ModelGradients, ModelRun
+from .model_run import ModelGradients, ModelRun, clipping, of_networks
 
 Array = np.ndarray
 
@@ -132,14 +132,19 @@ class _BothRun(ModelRun):
             found |= {f"{name}.{inner}".rstrip("."): value for inner, value in own.items()}
         return found
 
-    def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
+    def backprop(
+        self, grad_output: Any = None, grad_final_state: Any = None, clip_state: float | None = None
+    ) -> ModelGradients:
         checks.some_gradient(grad_output, grad_final_state)
         g = None if grad_output is None else output_gradient(grad_output, self.output)
-        second = self.runs["decoder"].backprop(g, grad_final_state)
-        first = self.runs["encoder"].backprop(None, _renamed(second.initial_state, self._model.encoder))
+        encoder, decoder = self.runs["encoder"], self.runs["decoder"]
+        second = decoder.backprop(g, grad_final_state, **clipping(decoder, clip_state))
+        handed = _renamed(second.initial_state, self._model.encoder)
+        first = encoder.backprop(None, handed, **clipping(encoder, clip_state))
         both = {"encoder": first, "decoder": second}
         parameters = {f"{n}.{name}": value for n, own in both.items() for name, value in own.parameters.items()}
-        return ModelGradients(parameters, (first.input, second.input), first.initial_state)
+        networks = of_networks("encoder", first) | of_networks("decoder", second)
+        return ModelGradients(parameters, (first.input, second.input), first.initial_state, networks)
 
 
 def _run_of(part: Any, x: Any, state: Any, lengths: Any, training: bool) -> Any:

@@ -16,7 +16,7 @@ from ..refuse.called import called
 from . import pieces_on_disk, views
 from .kinds import arguments_of, kind
 from .loss_answer import answer
-from .model_run import Evaluation, ModelRun
+from .model_run import Evaluation, ModelRun, clipping
 
 Array = np.ndarray
 
@@ -140,13 +140,15 @@ class Model(words.Sealed):
         state: Any = None,
         weights: Any = None,
         out: Any = None,
+        clip_state: float | None = None,
     ) -> Evaluation:
         """`Evaluation`: a loss, its gradient, the final state to go on from, and the run.
 
         x, lengths, state: as of `unroll`. targets, weights: what the loss compares with and by how much each counts.
         loss: a function loss(output, targets, lengths=None, weights=None) -> (value, gradient of it by the output), as
         those of tt.training; `lengths` is passed on where sequences have them and the output has a time axis, `weights`
-        where there are some. out: a vector (P,) for the gradient, in place of a fresh one.
+        where there are some. out: a vector (P,) for the gradient, in place of a fresh one. clip_state: the norm to
+        which every dL/ds_t of the networks is clipped on its way back, as of `tt.Network(…).unroll(x).backprop`.
 
         The gradient stops at `state`: a loss of earlier steps is not differentiated by this one (truncated BPTT).
         TypeError and ValueError for what does not fit, such as a loss that returns no gradient.
@@ -163,11 +165,14 @@ class Model(words.Sealed):
         """
         run = self._run(x, state, lengths, training=True)
         value, gradient = answer(loss, run, targets, weights)
-        found = run.backprop(gradient).parameters
+        if clip_state is not None and not run.networks:
+            raise ValueError("`clip_state` is given, but this model has no network whose states have gradients.")
+        gradients = run.backprop(gradient, **clipping(run, clip_state))
+        found = gradients.parameters
         out = np.empty_like(self.flat) if out is None else views.fitting("out", out, self.shapes)
         for name, view in views.views(self.shapes, out).items():
             view[...] = found[name]
-        return Evaluation(value, out, run.final_state, run)
+        return Evaluation(value, out, run.final_state, run, gradients)
 
     def value_and_gradient(
         self,

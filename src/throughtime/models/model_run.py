@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..network.gradients import Gradients
 from ..network.unrolled import Unrolled
 from ..refuse.called import called
 
@@ -21,6 +22,7 @@ class ModelGradients:
     parameters     dict, as model.parameters
     input          in the shape of x; None where x are tokens; of an encoder and a decoder a tuple of both
     initial_state  as final_state
+    networks       dict name of a piece -> the `Gradients` of its network, as run.networks: .states are dL/ds_t
 
     >>> import numpy as np, throughtime as tt
     >>> readout = tt.models.Readout(3, 2, seed=0)
@@ -31,6 +33,7 @@ class ModelGradients:
     parameters: dict[str, Array]
     input: Any
     initial_state: Any = None
+    networks: dict[str, Gradients] = field(default_factory=dict)
 
 
 @called("a run of a model")
@@ -55,7 +58,10 @@ class ModelRun:
         return {}
 
     def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
-        """`ModelGradients` from grad_output, in the shape of `output`, and grad_final_state, as `final_state`."""
+        """`ModelGradients` from grad_output, in the shape of `output`, and grad_final_state, as `final_state`.
+
+        Where there are networks in it, also with `clip_state=…`, with which they go back as their own runs do.
+        """
         raise NotImplementedError
 
 
@@ -66,12 +72,27 @@ class Evaluation(NamedTuple):
     gradient     (P,), as model.flat
     final_state  of the run, to go on from: the state that truncated BPTT carries
     run          `ModelRun`: its output, and the runs of its networks
+    gradients    `ModelGradients`, from which `gradient` was put together; its `.networks` have the dL/ds_t
     """
 
     value: float
     gradient: Array
     final_state: Any
     run: Any
+    gradients: Any = None
+
+
+def clipping(run: Any, clip_state: float | None) -> dict[str, Any]:
+    """The option of a run's way back; none for what has no network in it."""
+    recurrent = isinstance(run, Unrolled) or bool(run.networks)
+    return {} if clip_state is None or not recurrent else {"clip_state": clip_state}
+
+
+def of_networks(name: str, found: Any) -> dict[str, Gradients]:
+    """The gradients of the networks in the piece `name`, by the names of their pieces."""
+    if isinstance(found, Gradients):
+        return {name: found}
+    return {f"{name}.{inner}".rstrip("."): own for inner, own in found.networks.items()}
 
 
 def directions_of(run: Any) -> int:

@@ -11,7 +11,7 @@ from ..network.unrolled import Unrolled
 from .chain import Chain
 from .embedding import output_gradient
 from .layer_norm import steps_of
-from .model_run import ModelGradients, ModelRun
+from .model_run import ModelGradients, ModelRun, clipping
 
 Array = np.ndarray
 
@@ -61,10 +61,12 @@ class _ResidualRun(ModelRun):
         """The runs of the recurrent pieces, by the names of the pieces."""
         return self._run.networks
 
-    def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
+    def backprop(
+        self, grad_output: Any = None, grad_final_state: Any = None, clip_state: float | None = None
+    ) -> ModelGradients:
         g = np.zeros_like(self.output) if grad_output is None else output_gradient(grad_output, self.output)
-        found = self._run.backprop(g, grad_final_state)
+        found = self._run.backprop(g, grad_final_state, **clipping(self._run, clip_state))
         assert found.input is not None  # a residual takes numbers
         padding = 0 if self.lengths is None else np.arange(len(g))[:, None] >= self.lengths
         skipped = g if self.lengths is None else np.where(np.reshape(padding, (*g.shape[:-1], 1)), 0, g)
-        return ModelGradients(found.parameters, found.input + skipped, found.initial_state)
+        return ModelGradients(found.parameters, found.input + skipped, found.initial_state, found.networks)

@@ -24,6 +24,7 @@ class Steps(words.Sealed):
 
     network: Any
     stream: Any
+    input: Array
     states: Array
     lengths: np.ndarray | None
     _stack: Stack
@@ -178,6 +179,28 @@ class Steps(words.Sealed):
         with self._on():
             rows = handed_in.array("v", v, shape, self.network).reshape((self._stack.batch * K, self._stack.size))
             return self.engine.arrays.shaped(self._stack.tangents(rows, start, stop, K), tuple(shape.values()))
+
+    def single_steps(self, start: int = 0, stop: int | None = None) -> Any:
+        """A run in which each row (t, b) of the steps from states[start] to states[stop] is a sequence of one step.
+
+        Its batch is (stop-start) B, the sequences of one time next to each other; `vjp`, `pullback` and
+        `output_cotangent` take all of them one step back at once. It has no `states` of its own, and nothing in it goes
+        forward. For one network; ValueError for a bidirectional one.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run, u = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 3, 2))), np.ones((10, 3, 8))
+        >>> at_once = run.single_steps(5, 15).vjp(u.reshape(30, 8), 0, 1).reshape(10, 3, 8)
+        >>> bool(np.allclose(at_once[7], run.vjp(u[7], 12, 13)))
+        True
+        """
+        start, stop = self._window("A step of its own", start, stop)
+        run = object.__new__(type(self))
+        with self._on():
+            single, rows = self._stack.single_steps(start, stop), (stop - start) * self._stack.batch
+            x = self.engine.arrays.compact(self.input[start:stop]).reshape((1, rows, self.network.input_size))
+        run.__dict__.update(network=self.network, stream=self.stream, input=x, lengths=single.lengths, _stack=single)
+        run.__dict__.update(_had_batch=True)
+        return run
 
     # ---------------------------------------------------------------------------------------------- names and checks
 

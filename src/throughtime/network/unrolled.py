@@ -13,7 +13,7 @@ from ..cells.versions import in_force
 from ..engine import stack
 from ..refuse import arguments, checks, direction, room, words
 from ..refuse.called import called
-from . import handed_in, truncated
+from . import clipped, handed_in, truncated
 from .gradients import Gradients
 from .on_host import OnHost
 from .steps import PRODUCT, Steps
@@ -89,18 +89,31 @@ class Unrolled(Steps):
                     arrays.move(last[:, columns], self.states[0 if d else self.steps, :, columns])
             return self._as_state(last)
 
-    def backprop(self, grad_output: Any = None, grad_final_state: Any = None, window: int | None = None) -> Gradients:
+    def backprop(
+        self,
+        grad_output: Any = None,
+        grad_final_state: Any = None,
+        window: int | None = None,
+        clip_state: float | None = None,
+    ) -> Gradients:
         """Backpropagation through time: the gradient of a loss L from dL/doutput and dL/dfinal_state.
 
             dL/ds_t = (ds_{t+1}/ds_t)^T dL/ds_{t+1} + (doutput_t/ds_t)^T dL/doutput_t
 
         grad_output has the shape of `output`, grad_final_state that of `final_state`; at least one is given. With
         `window=k` (truncated BPTT) the loss at time t flows back through at most k steps, t, t-1, ..., t-k+1, of all
-        layers, for every t and not block by block; the work then grows with k. Sources: Werbos (1990); for the window
-        Williams & Peng (1990), their BPTT(h) with h = k.
+        layers, for every t and not block by block; the work then grows with k. With `clip_state=c` the gradient of
+        every state is brought to a norm of at most c on its way, for each sequence and time by itself, on the full
+        state of all layers: u_T, …, u_0 in place of dL/ds_t above, with
 
-        ValueError or TypeError if a gradient does not fit, or if `window` is no positive integer or is given for a
-        bidirectional network.
+            u_t = v_t min(1, c/|v_t|),   v_t = (ds_{t+1}/ds_t)^T u_{t+1} + (doutput_t/ds_t)^T dL/doutput_t
+
+        from which all gradients then come; it goes step by step and takes several times as long. Sources: Werbos
+        (1990); for the window Williams & Peng (1990), their BPTT(h) with h = k; for clipping on the way Graves (2013,
+        arXiv:1308.0850), there by value.
+
+        ValueError or TypeError if a gradient does not fit, if `window` is no positive integer or `clip_state` no
+        positive number, if both are given, and if one is for a bidirectional network; on the GPU there is no clipping.
 
         >>> import numpy as np, throughtime as tt
         >>> run = tt.Network("tanh", 2, 8, seed=0).unroll(np.ones((20, 2)))
@@ -112,10 +125,14 @@ class Unrolled(Steps):
             g = handed_in.output_gradient(grad_output, self)
             B, had_batch = self._stack.batch, self._had_batch
             at_end = handed_in.state("grad_final_state", grad_final_state, self.network, B, had_batch)
-            window = self._cut(window)
-            if window is None:
+            if clip_state is not None:
+                parameters, x, states = clipped.backprop(
+                    self._stack, g, at_end, clipped.limit(self, clip_state, window)
+                )
+            elif (window := self._cut(window)) is None:
                 return self._backprop(g, at_end)
-            parameters, x, states = truncated.backprop(self._stack, g, at_end, window)
+            else:
+                parameters, x, states = truncated.backprop(self._stack, g, at_end, window)
             initial = self._as_state(self.engine.arrays.compact(states[0]))
             return Gradients(self._in_order(parameters), self._outside(x), initial, states)
 
@@ -212,27 +229,6 @@ class Unrolled(Steps):
             room.check(f"{stop - start} Jacobians ({B}, {S}, {S})", numbers, self.network.dtype.itemsize, advice)
         with self._on():
             return self._stack.jacobians(start, stop)
-
-    def single_steps(self, start: int = 0, stop: int | None = None) -> Unrolled:
-        """A run in which each row (t, b) of the steps from states[start] to states[stop] is a sequence of one step.
-
-        Its batch is (stop-start) B, the sequences of one time next to each other; `vjp`, `pullback` and
-        `output_cotangent` take all of them one step back at once. It has no `states` of its own, and nothing in it goes
-        forward. On the GPU, for one network; ValueError elsewhere.
-
-        >>> run = net.to("cuda").unroll(x)                                          # doctest: +SKIP
-        >>> run.single_steps(0, 10).vjp(u, 0, 1)                                    # doctest: +SKIP
-        """
-        start, stop = self._window("A step of its own", start, stop)
-        if self.device == "cpu":
-            raise ValueError('Single steps are those of a run on the GPU: `net.to("cuda").unroll(x)`.')
-        run = object.__new__(type(self))
-        with self._on():
-            single, rows = self._stack.single_steps(start, stop), (stop - start) * self._stack.batch
-            x = self.engine.arrays.compact(self.input[start:stop]).reshape((1, rows, self.network.input_size))
-        run.__dict__.update(network=self.network, stream=self.stream, input=x, lengths=single.lengths, _stack=single)
-        run.__dict__.update(_had_batch=True)
-        return run
 
     def made_with(self) -> dict[str, Array]:
         """The parameters that the run was made with, by name; those of the network may have changed since."""

@@ -28,6 +28,7 @@ def fit(
     *,
     steps: int,
     truncate: Any = None,
+    clip_state: float | None = None,
     state: Any = None,
     validation: Any = None,
     validate_every: int = 100,
@@ -50,6 +51,8 @@ def fit(
         losses of these k1 steps, whose gradient flows back over at most k2 ≥ k1 steps, and not beyond the batch
         (Williams & Peng 1990, doi 10.1162/neco.1990.2.4.490). A piece without a target that counts only carries the
         state. With k1 = k2 = T it is the whole gradient.
+    clip_state: the norm to which the gradient of every state is clipped on its way back, for each sequence and step by
+        itself, as `clip_state` of a run's backprop does; None: not at all.
     state: that of the first batch, as `model.unroll` takes it; the last is `.state` of what is returned.
     validation: batches that are held out, a list of them or one, or a function of the model that gives a loss. After
         every `validate_every` steps it is a column of the history; at the end the model has the best parameters.
@@ -86,6 +89,8 @@ def fit(
             raise ValueError(
                 "`patience` counts validations, and there are none: pass `validation=…`, held-out batches."
             )
+    if clip_state is not None and not arguments.real("clip_state", clip_state) > 0.0:
+        raise ValueError(f"`clip_state` is {clip_state:g}; it is a norm of a gradient, above 0.")
     monitor = Monitor() if monitor is None else monitor
     if not isinstance(monitor, Monitor):
         raise TypeError(f"`monitor` is {told(monitor)}; expected a tt.training.Monitor.")
@@ -105,7 +110,7 @@ def fit(
         with progress_bar(progress, steps - training.step, "fit") as bar:
             loop = Loop(
                 training, pieces, function, steps, monitor, bar, asked, validate_every, patience,
-                _functions(callbacks), save, checkpoint_every,
+                _functions(callbacks), save, checkpoint_every, clip_state,
             )  # fmt: skip
             reason = loop.run()
     except BaseException as error:

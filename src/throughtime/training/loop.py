@@ -31,6 +31,7 @@ class Loop:
     callbacks: Sequence[Callable] = ()
     save: Callable[[], None] | None = None
     save_every: int = 1
+    clip_state: float | None = None
 
     def run(self) -> str:
         """Train to an end, and say which: "steps", "batches", "validation" or "callback"."""
@@ -69,7 +70,9 @@ class Loop:
     def _update(self, piece: Piece, good: Any) -> None:
         training, model, optimiser = self.training, self.training.model, self.training.optimiser
         before = training.state
-        found = model.forward_backward(piece.x, piece.targets, self.loss, piece.lengths, before, piece.weights)
+        found = model.forward_backward(
+            piece.x, piece.targets, self.loss, piece.lengths, before, piece.weights, clip_state=self.clip_state
+        )
         norm = norm_of(found.gradient)
         if not (math.isfinite(found.value) and math.isfinite(norm)):
             self.monitor(loss=found.value, norm=norm)

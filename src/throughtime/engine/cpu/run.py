@@ -3,7 +3,7 @@
 The caller owns the states, (T+1, B, size), of all layers together; a layer works on the columns from `offset` on.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -76,6 +76,24 @@ class Layer:
         panels = -(-self.units // block)
         kept = self.saved.reshape(self.steps, panels, self.batch, count, block)[start:stop].transpose(3, 0, 2, 1, 4)
         return tuple(part.reshape(stop - start, self.batch, panels * block)[:, :, : self.units] for part in kept)
+
+    def apart(self, start: int, alive: Array) -> "Layer":
+        """The layer with the rows (t, b) from step `start` on as a batch of a single step, in copies; alive: 1, and 0
+        after a sequence's end."""
+        record, shape, n, B, rows = self.kernels.record, self.kernels.shape, self.units, self.batch, len(alive)
+        stop, own = start + rows // max(1, B), slice(self.offset, self.offset + record.states * n)
+        states = memory.empty((2, rows, self.states.shape[2]), self.states.dtype)  # nobody looks at those of others
+        sent = memory.empty((2, rows, n), states.dtype) if record.emits else states[:, :, own][:, :, :n]
+        for side, times in enumerate((slice(start, stop), slice(start + 1, stop + 1))):
+            states[side, :, own] = self.states[times, :, own].reshape(rows, record.states * n)
+            if record.emits:
+                sent[side] = self.sent[times].reshape(rows, n)
+        by_panel = (self.steps, -(-n // shape.block), B, record.saved * shape.block)
+        saved = np.ascontiguousarray(self.saved.reshape(by_panel)[start:stop].swapaxes(0, 1)).reshape(-1)
+        return replace(
+            self, x_at=self.x_at + start * B * self.x_row, steps=1, batch=rows, states=states, lengths=alive,
+            sent=sent, saved=saved,
+        )  # fmt: skip
 
     def output(self) -> Array:
         """What the layer sends after each step, (T, B, N), a view."""
