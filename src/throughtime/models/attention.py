@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.cpu import dense
 from ..refuse import arguments, room
 from ..refuse.called import told
 from .embedding import no_state, output_gradient
 from .layer_norm import steps_of
 from .model import Model
-from .model_run import ModelGradients, ModelRun, beyond
+from .model_run import ModelGradients, ModelRun
 from .scores import SCORES
 
 Array = np.ndarray
@@ -99,6 +98,7 @@ class Attention(Model):
             )
         if 0 in q.shape[:2] or 0 in m.shape[:2]:
             raise ValueError(f"`x` holds queries {q.shape} and a memory {m.shape}; one of them is empty.")
+        room.check("The weights of all queries and entries of the memory", q.size // self.queries * len(m), q.itemsize)
         return AttentionRun(self, q, m, q_ends, m_ends)
 
 
@@ -107,24 +107,9 @@ class AttentionRun(ModelRun):
 
     def __init__(self, model: Attention, q: Array, m: Array, q_ends: Array | None, m_ends: Array | None) -> None:
         self.lengths, self._alone = q_ends, q.ndim == 2
-        self._parameters = {name: value.copy() for name, value in model.parameters.items()}
-        self._q, self._m = (_by_sequence(part) for part in (q, m))  # (B, T, N), (B, S, M)
-        self._score = SCORES[model.kind](self._parameters, self._q, self._m)
-        e = self._score.values  # (B, T, S)
-        steps, entries = e.shape[1:]
-        hidden = np.zeros(e.shape, bool)
-        if m_ends is not None:
-            hidden |= (np.arange(entries) >= m_ends[:, None])[:, None, :]
-        if q_ends is not None:
-            hidden |= beyond((steps, len(e)), q_ends).T[:, :, None]
-        with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
-            e = np.where(hidden, -np.inf, e)
-            top = e.max(axis=2, keepdims=True, initial=-np.inf)
-            a = np.where(hidden, 0, np.exp(e - np.where(np.isneginf(top), 0, top)))
-            total = a.sum(axis=2, keepdims=True)
-            self._a = (a / np.where(total == 0, 1, total)).astype(q.dtype)
-        context = np.stack([dense.to_inputs(own, memory) for own, memory in zip(self._a, self._m, strict=True)])
-        self.output, self.weights = self._outside(context), self._outside(self._a)
+        self._memory = Memory(model, _batched(m), m_ends)
+        self._look = Look(self._memory, _batched(q), q_ends)
+        self.output, self.weights = self._outside(self._look.context), self._outside(self._look.weights)
 
     def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
         """`ModelGradients` from grad_output, dL/dcontext; their `input` is a tuple, for queries and memory.
@@ -133,19 +118,49 @@ class AttentionRun(ModelRun):
         """
         no_state(grad_final_state, "an attention", "grad_final_state")
         g = output_gradient(grad_output, self.output)
-        g = _by_sequence(g)
-        to_memory = np.stack([dense.to_weights(a, own)[0] for a, own in zip(self._a, g, strict=True)])
-        da = np.stack([dense.forward(own, memory, None) for own, memory in zip(g, self._m, strict=True)])
-        with np.errstate(all="ignore"):
-            along = np.where(self._a == 0, 0, self._a * da).sum(axis=2, keepdims=True)
-            de = np.where(self._a == 0, 0, self._a * (da - along))
-        parameters, dq, dm = self._score.back(de)
-        return ModelGradients(parameters, (self._outside(dq), self._outside(dm + to_memory)))
+        self._memory.begin()
+        dq = self._look.back(_batched(g))
+        parameters, dm = self._memory.gathered()
+        return ModelGradients(parameters, (self._outside(dq), self._outside(dm)))
 
     def _outside(self, own: Array) -> Array:
-        return own[0] if self._alone else np.ascontiguousarray(own.transpose(1, 0, 2))
+        return own[:, 0] if self._alone else own
 
 
-def _by_sequence(x: Array) -> Array:
-    """(T, B, N), or (T, N) of one sequence, as (B, T, N)."""
-    return x[None] if x.ndim == 2 else np.ascontiguousarray(x.transpose(1, 0, 2))
+class Memory:
+    """A memory (S, B, M) read once, with a copy of the parameters, to be looked at as often as one likes."""
+
+    def __init__(self, model: Attention, m: Array, ends: Array | None) -> None:
+        parameters = {name: value.copy() for name, value in model.parameters.items()}
+        self.score = SCORES[model.kind](parameters, m, _ends(ends, m))
+
+    def begin(self) -> None:
+        """Begin a way back: nothing is gathered yet."""
+        self.score.begin()
+
+    def gathered(self) -> tuple[dict[str, Array], Array]:
+        """The gradients of the parameters and of the memory, of all looks whose way back has been gone since."""
+        return self.score.gathered()
+
+
+class Look:
+    """Queries (T, B, N) at a memory: `context` (T, B, M) and `weights` (T, B, S), both 0 behind the ends."""
+
+    def __init__(self, memory: Memory, q: Array, ends: Array | None) -> None:
+        self.memory, self._q, self._ends = memory, q, _ends(ends, q)
+        with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
+            self.weights, self.context = memory.score.look(q, self._ends)
+
+    def back(self, g: Array) -> Array:
+        """The gradient of the queries from that of the contexts; the rest the memory gathers."""
+        with np.errstate(all="ignore"):
+            return self.memory.score.back(g, self.weights, self._q, self._ends)
+
+
+def _ends(ends: Array | None, x: Array) -> Array:
+    return np.full(x.shape[1], len(x)) if ends is None else np.asarray(ends, np.int64)
+
+
+def _batched(x: Array) -> Array:
+    """(T, B, N), also of one sequence (T, N)."""
+    return x[:, None] if x.ndim == 2 else x

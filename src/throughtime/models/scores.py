@@ -1,7 +1,7 @@
-"""Scores of attention: how well an entry of a memory answers a query, and the way back. One class for each kind.
+"""Kinds of attention: how well an entry of a memory answers a query. One class for each kind.
 
-`values` (B, T, S) of queries q (B, T, N) and a memory m (B, S, M); `back` takes their gradient to those of the
-parameters, of q and of m.
+A memory m (S, B, M) is read once; `look` (T, B, N) -> weights and contexts as often as one likes. After `begin`, `back`
+takes the gradient of a look to its queries; what goes to the parameters and the memory adds up until it is `gathered`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.cpu import dense
-from ..refuse import room
+from ..engine.cpu import attending, dense
 
 Array = np.ndarray
-Back = tuple[dict[str, Array], Array, Array]
 
 
 class Dot:
@@ -24,14 +22,22 @@ class Dot:
     def shapes(queries: int, keys: int, size: int) -> dict[str, tuple[int, ...]]:
         return {}
 
-    def __init__(self, parameters: dict[str, Array], q: Array, m: Array) -> None:
-        self.q, self.m = q, m
-        self.values = np.stack([dense.forward(own, memory, None) for own, memory in zip(q, m, strict=True)])
+    def __init__(self, parameters: dict[str, Array], m: Array, ends: Array) -> None:
+        self.m, self.ends = m, ends
 
-    def back(self, de: Array) -> Back:
-        dq = np.stack([dense.to_inputs(own, memory) for own, memory in zip(de, self.m, strict=True)])
-        dm = np.stack([dense.to_weights(own, query)[0] for own, query in zip(de, self.q, strict=True)])
-        return {}, dq, dm
+    def begin(self) -> None:
+        self.dm: Any = 0
+
+    def look(self, q: Array, q_ends: Array) -> tuple[Array, Array]:
+        return attending.dot(q, self.m, q_ends, self.ends)
+
+    def back(self, g: Array, a: Array, q: Array, q_ends: Array) -> Array:
+        dq, dm = attending.dot_back(g, a, q, self.m, q_ends, self.ends)
+        self.dm = self.dm + dm
+        return dq
+
+    def gathered(self) -> tuple[dict[str, Array], Array]:
+        return {}, self.dm
 
 
 class General:
@@ -41,16 +47,26 @@ class General:
     def shapes(queries: int, keys: int, size: int) -> dict[str, tuple[int, ...]]:
         return {"weight": (queries, keys)}
 
-    def __init__(self, parameters: dict[str, Array], q: Array, m: Array) -> None:
-        self.weight, self.rows = parameters["weight"], q.reshape(-1, q.shape[2])
-        self.dot = Dot({}, dense.to_inputs(self.rows, self.weight).reshape(*q.shape[:2], -1), m)
-        self.values, self.shape = self.dot.values, q.shape
+    def __init__(self, parameters: dict[str, Array], m: Array, ends: Array) -> None:
+        self.weight, self.dot = parameters["weight"], Dot({}, m, ends)
 
-    def back(self, de: Array) -> Back:
-        _, dp, dm = self.dot.back(de)
-        dp = dp.reshape(-1, dp.shape[2])
-        dq = dense.forward(dp, self.weight, None).reshape(self.shape)
-        return {"weight": dense.to_weights(self.rows, dp)[0]}, dq, dm
+    def begin(self) -> None:
+        self.dot.begin()
+        self.dw: Any = 0
+
+    def look(self, q: Array, q_ends: Array) -> tuple[Array, Array]:
+        return self.dot.look(self._turned(q), q_ends)
+
+    def back(self, g: Array, a: Array, q: Array, q_ends: Array) -> Array:
+        dp = _rows(self.dot.back(g, a, self._turned(q), q_ends))
+        self.dw = self.dw + dense.to_weights(_rows(q), dp)[0]
+        return dense.forward(dp, self.weight, None).reshape(q.shape)
+
+    def gathered(self) -> tuple[dict[str, Array], Array]:
+        return {"weight": self.dw}, self.dot.dm
+
+    def _turned(self, q: Array) -> Array:
+        return dense.to_inputs(_rows(q), self.weight).reshape(*q.shape[:2], -1)
 
 
 class Additive:
@@ -60,28 +76,40 @@ class Additive:
     def shapes(queries: int, keys: int, size: int) -> dict[str, tuple[int, ...]]:
         return {"query_weight": (size, queries), "key_weight": (size, keys), "score_weight": (size,)}
 
-    def __init__(self, parameters: dict[str, Array], q: Array, m: Array) -> None:
+    def __init__(self, parameters: dict[str, Array], m: Array, ends: Array) -> None:
         self.w, self.u, self.v = (parameters[name] for name in ("query_weight", "key_weight", "score_weight"))
-        (batch, steps, _), entries, size = q.shape, m.shape[1], len(self.v)
-        room.check("What additive attention keeps for the way back", batch * steps * entries * size, q.itemsize)
-        self.q, self.m = q.reshape(-1, q.shape[2]), m.reshape(-1, m.shape[2])
-        from_q = dense.forward(self.q, self.w, None).reshape(batch, steps, 1, size)
-        from_m = dense.forward(self.m, self.u, None).reshape(batch, 1, entries, size)
-        self.z = np.tanh(from_q + from_m)
-        self.values = dense.forward(self.z.reshape(-1, size), self.v[None], None).reshape(batch, steps, entries)
-        self.shapes_in: Any = (q.shape, m.shape)
+        self.m, self.ends, self.keys = m, ends, _through(m, self.u)
 
-    def back(self, de: Array) -> Back:
-        size = len(self.v)
-        dv = dense.to_weights(de.reshape(-1, 1), self.z.reshape(-1, size))[0][0]
-        dz = de[..., None] * self.v * (1 - self.z * self.z)
-        to_q, to_m = (np.ascontiguousarray(dz.sum(axis=axis)).reshape(-1, size) for axis in (2, 1))
-        parameters = {
-            "query_weight": dense.to_weights(to_q, self.q)[0],
-            "key_weight": dense.to_weights(to_m, self.m)[0],
-        }
-        dq, dm = dense.to_inputs(to_q, self.w), dense.to_inputs(to_m, self.u)
-        return parameters | {"score_weight": dv}, dq.reshape(self.shapes_in[0]), dm.reshape(self.shapes_in[1])
+    def begin(self) -> None:
+        self.dw: Any = 0
+        self.dk: Any = 0
+        self.dv: Any = 0
+        self.dm: Any = 0
+
+    def look(self, q: Array, q_ends: Array) -> tuple[Array, Array]:
+        return attending.additive(_through(q, self.w), self.keys, self.v, self.m, q_ends, self.ends)
+
+    def back(self, g: Array, a: Array, q: Array, q_ends: Array) -> Array:
+        own = _through(q, self.w)
+        found = attending.additive_back(g, a, own, self.keys, self.v, self.m, q_ends, self.ends)
+        self.dk, self.dv, self.dm = self.dk + found[1], self.dv + found[2], self.dm + found[3]
+        to_q = _rows(found[0])
+        self.dw = self.dw + dense.to_weights(to_q, _rows(q))[0]
+        return dense.to_inputs(to_q, self.w).reshape(q.shape)
+
+    def gathered(self) -> tuple[dict[str, Array], Array]:
+        to_m = _rows(self.dk)
+        parameters = {"query_weight": self.dw, "key_weight": dense.to_weights(to_m, _rows(self.m))[0]}
+        dm = self.dm + dense.to_inputs(to_m, self.u).reshape(self.m.shape)
+        return parameters | {"score_weight": self.dv}, dm
 
 
 SCORES: dict[str, Any] = {"dot": Dot, "general": General, "additive": Additive}
+
+
+def _rows(x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _through(x: Array, weight: Array) -> Array:
+    return dense.forward(_rows(x), weight, None).reshape(*x.shape[:2], -1)
