@@ -533,7 +533,7 @@ def test_wrong_results_and_options_are_refused_in_sentences(name):
         ("sequences", [0, 7], "`sequence` is 7"),
         ("exponents", [9], "`exponents` is 9"),
         ("theory", 5, "`theory` is 5"),
-        ("over", "colour", "`over` is 'colour'; expected one or two of the axes"),
+        ("over", "colour", "`over` is 'colour' (str); expected one or two of the axes"),
         ("entry", 99, "`entry` is 99"),
         ("unit", 5, "`unit` is 5"),
     ):

@@ -39,6 +39,8 @@ from typing import Any
 import numpy as np
 
 from ..refuse import room
+from ..refuse.arguments import kind
+from ..refuse.called import told
 from .examined import Spec, examined
 
 Values = tuple[np.ndarray, ...]
@@ -103,7 +105,7 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
         )
     for label, count in (("gates", gates), ("states", states)):
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise TypeError(f"`{label}` is {count!r}; it is a number of blocks, a positive integer.")
+            raise TypeError(f"`{label}` is {kind(count)}; it is a number of blocks, a positive integer.")
         room.check(f"A cell of so many {label}", count, 1 << 12, f"`{label}` is a number of blocks, at most some ten.")
 
     def register(cls: Any) -> type:
@@ -141,7 +143,7 @@ def spec(instance: Any) -> Spec:
     found = getattr(instance, "__throughtime__", None)
     if not isinstance(found, Spec):
         raise TypeError(
-            f"{instance!r} is not a cell: register its class with "
+            f"{told(instance)} is not a cell: register its class with "
             "`@tt.cell(gates=…, states=…)` and pass an instance of it."
         )
     return found

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..refuse.arguments import kind
 from .sharing import gives_one_tuple_twice
 
 
@@ -145,9 +146,8 @@ def default(cls: Any, field: str, otherwise: float = 0.5) -> float | np.integer 
 def real_field(cls: Any, field: str, value: Any) -> float | np.integer | np.floating:
     """The value of a field, if it is a real number."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        shown = repr(value) if len(repr(value)) <= 40 else f"an object of type {type(value).__name__}"
         raise TypeError(
-            f"The field `{field}` of `{cls.__name__}` is {shown}; the "
+            f"The field `{field}` of `{cls.__name__}` is {kind(value)}; the "
             "hyper-parameters of a cell are real numbers, the same for all units."
         )
     return value
@@ -163,7 +163,7 @@ def _tuples(name: str, function: str, returned: Any, wanted: str, counts: tuple)
     if not right:
         sizes = ", ".join("any" if count is None else str(count) for count in counts)
         raise TypeError(
-            f"`{name}.{function}` must return {wanted}, tuples of {sizes} numbers; it returned {returned!r}. "
+            f"`{name}.{function}` must return {wanted}, tuples of {sizes} numbers; it returned {kind(returned)}. "
             "A tuple of one number is written `(u,)`, the first number of a tuple saved[0], and `a if u > 0.0 else b` "
             "what np.where would make an array of."
         )

@@ -106,7 +106,15 @@ def _theory(theory: Any, ax: Any, upto: float, label: str | None, index: int) ->
     if upto > 1.0:
         raise ValueError(f"`upto` is {upto:g}; expected a fraction of the exponents, from 0 to 1.")
     x = np.linspace(0.0, upto, 300)
-    values = numbers("theory(x)", law(x)).astype(np.float64)
+    try:
+        found = law(x)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            raise  # from inside
+        raise TypeError(
+            f"`theory` is {arguments.kind(theory)}; expected a function of the fraction x alone, and it says: {error}."
+        ) from None
+    values = numbers("theory(x)", found).astype(np.float64)
     if values.shape != x.shape:
         raise ValueError(f"theory(x) has shape {values.shape}; expected one exponent for each x, {x.shape}.")
     shown = np.isfinite(values)

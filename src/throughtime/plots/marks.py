@@ -154,6 +154,9 @@ def decades(*axes: Any) -> None:
             continue
         whole = axis.get_gid() == WHOLE
         low, high = np.log10(axis.get_view_interval())
+        if high - low < 1e-9:  # one place: its limits are a rounding apart, and no tick lies between them
+            low, high = low - 0.3, high + 0.3
+            axis.set_view_interval(10.0**low, 10.0**high, ignore=True)
         axis.set_minor_formatter(NullFormatter())
         if high - low < 0.8:
             axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=whole, min_n_ticks=1))

@@ -109,7 +109,7 @@ def test_independent_gaussian_factors():
 
 def test_refusals():
     run = tt.Network("tanh", 2, 4, seed=0).unroll(np.zeros((5, 2)))
-    wrong = (((0, 6), "`stop` is 6"), ((-1, 2), "`start` is -1"), ((3, 2), "start ≤ stop"), ((0, 2, 5), "k=5"))
+    wrong = (((0, 6), "`stop` is 6"), ((-1, 2), "`start` is -1"), ((3, 2), "start ≤ stop"), ((0, 2, 5), "`k` is 5"))
     for arguments, words in wrong:
         with pytest.raises(ValueError, match=words):
             product_singular_values(run, *arguments)

@@ -34,7 +34,7 @@ def test_batch_first_and_refusals():
     plain, first = (tt.Network("tanh", 3, 6, seed=1, batch_first=flag) for flag in (False, True))
     a, b = perturbed_twin(plain, x, seed=0), perturbed_twin(first, x.swapaxes(0, 1), seed=0)
     np.testing.assert_array_equal(a.exponent, b.exponent)
-    wrong = (({"interval": 0}, "interval=0"), ({"distance": -1.0}, "distance=-1"), ({"steps": 99}, "steps=99"))
+    wrong = (({"interval": 0}, "`interval` is 0"), ({"distance": -1.0}, "distance=-1"), ({"steps": 99}, "steps=99"))
     for options, words in wrong:
         with pytest.raises(ValueError, match=words):
             perturbed_twin(plain, x, **options)
