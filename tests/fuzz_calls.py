@@ -45,10 +45,11 @@ FAMILY = tt.Ensemble([TANH, tt.Network("tanh", I, N, seed=2)])
 CLASSES = (
     tt.Network, tt.Ensemble, *tt.tasks.TASKS.values(), tt.models.Chain, tt.models.Embedding, tt.models.Readout,
     tt.models.Repeat, tt.models.Residual, tt.models.Dropout, tt.models.LayerNorm, tt.models.EncoderDecoder,
-    tt.models.Attention,
+    tt.models.Attention, tt.models.ClosedLoop,
 )  # fmt: skip
 WRITER = tt.models.language_model("gru", 5, hidden_size=N, embedding=2, seed=7)
 MODEL = tt.models.Chain([tt.Network("gru", I, N, seed=3), tt.models.Readout(N, I, seed=4)])
+LOOP = MODEL.closed_loop()
 
 # Where KeyError and the like are what the documentation says.
 ALLOWED = (ValueError, TypeError, KeyError, FileNotFoundError, IsADirectoryError, ImportError)
@@ -68,7 +69,7 @@ def good_values():
     run, deep = TANH.unroll(X), LSTM.unroll(X)
     one = ("weight_hh_l0", (0, 0))
     return {
-        "net": [TANH, LSTM, FAMILY], "network": [TANH, LSTM], "run": [run, deep, FAMILY.unroll(X)],
+        "net": [TANH, LSTM, FAMILY, LOOP], "network": [TANH, LSTM], "run": [run, deep, FAMILY.unroll(X)],
         "matrix": [RNG.normal(size=(N, N)), run], "jacobians": [RNG.normal(size=(20, N, N))],
         "gradients": [run.backprop(G), {"a": np.ones(3)}], "grad_output": [G], "x": [X, X[:, 0]],
         "state_dict": [TANH.state_dict()], "networks": [[TANH, TANH]], "t": [2], "stop": [4], "k": [1, 2],
@@ -89,7 +90,7 @@ def good_values():
         "kind": ["dot"], "queries": [N], "keys": [N],
         "embedding": [3], "outputs": [2],
         "pieces": [[tt.Network("gru", I, N, seed=5), tt.models.last, tt.models.Readout(N, 2, seed=6)]],
-        "longest": [20.0], "incoming": [2], "radius": [0.9],
+        "longest": [20.0], "states": [np.zeros((3, N))], "incoming": [2], "radius": [0.9],
         "tokens": [5], "inputs": [I], "vector": [MODEL.flat.copy()],
         "output": [np.ones((T, B, 1))], "targets": [np.ones((T, B, 1)), np.zeros((T, B), int)],
         "length": [3], "batch": [2, tt.tasks.DelayedXor(1, 8).batch(2, 0)], "size": [2],
@@ -255,7 +256,7 @@ def rounds(seconds, rng, log):
     from matplotlib import pyplot
 
     known, wrong, everything = good_values(), wrong_values(), list(functions())
-    things = {type(thing).__name__: thing for thing in (known["run"][0], TANH, FAMILY, known["run"][2])}
+    things = {type(thing).__name__: thing for thing in (known["run"][0], TANH, FAMILY, LOOP, known["run"][2])}
     faults, calls, number, began = {}, 0, 0, time.monotonic()
 
     def results(function):

@@ -19,6 +19,9 @@
     model.objective(x, targets, loss)                    the same as a function of the vector, for scipy.optimize
     model.forward_backward(x, targets, loss, state=…)    with the final state, for truncated BPTT
 
+    ClosedLoop, ClosedLoopRun
+                         a model that hears what it says, as a dynamical system: model.closed_loop()
+
     Model                base of a model of your own
     ModelRun, ModelGradients, PooledRun, Evaluation      what the calls give
 
@@ -35,6 +38,8 @@ run of the network that is piece 1, `model.pieces[1]` the network with the param
 from .attention import Attention, AttentionRun
 from .beam import beam_search
 from .chain import Chain
+from .closed_loop import ClosedLoop
+from .closed_loop_run import ClosedLoopRun
 from .decoding import Generated, generate
 from .directions import SummedRun, sum_directions
 from .dropout import Dropout
@@ -50,8 +55,8 @@ from .repeat import Repeat
 from .residual import Residual
 
 __all__ = [
-    "Attention", "AttentionRun",
-    "Chain", "Dropout", "Embedding", "EncoderDecoder", "Evaluation", "Generated", "LayerNorm", "Model",
-    "ModelGradients", "ModelRun", "PooledRun", "Readout", "Repeat", "Residual", "SummedRun", "beam_search", "generate",
-    "language_model", "last", "many_to_many", "many_to_one", "mean", "one_to_many", "one_to_one", "sum_directions",
+    "Attention", "AttentionRun", "Chain", "ClosedLoop", "ClosedLoopRun", "Dropout", "Embedding", "EncoderDecoder",
+    "Evaluation", "Generated", "LayerNorm", "Model", "ModelGradients", "ModelRun", "PooledRun", "Readout", "Repeat",
+    "Residual", "SummedRun", "beam_search", "generate", "language_model", "last", "many_to_many", "many_to_one", "mean",
+    "one_to_many", "one_to_one", "sum_directions",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 from ..refuse import arguments
 from ..refuse.called import told
 from .chain_run import ChainRun
+from .closed_loop import ClosedLoop
 from .composite import Composite
 from .directions import sum_directions
 from .dropout import Dropout
@@ -55,6 +56,8 @@ class Chain(Composite):
     >>> run.output.shape, tt.analysis.gradient_norms(run.networks["1"], np.ones((20, 4, 32))).rate.shape
     ((20, 4, 256), (4,))
     """
+
+    skips = False  # whether what goes in is added to what comes out
 
     def __init__(self, pieces: Sequence[Any], *, classes: bool = False) -> None:
         if not isinstance(pieces, (list, tuple)) or not pieces:
@@ -112,6 +115,19 @@ class Chain(Composite):
         """
         output = self.unroll(x, state, lengths).output
         return output.argmax(axis=-1) if self.classes else output
+
+    def closed_loop(self) -> ClosedLoop:
+        """`ClosedLoop`: the model with its output as its next input, a dynamical system with states and Jacobians.
+
+        For a model of numbers that gives at each step as many as it takes. ValueError for one of tokens, of one vector
+        for a sequence, of two directions, and without a state.
+
+        >>> import numpy as np, throughtime as tt
+        >>> model = tt.models.Chain([tt.Network("gru", 2, 8, seed=0), tt.models.Readout(8, 2, seed=1)])
+        >>> model.closed_loop().forecast(np.ones((20, 3, 2)), steps=5).shape
+        (5, 3, 2)
+        """
+        return ClosedLoop(self)
 
     def __repr__(self) -> str:
         names = [getattr(piece, "__name__", type(piece).__name__) for piece in self.pieces]

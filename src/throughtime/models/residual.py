@@ -35,6 +35,8 @@ class Residual(Chain):
     ((20, 4, 2), ['1.1', '2.1'])
     """
 
+    skips = True
+
     def __init__(self, pieces: Sequence[Any]) -> None:
         super().__init__(pieces)
         inputs, outputs = self.sizes
@@ -53,19 +55,19 @@ class Residual(Chain):
 
 class _ResidualRun(ModelRun):
     def __init__(self, x: Array, run: ModelRun) -> None:
-        self._run, self.lengths, self.final_state = run, run.lengths, run.final_state
+        self.inner, self.lengths, self.final_state = run, run.lengths, run.final_state
         self.output = x + run.output
 
     @property
     def networks(self) -> dict[str, Unrolled]:
         """The runs of the recurrent pieces, by the names of the pieces."""
-        return self._run.networks
+        return self.inner.networks
 
     def backprop(
         self, grad_output: Any = None, grad_final_state: Any = None, clip_state: float | None = None
     ) -> ModelGradients:
         g = np.zeros_like(self.output) if grad_output is None else output_gradient(grad_output, self.output)
-        found = self._run.backprop(g, grad_final_state, **clipping(self._run, clip_state))
+        found = self.inner.backprop(g, grad_final_state, **clipping(self.inner, clip_state))
         assert found.input is not None  # a residual takes numbers
         padding = 0 if self.lengths is None else np.arange(len(g))[:, None] >= self.lengths
         skipped = g if self.lengths is None else np.where(np.reshape(padding, (*g.shape[:-1], 1)), 0, g)

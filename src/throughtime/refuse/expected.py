@@ -22,6 +22,7 @@ AT_LEAST = 64  # bytes that a step, an angle or a unit cannot do without
 BYTES = {"bins": 1 << 16}  # of a bar in a picture
 TOLD = {"count", "every", "max_lag", "max_norm", "max_value", "windows"}  # functions have their own words about these
 NETWORK, RUN, FAMILY, RUNS = "a network", "a run", "an Ensemble", "the run of an Ensemble"
+LOOP, OF_LOOPS = "a closed loop", {"lyapunov_spectrum"}  # the analyses that take one in place of a network
 MAKE = '`tt.Network("gru", input_size=…, hidden_size=…)`'
 
 
@@ -73,9 +74,25 @@ def network(name: str, value: Any, function: str, ensembles: bool = True) -> Any
         )
     if what == FAMILY and ensembles:
         return value
+    if what == LOOP:
+        return _loop(name, value, function)
     if what == FAMILY:
         raise TypeError(f"`{name}` is an Ensemble; `{function}` takes one network: pass one of it, `ensemble[0]`.")
     raise TypeError(f"`{name}` is {told(value)}; `{function}` takes a network{_to_network(value)}.")
+
+
+def _loop(name: str, value: Any, function: str) -> Any:
+    """A closed loop, for the analyses that take one."""
+    if function in OF_LOOPS:
+        return value
+    if value.network is not None:
+        raise TypeError(
+            f"`{name}` is a closed loop; `{function}` takes a network, and this loop is one: `loop.network`."
+        )
+    raise TypeError(
+        f"`{name}` is a closed loop, and no network of one layer; `{function}` takes a network. What takes matrices "
+        "takes those of the loop: `loop.unroll(steps).jacobians()[:, 0]`."
+    )
 
 
 def run(name: str, value: Any, function: str) -> Any:

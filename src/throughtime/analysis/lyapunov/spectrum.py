@@ -14,11 +14,14 @@ import numpy as np
 
 from ...cells.base import spec
 from ...refuse import arguments, checks, direction, finite, numeric
+from ...refuse.called import name_of
+from ...refuse.expected import LOOP
 from ...results.of_ensemble import EnsembleResult
 from ..public import of_networks, public
 from .by_length import spectra_by_length
 from .exponents import LyapunovSpectrum
 from .given_matrices import GivenMatrices, checked_matrices
+from .loop_trajectory import LoopTrajectory, checked_loop
 from .measure import measure, random_frame
 from .orthonormalise import SMALL
 from .trajectory import Trajectory, initial_state, random_state
@@ -45,7 +48,8 @@ def lyapunov_spectrum(
 
         λ_i = lim 1/T Σ_t ln R_ii(t),   Q(t) R(t) = J_t Q(t−1),   J_t = ∂states[t]/∂states[t−1]
 
-    net : a `Network` that runs in one direction.
+    net : a `Network` that runs in one direction; or a closed loop, `model.closed_loop()`, of which the states and
+    Jacobians are those of the whole loop; x stays None, and a state may have several sequences.
     x : None for the autonomous network (input zero, one sequence); or its input, (T, I), (T, B, I), (B, T, I) with
     batch_first.
     steps : steps of the frame. Default 1000 for x=None, else all that remain after `warmup`: T − warmup, which is
@@ -87,14 +91,18 @@ def lyapunov_spectrum(
     >>> tt.analysis.lyapunov_spectrum(net, steps=400, seed=0).exponents.round(6)
     array([-0.693147, -1.386294])
     """
-    if lengths is not None:
+    source: Trajectory | LoopTrajectory
+    if name_of(net) == LOOP:
+        source, steps, warmup = checked_loop(net, x, lengths, steps, warmup, seed, state)
+    elif lengths is not None:
         direction.one_way(net, "A Lyapunov spectrum")
         options: dict[str, Any] = {"steps": steps, "k": k, "warmup": warmup, "discard": discard, "interval": interval}
         options |= {"precision": precision, "sum_rule": sum_rule, "progress": progress}
         enough = partial(_enough, warmup=warmup, steps=steps, discard=discard)
         return spectra_by_length(partial(lyapunov_spectrum, net, **options), net, x, lengths, state, seed, enough)
-    source, steps, warmup = checked_trajectory(net, x, steps, warmup, seed, state, "A Lyapunov spectrum")
-    finite.trajectory(net, source.inputs, source.state, "A Lyapunov spectrum")
+    else:
+        source, steps, warmup = checked_trajectory(net, x, steps, warmup, seed, state, "A Lyapunov spectrum")
+        finite.trajectory(net, source.inputs, source.state, "A Lyapunov spectrum")
     k = _columns(k, source.state_size)
     discard = discarded(discard, steps)
     source.skip(warmup)
@@ -109,7 +117,7 @@ def lyapunov_spectrum(
         source, frame, interval=_interval(interval), precision=triangular, sum_rule=sum_rule, discard=discard,
         steps=steps, warmup=warmup, progress=progress,
     )  # fmt: skip
-    return EnsembleResult(net.axes, tuple(results)) if net.stacked else results[0]
+    return EnsembleResult(net.axes, tuple(results)) if getattr(net, "stacked", False) else results[0]
 
 
 def _enough(length: int, *, warmup: Any, steps: Any, discard: Any) -> bool:
