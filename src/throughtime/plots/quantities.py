@@ -87,6 +87,7 @@ QUANTITIES = {
     "vectors": ("entry of a covariant vector", NONE),
     "split": ("unstable directions", "number"),
     "unstable_directions": ("unstable directions", "number"),
+    "index": ("index of the fixed point", "number"),
     "neutral_directions": ("neutral directions", "number"),
     "stable": ("stable: yes 1, no 0", NONE),
     "points": ("coordinate of a fixed point", NONE),

@@ -226,6 +226,37 @@ def test_a_line_of_fixed_points_is_neutral():
     assert len(found.points) == 20
     assert (found.neutral_directions == 1).all()
     assert not found.stable.any()
+    assert (found.index == 0).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("cell", ["tanh", "leaky_tanh", "lstm", "gru"])
+def test_indices_of_bounded_states_sum_to_one_and_tell_a_missing_point(cell, seed):
+    init = tt.init.gaussian(gain=3.0, bias_std=0.3)
+    net = tt.Network(cell, 1, 4, init=init, seed=seed)
+    found = fixed_points(net, starts=1000, seed=seed)
+    slopes = net.unroll(np.zeros((1, len(found.points), 1)), state=states_of(found)).jacobian(1)
+    assert (found.index == np.linalg.slogdet(np.eye(net.state_size) - slopes)[0]).all()
+    assert found.index.sum() == 1  # the Lefschetz number of a ball
+    for left_out in range(len(found.points)):
+        assert np.delete(found.index, left_out).sum() in (0, 2)
+
+
+def states_of(found):
+    """All points as one batch, as `unroll` takes them."""
+    each = [found.state(k) for k in range(len(found.points))]
+    if isinstance(each[0], tuple):
+        return tuple(np.stack(parts, axis=1) for parts in zip(*each, strict=True))
+    return np.stack(each, axis=1)
+
+
+def test_indices_of_cycles_sum_to_one_with_those_of_shorter_periods():
+    """x' = tanh(−2 x): 0 is fixed with slope −2, and ±h go into each other."""
+    one, two = fixed_points(one_unit(-2.0), starts=16), fixed_points(one_unit(-2.0), period=2, starts=16)
+    assert (one.index, one.eigenvalues.real) == ([1], [[-2.0]])
+    assert (len(two.points), two.index) == (1, [1])
+    of_zero = np.sign(1 - (-2.0) ** 2)  # as a fixed point of F²
+    assert of_zero + two.period * two.index.sum() == 1
 
 
 def test_saddles_that_no_trajectory_finds():

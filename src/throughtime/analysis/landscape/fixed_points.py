@@ -40,6 +40,8 @@ class FixedPoints(Result):
             arrive within the iterations and the bound.
         layout: (layers, states of a unit, units).
         spectral_radius, unstable_directions, neutral_directions, stable: (M,) by the moduli of the eigenvalues.
+        index: (M,) +1 or −1, the sign of det(I − J); over all points of a network whose states stay in a box, they sum
+            to 1: what the sum says is missing, more starts may find.
     """
 
     points: Array
@@ -59,7 +61,7 @@ class FixedPoints(Result):
     dimensions: ClassVar = {
         "point state": "points",
         "point phase state": "orbits",
-        "point": "residual error hits neutral_directions spectral_radius stable unstable_directions",
+        "point": "residual error hits index neutral_directions spectral_radius stable unstable_directions",
         "point eigenvalue": "eigenvalues",
         "slow_point state": "slow_points",
         "slow_point": "slow_speed",
@@ -85,6 +87,19 @@ class FixedPoints(Result):
     def stable(self) -> Array:
         """(M,) bool: all eigenvalues inside the unit circle."""
         return np.asarray(self.spectral_radius < 1.0 - NEUTRAL)
+
+    @property
+    def index(self) -> Array:
+        """(M,) sign det(I − J): −1 for an odd number of real eigenvalues above 1, 0 where one is 1 to within 1e-7.
+
+        Lefschetz: a map of a ball into itself whose fixed points are all simple has indices that sum to 1. So has a
+        network whose states are bounded, when no point is missing; of cycles, with the points of shorter periods. One
+        point that is missing, or an odd number of them, makes the sum another; an even number may escape it.
+        """
+        away = 1.0 - self.eigenvalues
+        real = (self.eigenvalues.imag == 0.0) & (self.eigenvalues.real > 1.0)
+        simple = (np.abs(away) > NEUTRAL).all(axis=1)
+        return np.asarray(np.where(simple, 1 - 2 * (real.sum(axis=1) % 2), 0))
 
     def state(self, index: int) -> Any:
         """Point `index` as `net.unroll(x, state=…)` takes it for one sequence: h (L, N), or a tuple (h, c)."""
@@ -142,7 +157,9 @@ def fixed_points(
     iterations : of every search, at most. bound : the searches stay where max|s| ≤ bound, by default three times the
     largest of the starts, of that box and 1: far out, where an update gate is saturated, every state of a GRU is fixed
     to floating point.
-    A search proves no completeness: `hits` tells how well covered the result is. Points of a continuum (a line
+    A search proves no completeness: `hits` tells how well covered the result is, and `index.sum()`, 1 for bounded
+    states, whether a single point is missing. Of a trained network, mixtures of states that it visits make good starts,
+    `weights @ states` with weights that sum to 1 (analysis/flip_flop.py). Points of a continuum (a line
     attractor) come out as many, with a neutral direction each. F^p of a chaotic network is steep as e^(λp): at λp of
     about 20 and above a search for cycles finds little, and counts its starts as lost.
 
