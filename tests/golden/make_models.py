@@ -19,8 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "models"))
 
 import patterns_by_hand
-
-import throughtime as tt
+from golden.torch_twin import module_of, output_of
 
 CELLS = ("tanh", "lstm", "gru")
 CASES = [
@@ -33,42 +32,6 @@ PATH = Path(__file__).parent / "models.npz"
 
 def key(name, cell, padded):
     return f"{name}/{cell}/{'padded' if padded else 'whole'}"
-
-
-def module_of(torch, model):
-    """The torch.nn.Sequential of the same pieces, with the same parameters."""
-    made = []
-    for piece in model.pieces:
-        if isinstance(piece, tt.models.Embedding):
-            made.append(torch.nn.Embedding(piece.tokens, piece.size))
-        elif isinstance(piece, tt.models.Readout):
-            made.append(torch.nn.Linear(piece.inputs, piece.outputs))
-        elif isinstance(piece, tt.Network):
-            kind = {"Tanh": torch.nn.RNN, "LSTM": torch.nn.LSTM, "GRU": torch.nn.GRU}[type(piece.cell).__name__]
-            options = {"num_layers": piece.num_layers, "bidirectional": piece.bidirectional}
-            made.append(kind(piece.input_size, piece.hidden_size, **options))
-    module = torch.nn.Sequential(*made).double()
-    module.load_state_dict({name: torch.from_numpy(value) for name, value in model.state_dict().items()})
-    return module
-
-
-def output_of(torch, module, model, x, lengths):
-    """What the module gives: packed sequences where they have lengths, and the pooling of the model."""
-    value, pooled = torch.from_numpy(x), [piece for piece in model.pieces if piece in (tt.models.last, tt.models.mean)]
-    ends = torch.full((x.shape[1],), x.shape[0]) if lengths is None else torch.from_numpy(lengths)
-    for layer in module:
-        if not isinstance(layer, torch.nn.RNNBase):
-            value = layer(value)
-            continue
-        packed = torch.nn.utils.rnn.pack_padded_sequence(value, ends, enforce_sorted=False)
-        out, state = layer(packed)
-        value, _ = torch.nn.utils.rnn.pad_packed_sequence(out, total_length=x.shape[0])
-        h = state[0] if isinstance(state, tuple) else state
-        if pooled == [tt.models.last]:
-            value = torch.cat(list(h[-2:]), dim=-1) if layer.bidirectional else h[-1]
-        elif pooled == [tt.models.mean]:
-            value = value.sum(dim=0) / ends[:, None]
-    return value
 
 
 def trained(torch, given, steps=100, rate=patterns_by_hand.RATE):

@@ -5,7 +5,7 @@ Run by hand, from tests/, where torch is installed; the file is committed and th
     python golden/make_training.py
 
 Gradients are clipped by their norm and the rate follows half a cosine. For each `{pattern}/{optimiser}` the losses of
-all steps, then all parameters after them.
+all steps, then the parameters after them as `digest` has them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from golden import make_models
+from golden import make_models, torch_twin
 
 import throughtime as tt
 
@@ -27,12 +27,17 @@ t = tt.training
 STEPS, LIMIT = 100, 0.15
 # name -> (ours, of a rate and transforms; the class of torch.optim, its first rate, its arguments)
 OPTIMISERS = {
+    "sgd": (lambda rate, clips: t.SGD(rate, transforms=clips), "SGD", 0.1, {}),
     "momentum": (lambda rate, clips: t.SGD(rate, 0.9, transforms=clips), "SGD", 0.02, {"momentum": 0.9}),
+    "nesterov": (
+        lambda rate, clips: t.SGD(rate, 0.9, True, transforms=clips), "SGD", 0.02, {"momentum": 0.9, "nesterov": True},
+    ),
     "rmsprop": (lambda rate, clips: t.RMSprop(rate, transforms=clips), "RMSprop", 0.002, {}),
     "adam": (lambda rate, clips: t.Adam(rate, transforms=clips), "Adam", 0.01, {}),
     "adamw": (lambda rate, clips: t.AdamW(rate, decay=0.1, transforms=clips), "AdamW", 0.01, {"weight_decay": 0.1}),
-}
-NAMES = [name for name in make_models.patterns_by_hand.NAMES if name != "256 classes"]
+}  # fmt: skip
+NAMES = make_models.patterns_by_hand.PATTERNS
+DIGEST = 16
 CASES = list(product(NAMES, OPTIMISERS))
 PATH = Path(__file__).parent / "training.npz"
 
@@ -42,6 +47,11 @@ def case(name):
     given = make_models.patterns_by_hand.case(name, padded=True)
     squares = given.loss is make_models.patterns_by_hand.squares
     return given._replace(loss=t.mean_squared_error if squares else t.cross_entropy)
+
+
+def digest(flat):
+    """Sixteen weighted sums of all parameters, of the size of a few of them; a parameter that is wrong is in each."""
+    return np.random.default_rng(len(flat)).standard_normal((DIGEST, len(flat))) @ flat
 
 
 def ours(name, optimiser):
@@ -56,14 +66,15 @@ def ours(name, optimiser):
 def theirs(torch, name, optimiser):
     given = case(name)
     _, cls, rate, options = OPTIMISERS[optimiser]
-    module = make_models.module_of(torch, given.model)
+    module = torch_twin.module_of(torch, given.model)
     descent = getattr(torch.optim, cls)(module.parameters(), lr=rate, foreach=False, **options)
     targets, losses = torch.from_numpy(given.targets), []
     for step in range(STEPS):
-        output = make_models.output_of(torch, module, given.model, given.x, given.lengths)
+        output = torch_twin.output_of(torch, module, given.model, given.x, given.lengths)
         wanted = targets
         if output.ndim == 3:
-            real = torch.arange(len(output))[:, None] < torch.from_numpy(given.lengths)
+            ends = given.lengths[1] if isinstance(given.lengths, tuple) else given.lengths
+            real = torch.arange(len(output))[:, None] < torch.from_numpy(ends)
             output, wanted = output[real], targets[real]
         f = torch.nn.functional
         loss = f.mse_loss(output, wanted) if given.loss is t.mean_squared_error else f.cross_entropy(output, wanted)
@@ -82,7 +93,10 @@ def main():
     import torch
 
     torch.set_num_threads(1)
-    found = {f"{name}/{optimiser}": np.concatenate(theirs(torch, name, optimiser)) for name, optimiser in CASES}
+    found = {}
+    for name, optimiser in CASES:
+        losses, flat = theirs(torch, name, optimiser)
+        found[f"{name}/{optimiser}"] = np.concatenate([losses, digest(flat)])
     np.savez_compressed(PATH, **found)
 
 

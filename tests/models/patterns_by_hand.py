@@ -68,6 +68,24 @@ def case(name, dtype="float64", cell="lstm", padded=False):
         letters = tt.models.Embedding(256, I, dtype=dtype, seed=0)
         tokens, targets = rng.integers(0, 256, (2, T, B))
         return Case(Chain([letters, *pieces(cell, I, 256, dtype)]), tokens, targets, cross_entropy, lengths)
+    of = {"cell": cell, "hidden_size": N, "dtype": dtype, "seed": 1}
+    vectors, targets = rng.standard_normal((B, I)), rng.standard_normal((T, B, 2))
+    if name == "one-to-one":
+        return Case(tt.models.one_to_one(inputs=I, outputs=2, **of), vectors, targets[0], squares, None)
+    if name == "one-to-many":
+        return Case(tt.models.one_to_many(inputs=I, outputs=2, steps=T, **of), vectors, targets, squares, lengths)
+    if name == "deep":
+        first = tt.Network(cell, I, N, bidirectional=True, dtype=dtype, seed=1)
+        norm, second = tt.models.LayerNorm(N, dtype=dtype), tt.Network(cell, N, N, dtype=dtype, seed=2)
+        skips = tt.models.Residual([norm, second])
+        head = tt.models.Readout(N, 2, dtype=dtype, seed=3)
+        return Case(Chain([first, tt.models.sum_directions, skips, head]), x, targets, squares, lengths)
+    if name == "encoder-decoder":
+        encoder = Chain([tt.models.Embedding(V, I, dtype=dtype, seed=0), tt.Network(cell, I, N, dtype=dtype, seed=3)])
+        both = tt.models.EncoderDecoder(encoder, tt.models.language_model(tokens=V, embedding=I, **of))
+        classes = rng.integers(0, V, (T - 2, B))
+        ends = (lengths, np.array([2, T - 2, 4, 1])) if padded else None
+        return Case(both, (tokens, rng.integers(0, V, (T - 2, B))), classes, cross_entropy, ends)
     raise KeyError(name)
 
 
@@ -79,6 +97,7 @@ NAMES = (
     "language model",
     "256 classes",
 )
+PATTERNS = ("one-to-one", "one-to-many", *NAMES[:-1], "deep", "encoder-decoder")
 
 
 def trained(given, steps=100, rate=RATE):

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import patterns_by_hand
-from golden import make_models
+from golden import make_models, torch_twin
 
 BOUND = 1e-9  # relative, of the requirement; a step of descent at this rate does not let a rounding grow
 EVERY = pytest.mark.parametrize("case", make_models.CASES, ids=lambda case: make_models.key(*case))
@@ -41,10 +41,10 @@ def test_live(name, torch):
     compare((name, "lstm", True), *make_models.trained(torch, given))
 
 
-@pytest.mark.parametrize("name", patterns_by_hand.NAMES)
+@pytest.mark.parametrize("name", patterns_by_hand.PATTERNS)
 def test_a_module_of_the_same_pieces_has_the_same_names(name, torch):
     model = patterns_by_hand.case(name).model
-    module = make_models.module_of(torch, model)
+    module = torch_twin.module_of(torch, model)
     assert list(module.state_dict()) == list(model.parameters)
     other = patterns_by_hand.case(name).model
     other.flat[...] = 0

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ..models.loss_answer import answer
 from ..refuse.expected import checking
 from .given import loss_of, model_for
-from .update_pieces import Pieces, counted
+from .update_pieces import Pieces, counted, is_one_batch
 
 
 def evaluate(model: Any, batches: Any, loss: Any, state: Any = None) -> float:
@@ -30,9 +28,8 @@ def evaluate(model: Any, batches: Any, loss: Any, state: Any = None) -> float:
     """
     model_for("evaluate", model)
     function = loss_of(loss)
-    one = isinstance(batches, tuple) and len(batches) and isinstance(batches[0], np.ndarray)
     total, weight = 0.0, 0.0
-    for n, piece in enumerate(Pieces([batches] if one else batches)):
+    for n, piece in enumerate(Pieces([batches] if is_one_batch(batches) else batches)):
         run = model.unroll(piece.x, state if piece.continues or not n else None, piece.lengths)
         state, count = run.final_state, counted(piece)
         if count:

@@ -37,6 +37,11 @@ def as_batch(item: Any) -> tuple[Any, Any, Any, Any, bool]:
     return x, targets, lengths, mask, bool(continues) if len(item) == 5 else False
 
 
+def is_one_batch(batches: Any) -> bool:
+    """Whether these are no batches one after another, but one: a tuple with an array in it."""
+    return isinstance(batches, tuple) and any(isinstance(part, np.ndarray) for part in batches)
+
+
 def windows(truncate: Any) -> tuple[int, int] | None:
     """(k1, k2) of the argument `truncate`: None, one number for both, or two."""
     if truncate is None:
@@ -60,7 +65,7 @@ class Pieces:
 
     def __init__(self, batches: Any, truncate: Any = None) -> None:
         self.batches, self.windows = batches, windows(truncate)
-        if isinstance(batches, tuple) and batches and isinstance(batches[0], np.ndarray):
+        if is_one_batch(batches):
             raise TypeError(
                 "`batches` is one batch; expected batches one after another: pass `[batch]`, or more of them."
             )
@@ -113,6 +118,10 @@ class Pieces:
         if self.windows is None:
             return [Piece(x, targets, lengths, mask, continues, None)]
         k1, k2 = self.windows
+        if isinstance(x, tuple):
+            raise ValueError(
+                "`truncate` cuts one sequence; two, of an encoder and a decoder, are taken whole: leave it out."
+            )
         x, targets = np.asarray(x), np.asarray(targets)
         steps = len(x)
         if targets.ndim == 0 or len(targets) != steps or (x.ndim == 3 and targets.shape[:2] != x.shape[:2]):
@@ -138,13 +147,20 @@ class Pieces:
 
 
 def counted(piece: Piece) -> float:
-    """How much counts in a piece: steps, or sequences where each has one target, by their weights."""
+    """How much counts in a piece: steps, or sequences where each has one target, by their weights.
+
+    1 where the parts do not fit together, for the model and the loss say in words what is wrong with them.
+    """
     rows = np.shape(piece.targets)[: 1 if _one_each(piece) else 2]
-    if piece.weights is None and (piece.lengths is None or len(rows) == 1):
+    ends = piece.lengths[1] if isinstance(piece.x, tuple) and piece.lengths is not None else piece.lengths
+    if piece.weights is None and (ends is None or len(rows) == 1):
         return float(np.prod(rows))
-    counts = np.ones(rows) if piece.weights is None else np.asarray(piece.weights, float)
-    if piece.lengths is not None and len(rows) == 2:
-        counts = counts * (np.arange(rows[0])[:, None] < np.asarray(piece.lengths))
+    try:
+        counts = np.ones(rows) if piece.weights is None else np.asarray(piece.weights, float)
+        if ends is not None and len(rows) == 2:
+            counts = counts * (np.arange(rows[0])[:, None] < np.asarray(ends))
+    except (TypeError, ValueError):
+        return 1.0
     return float(counts.sum())
 
 
