@@ -38,9 +38,9 @@ def perfect(task, batch):
         return np.log(np.stack([1 - task.rates(batch), task.rates(batch)], axis=-1) + 1e-12)
     if isinstance(task, tt.tasks.TemporalXor):  # nobody knows the coins
         return (20 * batch.targets - 10) * (np.arange(len(batch.x)) % 3 == 1)[:, None, None]
-    if task.loss == "cross_entropy":
+    if task.loss is tt.training.cross_entropy:
         return np.eye(task.outputs)[batch.targets]
-    return 20 * batch.targets - 10 if task.loss == "binary_cross_entropy" else batch.targets
+    return 20 * batch.targets - 10 if task.loss is tt.training.binary_cross_entropy else batch.targets
 
 
 @EVERY
@@ -54,7 +54,7 @@ def test_shapes_are_what_the_task_says(task):
         assert 0 <= batch.x.min() <= batch.x.max() < task.inputs
     wide = batch.targets.shape[: 1 if one_each(batch) else 2]
     assert wide[-1] == 6
-    if task.loss == "cross_entropy":
+    if task.loss is tt.training.cross_entropy:
         assert batch.targets.shape == wide
         assert 0 <= batch.targets.min() <= batch.targets.max() < task.outputs
     else:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import ClassVar
 
 import numpy as np
 
 from ..refuse import arguments, words
+from ..training.losses import cross_entropy
 from .batch import Array, Batch, counted
 from .task import Task, entropy
 
@@ -48,7 +48,7 @@ class BernoulliAdd(Task):
     second: int = 10
     length: int = 100
 
-    loss: ClassVar[str] = "cross_entropy"
+    loss = staticmethod(cross_entropy)
 
     def __post_init__(self) -> None:
         for name in ("first", "second", "length"):

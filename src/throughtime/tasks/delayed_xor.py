@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from ..refuse import arguments, words
+from ..training.losses import binary_cross_entropy
 from .batch import Array, Batch, counted
 from .task import Task
 
@@ -40,7 +40,7 @@ class DelayedXor(Task):
     delay: int = 10
     length: int = 300
 
-    loss: ClassVar[str] = "binary_cross_entropy"
+    loss = staticmethod(binary_cross_entropy)
 
     def __post_init__(self) -> None:
         for name in ("delay", "length"):

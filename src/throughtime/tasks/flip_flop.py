@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from ..refuse import arguments, words
+from ..training.losses import mean_squared_error
 from .batch import Array, Batch
 from .task import Task, probability
 
@@ -43,7 +43,7 @@ class FlipFlop(Task):
     length: int = 64
     pulses: float = 0.5
 
-    loss: ClassVar[str] = "mean_squared_error"
+    loss = staticmethod(mean_squared_error)
 
     def __post_init__(self) -> None:
         for name in ("bits", "length"):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self, cast
 import numpy as np
 
 from ..refuse import arguments, numeric, room
+from ..training.losses import mean_squared_error
 from .batch import Array, Batch
 from .task import Task, explain_methods
 
@@ -26,7 +27,7 @@ class Flow(Task):
     `transient`, `settle`, `_start` and `_advance`.
     """
 
-    loss: ClassVar[str] = "mean_squared_error"
+    loss = staticmethod(mean_squared_error)
     dimensions: ClassVar[int] = 3
     transient: ClassVar[float]  # time after which a start is on the attractor
     settle: ClassVar[float]  # time after which a state of it, moved by a thousandth, is there again

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from ..refuse import arguments
+from ..training.losses import mean_squared_error
 from .batch import Array, Batch
 from .task import Task
 
@@ -21,7 +22,7 @@ class MarkedPairs(Task):
     length: int = 100
     variant: str = "le"
 
-    loss: ClassVar[str] = "mean_squared_error"
+    loss = staticmethod(mean_squared_error)
 
     def __post_init__(self) -> None:
         for name, value in zip(("variant", "length"), checked(self.variant, self.length), strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..refuse import arguments, numeric, room
 from ..refuse.expected import checking
+from ..training.losses import cross_entropy
 from .batch import Array, Batch, counted, one_each
 from .epochs import Batches
 
@@ -17,7 +18,8 @@ class Task:
     """Base of the tasks: settings in, batches of fresh sequences out.
 
     `inputs`, `outputs`: sizes of the first and the last layer of a model; `tokens`: whether x holds whole numbers below
-    `inputs`, (T, B), instead of floats (T, B, inputs); `loss`: what `baseline` and `optimum` are measured in.
+    `inputs`, (T, B), instead of floats (T, B, inputs); `loss`: the function of `tt.training` in which `baseline` and
+    `optimum` are measured.
 
     A task of your own gives `sizes`, `baseline` and `_draw(size, rng)`, which makes the `Batch`.
 
@@ -27,7 +29,7 @@ class Task:
     """
 
     tokens: ClassVar[bool] = False
-    loss: ClassVar[str] = "cross_entropy"
+    loss = staticmethod(cross_entropy)
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -118,7 +120,7 @@ class Task:
         """`output` as an array with one row for each target of `batch`, or an error in words."""
         self._own(batch)
         found = numeric.numbers("output", output)
-        classes = self.loss == "cross_entropy"
+        classes = self.loss is cross_entropy
         wanted = (*batch.targets.shape, self.outputs) if classes else batch.targets.shape
         if one_each(batch) and found.shape == (*batch.x.shape[:2], self.outputs):
             last = -1 if batch.lengths is None else batch.lengths - 1

@@ -45,7 +45,8 @@ def fit(
     model: a `tt.models.Chain` or another model; its parameters change in place.
     batches: one after another, `tt.tasks` or tuples (x, targets, lengths, mask, continues), of which the last three may
         be missing. One that `continues` starts from the final state of the one before, others from zeros.
-    loss: a function (output, targets, lengths, weights) -> (value, gradient), or the name of one, such as `task.loss`.
+    loss: a function (output, targets, lengths, weights) -> (value, gradient), such as `task.loss`, or the
+        name of one.
     optimiser: `tt.training.Adam(…)` or another. steps: updates in all.
     truncate: None for the whole of every batch; k, or (k1, k2), for truncated BPTT: an update every k1 steps, from the
         losses of these k1 steps, whose gradient flows back over at most k2 ≥ k1 steps, and not beyond the batch
