@@ -93,6 +93,7 @@ def good_values():
         "longest": [20.0], "states": [np.zeros((3, N))], "incoming": [2], "radius": [0.9],
         "tokens": [5], "inputs": [I], "vector": [MODEL.flat.copy()],
         "output": [np.ones((T, B, 1))], "targets": [np.ones((T, B, 1)), np.zeros((T, B), int)],
+        "parameters": [["weight_hh_l0"], []],
         "length": [3], "batch": [2, tt.tasks.DelayedXor(1, 8).batch(2, 0)], "size": [2],
     }  # fmt: skip
 

@@ -250,7 +250,7 @@ def _backprop(weights, x, states, saved, grad_output, grad_last):
         size = Backward(
             start=0, stop=steps, batch=batch, copies=1, inputs=inputs, units=units, places=places[:],
             g_at=0, g_row=units, o_at=0, o_row=0, reverse=0, chunk=chunk,
-            from_output=1, to_states=0, to_input=1, to_weights=1,
+            from_output=1, to_states=0, to_input=1, to_weights=1, each=0,
         )  # fmt: skip
         share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(1, np.int64)
         loop(pointwise, backward, known[:], x.reshape(-1), sent, gradients[:], size[:], share[:], meeting)

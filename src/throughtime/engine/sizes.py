@@ -68,6 +68,7 @@ class Backward(NamedTuple):
     to_states: int  # 1: every state's gradient, with what enters at its own time; 2: without
     to_input: int
     to_weights: int  # with copies = 1
+    each: int  # 1: the parameters' gradients of every sequence, one after another, in place of their sum
 
 
 class Tangent(NamedTuple):

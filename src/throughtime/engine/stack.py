@@ -32,6 +32,20 @@ class Back:
 
 
 @dataclass
+class Into:
+    """Where the gradients of parameters are added: `arrays[k][d]` those of w_ih, w_hh, b_ih, b_hh of layer k and
+    direction d, None where one is not wanted; with `each` they are (B, ...), those of every sequence."""
+
+    arrays: list[list[tuple[Array | None, ...]]]
+    each: bool
+
+
+def _given(into: Into | None, k: int, d: int) -> dict[str, Any]:
+    """What the engine of a layer is told of them; on the GPU there are none."""
+    return {} if into is None else {"into": into.arrays[k][d], "each": into.each}
+
+
+@dataclass
 class Stack:
     """Layers one above the other, unrolled over their input. `layers[k][d]`: an engine's layer k, direction d."""
 
@@ -77,15 +91,17 @@ class Stack:
         grad_states: Array | None = None,
         to_weights: bool = False,
         to_input: bool = False,
+        into: Into | None = None,
     ) -> Back:
         """Cotangents `carry` (M, S) of states[stop], and grad_output (steps, M, N·D) of what the last layer sends on
-        the way, taken back to states[start]. grad_states (steps+1, M, S), if given, receives those of every state."""
+        the way, taken back to states[start]. grad_states (steps+1, M, S), if given, receives those of every state.
+        into: on the CPU, the arrays to which the gradients of the parameters are added."""
         stop = self.steps if stop is None else stop
         arrays, backprop, top = self.engine.arrays, self.engine.backprop, len(self.layers) - 1
         if self._alone:
             whole = backprop(
                 self.layers[0][0], carry, grad_output, start=start, stop=stop, copies=copies, grad_states=grad_states,
-                to_weights=to_weights, to_input=to_input,
+                to_weights=to_weights, to_input=to_input, **_given(into, 0, 0),
             )  # fmt: skip
             return Back(whole.carry, [[whole.parameters]], whole.x)
         out, found, g = arrays.empty(carry.shape, carry.dtype), list[list[Any]](), grad_output
@@ -96,7 +112,7 @@ class Stack:
                 own = backprop(
                     layer, carry[:, columns], g if g is None or len(directions) == 1 else g[:, :, d * n : (d + 1) * n],
                     start=start, stop=stop, copies=copies, grad_states=grad_states, apart=k < top,
-                    to_weights=to_weights, to_input=to_input or k > 0,
+                    to_weights=to_weights, to_input=to_input or k > 0, **_given(into, k, d),
                 )  # fmt: skip
                 arrays.move(out[:, columns], own.carry)
                 of_layer.append(own.parameters)

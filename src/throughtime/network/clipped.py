@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.stack import Stack
+from ..engine.stack import Into, Stack
 from ..refuse import arguments, direction
 from . import norms
 
@@ -21,10 +21,11 @@ Array = np.ndarray
 Found = tuple[list[list[Any]], Array, Array]  # of the parameters, of the input (T, B, I), of the states (T+1, B, S)
 
 
-def backprop(stack: Stack, g: Array | None, at_end: Array, most: float) -> Found:
+def backprop(stack: Stack, g: Array | None, at_end: Array, most: float, into: Into | None = None) -> Found:
     """The gradients when every dL/ds_t, for each sequence by itself, is brought to a norm of at most `most`.
 
     g (T, B, N) is the gradient of the output, at_end (B, S) that of the final state; Unrolled.backprop calls this.
+    into: the arrays to which the gradients of the parameters are added.
     """
     T, B, S = stack.steps, stack.batch, stack.size
     states = stack.engine.arrays.empty((T + 1, B, S), at_end.dtype)
@@ -36,18 +37,20 @@ def backprop(stack: Stack, g: Array | None, at_end: Array, most: float) -> Found
         if t:
             u = stack.back(u, start=t - 1, stop=t).carry
     rows = states[1:].reshape(T * B, S)
-    found = stack.single_steps(0, T).back(rows, to_weights=True, to_input=True)
+    found = stack.single_steps(0, T).back(rows, to_weights=True, to_input=True, into=into)
     assert found.x is not None  # asked for by to_input
     return found.parameters, found.x.reshape(T, B, found.x.shape[2]), states
 
 
-def limit(run: Any, clip_state: Any, window: Any) -> float:
+def limit(run: Any, clip_state: Any, window: Any, per_sequence: bool = False) -> float:
     """The norm to which a run's gradients of states are clipped; or an error in words."""
     norm = arguments.real("clip_state", clip_state)
     if not norm > 0.0:
         raise ValueError(f"`clip_state` is {norm:g}; it is a norm of a gradient, above 0.")
     if window is not None:
         raise ValueError("`window` and `clip_state` are two ways back; pass one of them.")
+    if per_sequence:
+        raise ValueError("`clip_state` has no gradients per_sequence; pass one of them.")
     direction.one_way(run.network, "`clip_state`", ", or leave it out")
     if run.device != "cpu":
         raise ValueError('`clip_state` works on the CPU: take the run of `network.to("cpu")`.')

@@ -17,8 +17,8 @@ Array = np.ndarray  # or of the machine that the run is on
 class Gradients:
     """What backpropagation gives: the gradient of the loss with respect to everything it depends on.
 
-    parameters     dict, as network.parameters
-    input          in the shape of x
+    parameters     dict, as network.parameters, of those asked for; with per_sequence=True each has a first axis B
+    input          in the shape of x; None where it was not asked for, as are the states
     initial_state  as final_state: h, or (h, c)
     states         (T+1, B, S): dL/ds_t, with the states of all layers at time t taken as independent, as in
                    run.jacobian and run.vjp: dL/ds_t = J_{t+1}^T dL/ds_{t+1} + what the output at t brings in
@@ -30,10 +30,12 @@ class Gradients:
     """
 
     parameters: dict[str, Array]
-    input: Array
+    input: Array | None
     initial_state: Array | tuple[Array, ...]
-    states: Array
+    states: Array | None
 
     def __repr__(self) -> str:
-        norm = norms.norm([norms.norm(np.asarray(g)) for g in self.parameters.values()])
-        return f"Gradients of {', '.join(self.parameters)}: norm {norm:.6g}; also .input, .initial_state, .states"
+        lengths = [norms.norm(np.asarray(g)) for g in self.parameters.values()]
+        what = f"{', '.join(self.parameters)}: norm {norms.norm(lengths):.6g}" if lengths else "no parameter"
+        also = [f".{name}" for name in ("input", "initial_state", "states") if getattr(self, name) is not None]
+        return f"Gradients of {what}; also {', '.join(also)}"

@@ -219,7 +219,9 @@ class Steps(words.Sealed):
         found: dict[str, Array] = {}
         for k, of_layer in enumerate(parameters):
             for d, values in enumerate(of_layer):
-                for kind, value in zip(kinds, values, strict=False):
+                for kind, value in zip(kinds, values or (), strict=False):
+                    if value is None:  # not asked for
+                        continue
                     name = f"{kind}_l{k}{'_reverse' if d else ''}"
                     shape = value.shape if here else self.network.held_shape(name)
                     found[name] = value if value.shape == shape else self.engine.arrays.shaped(value, shape)

@@ -14,19 +14,22 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.stack import Stack
+from ..engine.stack import Into, Stack
 
 Array = Any  # of the machine
-Found = tuple[list[list[Any]], Array, Array]  # of the parameters, of the input (T, B, I), of the states (T+1, B, S)
+Found = tuple[
+    list[list[Any]], Array, Array
+]  # of the parameters on the GPU, of the input (T, B, I), of the states (T+1, B, S)
 
 
-def backprop(stack: Stack, g: Array | None, at_end: Array, window: int) -> Found:
+def backprop(stack: Stack, g: Array | None, at_end: Array, window: int, into: Into | None = None) -> Found:
     """The gradients when the flow from every loss is cut after `window` steps.
 
     g (T, B, N) is the gradient of the output, at_end (B, S) that of the final state; Unrolled.backprop calls this.
+    into: on the CPU, the arrays to which the gradients of the parameters are added.
     """
     if stack.device == "cpu":
-        return _step_by_step(stack, g, at_end, window)
+        return _step_by_step(stack, g, at_end, window, into)
     if stack.layers[0][0].networks > 1:
         raise ValueError(
             '`window` works for one network on the GPU: pass it to the run of `network.to("cuda")` for each '
@@ -35,13 +38,13 @@ def backprop(stack: Stack, g: Array | None, at_end: Array, window: int) -> Found
     return _all_times_at_once(stack, g, at_end, window)
 
 
-def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int) -> Found:
+def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int, into: Into | None) -> Found:
     T, B, S, dtype = stack.steps, stack.batch, stack.size, at_end.dtype
     n = stack.layers[-1][0].units
     lengths = np.full(B, T) if stack.lengths is None else stack.lengths
     open_ = np.zeros((B, window, S), dtype)  # cotangents of the open losses; the loss of time t is in place t % window
     dropped = np.zeros((B, S), dtype)  # what the loss dropped last has brought to the present state
-    states, total = np.zeros((T + 1, B, S), dtype), list[list[Any]]()
+    states = np.zeros((T + 1, B, S), dtype)
     inputs = np.zeros((T, B, stack.layers[0][0].inputs), dtype)
     for t in reversed(range(T)):
         newest = t % window
@@ -52,10 +55,11 @@ def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int) -> 
             arriving[0, :, newest] = g[t]
         here = np.zeros((2, B, S), dtype)
         summed, sent = open_.sum(axis=1), arriving.sum(axis=2)
-        together = stack.back(summed, sent, start=t, stop=t + 1, grad_states=here, to_weights=True, to_input=True)
+        together = stack.back(
+            summed, sent, start=t, stop=t + 1, grad_states=here, to_weights=True, to_input=True, into=into
+        )
         rows, sent = open_.reshape(B * window, S), arriving.reshape(1, B * window, n)
         open_ = stack.back(rows, sent, start=t, stop=t + 1, copies=window).carry.reshape(B, window, S)
-        total = _sum(total, together.parameters)
         states[t + 1] += here[1]
         assert together.x is not None  # asked for by to_input
         inputs[t] = together.x[0]
@@ -67,16 +71,7 @@ def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int) -> 
     for t in range(T + 1):
         over = lengths < t if t else lengths == 0
         states[t][over] = at_end[over]
-    return total, inputs, states
-
-
-def _sum(total: list[list[Any]], more: list[list[Any]]) -> list[list[Any]]:
-    if not total:
-        return more
-    return [
-        [tuple(a + b for a, b in zip(*values, strict=True)) for values in zip(*of_layer, strict=True)]
-        for of_layer in zip(total, more, strict=True)
-    ]
+    return [], inputs, states
 
 
 def _all_times_at_once(stack: Stack, g: Array | None, at_end: Array, window: int) -> Found:

@@ -14,6 +14,7 @@ from ..engine import stack
 from ..refuse import arguments, checks, direction, room, words
 from ..refuse.called import called
 from . import clipped, handed_in, truncated
+from .asked import asked
 from .gradients import Gradients
 from .on_host import OnHost
 from .steps import PRODUCT, Steps
@@ -95,6 +96,12 @@ class Unrolled(Steps):
         grad_final_state: Any = None,
         window: int | None = None,
         clip_state: float | None = None,
+        *,
+        input: bool = True,
+        states: bool = True,
+        parameters: Any = None,
+        per_sequence: bool = False,
+        out: Any = None,
     ) -> Gradients:
         """Backpropagation through time: the gradient of a loss L from dL/doutput and dL/dfinal_state.
 
@@ -112,29 +119,45 @@ class Unrolled(Steps):
         (1990); for the window Williams & Peng (1990), their BPTT(h) with h = k; for clipping on the way Graves (2013,
         arXiv:1308.0850), there by value.
 
-        ValueError or TypeError if a gradient does not fit, if `window` is no positive integer or `clip_state` no
-        positive number, if both are given, and if one is for a bidirectional network; on the GPU there is no clipping.
+        What is not asked for is not computed: input=False and states=False leave these out, None in the result;
+        parameters, a list of names, leaves out the others. per_sequence=True: of the parameters the gradient of every
+        sequence, (B, ...), whose sum is the usual one; on the CPU, without clip_state. out: arrays that the gradients
+        are written to, a dict by the names of the parameters, or the Gradients of an earlier call; on the CPU.
+
+        ValueError or TypeError if a gradient or an array does not fit, if a name is that of no parameter, if `window`
+        is no positive integer or `clip_state` no positive number, if both are given, and if one is for a bidirectional
+        network; on the GPU there is no clipping.
 
         >>> import numpy as np, throughtime as tt
-        >>> run = tt.Network("tanh", 2, 8, seed=0).unroll(np.ones((20, 2)))
-        >>> run.backprop(np.ones((20, 8))).parameters["weight_hh_l0"].shape
-        (8, 8)
+        >>> run = tt.Network("tanh", 2, 8, seed=0).unroll(np.ones((20, 3, 2)))
+        >>> whole, g = run.backprop(np.ones((20, 3, 8))), np.ones((20, 3, 8))
+        >>> each = run.backprop(g, input=False, states=False, parameters=["weight_hh_l0"], per_sequence=True).parameters
+        >>> each["weight_hh_l0"].shape, np.allclose(each["weight_hh_l0"].sum(0), whole.parameters["weight_hh_l0"])
+        ((3, 8, 8), True)
         """
         checks.some_gradient(grad_output, grad_final_state)
+        wanted = asked(self, input, states, parameters, per_sequence, out)
         with self._on():
             g = handed_in.output_gradient(grad_output, self)
             B, had_batch = self._stack.batch, self._had_batch
             at_end = handed_in.state("grad_final_state", grad_final_state, self.network, B, had_batch)
+            into = wanted.into(self)
             if clip_state is not None:
-                parameters, x, states = clipped.backprop(
-                    self._stack, g, at_end, clipped.limit(self, clip_state, window)
-                )
-            elif (window := self._cut(window)) is None:
-                return self._backprop(g, at_end)
+                most = clipped.limit(self, clip_state, window, per_sequence)
+                of_weights, x, of_states = clipped.backprop(self._stack, g, at_end, most, into)
+            elif (window := self._cut(window)) is not None:
+                of_weights, x, of_states = truncated.backprop(self._stack, g, at_end, window, into)
             else:
-                parameters, x, states = truncated.backprop(self._stack, g, at_end, window)
-            initial = self._as_state(self.engine.arrays.compact(states[0]))
-            return Gradients(self._in_order(parameters), self._outside(x), initial, states)
+                of_states = self.engine.arrays.empty(self.states.shape, self.states.dtype) if wanted.states else None
+                found = self._stack.back(
+                    at_end, g, grad_states=of_states, to_weights=bool(wanted.names), to_input=wanted.input, into=into
+                )
+                of_weights, x, at_start = found.parameters, found.x, found.carry
+            if clip_state is not None or window is not None:
+                at_start = self.engine.arrays.compact(of_states[0])
+            named = self._named(of_weights if into is None else into.arrays)
+            of_input = None if x is None else self._outside(x)
+            return wanted.written(Gradients(named, of_input, self._as_state(at_start), of_states))
 
     def _cut(self, window: Any) -> int | None:
         """The steps after which truncated BPTT cuts, None where there is nothing to cut."""
@@ -144,18 +167,6 @@ class Unrolled(Steps):
         window = arguments.step("window", window, 1, meaning=meaning)
         direction.one_way(self.network, "`window`", ", or leave it out")
         return window if window < self.steps else None
-
-    def _backprop(self, g: Array | None, at_end: Array) -> Gradients:
-        states = self.engine.arrays.empty(self.states.shape, self.states.dtype)
-        found = self._stack.back(at_end, g, grad_states=states, to_weights=True, to_input=True)
-        initial = self._as_state(found.carry)
-        assert found.x is not None  # asked for by to_input
-        return Gradients(self._in_order(found.parameters), self._outside(found.x), initial, states)
-
-    def _in_order(self, parameters: list[list[Any]]) -> dict[str, Array]:
-        """By name, as network.parameters: in its order too."""
-        named = self._named(parameters)
-        return {name: named[name] for name in self.network.parameters if name in named} | named
 
     def jvp(self, v: Any, start: int, stop: int) -> Array:
         """Perturbations of states[start] taken forward to states[stop]: J_stop ... J_{start+1} v.

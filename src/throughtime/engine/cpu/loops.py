@@ -116,7 +116,7 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
     at, g_at, g_row, o_at, o_row = Places(*size.places), size.g_at, size.g_row, size.o_at, size.o_row
     x_at, x_row, s_at, s_row, e_at, e_row = at.x_at, at.x_row, at.s_at, at.s_row, at.e_at, at.e_row
     reverse, chunk, from_output, to_states = size.reverse, size.chunk, size.from_output, size.to_states
-    to_input, to_weights = size.to_input, size.to_weights
+    to_input, to_weights, each = size.to_input, size.to_weights, size.each
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
     index, threads, lockstep = share.member, share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
@@ -203,7 +203,12 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
             if to_weights:
                 origin = low + 1 if reverse else low
                 x_low, e_low = x_at + low * B * x_row, e_at + origin * B * e_row
-                weight_gradients(d, dr, x, sent, grads, steps * M, I, N, x_low, x_row, e_low, e_row, index, threads)
+                apart, tall = (B, steps) if each else (1, steps * M)  # sums, and the rows of one
+                for b in range(apart):
+                    weight_gradients(
+                        d, dr, x, sent, grads, b, tall, I, N, b * d_row, apart * d_row, x_low + b * x_row,
+                        apart * x_row, e_low + b * e_row, apart * e_row, index, threads,
+                    )  # fmt: skip
             if to_input:
                 input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, depth, index, threads)
         if lockstep or to_input or to_weights:  # the next step may write what another thread still reads
@@ -217,8 +222,9 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
                     grad_states[place + n] = carry[here + n]
 
 
-def weight_gradients(dx, dr, x, sent, grads, rows, I, N, x_at, x_row, e_at, e_row, index, threads):
-    """One thread's share of dW_ih += dx^T x, dW_hh += dr^T sent and the biases, over a chunk's rows in their order."""
+def weight_gradients(dx, dr, x, sent, grads, which, rows, I, N, d_at, d_row, x_at, x_row, e_at, e_row, index, threads):
+    """One thread's share of dW_ih += dx^T x, dW_hh += dr^T sent and the biases, over a chunk's rows in their order, to
+    the gradients number `which` of each array; those that are not wanted are empty."""
     wide()
     g_ih, g_hh, gb_ih, gb_hh = grads
     P = (N + BLOCK - 1) // BLOCK
@@ -227,19 +233,23 @@ def weight_gradients(dx, dr, x, sent, grads, rows, I, N, x_at, x_row, e_at, e_ro
     y = np.empty((max(I, N) + BACK - 1) // BACK * BACK * rows, x.dtype)
     for side in range(2):
         source, bias, out, columns = (dr, gb_hh, g_hh, N) if side == 0 else (dx, gb_ih, g_ih, I)
-        if side == 0:
+        if out.size + bias.size == 0:
+            continue
+        if out.size and side == 0:
             pack_rows(sent, e_at, e_row, rows, columns, y)
-        else:
+        elif out.size:
             pack_rows(x, x_at, x_row, rows, columns, y)
         for p in range(P * index // threads, P * (index + 1) // threads):
             for m in range(rows):
-                copy(d, m * WIDTH, source, m * (P * WIDTH + LANES) + p * WIDTH, WIDTH)
+                copy(d, m * WIDTH, source, d_at + m * d_row + p * WIDTH, WIDTH)
             for g in range(GATES):
-                unit, count = g * N + p * BLOCK, min(BLOCK, N - p * BLOCK)
-                for m in range(rows):
-                    for n in range(count):
-                        bias[unit + n] += d[m * WIDTH + g * BLOCK + n]
-                accumulate(d, g * BLOCK, WIDTH, count, y, rows, out, unit * columns, columns, columns, edge)
+                unit, count = (which * GATES + g) * N + p * BLOCK, min(BLOCK, N - p * BLOCK)
+                if bias.size:
+                    for m in range(rows):
+                        for n in range(count):
+                            bias[unit + n] += d[m * WIDTH + g * BLOCK + n]
+                if out.size:
+                    accumulate(d, g * BLOCK, WIDTH, count, y, rows, out, unit * columns, columns, columns, edge)
 
 
 def input_gradients(d, w_ih, grad_x, at, rows, I, depth, index, threads):

@@ -33,7 +33,7 @@ class Gradients(NamedTuple):
     output: Any  # (steps, M, N), of what the layer sends, given
     states: Any  # (steps+1, M, S*N) of every state, filled
     x: Any  # (steps, M, I), filled
-    parameters: Any  # of w_ih, w_hh, b_ih, b_hh, to which is added
+    parameters: Any  # of w_ih, w_hh, b_ih, b_hh, to which is added; empty where one is not wanted
     carry: Any  # (M, S*N): of the last states, then of the first
     dr: Any  # (chunk, M, G*N), of the recurrent part of the gates
     dx: Any  # of the input part; dr itself where the two are the same

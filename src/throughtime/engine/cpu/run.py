@@ -174,7 +174,7 @@ def _base(x: Array) -> tuple[Array, int, int]:
 class Back:
     """What came back through one layer."""
 
-    parameters: tuple[Array, Array, Array, Array] | None
+    parameters: tuple[Array | None, ...] | None
     x: Array | None  # (steps, M, I)
     carry: Array  # (M, S*N): the gradient with respect to the states at the first time
 
@@ -191,19 +191,25 @@ def backprop(
     apart: bool = False,
     to_weights: bool = True,
     to_input: bool = True,
+    into: tuple[Array | None, ...] | None = None,
+    each: bool = False,
 ) -> Back:
     """Back through the layer from states[stop], where the gradient is `carry` (B*copies, S*N), to states[start].
 
     grad_output (stop-start, B*copies, N) is the gradient of what the layer sends. grad_states (stop-start+1, B*copies,
     size), if given, receives the gradient of every state in the layer's columns: with what enters by grad_output at the
-    same time, or `apart` from it.
+    same time, or `apart` from it. into: four arrays to which the gradients of the parameters are added, None where one
+    is not wanted; (B, ...) with `each`, for those of every sequence.
     """
     stop = layer.steps if stop is None else stop
     kernel, units, inputs = layer.kernels, layer.units, layer.inputs
     dtype, M = layer.states.dtype, layer.batch * copies
     steps = stop - start
-    w_ih, w_hh, b_ih, b_hh = (memory.zeros(p.shape if to_weights else 0, dtype) for p in layer.parameters)
-    grads, flat_grads = (w_ih, w_hh, b_ih, b_hh), (w_ih.reshape(-1), w_hh.reshape(-1), b_ih, b_hh)
+    nothing = np.zeros(0, dtype)
+    if into is None and to_weights:
+        into = tuple(memory.zeros(p.shape, dtype) for p in layer.parameters)
+    grads = tuple(nothing if own is None else own.reshape(-1) for own in into or (None,) * 4)
+    to_weights = to_weights and any(own.size for own in grads)
     grad_x = memory.empty((steps, M, inputs) if to_input else (0, M, inputs), dtype)
     carry = np.array(carry, dtype, order="C")
     if steps and M:
@@ -220,17 +226,17 @@ def backprop(
             start=start, stop=stop, batch=layer.batch, copies=copies, inputs=inputs, units=units, places=places,
             g_at=g_at, g_row=g_row, o_at=layer.offset, o_row=o_row, reverse=int(layer.reverse), chunk=chunk,
             from_output=int(grad_output is not None), to_states=0 if grad_states is None else 1 + apart,
-            to_input=int(to_input), to_weights=int(to_weights),
+            to_input=int(to_input), to_weights=int(to_weights), each=int(each),
         )  # fmt: skip
         gradients = Gradients(
-            output=g, states=o, x=grad_x.reshape(-1), parameters=flat_grads, carry=carry.reshape(-1), dr=dr, dx=dx
+            output=g, states=o, x=grad_x.reshape(-1), parameters=grads, carry=carry.reshape(-1), dr=dr, dx=dx
         )  # fmt: skip
         given = (known, flat, flat_sent, gradients[:])
         arguments = (kernel.pointwise(*BACKWARD), layer.packed_backward, *given, size[:])
         threads.run(kernel.backprop, arguments, *layer.shares(kernel, M, steps))
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
-    return Back(grads if to_weights else None, grad_x if to_input else None, carry)
+    return Back(into, grad_x if to_input else None, carry)
 
 
 def tangent(

@@ -1,0 +1,147 @@
+"""What is asked of a way back: which gradients, summed or of each sequence, and the arrays that they are written to.
+
+Dimensions: T time steps, B sequences, I inputs, S the state size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine import memory
+from ..engine.stack import Into
+from ..refuse import arguments
+from ..refuse.called import told
+from .gradients import Gradients
+
+Array = Any  # of the machine
+KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments of `backprop`, checked. names: of the parameters asked for, in the order of network.parameters;
+    each: of every sequence; out: arrays to write to, by these names; others: arrays for what is not a parameter."""
+
+    input: bool
+    states: bool
+    names: tuple[str, ...]
+    each: bool
+    out: dict[str, Array]
+    others: Gradients | None
+
+    def into(self, run: Any) -> Into | None:
+        """Zeros to which the gradients of the parameters asked for are added; None on the GPU, which makes its own."""
+        if run.device != "cpu":
+            return None
+        network = run.network
+        ends = [
+            [f"_l{k}{way}" for way in ("", "_reverse")[: network.num_directions]] for k in range(network.num_layers)
+        ]
+        return Into(
+            [[tuple(self._zeros(kind + end, run) for kind in KINDS) for end in of_layer] for of_layer in ends],
+            self.each,
+        )
+
+    def _zeros(self, name: str, run: Any) -> Array | None:
+        if name not in self.names:
+            return None
+        if name not in self.out:
+            return memory.zeros(_shape(name, run, self.each), run.network.dtype)
+        self.out[name].fill(0)
+        return self.out[name]
+
+    def written(self, found: Gradients) -> Gradients:
+        """The gradients asked for; what is not a parameter copied to the arrays given for it."""
+        parameters = {name: found.parameters[name] for name in self.names}
+        of_input, of_states = found.input if self.input else None, found.states if self.states else None
+        initial = found.initial_state
+        if self.others is not None:
+            of_input, of_states = _copied(self.others.input, of_input), _copied(self.others.states, of_states)
+            initial = _copied(self.others.initial_state, initial)
+        return Gradients(parameters, of_input, initial, of_states)
+
+
+def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any, out: Any) -> Asked:
+    """The arguments of `backprop` looked at; TypeError or ValueError in words for what does not fit."""
+    of_input, of_states = arguments.flag("input", input), arguments.flag("states", states)
+    each, names = arguments.flag("per_sequence", per_sequence), _names(run, parameters)
+    if run.device != "cpu" and (each or out is not None):
+        what = "per_sequence=True" if each else "`out`"
+        raise ValueError(f'{what} is of runs on the CPU, and this one is on the GPU: take `net.to("cpu").unroll(x)`.')
+    if out is None:
+        return Asked(of_input, of_states, names, each, {}, None)
+    if not isinstance(out, (dict, Gradients)):
+        raise TypeError(
+            f"`out` is {told(out)}; expected a dict of arrays by the names of the parameters, or the Gradients of an "
+            "earlier call with the same arguments."
+        )
+    arrays, others = (out.parameters, out) if isinstance(out, Gradients) else (out, None)
+    for name in arrays:
+        arguments.known("parameter", name, run.network.shapes)
+    for name in names:
+        if name not in arrays:
+            raise ValueError(
+                f"`out` has no array for {name}; it needs one for every gradient asked for, or ask for fewer, "
+                "`parameters=[…]`."
+            )
+        _fits(f"out[{name}]", arrays[name], _shape(name, run, each), run, compact=True)
+    if others is not None:
+        T, B, S = run.steps, run.input.shape[1], run.network.state_size
+        if of_input and others.input is not None:
+            _fits("out.input", others.input, (*run.output.shape[:-1], run.network.input_size), run)
+        if of_states and others.states is not None:
+            _fits("out.states", others.states, (T + 1, B, S), run)
+        theirs, ours = _parts(others.initial_state), _parts(run.final_state)
+        if others.initial_state is not None and len(theirs) != len(ours):
+            raise ValueError(
+                f"`out.initial_state` is of {len(theirs)} arrays; the state of this run is of {len(ours)}."
+            )
+        for part, like in zip(theirs, ours, strict=False):
+            _fits("out.initial_state", part, like.shape, run)
+    return Asked(of_input, of_states, names, each, {name: arrays[name] for name in names}, others)
+
+
+def _names(run: Any, parameters: Any) -> tuple[str, ...]:
+    shapes, held = run.network.shapes, run.network.parameters
+    if parameters is None:
+        wanted = set(shapes)
+    elif isinstance(parameters, (list, tuple, set, frozenset)):
+        wanted = {arguments.known("parameter", name, shapes) for name in parameters}
+    else:
+        raise TypeError(
+            f'`parameters` is {told(parameters)}; expected a list of names, such as ["weight_hh_l0"], or None for all.'
+        )
+    return tuple(name for name in [*held, *(name for name in shapes if name not in held)] if name in wanted)
+
+
+def _shape(name: str, run: Any, each: bool) -> tuple[int, ...]:
+    shape = tuple(run.network.shapes[name])
+    return (int(run.input.shape[1]), *shape) if each else shape
+
+
+def _parts(state: Any) -> tuple[Array, ...]:
+    if state is None:
+        return ()
+    return state if isinstance(state, tuple) else (state,)
+
+
+def _fits(name: str, array: Any, shape: tuple[int, ...], run: Any, compact: bool = False) -> None:
+    dtype = run.network.dtype
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"`{name}` is {told(array)}; expected a NumPy array {shape} of {dtype}.")
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(f"`{name}` has shape {array.shape} and dtype {array.dtype}; expected {shape} of {dtype}.")
+    if not array.flags.writeable or (compact and not array.flags.carray):
+        raise ValueError(f"`{name}` is read-only, or does not lie in one piece; expected one as np.empty makes it.")
+
+
+def _copied(target: Any, found: Any) -> Any:
+    """`found` in the arrays of `target`, where there are such."""
+    if target is None or found is None:
+        return found
+    for own, part in zip(_parts(target), _parts(found), strict=True):
+        own[...] = part
+    return target
