@@ -176,6 +176,12 @@ def test_refusals():
     other = tt.Network("lstm", 2, 4, seed=0).unroll(np.ones((6, 3, 2))).backprop(np.ones((6, 3, 4)))
     with pytest.raises(ValueError, match=r"`out.input` has shape .6, 3, 2."):
         run.backprop(g, out=other)
+    with pytest.raises(ValueError, match="`clip_state` has no gradients per_sequence"):
+        run.backprop(g, clip_state=1.0, per_sequence=True)
+    family = tt.Ensemble([net, tt.Network("lstm", 2, 4, seed=1)]).unroll(np.ones((5, 3, 2)))
+    assert family.backprop(g, input=False).results[1].input is None
+    with pytest.raises(ValueError, match="`out` is of one network"):
+        family.backprop(g, out=whole)
     np.testing.assert_array_equal(
         run.backprop(g, out=other, input=False, states=False).initial_state, whole.initial_state
     )

@@ -95,7 +95,7 @@ class EnsembleRun(words.Sealed):
 
         grad_output, grad_final_state, options: as of `Unrolled.backprop`, of models of `ModelRun.backprop`. A gradient
         is the same for all networks; or each has its own, an array with the ensemble's axes in front; or it is a
-        function of a network's run that gives it. TypeError or ValueError for what does not fit.
+        function of a network's run that gives it. TypeError or ValueError for what does not fit, and for `out`.
 
         >>> import numpy as np, throughtime as tt
         >>> family = tt.Ensemble([tt.Network("gru", 2, 8, seed=seed) for seed in range(3)])
@@ -106,6 +106,10 @@ class EnsembleRun(words.Sealed):
         >>> bool((grads["input"] == run.backprop(run.output - 1.0)["input"]).all())
         True
         """
+        if options.get("out") is not None:
+            raise ValueError(
+                "`out` is of one network, and all would write to it; leave it out, or go through `run.runs`."
+            )
         shape = self.ensemble.shape
         runs: list[Any] = self._runs or [None] * len(self.ensemble)
         given, places = (shape, grad_output, grad_final_state, options), [(i,) for i in range(len(runs))]

@@ -141,7 +141,9 @@ class Unrolled(Steps):
             g = handed_in.output_gradient(grad_output, self)
             B, had_batch = self._stack.batch, self._had_batch
             at_end = handed_in.state("grad_final_state", grad_final_state, self.network, B, had_batch)
-            into = wanted.into(self)
+            into: stack.Into | None = wanted.into(self)
+            x: Any
+            of_states: Any
             if clip_state is not None:
                 most = clipped.limit(self, clip_state, window, per_sequence)
                 of_weights, x, of_states = clipped.backprop(self._stack, g, at_end, most, into)
