@@ -3,6 +3,7 @@ with their standard errors."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from fractions import Fraction
 from itertools import product
@@ -178,6 +179,75 @@ def test_temporal_xor(length):
     assert task.errors(best, batch)[2] < 1e-4
     assert task.solved(best, batch)
     assert not task.solved(np.zeros_like(best), batch)
+
+
+CODES = {"b": "101001", "d": "101101", "g": "101011", "a": "010011", "i": "010101", "u": "010111"}
+
+
+def test_elman_letters():
+    task = tasks.ElmanLetters(length=400)
+    batch = task.batch(300, seed=0)
+    assert np.array_equal(batch.targets[:-1], batch.x[1:])
+    firsts = Counter()
+    for text, x in zip(task.text(batch), batch.x.swapaxes(0, 1), strict=True):
+        assert re.fullmatch(r"(ba|dii|guuu)*(b|d|di|g|gu|guu)?", text)
+        assert ["".join(str(int(bit)) for bit in row) for row in x] == [CODES[letter] for letter in text]
+        firsts.update(letter for letter in text if letter in "bdg")
+    count = sum(firsts.values())
+    assert all(abs(firsts[letter] - count / 3) < 4 * np.sqrt(count * 2 / 9) for letter in "bdg")
+
+
+@pytest.mark.parametrize("length", [3, 4, 7])
+def test_entropies_of_elman_letters_by_all_its_strings(length):
+    strings = Counter()
+    for choice in product(("ba", "dii", "guuu"), repeat=length // 2 + 1):
+        strings["".join(choice)[: length + 1]] += 1
+    by_past, by_letter = defaultdict(Counter), defaultdict(Counter)
+    for string, weight in strings.items():
+        for t in range(length):
+            by_past[string[: t + 1]][string[t + 1]] += weight
+            by_letter[string[t]][string[t + 1]] += weight
+
+    def loss(groups):
+        total = sum(sum(group.values()) for group in groups.values())
+        found = 0.0
+        for group in groups.values():
+            for bit in range(6):
+                ones = sum(weight for letter, weight in group.items() if CODES[letter][bit] == "1")
+                found += sum(group.values()) / total * plogp([ones, sum(group.values()) - ones]) / 6
+        return found
+
+    task = tasks.ElmanLetters(length=length)
+    assert task.optimum == pytest.approx(loss(by_past), rel=1e-13)
+    assert task.baseline == pytest.approx(loss(by_letter), rel=1e-13)
+
+
+def test_elman_letters_of_a_long_stream():
+    task = tasks.ElmanLetters(length=10**9)
+    third, half = plogp([1, 2]), log(2)
+    assert task.optimum == pytest.approx(third / 9, rel=1e-6)
+    i, u = 3 * half + third + plogp([1, 5]), 3 * third + 2 * plogp([2, 7])
+    assert task.baseline == pytest.approx((2 * third + 2 * i + 3 * u) / 54, rel=1e-6)
+
+
+def test_errors_of_elman_letters():
+    task = tasks.ElmanLetters(length=1000)
+    batch = task.batch(50, seed=0)
+    consonant = batch.targets[..., :1] == 1
+    best = 40 * batch.targets - 20
+    best[..., 3:5] = np.where(consonant, log(1 / 2), best[..., 3:5])  # P = 1/3
+    errors = task.errors(best, batch)
+    count = consonant.sum()
+    assert np.delete(errors, (3, 4), axis=1).max() < 1e-8
+    assert errors[1].max() < 1e-8
+    squares = np.array([1 / 9, 1 / 9, 4 / 9])  # mean 2/9
+    assert abs(errors[0, 3:5] ** 2 - 2 / 9).max() < 4 * squares.std() / np.sqrt(count)
+    value, _ = tt.training.binary_cross_entropy(best, batch.targets)
+    assert value == pytest.approx(task.optimum, rel=0.02)
+    assert task.solved(best, batch)
+    best[500, 3, 5] = -1.0  # voiced they all are
+    assert task.wrong(best, batch).nonzero()[0].tolist() == [3]
+    assert np.isnan(task.errors(best[:1], tt.tasks.Batch(batch.x[:1], batch.targets[:1]))[0]).all()
 
 
 def test_delayed_xor():

@@ -196,6 +196,7 @@ def test_settings_are_checked(name):
         (lambda: tt.tasks.TemporalOrder(length=9), "at least 10"),
         (lambda: tt.tasks.TemporalOrder(marks=4), "from 2 to 3"),
         (lambda: tt.tasks.DelayedXor(delay=10, length=20), "more than 20"),
+        (lambda: tt.tasks.ElmanLetters(length=2), "at least 3"),
         (lambda: tt.tasks.FlipFlop(pulses=1.5), "a probability"),
         (lambda: tt.tasks.BernoulliAdd(first=3, second=3), "two different lags"),
         (lambda: tt.tasks.BernoulliAdd(length=10), "more than 10 steps"),

@@ -11,6 +11,7 @@
     Reversal                       symbols in, the opposite order out; for one network, or an encoder and a decoder
     TemporalOrder                  which of two symbols came first, 4 or 8 classes
     TemporalXor, DelayedXor        XOR of the two bits before (Elman), or of two bits far back (Engelken)
+    ElmanLetters                   ba, dii, guuu: which bits of the next letter can be known, and which cannot
     FlipFlop                       bits of memory, set by pulses: fixed points to count
     BernoulliAdd                   coins with known entropies: the loss says which lags were found (Marschall)
     EmbeddedReber, CountingGrammar a grammar with a far choice; aⁿbⁿ and aⁿbⁿcⁿ
@@ -42,6 +43,7 @@ from .bernoulli_add import BernoulliAdd
 from .copy_memory import CopyMemory
 from .counting_grammar import CountingGrammar
 from .delayed_xor import DelayedXor
+from .elman_letters import ElmanLetters
 from .epochs import Batches
 from .flip_flop import FlipFlop
 from .flow import Flow
@@ -70,6 +72,7 @@ __all__ = [
     "CopyMemory",
     "CountingGrammar",
     "DelayedXor",
+    "ElmanLetters",
     "EmbeddedReber",
     "FlipFlop",
     "Flow",
@@ -100,6 +103,7 @@ TASKS: dict[str, type[Task]] = {
     "reversal": Reversal,
     "temporal_order": TemporalOrder,
     "temporal_xor": TemporalXor,
+    "elman_letters": ElmanLetters,
     "delayed_xor": DelayedXor,
     "flip_flop": FlipFlop,
     "bernoulli_add": BernoulliAdd,
