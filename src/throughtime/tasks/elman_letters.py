@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from ..refuse import arguments, words
+from ..training.losses import binary_cross_entropy
 from .batch import Array, Batch
 from .task import Task, entropy
 
@@ -52,7 +53,7 @@ class ElmanLetters(Task):
 
     length: int = 2999
 
-    loss: ClassVar[str] = "binary_cross_entropy"
+    loss = staticmethod(binary_cross_entropy)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "length", arguments.step("length", self.length, 3, arguments.LARGEST))
