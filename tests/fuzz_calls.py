@@ -50,6 +50,10 @@ CLASSES = (
 WRITER = tt.models.language_model("gru", 5, hidden_size=N, embedding=2, seed=7)
 MODEL = tt.models.Chain([tt.Network("gru", I, N, seed=3), tt.models.Readout(N, I, seed=4)])
 LOOP = MODEL.closed_loop()
+SEVERAL = tt.Ensemble(
+    lambda seed: tt.models.Chain([tt.Network("gru", I, N, seed=seed), tt.models.Readout(N, I, seed=seed)]),
+    {"seed": [0, 1]},
+)
 
 # Where KeyError and the like are what the documentation says.
 ALLOWED = (ValueError, TypeError, KeyError, FileNotFoundError, IsADirectoryError, ImportError)
@@ -85,7 +89,8 @@ def good_values():
         "angles": [4], "index": [0], "name": ["exponents", ()], "a": [1.0], "b": [2.0],
         "source": [b"to be or not to be " * 9], "array": [X, X[:, 0]], "sequences": [[[1, 2], [3, 4, 5]]],
         "start": [0, np.zeros((2, 3), int)],
-        "model": [WRITER, MODEL], "width": [2], "temperature": [0.5], "top_k": [2], "end": [0], "pool": ["mean"],
+        "model": [WRITER, MODEL, SEVERAL], "width": [2], "temperature": [0.5], "top_k": [2], "end": [0],
+        "pool": ["mean"],
         "encoder": [tt.Network("gru", I, N)], "decoder": [tt.Network("gru", I, N)], "rate": [0.5],
         "kind": ["dot"], "queries": [N], "keys": [N],
         "embedding": [3], "outputs": [2],

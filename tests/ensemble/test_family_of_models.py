@@ -134,7 +134,7 @@ WRONG = {
     "no gradient": (lambda: family().unroll(X).backprop(), "There is no gradient"),
     "no such gradient": (lambda: family().unroll(X).backprop(G)["weight"], "the results have no 'weight'"),
     "states of models": (lambda: family().unroll(X).states, r"run\.networks\[name\]\.states"),
-    "pieces of networks": (lambda: family(network).unroll(X).networks, "it is one itself"),
+    "pieces of networks": (lambda: family(network).unroll(X).networks, "pass it to an analysis itself"),
 }  # fmt: skip
 
 

@@ -109,6 +109,11 @@ def family(axes, values):
     return replace(made, results=tuple(np.resize(values, count).tolist()))
 
 
+def sent_back(axes):
+    nets = [tt.Network("tanh", 1, 2, seed=seed) for seed in range(np.prod([len(values) for values in axes.values()]))]
+    return tt.Ensemble(nets, axes).unroll(np.ones((4, 1))).backprop(np.ones((4, 2)))
+
+
 def exponents(axes):
     def make(gain, seed, **_):
         return tt.Network("tanh", 1, 4, bias=False, init=tt.init.gaussian(gain), seed=seed)
@@ -129,6 +134,14 @@ def history(steps, validation=(), sign=1.0, **last):
 def trained():
     model, x = tt.models.Readout(2, 1, seed=0), np.ones((4, 3, 2))
     return tt.training.fit(model, [(x, x[..., :1])] * 9, "mean_squared_error", tt.training.SGD(0.1), steps=9)
+
+
+def learned(axes, rate=0.1, **options):
+    """A family of readouts, trained."""
+    models = tt.Ensemble(lambda **point: tt.models.Readout(2, 1, seed=0), axes)
+    x = np.ones((4, 3, 2))
+    optimiser = lambda **point: tt.training.SGD(point.get("gain", 1.0) * rate)  # noqa: E731
+    return tt.training.fit(models, [(x, x[..., :1])] * 9, "mean_squared_error", optimiser, steps=9, **options)
 
 
 GAINS = {"gain": [0.5, 1.0, 2.0], "seed": [0, 1, 2, 3]}
@@ -170,6 +183,13 @@ CASES = {
         "below 0": (lambda: history(5, sign=-1.0), {"label": LONG}),
         "NaN": (lambda: history(5, loss=np.nan), {}),
         "none": (lambda: history(0), {}),
+    },
+    "learning_curves": {
+        "gains": (lambda: learned(GAINS), {}),
+        "history": (lambda: learned(GAINS).history, {"name": "norm", "over": "seed"}),
+        "one": (lambda: learned({"seed": [0]}), {}),
+        "names": (lambda: learned({LONG: ["a", LONG], "seed": [0, 1]}), {"name": "rate"}),
+        "NaN": (lambda: learned(GAINS, rate=1e200), {"name": "loss"}),
     },
     "training_norm": {
         "clipped": (lambda: history(40, clipped=1.0), {}),
@@ -263,6 +283,7 @@ CASES = {
         "curve": (lambda: exponents(GAINS), {"name": "exponents"}),
         "map": (lambda: exponents(GAINS), {"name": "exponents", "over": ("seed", "gain"), "entry": 1}),
         "of seeds": (lambda: exponents(GAINS), {"name": "kaplan_yorke_dimension", "over": "seed", "label": LONG}),
+        "gradients": (lambda: sent_back(GAINS), {"name": "bias_hh_l0", "unit": "gradient (unit of the loss)"}),
         "three axes": (lambda: family(GAINS | {"leak": [0.1, 0.2]}, np.arange(24.0)), {}),
         "signs": (lambda: family(GAINS, [-1.0, 3.0, 0.5, -0.2]), {"over": ("gain", "seed")}),
         "one network": (lambda: family({"network": [0]}, [1.5]), {}),
@@ -314,7 +335,8 @@ def test_every_function_and_every_result_has_a_case():
     assert set(CASES) == set(FUNCTIONS)
     drawable = classes(Result)
     seen = {type(make()).__name__ for cases in CASES.values() for make, _ in list(cases.values())[:1]}
-    assert drawable - seen == {"ReluMeanField"}, "theory_curve has a case of it"
+    others = {"ReluMeanField", "FamilyHistory", "EnsembleGradients"}
+    assert drawable - seen == others, "theory_curve, learning_curves and ensemble have cases of them"
 
 
 def words(ax):
@@ -533,7 +555,7 @@ def test_wrong_results_and_options_are_refused_in_sentences(name):
         ("sequences", [0, 7], "`sequence` is 7"),
         ("exponents", [9], "`exponents` is 9"),
         ("theory", 5, "`theory` is 5"),
-        ("over", "colour", "`over` is 'colour' (str); expected one or two of the axes"),
+        ("over", "colour", "`over` is 'colour'"),
         ("entry", 99, "`entry` is 99"),
         ("unit", 5, "`unit` is 5"),
     ):

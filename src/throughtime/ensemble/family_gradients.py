@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..refuse.called import told
+from ..refuse.called import name_of, told
 from ..results.of_ensemble import EnsembleResult
 
 PARTS = ("input", "initial_state", "states")  # of gradients, beside those of the parameters
@@ -49,7 +49,7 @@ def _own(name: str, given: Any, run: Any, like: Any, place: int, shape: tuple[in
     """What one run gets of a gradient: the same as all, its part along the ensemble's axes, or what a function says."""
     if given is None:
         return None
-    if callable(given) and not isinstance(given, type):
+    if callable(given) and not (isinstance(given, type) or name_of(given) or hasattr(given, "state_dict")):
         found = given(run)
         if isinstance(found, tuple) and len(found) == 2 and name == "grad_output":
             raise TypeError(

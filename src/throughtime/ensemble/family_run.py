@@ -62,7 +62,7 @@ class EnsembleRun(words.Sealed):
     @property
     def states(self) -> np.ndarray:
         if self.of_models:
-            raise AttributeError("Models have several states; those of one piece are `run.networks[name].states`.")
+            raise ValueError("Models have no states of their own; those of a piece are `run.networks[name].states`.")
         return self._stack([run.states for run in self.runs])
 
     @property
@@ -77,7 +77,7 @@ class EnsembleRun(words.Sealed):
         (3, 1)
         """
         if not self.of_models:
-            raise AttributeError("The run of an ensemble of networks has no `networks`; it is one itself.")
+            raise ValueError("The run of an ensemble of networks has no `networks`; pass it to an analysis itself.")
         found = [run.networks for run in self.runs]
         names = [list(networks) for networks in found]
         if any(own != names[0] for own in names):

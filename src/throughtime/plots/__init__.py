@@ -16,6 +16,7 @@ as well. Maps rise or fall in lightness all the way.
 """
 
 from .ensembles import ensemble
+from .family_learning import learning_curves
 from .gradient_flow import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares
 from .learning import training_loss, training_norm
 from .lyapunov import covariant_angles, lyapunov_history, lyapunov_spectrum, perturbed_twin, theory_curve
@@ -40,6 +41,7 @@ __all__ = [
     "gradient_norms",
     "gradient_products",
     "lag_shares",
+    "learning_curves",
     "loss_surface",
     "lyapunov_history",
     "lyapunov_spectrum",

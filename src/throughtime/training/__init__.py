@@ -13,6 +13,7 @@
                           rates as functions of the step; any function of a step will do
     fit                   the loop: full or truncated BPTT, validation, callbacks, checkpoints; gives a Trained, shows a
                           Training to callbacks, raises Diverged
+                          of an Ensemble of models it trains all of them, and gives a TrainedFamily with a FamilyHistory
     Curriculum            batches whose length grows with their number
     evaluate              the loss over held-out batches
     History, Monitor      what was recorded; a recorder, with measures of the network, for a loop of one's own
@@ -42,6 +43,7 @@ from .checkpoint import load_checkpoint
 from .curriculum import Curriculum
 from .cyclical_rates import Cyclical, OneCycle
 from .evaluate import evaluate
+from .family_history import FamilyHistory
 from .fit import fit
 from .history import History
 from .in_progress import Diverged, Trained, Training
@@ -52,6 +54,7 @@ from .optimiser import Optimiser
 from .rmsprop import RMSprop
 from .schedules import Constant, Cosine, Exponential, StepDecay
 from .sgd import SGD
+from .trained_family import TrainedFamily
 from .transforms import ClipNorm, ClipValue, Frozen, WeightDecay
 
 __all__ = [
@@ -66,6 +69,7 @@ __all__ = [
     "Cyclical",
     "Diverged",
     "Exponential",
+    "FamilyHistory",
     "Frozen",
     "History",
     "Monitor",
@@ -75,6 +79,7 @@ __all__ = [
     "StepDecay",
     "Then",
     "Trained",
+    "TrainedFamily",
     "Training",
     "WarmUp",
     "WeightDecay",

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..models.loss_answer import answer
 from ..refuse.expected import checking
+from .families import evaluated, of_families
 from .given import loss_of, model_for
 from .update_pieces import Pieces, counted, is_one_batch
 
@@ -16,8 +17,9 @@ def evaluate(model: Any, batches: Any, loss: Any, state: Any = None) -> float:
 
     model: a `tt.models.Chain` or another model. batches: one batch, or several that end: a list, or
     `stream.held_out_batches()`. loss: as of `fit`. state: of the first batch; one that `continues` goes on from the
-    final state of the one before. Returns a number; NaN where nothing counts. TypeError for what is no model, no
-    batches, no loss.
+    final state of the one before. Returns a number; NaN where nothing counts. Of an `Ensemble` of models, an
+    `EnsembleResult` of such numbers; the other arguments may then be functions of its axes, as those of `fit`.
+    TypeError for what is no model, no batches, no loss.
 
     >>> import throughtime as tt
     >>> task = tt.tasks.Adding(length=20)
@@ -38,4 +40,4 @@ def evaluate(model: Any, batches: Any, loss: Any, state: Any = None) -> float:
     return total / weight if weight else math.nan
 
 
-evaluate = checking(evaluate, {})
+evaluate = of_families(evaluated)(checking(evaluate, {}))

@@ -12,6 +12,7 @@ from ..refuse.called import told
 from ..refuse.expected import checking
 from . import checkpoint as checkpoints
 from .evaluate import evaluate
+from .families import of_families, trained
 from .given import loss_of, model_for
 from .in_progress import Trained, Training
 from .loop import Loop
@@ -40,7 +41,7 @@ def fit(
     generators: Any = None,
     progress: bool = False,
 ) -> Trained:
-    """Train a model: for each batch the gradient of the loss through time, and a step of the optimiser.
+    """Train a model, or a family of them: for each batch the gradient of the loss, and a step of the optimiser.
 
     model: a `tt.models.Chain` or another model; its parameters change in place.
     batches: one after another, `tt.tasks` or tuples (x, targets, lengths, mask, continues), of which the last three may
@@ -63,6 +64,14 @@ def fit(
     checkpoint: a file, written after every `checkpoint_every` steps and at the end: parameters, optimiser, state, place
         in the batches, history, and the generators of the model and of `generators`, a dict by name. Where it is there
         already, training goes on from it, to the same bits as if it had never stopped.
+
+    Of an `Ensemble` of models each is trained as it would be alone, to the same bits, one in each thread: seeds × gains
+    × rates in one call. Any argument may then be a function of the axes, called with those values that it names:
+    batches `lambda seed: task.batches(32, seed=seed)`, optimiser `lambda rate: Adam(rate)`. An optimiser or monitor is
+    copied for each; an iterator is refused, since they would take each other's batches. checkpoint: a folder with a
+    file for each. Returns `TrainedFamily`: .history["loss"] (*axes, steps), .models, .diverged, .plot(). A model that
+    diverges does not end the others. Small models are ruled by Python, of which threads run one at a time: with
+    `tt.Ensemble(…, backend="joblib")` each is trained in a process.
 
     Returns `Trained`: .history, a row for each step, .state, .best_loss, .reason. `Diverged`, an ArithmeticError, when
     a loss or gradient is not finite: it has the history, and the model its last good parameters. Whatever error ends
@@ -123,7 +132,7 @@ def fit(
     return Trained(monitor.history, training.step, reason, training.state, training.best_step, training.best_loss)
 
 
-fit = checking(fit, {})
+fit = of_families(trained)(checking(fit, {}))
 
 
 def _validation(validation: Any, loss: Callable) -> Callable[[Any], float] | None:

@@ -52,7 +52,7 @@ class Trained(Result):
         history: `History`, a row for each step.
         steps: updates made in all, those before a checkpoint included.
         reason: why it ended: "steps", "batches" where they came to an end, "validation" where it got no better any
-            more, "callback".
+            more, "callback"; of a model of a family also "diverged".
         state: the final state of the last piece, to go on from; of a stream.
         best_step: steps after which the loss of the validation was least, −1 without one. The parameters are those.
         best_loss: that loss; NaN without one.
@@ -85,6 +85,7 @@ _REASONS = {
     "batches": "the batches",
     "validation": "what validation got better",
     "callback": "what a callback wanted",
+    "diverged": "what is finite",
 }
 
 
@@ -103,6 +104,7 @@ class Training:
         run: the last run of the model, whose `.networks` every analysis takes.
         best, best_step, best_loss: parameters with the least loss of validation so far, the steps before it, the loss.
         waited: validations since then.
+        point: of a family, the values of its axes, dict name -> value.
 
         >>> import throughtime as tt
         >>> def stop_early(training):
@@ -128,6 +130,7 @@ class Training:
     best_step: int = -1
     best_loss: float = math.inf
     waited: int = 0  # validations without a better one
+    point: dict[str, Any] = field(default_factory=dict)
 
     def judge(self, loss: float) -> None:
         """Keep the parameters if this loss of a validation is the least so far; NaN never is."""
