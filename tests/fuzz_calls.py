@@ -95,7 +95,7 @@ def good_values():
         "kind": ["dot"], "queries": [N], "keys": [N],
         "embedding": [3], "outputs": [2],
         "pieces": [[tt.Network("gru", I, N, seed=5), tt.models.last, tt.models.Readout(N, 2, seed=6)]],
-        "longest": [20.0], "states": [np.zeros((3, N))], "incoming": [2], "radius": [0.9],
+        "longest": [20.0], "states": [np.zeros((3, N))], "incoming": [2], "penalty": [0.1, [0.1, 1.0]], "radius": [0.9],
         "tokens": [5], "inputs": [I], "vector": [MODEL.flat.copy()],
         "output": [np.ones((T, B, 1))], "targets": [np.ones((T, B, 1)), np.zeros((T, B), int)],
         "parameters": [["weight_hh_l0"], []],

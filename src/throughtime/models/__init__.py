@@ -11,6 +11,7 @@
 
     one_to_one, one_to_many, many_to_one, many_to_many, language_model
                          the patterns of the textbooks, each one call that returns such a chain; .predict
+    reservoir            an echo state network: random, of which `tt.training.ridge` fits the readout
     generate, beam_search
                          a language model writes: greedy, at a temperature, of the top k, or by beam search; Generated
 
@@ -52,11 +53,12 @@ from .patterns import language_model, many_to_many, many_to_one, one_to_many, on
 from .pooling import PooledRun, last, mean
 from .readout import Readout
 from .repeat import Repeat
+from .reservoir import reservoir
 from .residual import Residual
 
 __all__ = [
     "Attention", "AttentionRun", "Chain", "ClosedLoop", "ClosedLoopRun", "Dropout", "Embedding", "EncoderDecoder",
     "Evaluation", "Generated", "LayerNorm", "Model", "ModelGradients", "ModelRun", "PooledRun", "Readout", "Repeat",
     "Residual", "SummedRun", "beam_search", "generate", "language_model", "last", "many_to_many", "many_to_one", "mean",
-    "one_to_many", "one_to_one", "sum_directions",
+    "one_to_many", "one_to_one", "reservoir", "sum_directions",
 ]  # fmt: skip

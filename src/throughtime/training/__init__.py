@@ -15,6 +15,7 @@
                           Training to callbacks, raises Diverged
                           of an Ensemble of models it trains all of them, and gives a TrainedFamily with a FamilyHistory
     Curriculum            batches whose length grows with their number
+    ridge                 a readout in closed form, with a penalty that may be chosen by validation; gives a RidgeFit
     evaluate              the loss over held-out batches
     History, Monitor      what was recorded; a recorder, with measures of the network, for a loop of one's own
     load_checkpoint       parameters and optimiser out of a file that fit wrote
@@ -51,6 +52,7 @@ from .joined_schedules import Then, WarmUp
 from .losses import binary_cross_entropy, cross_entropy, mean_squared_error
 from .monitor import Monitor
 from .optimiser import Optimiser
+from .ridge import RidgeFit, ridge
 from .rmsprop import RMSprop
 from .schedules import Constant, Cosine, Exponential, StepDecay
 from .sgd import SGD
@@ -76,6 +78,7 @@ __all__ = [
     "OneCycle",
     "Optimiser",
     "RMSprop",
+    "RidgeFit",
     "StepDecay",
     "Then",
     "Trained",
@@ -89,4 +92,5 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "mean_squared_error",
+    "ridge",
 ]
