@@ -26,6 +26,7 @@ from .landscape.fixed_points import FixedPoints, fixed_points
 from .landscape.loss_surface import LossSurface, loss_surface
 from .lyapunov.covariant import CovariantVectors, covariant_from_jacobians, covariant_vectors
 from .lyapunov.exponents import LyapunovSpectrum, kaplan_yorke_dimension
+from .lyapunov.exponents_gradient import LyapunovGradient, lyapunov_gradient
 from .lyapunov.spectrum import lyapunov_from_jacobians, lyapunov_spectrum
 from .lyapunov.twin import TwinGrowth, perturbed_twin
 

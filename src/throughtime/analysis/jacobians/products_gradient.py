@@ -1,0 +1,190 @@
+"""How products with a run's Jacobians depend on its states and parameters: the gradient of
+
+    φ = Σ_t Σ_k a_{t,k} · J_t q_{t,k},   J_t = ∂s_t/∂s_{t−1}
+
+with the vectors a and q held fixed. One step is taken forward with its tangents q, and then back, all times at once:
+
+    δx = W_ih δin,  δr = W_hh δe,  δs' = D_x δx + D_r δr + D_s δs      unit by unit but for W, layer after layer
+
+What W does is linear, so that of a cell only the second derivatives of a unit by itself are needed, and of these only
+their sum over the vectors k (cells/second_derivatives.py).
+
+Dimensions: M rows = times × sequences, K vectors a row, S state size, N units, G gates, P = 2G + states of a unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from ...cells.base import spec
+from ...cells.second_derivatives import change_of_cotangents, change_of_slopes
+from ...results import Array
+
+Sides = tuple[list[Any], list[Any], list[Any]]  # of x and r, G each, and of s, one for each state of a unit
+
+
+def gradient_of_products(
+    run: Any, a: Array, q: Array, start: int, *, slopes_held: bool = False
+) -> tuple[Array, dict[str, Array]]:
+    """∂φ/∂states[start], … of n times, (n, B, S), and ∂φ/∂θ with the states held fixed, by name.
+
+    run: of one direction, on the CPU. a, q (n, B, K, S): entry i belongs to the step from states[start+i]. slopes_held:
+    the derivatives of the units stay what they are too, so that φ moves by W alone; the first result is 0 then.
+    """
+    n, B, K, S = q.shape
+    M, weights, depth = n * B, run.made_with(), run.network.num_layers
+    lengths = np.full(B, run.steps) if run.lengths is None else np.asarray(run.lengths)
+    alive = (np.arange(start, start + n)[:, None] < lengths).reshape(M)
+    a, q = (np.where(alive[:, None, None], v.reshape(M, K, S), 0.0) for v in (a, q))
+    layers = list[_Layer]()
+    for k in range(depth):
+        layer = _Layer(run, k, start, n, alive)
+        layer.forward(q[:, :, run.columns(k)], layers[-1].sent if layers else None)
+        layers.append(layer)
+    by_state, found = np.zeros((M, S)), dict[str, Array]()
+    above: tuple[Array, Array] | None = None  # of what a layer is sent: the gradient by it, and those by its tangents
+    for k in reversed(range(depth)):
+        own = run.columns(k)
+        by_state[:, own], above, parameters = layers[k].back(a[:, :, own], above, slopes_held)
+        found |= parameters
+    return by_state.reshape(n, B, S), {name: found[name].astype(w.dtype) for name, w in weights.items()}
+
+
+class _Layer:
+    """The steps of one layer. Values (M, N), tangents (M, K, N), in float64."""
+
+    def __init__(self, run: Any, k: int, start: int, n: int, alive: Array) -> None:
+        record, stop, N = spec(run.cell), start + n, run.network.hidden_size
+        self.cell, self.k, self.N, self.alive = run.cell, k, N, alive[:, None]
+        self.G, self.parts, self.shared = record.gates, record.states, record.shared
+        w = {name: value.astype(np.float64) for name, value in run.made_with().items() if name.endswith(f"_l{k}")}
+        self.w_ih, self.w_hh = w[f"weight_ih_l{k}"], w[f"weight_hh_l{k}"]
+        self.biases = [w.get(f"{kind}_l{k}", 0.0) for kind in ("bias_ih", "bias_hh")]
+
+        def rows(value: Any) -> Any:
+            """(n, B, N) as (M, N), 0 in the padding; a number stays one."""
+            return np.where(self.alive, value.reshape(-1, N), 0.0) if np.ndim(value) else float(value)
+
+        local = run.derivatives(k, start, stop)
+        sides = (local.by_input, local.by_recurrent, local.by_state)
+        self.d = [
+            [[rows(v) for v in row] for row in side] for side in sides
+        ]  # of x, r, s: [state after][gate or state]
+        self.before, self.after = ([rows(v) for v in side] for side in (local.sent_before, local.sent_after))
+        self.s, self.s_next = ([rows(part[own]) for part in local.states] for own in (slice(-1), slice(1, None)))
+        self.e = rows(run.sent(k)[start:stop])
+        given = run.input[start:stop] if k == 0 else run.sent(k - 1)[start + 1 : stop + 1]
+        self.given = np.where(self.alive, given.reshape(len(alive), -1), 0.0)
+
+    def forward(self, q: Array, given: Array | None) -> None:
+        """Take the tangents q (M, K, states) of the states, and those of what the layer is given, one step on."""
+        self.ds = self._parts(q, self.parts)
+        self.de = _sum(_wide(slope) * v for slope, v in zip(self.before, self.ds, strict=True))
+        self.dgiven = given
+        dr = self._parts(self.de @ self.w_hh.T, self.G)
+        dx = self._parts(np.zeros((*q.shape[:2], self.G * self.N)) if given is None else given @ self.w_ih.T, self.G)
+        tangents = (dx, dr, self.ds)
+        pairs = [
+            [(d, v) for side, own in zip(self.d, tangents, strict=True) for d, v in zip(side[i], own, strict=True)]
+            for i in range(self.parts)
+        ]
+        self.ds_next = [_sum(_wide(d) * v for d, v in of_state) for of_state in pairs]
+        self.sent = _sum(_wide(slope) * v for slope, v in zip(self.after, self.ds_next, strict=True))
+        if self.shared:  # x and r only come as x + r
+            tangents = ([np.zeros_like(v) for v in dx], [v + w for v, w in zip(dx, dr, strict=True)], self.ds)
+        self.tangents = [v for own in tangents for v in own]
+
+    def back(
+        self, a: Array, above: tuple[Array, Array] | None, slopes_held: bool
+    ) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
+        """From the cotangents a (M, K, states) of the tangents of the next states: the gradient by the states, that by
+        what the layer is given and by its tangents, and those of the parameters."""
+        cotangents, by_next = self._parts(a, self.parts), [0.0] * self.parts
+        if above is not None:
+            by_sent, by_tangent = above
+            cotangents = [v + _wide(slope) * by_tangent for v, slope in zip(cotangents, self.after, strict=True)]
+            by_next = [slope * by_sent for slope in self.after]
+            if not slopes_held:
+                bent = self._bent(self.s_next, by_tangent, self.ds_next)
+                by_next = [v + w for v, w in zip(by_next, bent, strict=True)]
+        on_x, on_r = (self._back_to(side, cotangents) for side in self.d[:2])
+        none: Sides = ([0.0] * self.G, [0.0] * self.G, [0.0] * self.parts)
+        second = none if slopes_held else self._second(cotangents)
+        by_x, by_r, by_s = (
+            [w + _sum(side[i][j] * by_next[i] for i in range(self.parts)) for j, w in enumerate(own)]
+            for side, own in zip(self.d, second, strict=True)
+        )
+        x, r = (np.concatenate([np.broadcast_to(w, self.e.shape) for w in own], axis=1) for own in (by_x, by_r))
+        by_sent_before, by_tangent_before = r @ self.w_hh, on_r @ self.w_hh
+        by_state = [slope * by_sent_before + w for slope, w in zip(self.before, by_s, strict=True)]
+        if not slopes_held:
+            bent = self._bent(self.s, by_tangent_before, self.ds)
+            by_state = [v + w for v, w in zip(by_state, bent, strict=True)]
+        found = {
+            "weight_ih": x.T @ self.given + (0.0 if self.dgiven is None else _outer(on_x, self.dgiven)),
+            "weight_hh": r.T @ self.e + _outer(on_r, self.de),
+            "bias_ih": x.sum(axis=0),
+            "bias_hh": r.sum(axis=0),
+        }
+        named = {f"{kind}_l{self.k}": value for kind, value in found.items()}
+        return np.concatenate(by_state, axis=1), (x @ self.w_ih, on_x @ self.w_ih), named
+
+    def _second(self, cotangents: list[Array]) -> Sides:
+        """Σ_k of the change of the units' derivatives along tangent k, as seen by cotangent k: of x, r and s."""
+        b_ih, b_hh = self.biases
+        x = self._parts(self.given @ self.w_ih.T + b_ih, self.G)
+        r = self._parts(self.e @ self.w_hh.T + b_hh, self.G)
+        K, P, zero, one = cotangents[0].shape[1], len(self.tangents), np.zeros_like(self.e), np.ones_like(self.e)
+        if K <= P:  # vector by vector
+            pairs = [([v[:, k] for v in cotangents], [v[:, k] for v in self.tangents]) for k in range(K)]
+        else:  # direction by direction, each for the sum over all vectors
+            pairs = [
+                ([_over_vectors(v, w) for v in cotangents], [one if j == p else zero for j in range(P)])
+                for p, w in enumerate(self.tangents)
+                if w.any()
+            ]
+        total: Sides = ([zero] * self.G, [zero] * self.G, [zero] * self.parts)
+        G = self.G
+        for cotangent, v in pairs:
+            direction = tuple(v[:G]), tuple(v[G : 2 * G]), tuple(v[2 * G :])
+            found = change_of_cotangents(self.cell, tuple(cotangent), tuple(x), tuple(r), tuple(self.s), direction)
+            for own, more in zip(total, found, strict=True):
+                own[:] = [w + np.where(self.alive, value, 0.0) for w, value in zip(own, more, strict=True)]
+        return total
+
+    def _bent(self, s: list[Array], back: Array, ds: list[Array]) -> list[Any]:
+        """Of what units of state s send: how its slopes change along the tangents ds, as seen by cotangents `back`."""
+        found = change_of_slopes(self.cell, tuple(s), tuple(_over_vectors(back, v) for v in ds))
+        return [np.where(self.alive, value, 0.0) for value in found]
+
+    def _back_to(self, side: list[list[Any]], cotangents: list[Array]) -> Array:
+        """The cotangents of all gates' x, or r, (M, K, G·N)."""
+        blocks = [_sum(_wide(side[i][j]) * v for i, v in enumerate(cotangents)) for j in range(self.G)]
+        return np.concatenate([np.broadcast_to(block, cotangents[0].shape) for block in blocks], axis=2)
+
+    def _parts(self, v: Array, count: int) -> list[Array]:
+        """The blocks of N numbers that lie side by side."""
+        return [v[..., j * self.N : (j + 1) * self.N] for j in range(count)]
+
+
+def _wide(slope: Any) -> Any:
+    """(M, N) as a factor of (M, K, N); a number stays one."""
+    return slope[:, None] if isinstance(slope, np.ndarray) else slope
+
+
+def _sum(terms: Iterable[Any]) -> Any:
+    return reduce(add, terms)
+
+
+def _over_vectors(v: Array, w: Array) -> Array:
+    return np.einsum("mkn,mkn->mn", v, w)
+
+
+def _outer(v: Array, w: Array) -> Array:
+    """Σ_{m,k} v_mk w_mkᵀ."""
+    return v.reshape(-1, v.shape[2]).T @ w.reshape(-1, w.shape[2])
