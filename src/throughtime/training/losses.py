@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.cpu.softmax_losses import softmax_cross_entropy
 from ..refuse import numeric
 from ..refuse.expected import checking
 from .counted_steps import Array, given_output, given_targets, only, shares, spread
@@ -37,16 +38,14 @@ def cross_entropy(output: Any, targets: Any, lengths: Any = None, weights: Any =
     """
     y = given_output(output)
     share = shares(y, lengths, weights)
-    rows, place = np.arange(y[..., 0].size), _classes(targets, y, share).reshape(-1)
-    with np.errstate(invalid="ignore", over="ignore"):  # inf - inf: NaN is the answer
-        shifted = y - y.max(axis=-1, keepdims=True)
-        own = shifted.reshape(-1, y.shape[-1])[rows, place].reshape(y.shape[:-1])
-        gradient = np.exp(shifted, out=shifted)
-        total = gradient.sum(axis=-1, keepdims=True)
-        each = only(share, np.log(total[..., 0]) - own)
-        gradient *= _as(y, spread(share)) / total
-    gradient.reshape(-1, y.shape[-1])[rows, place] -= np.asarray(share, y.dtype).reshape(-1)
-    return float((each * share).sum(dtype=np.float64)), only(share, gradient)
+    rows = y[..., 0].size
+    place, weight = _classes(targets, y, share).reshape(-1), np.empty(rows, y.dtype)
+    weight[...] = np.reshape(share, -1)
+    flat = numeric.compact(y).reshape(rows, y.shape[-1])
+    total, own, gradient = softmax_cross_entropy(flat, numeric.compact(place), weight)
+    with np.errstate(all="ignore"):  # NaN is for the value to show
+        each = np.log(total) - own
+    return float((each * np.reshape(share, -1)).sum(dtype=np.float64)), gradient.reshape(y.shape)
 
 
 @checking
