@@ -45,9 +45,13 @@ FAMILY = tt.Ensemble([TANH, tt.Network("tanh", I, N, seed=2)])
 CLASSES = (
     tt.Network, tt.Ensemble, *tt.tasks.TASKS.values(), tt.models.Chain, tt.models.Embedding, tt.models.Readout,
     tt.models.Repeat, tt.models.Residual, tt.models.Dropout, tt.models.LayerNorm, tt.models.EncoderDecoder,
-    tt.models.Attention, tt.models.ClosedLoop,
+    tt.models.Attention, tt.models.ClosedLoop, tt.models.InputFeeding,
 )  # fmt: skip
 WRITER = tt.models.language_model("gru", 5, hidden_size=N, embedding=2, seed=7)
+TRANSLATOR = tt.models.EncoderDecoder(
+    tt.models.Chain([tt.models.Embedding(5, 2, seed=0), tt.Network("gru", 2, N, seed=8)]),
+    tt.models.language_model("gru", 5, hidden_size=N, embedding=2, seed=9), tt.models.Attention("dot", N, N), seed=10,
+)  # fmt: skip
 MODEL = tt.models.Chain([tt.Network("gru", I, N, seed=3), tt.models.Readout(N, I, seed=4)])
 LOOP = MODEL.closed_loop()
 SEVERAL = tt.Ensemble(
@@ -87,12 +91,14 @@ def good_values():
         "gain": [1.5], "count": [2], "function": [lambda given: 1.0], "starts": [4], "points": [4], "units": [50],
         "iterations": [20], "seed": [0], "factor": [2.0], "lag": [2], "gains": [[0.5, 1.0]], "chi": [[0.5, 1.0]],
         "angles": [4], "index": [0], "name": ["exponents", ()], "a": [1.0], "b": [2.0],
-        "source": [b"to be or not to be " * 9], "array": [X, X[:, 0]], "sequences": [[[1, 2], [3, 4, 5]]],
+        "source": [b"to be or not to be " * 9, np.ones((4, 3), int)],
+        "array": [X, X[:, 0]], "sequences": [[[1, 2], [3, 4, 5]]],
         "start": [0, np.zeros((2, 3), int)],
-        "model": [WRITER, MODEL, SEVERAL], "width": [2], "temperature": [0.5], "top_k": [2], "end": [0],
+        "model": [WRITER, MODEL, SEVERAL, TRANSLATOR], "width": [2], "temperature": [0.5], "top_k": [2], "end": [0],
         "pool": ["mean"],
         "encoder": [tt.Network("gru", I, N)], "decoder": [tt.Network("gru", I, N)], "rate": [0.5],
-        "kind": ["dot"], "queries": [N], "keys": [N],
+        "kind": ["dot"], "feeds": ["context"], "attention": [None, tt.models.Attention("dot", N, N)],
+        "queries": [N], "keys": [N],
         "embedding": [3], "outputs": [2],
         "pieces": [[tt.Network("gru", I, N, seed=5), tt.models.last, tt.models.Readout(N, 2, seed=6)]],
         "longest": [20.0], "states": [np.zeros((3, N))], "incoming": [2], "penalty": [0.1, [0.1, 1.0]], "radius": [0.9],

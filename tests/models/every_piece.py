@@ -36,6 +36,16 @@ def examples(dtype="float64"):
     encoder = m.Chain([m.Embedding(V, I, **seeded), net(1, I, "lstm", **of), net(2, **of)])
     decoder = m.Chain([net(3, cell="lstm", **of), m.Dropout(0.3, seed=4), net(5, **of), m.Readout(N, V, **seeded)])
     blocks = [m.Residual([m.LayerNorm(N, **of), net(k, **of), m.Dropout(0.4, seed=shared)]) for k in (1, 2)]
+
+    def attending(kind, feeding, cell="gru", *behind, **options):
+        both = m.Chain([m.Embedding(V, I, **seeded), net(6, I, cell, bidirectional=True, **of)])
+        sent = net(7, I + (0 if feeding is None else feeding.size), cell, **of)
+        says = m.Chain([m.Embedding(V, I, **seeded), *([] if feeding is None else [feeding]), sent, *behind])
+        return m.EncoderDecoder(both, says, m.Attention(kind, N, 2 * N, dtype=dtype, seed=8, **options), seed=9)
+
+    def head():
+        return m.LayerNorm(N, **of), m.Readout(N, V, **seeded)
+
     found = {
         "embedding": (m.Embedding(V, N, **seeded), letters, ends),
         "readout": (m.Readout(N, I, **seeded), x, ends),
@@ -49,6 +59,16 @@ def examples(dtype="float64"):
         "chain": (m.Chain([m.Chain([net(0, **of), m.last]), m.Chain([m.Repeat(S), net(1, **of)])]), x, ends),
         "residual": (m.Chain([m.Readout(N, N, **seeded), *blocks]), x, ends),
         "encoder-decoder": (m.EncoderDecoder(encoder, decoder), (letters, memory), (ends, of_memory)),
+        "looking": (attending("general", None, "lstm", m.Dropout(0.3, seed=3), *head()), (letters, letters[:S]),
+                    (ends, of_memory)),
+        "looking networks": (m.EncoderDecoder(net(0, **of), net(1, **of), m.Attention("dot", N, N, **of), seed=2),
+                             (x, memory), (ends, of_memory)),
+        "fed attended": (attending("additive", m.InputFeeding("attended", N), "lstm", *head(), size=I),
+                         (letters, letters[:S]), (ends, of_memory)),
+        "fed context": (attending("additive", m.InputFeeding("context", 2 * N), "lstm", size=I),
+                        (letters, letters[:S]), (ends, of_memory)),
+        "fed by a rate": (attending("general", m.InputFeeding("context", 2 * N), "rate", *head()),
+                          (letters, letters[:S]), (ends, of_memory)),
         "dot": (m.Attention("dot", N, N, **seeded), (x, memory), (ends, of_memory)),
         "general": (m.Attention("general", N, N, **seeded), (x, memory), (ends, of_memory)),
         "additive": (m.Attention("additive", N, N, size=I, **seeded), (x, memory), (ends, of_memory)),

@@ -133,7 +133,7 @@ def net(*sizes, **options):
     [
         (lambda: EncoderDecoder(net(2, 3), "gru"), TypeError, "`decoder` is 'gru'"),
         (lambda: EncoderDecoder(net(2, 3), net(2, 4)), ValueError, "differ, .*: 1 x 1 x 3 and 1 x 1 x 4"),
-        (lambda: EncoderDecoder(net(2, 3, bidirectional=True), net(2, 3)), ValueError, "1 x 2 x 3 and 1 x 1 x 3"),
+        (lambda: EncoderDecoder(net(2, 3, bidirectional=True), net(2, 4)), ValueError, "1 x 2 x 3 and 1 x 1 x 4"),
         (lambda: EncoderDecoder(net(2, 3), Chain([tt.models.Readout(2, 3)])), ValueError, "`decoder` has no state"),
         (lambda: EncoderDecoder(net(2, 3), Chain([net(2, 3), tt.models.last])), ValueError, "at every step"),
         (lambda: EncoderDecoder(net(2, 3), net(2, 3, dtype="float32")), ValueError, "make both of one"),

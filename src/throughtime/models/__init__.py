@@ -6,14 +6,16 @@
                          what enters a layer normalised; a skip around pieces; dropout between; two directions added
     last, mean, Repeat   one output for each sequence, what it ends with or the mean over its steps; one vector for many
 
-    EncoderDecoder       one model reads, another goes on from its last state
+    EncoderDecoder       one model reads, another goes on from its last state, and may look back at all that was read
     Attention            for every query a weighted mean of a memory, with the way back to both; AttentionRun
+    InputFeeding         where such a decoder hears, step by step, what it has seen
 
     one_to_one, one_to_many, many_to_one, many_to_many, language_model
                          the patterns of the textbooks, each one call that returns such a chain; .predict
     reservoir            an echo state network: random, of which `tt.training.ridge` fits the readout
     generate, beam_search
-                         a language model writes: greedy, at a temperature, of the top k, or by beam search; Generated
+                         a language model writes, or a decoder from a source: greedy, at a temperature, of the top k, or
+                         by beam search; Generated
 
     model.unroll(x, state=None, lengths=None)            a run: .output, .final_state, .networks, .backprop(grad_output)
     model.value_and_gradient(x, targets, loss)           the loss, and its gradient as one vector
@@ -41,11 +43,12 @@ from .beam import beam_search
 from .chain import Chain
 from .closed_loop import ClosedLoop
 from .closed_loop_run import ClosedLoopRun
-from .decoding import Generated, generate
+from .decoding import generate
 from .directions import SummedRun, sum_directions
 from .dropout import Dropout
 from .embedding import Embedding
 from .encoder_decoder import EncoderDecoder
+from .input_feeding import InputFeeding
 from .layer_norm import LayerNorm
 from .model import Model
 from .model_run import Evaluation, ModelGradients, ModelRun
@@ -55,10 +58,11 @@ from .readout import Readout
 from .repeat import Repeat
 from .reservoir import reservoir
 from .residual import Residual
+from .writer import Generated
 
 __all__ = [
     "Attention", "AttentionRun", "Chain", "ClosedLoop", "ClosedLoopRun", "Dropout", "Embedding", "EncoderDecoder",
-    "Evaluation", "Generated", "LayerNorm", "Model", "ModelGradients", "ModelRun", "PooledRun", "Readout", "Repeat",
-    "Residual", "SummedRun", "beam_search", "generate", "language_model", "last", "many_to_many", "many_to_one", "mean",
-    "one_to_many", "one_to_one", "reservoir", "sum_directions",
+    "Evaluation", "Generated", "InputFeeding", "LayerNorm", "Model", "ModelGradients", "ModelRun", "PooledRun",
+    "Readout", "Repeat", "Residual", "SummedRun", "beam_search", "generate", "language_model", "last",
+    "many_to_many", "many_to_one", "mean", "one_to_many", "one_to_one", "reservoir", "sum_directions",
 ]  # fmt: skip

@@ -132,7 +132,8 @@ class Memory:
 
     def __init__(self, model: Attention, m: Array, ends: Array | None) -> None:
         parameters = {name: value.copy() for name, value in model.parameters.items()}
-        self.score = SCORES[model.kind](parameters, m, _ends(ends, m))
+        self.ends = _ends(ends, m)
+        self.score = SCORES[model.kind](parameters, m, self.ends)
 
     def begin(self) -> None:
         """Begin a way back: nothing is gathered yet."""
@@ -144,12 +145,23 @@ class Memory:
 
 
 class Look:
-    """Queries (T, B, N) at a memory: `context` (T, B, M) and `weights` (T, B, S), both 0 behind the ends."""
+    """Queries (T, B, N) at a memory: `context` (T, B, M) and `weights` (T, B, S), both 0 behind the ends.
+
+    Of K times as many queries as there are memories, those of one side by side, as of a beam search, each K look at
+    one, as if they were K times as many steps; this has no way back.
+    """
 
     def __init__(self, memory: Memory, q: Array, ends: Array | None) -> None:
+        steps, batch, copies = len(q), len(memory.ends), q.shape[1] // len(memory.ends)
+        if copies > 1:
+            q, ends = q.reshape(steps, batch, copies, -1).transpose(0, 2, 1, 3).reshape(steps * copies, batch, -1), None
         self.memory, self._q, self._ends = memory, q, _ends(ends, q)
         with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
-            self.weights, self.context = memory.score.look(q, self._ends)
+            found = memory.score.look(q, self._ends)
+        if copies > 1:
+            back = [part.reshape(steps, copies, batch, -1).transpose(0, 2, 1, 3) for part in found]
+            found = tuple(part.reshape(steps, batch * copies, -1) for part in back)
+        self.weights, self.context = found
 
     def back(self, g: Array) -> Array:
         """The gradient of the queries from that of the contexts; the rest the memory gathers."""

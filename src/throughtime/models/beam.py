@@ -8,20 +8,28 @@ import numpy as np
 
 from ..refuse import arguments, room
 from ..refuse.expected import checking
-from .decoding import Array, Generated, said, started
+from .writer import Array, Generated, Writer
 
 
 @checking
 def beam_search(
-    model: Any, start: Any, steps: int, width: int = 4, end: int | None = None, state: Any = None
+    model: Any,
+    start: Any,
+    steps: int,
+    width: int = 4,
+    end: int | None = None,
+    state: Any = None,
+    source: Any = None,
+    source_lengths: Any = None,
 ) -> Generated:
     """`Generated`: the likeliest of the sequences of up to `steps` tokens that were kept, `width` at each step.
 
         score = Σ_t ln p(token_t | start, tokens before),    in nats, not divided by the length
 
-    model, start, end, state: as of `tt.models.generate`. width: K; 1 is greedy, V^(steps − 1) finds the likeliest of
-    all. A sequence that has ended keeps its score. Ties go to the candidate before, and to the lower token. Work and
-    memory are those of K sequences for each of `start`, the state of each carried.
+    model, start, end, state, source, source_lengths: as of `tt.models.generate`. width: K; 1 is greedy, V^(steps − 1)
+    finds the likeliest of all. A sequence that has ended keeps its score. Ties go to the candidate before, and to the
+    lower token. Work and memory are those of K sequences for each of `start`, the state of each carried; a source is
+    read and kept once.
 
     TypeError and ValueError for what means nothing, and for a model that says NaN.
 
@@ -33,19 +41,21 @@ def beam_search(
     ((6,), True)
     """
     steps, width = arguments.size("steps", steps), arguments.size("width", width)
-    first, one, count = started(model, start)
+    writer = Writer(model, start, state, source, source_lengths)
+    first, count = writer.first, writer.count
     end = None if end is None else arguments.step("end", end, 0, count - 1)
     batch = first.shape[1]
     room.check(f"A search of width {width} over {count} tokens", width * batch * (count + steps))
-    logs, state = said(model, first, state)
+    logs, state, looked = writer.said(first, writer.state)
     scores, ended = np.full((batch, width), -np.inf), np.zeros((batch, width), bool)
     scores[:, 0] = 0.0  # one candidate, which has written nothing; the others stand for none
-    state, logs = _rows(state, np.repeat(np.arange(batch), width)), np.repeat(logs, width, axis=0)
+    all_rows, trail = np.repeat(np.arange(batch), width), list[tuple[Array, Any]]()
+    state, logs, looked = _rows(state, all_rows), logs[all_rows], None if looked is None else looked[all_rows]
     written = np.zeros((0, batch, width), np.int64)
     for t in range(steps):
         if t:
             reads = (~ended).reshape(-1).astype(np.int64)
-            logs, state = said(model, written[-1].reshape(1, -1), state, reads)
+            logs, state, looked = writer.said(written[-1].reshape(1, -1), state, reads)
         own = logs.reshape(batch, width, count).copy()
         if end is not None:
             own[ended] = -np.inf
@@ -54,6 +64,7 @@ def beam_search(
         places = np.argsort(-found, axis=1, kind="stable")[:, :width]
         scores = np.take_along_axis(found, places, axis=1)
         parents, tokens = places // count, places % count
+        trail.append((parents, looked))
         state = _rows(state, (parents + width * np.arange(batch)[:, None]).reshape(-1))
         ended = np.take_along_axis(ended, parents, axis=1)
         written = np.concatenate([np.take_along_axis(written, parents[None], axis=2), tokens[None]])
@@ -67,8 +78,19 @@ def beam_search(
         is_end = best == end
         lengths = np.where(is_end.any(axis=0), is_end.argmax(axis=0) + 1, len(best))
         best = best[: lengths.max()]
-    final = _rows(state, np.arange(batch) * width)
-    return Generated(best[:, 0] if one else best, lengths, scores[:, 0], final)
+    final, weights = _rows(state, np.arange(batch) * width), _looked(trail, lengths, width)
+    return writer.written(best, lengths, scores[:, 0], final, weights)
+
+
+def _looked(trail: list[tuple[Array, Any]], lengths: Array, width: int) -> list[Array]:
+    """Where the best candidates looked for each token, (B, L), found back from the last through those before."""
+    found, batch = list[Array](), np.arange(len(lengths))
+    own = np.zeros(len(lengths), np.int64)
+    for t, (parents, looked) in reversed(list(enumerate(trail))):
+        own = parents[batch, own]
+        if looked is not None:
+            found.append(np.where((t < lengths)[:, None], looked[batch * width + own], 0))
+    return found[::-1]
 
 
 def _rows(state: Any, rows: Array) -> Any:

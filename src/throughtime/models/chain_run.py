@@ -23,10 +23,12 @@ Array = np.ndarray
 
 @called("a run of a model")
 class ChainRun(ModelRun):
-    """Pieces over one input; `backprop` goes back through them. runs: name of a piece, "" without, and its run."""
+    """Pieces over one input; `backprop` goes back through them. runs: name of a piece, "" without, and its run; the
+    names are numbers from `first` on."""
 
-    def __init__(self, pieces: Sequence[Any], x: Any, state: Any, lengths: Any, training: bool) -> None:
-        numbered = [(str(k), piece) for k, piece in enumerate(piece for piece in pieces if not is_bare(piece))]
+    def __init__(self, pieces: Sequence[Any], x: Any, state: Any, lengths: Any, training: bool, first: int = 0) -> None:
+        solid = [piece for piece in pieces if not is_bare(piece)]
+        numbered = [(str(k), piece) for k, piece in enumerate(solid, first)]
         self.initial_names = [number for number, piece in numbered if is_recurrent(piece)]
         states = _split(state, self.initial_names, "state")
         self.runs: list[tuple[str, Any]] = []

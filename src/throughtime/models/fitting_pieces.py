@@ -9,17 +9,18 @@ from ..network.network import Network
 from ..refuse.called import told
 from .directions import sum_directions
 from .dropout import Dropout
+from .input_feeding import InputFeeding
 from .model import Model
 from .pooling import POOLINGS
 from .repeat import Repeat
 
-Piece = Any  # a Network or a Model, or what has no parameters: one of FUNCTIONS, a Dropout, a Repeat
+Piece = Any  # a Network or a Model, or what has no parameters: one of FUNCTIONS, a Dropout, an InputFeeding, a Repeat
 FUNCTIONS = (*POOLINGS, sum_directions)
 
 
 def is_bare(piece: Piece) -> bool:
     """Whether it has no parameters, and so no number."""
-    return piece in FUNCTIONS or isinstance(piece, (Dropout, Repeat))
+    return piece in FUNCTIONS or isinstance(piece, (Dropout, InputFeeding, Repeat))
 
 
 def is_recurrent(piece: Piece) -> bool:
@@ -32,18 +33,6 @@ def sizes_of(piece: Piece) -> tuple[int, int]:
     if isinstance(piece, Network):
         return piece.input_size, piece.hidden_size * piece.num_directions
     return piece.sizes
-
-
-def state_shapes(piece: Piece) -> dict[str, tuple[int, int, int]]:
-    """Of each network that has a state to carry, by name: states of a unit, layers times directions, units."""
-    if isinstance(piece, Network):
-        rows = piece.num_layers * piece.num_directions
-        return {"": (piece.state_size // (rows * piece.hidden_size), rows, piece.hidden_size)}
-    found = dict[str, tuple[int, int, int]]()
-    for number, inner in enumerate(own for own in getattr(piece, "pieces", ()) if not is_bare(own)):
-        for name, shape in state_shapes(inner).items():
-            found[f"{number}.{name}".rstrip(".")] = shape
-    return found
 
 
 def pieces_fit(pieces: Sequence[Any]) -> tuple[bool, bool, int]:
@@ -74,6 +63,10 @@ def pieces_fit(pieces: Sequence[Any]) -> tuple[bool, bool, int]:
             if directions != 2 or given is None:
                 raise ValueError(f"`pieces[{k}]` adds two directions, but the {before} before it gives one.")
             given, directions = given // 2, 1
+        elif isinstance(piece, InputFeeding):
+            if given is None or one:
+                raise ValueError(f"`pieces[{k}]` feeds every step of what stands before it, an Embedding or a Readout.")
+            given += piece.size
         elif not isinstance(piece, Dropout):
             given = _next(k, piece, name, given, one, before, solid[0].dtype)
             one = getattr(piece, "one_out", one)
