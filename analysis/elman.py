@@ -30,7 +30,7 @@ import throughtime as tt
 
 SIZES = {"units": (2, 8), "seeds": 4, "streams": 300, "steps": 3000, "words": 3}
 FULL = {"units": (2, 3, 4, 8), "seeds": 10, "streams": 300, "steps": 12_000, "words": 10}
-SMALL = {"units": (2, 8), "seeds": 1, "streams": 200, "steps": 2000, "words": 1}
+SMALL = {"units": (8,), "seeds": 1, "streams": 300, "steps": 3000, "words": 1}
 RATE = 0.03
 BLIND = np.array([np.sqrt(5 / 18), np.sqrt(5 / 18), 1 / 3])
 KNOWING = np.array([0.5, 0.5, 0.0])
@@ -118,9 +118,11 @@ def measure(units=(2, 8), seeds=4, streams=300, steps=3000, words=3):
     worst = max(abs(one["identity"]) for one in found.values())
     why = "E(p − b)² = 1/4 + E(p − 1/2)² of a coin b; in standard errors, 5 for the largest of many"
     checks.append(study.check("XOR: coins, largest |mean square error − 1/4 − (p − 1/2)²|/SE", worst, 0, 5, why=why))
-    best = errors[fewest][:, 2].min()
-    why = "1/3, XOR without its place; .42 is what counts as the dip of the paper's picture"
-    checks.append(study.check(f"{fewest} units: error at the XOR, best seed", best, BLIND[2], 0.42 - BLIND[2], why=why))
+    over = max(errors[fewest][:, 2].min() - BLIND[2], 0)
+    why = "1/3 is what XOR without its place leaves; .42 is what counts as the dip of the paper's picture"
+    checks.append(
+        study.check(f"{fewest} units: error at the XOR above 1/3, best seed", over, 0, 0.42 - BLIND[2], why=why)
+    )
     solved = sum(row[2] < 0.42 and min(row[:2]) > 0.48 for row in errors[most])
     why = "all seeds: over .48 at the coins, below .42 at the XOR"
     checks.append(study.check(f"{most} units: networks that find the XOR", solved, seeds, 0, why=why))
