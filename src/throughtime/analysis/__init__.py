@@ -9,6 +9,7 @@ from .gradients.bounds import GradientBound, GradientProducts, gradient_products
 from .gradients.by_lag import GradientByLag, gradient_by_lag
 from .gradients.clipping import ClippingEffect, clip_by_norm, clip_by_value, clip_per_step, clipping_effect
 from .gradients.decay import GradientNorms, gradient_norms
+from .gradients.omega import PascanuOmega, pascanu_omega
 from .gradients.slopes import SlopeBounds
 from .gradients.truncation import TruncationBias, truncation_bias
 from .jacobians.long_products import ProductSingularValues, product_from_jacobians, product_singular_values

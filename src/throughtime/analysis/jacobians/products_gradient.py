@@ -44,15 +44,35 @@ def gradient_of_products(
     layers = list[_Layer]()
     for k in range(depth):
         layer = _Layer(run, k, start, n, alive)
-        layer.forward(q[:, :, run.columns(k)], layers[-1].sent if layers else None)
+        layer.enter(q[:, :, run.columns(k)], layers[-1].sent if layers else None)
+        if not slopes_held or k + 1 < depth:
+            layer.forward()
         layers.append(layer)
     by_state, found = np.zeros((M, S)), dict[str, Array]()
-    above: tuple[Array, Array] | None = None  # of what a layer is sent: the gradient by it, and those by its tangents
+    by_given: Any = None  # the gradient by what a layer is given, and those by its tangents
     for k in reversed(range(depth)):
         own = run.columns(k)
-        by_state[:, own], above, parameters = layers[k].back(a[:, :, own], above, slopes_held)
-        found |= parameters
+        direct = layers[k].come_back(a[:, :, own], None if by_given is None else by_given[1])
+        if slopes_held:
+            found |= direct
+            by_given = None, layers[k].on_x @ layers[k].w_ih
+            continue
+        by_state[:, own], by_given, parameters = layers[k].bend(by_given)
+        found |= {name: value + direct[name] for name, value in parameters.items()}
     return by_state.reshape(n, B, S), {name: found[name].astype(w.dtype) for name, w in weights.items()}
+
+
+def through_time(run: Any, enters: Array) -> tuple[Array, dict[str, Array]]:
+    """dL/ds_t (T+1, B, S) and dL/dθ where L depends on the states by themselves with the gradients `enters`, likewise.
+
+    dL/ds_t = J_{t+1}ᵀ dL/ds_{t+1} + enters_t,   dL/dθ = Σ_t (∂s_t/∂θ)ᵀ dL/ds_t
+    """
+    steps, (batch, size), dtype = run.steps, run.states.shape[1:], run.network.dtype
+    states = enters.astype(dtype)
+    for t in reversed(range(steps)):
+        states[t] += run.vjp(states[t + 1], t, t + 1)
+    _, parameters = run.single_steps().pullback(states[1:].reshape(steps * batch, size), 0, 1)
+    return states, parameters
 
 
 class _Layer:
@@ -81,13 +101,16 @@ class _Layer:
         given = run.input[start:stop] if k == 0 else run.sent(k - 1)[start + 1 : stop + 1]
         self.given = np.where(self.alive, given.reshape(len(alive), -1), 0.0)
 
-    def forward(self, q: Array, given: Array | None) -> None:
-        """Take the tangents q (M, K, states) of the states, and those of what the layer is given, one step on."""
+    def enter(self, q: Array, given: Array | None) -> None:
+        """Take up the tangents q (M, K, states) of the states, and those of what the layer is given."""
         self.ds = self._parts(q, self.parts)
         self.de = _sum(_wide(slope) * v for slope, v in zip(self.before, self.ds, strict=True))
         self.dgiven = given
-        dr = self._parts(self.de @ self.w_hh.T, self.G)
-        dx = self._parts(np.zeros((*q.shape[:2], self.G * self.N)) if given is None else given @ self.w_ih.T, self.G)
+
+    def forward(self) -> None:
+        """Take them one step on."""
+        given = np.zeros((*self.de.shape[:2], len(self.w_ih[0]))) if self.dgiven is None else self.dgiven
+        dr, dx = self._parts(self.de @ self.w_hh.T, self.G), self._parts(given @ self.w_ih.T, self.G)
         tangents = (dx, dr, self.ds)
         pairs = [
             [(d, v) for side, own in zip(self.d, tangents, strict=True) for d, v in zip(side[i], own, strict=True)]
@@ -99,40 +122,37 @@ class _Layer:
             tangents = ([np.zeros_like(v) for v in dx], [v + w for v, w in zip(dx, dr, strict=True)], self.ds)
         self.tangents = [v for own in tangents for v in own]
 
-    def back(
-        self, a: Array, above: tuple[Array, Array] | None, slopes_held: bool
-    ) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
-        """From the cotangents a (M, K, states) of the tangents of the next states: the gradient by the states, that by
-        what the layer is given and by its tangents, and those of the parameters."""
-        cotangents, by_next = self._parts(a, self.parts), [0.0] * self.parts
-        if above is not None:
-            by_sent, by_tangent = above
-            cotangents = [v + _wide(slope) * by_tangent for v, slope in zip(cotangents, self.after, strict=True)]
-            by_next = [slope * by_sent for slope in self.after]
-            if not slopes_held:
-                bent = self._bent(self.s_next, by_tangent, self.ds_next)
-                by_next = [v + w for v, w in zip(by_next, bent, strict=True)]
-        on_x, on_r = (self._back_to(side, cotangents) for side in self.d[:2])
-        none: Sides = ([0.0] * self.G, [0.0] * self.G, [0.0] * self.parts)
-        second = none if slopes_held else self._second(cotangents)
+    def come_back(self, a: Array, by_tangent: Array | None) -> dict[str, Array]:
+        """The cotangents a (M, K, states) of the next states' tangents, and those of what is sent on, back to the
+        gates; and the gradients of the parameters, of weights alone, by the tangents that go through them."""
+        self.cotangents = self._parts(a, self.parts)
+        if by_tangent is not None:
+            pairs = zip(self.cotangents, self.after, strict=True)
+            self.cotangents = [v + _wide(slope) * by_tangent for v, slope in pairs]
+        self.on_x, self.on_r = (self._back_to(side, self.cotangents) for side in self.d[:2])  # (M, K, G·N)
+        w_ih = np.zeros_like(self.w_ih) if self.dgiven is None else _outer(self.on_x, self.dgiven)
+        return self._named(w_ih, _outer(self.on_r, self.de), *np.zeros((2, len(self.w_hh))))
+
+    def bend(self, by_sent: tuple[Array, Array] | None) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
+        """By what moves the units' derivatives: the gradient by the states (M, states), that by what the layer is given
+        and by its tangents, and those of the parameters. `by_sent` are the same of what is sent on."""
+        by_next: list[Any] = [0.0] * self.parts
+        if by_sent is not None:
+            bent = self._bent(self.s_next, by_sent[1], self.ds_next)
+            by_next = [slope * by_sent[0] + more for slope, more in zip(self.after, bent, strict=True)]
         by_x, by_r, by_s = (
             [w + _sum(side[i][j] * by_next[i] for i in range(self.parts)) for j, w in enumerate(own)]
-            for side, own in zip(self.d, second, strict=True)
+            for side, own in zip(self.d, self._second(self.cotangents), strict=True)
         )
         x, r = (np.concatenate([np.broadcast_to(w, self.e.shape) for w in own], axis=1) for own in (by_x, by_r))
-        by_sent_before, by_tangent_before = r @ self.w_hh, on_r @ self.w_hh
-        by_state = [slope * by_sent_before + w for slope, w in zip(self.before, by_s, strict=True)]
-        if not slopes_held:
-            bent = self._bent(self.s, by_tangent_before, self.ds)
-            by_state = [v + w for v, w in zip(by_state, bent, strict=True)]
-        found = {
-            "weight_ih": x.T @ self.given + (0.0 if self.dgiven is None else _outer(on_x, self.dgiven)),
-            "weight_hh": r.T @ self.e + _outer(on_r, self.de),
-            "bias_ih": x.sum(axis=0),
-            "bias_hh": r.sum(axis=0),
-        }
-        named = {f"{kind}_l{self.k}": value for kind, value in found.items()}
-        return np.concatenate(by_state, axis=1), (x @ self.w_ih, on_x @ self.w_ih), named
+        to_sent, bent = r @ self.w_hh, self._bent(self.s, self.on_r @ self.w_hh, self.ds)
+        by_state = [slope * to_sent + w + more for slope, w, more in zip(self.before, by_s, bent, strict=True)]
+        parameters = self._named(x.T @ self.given, r.T @ self.e, x.sum(axis=0), r.sum(axis=0))
+        return np.concatenate(by_state, axis=1), (x @ self.w_ih, self.on_x @ self.w_ih), parameters
+
+    def _named(self, *values: Array) -> dict[str, Array]:
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        return {f"{kind}_l{self.k}": value for kind, value in zip(kinds, values, strict=True)}
 
     def _second(self, cotangents: list[Array]) -> Sides:
         """Σ_k of the change of the units' derivatives along tangent k, as seen by cotangent k: of x, r and s."""

@@ -6,14 +6,14 @@ Dimensions: T steps, B sequences, S state size, k tangent vectors, n steps of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...refuse import arguments, direction, finite, numeric
 from ...refuse.called import called
 from ...results import Array, short
-from ..jacobians.products_gradient import gradient_of_products
+from ..jacobians.products_gradient import gradient_of_products, through_time
 from ..public import of_networks
 from .frame_adjoint import Frames
 
@@ -38,10 +38,11 @@ class LyapunovGradient:
     exponents: Array
     parameters: dict[str, Array]
     states: Array
+    dimensions: ClassVar = {"sequence exponent": "exponents", "time sequence state": "states"}
 
     def arrays(self) -> dict[str, Array]:
-        """All of it by name, ready for `np.savez(path, **found.arrays())`."""
-        return {"exponents": self.exponents, "states": self.states, **self.parameters}
+        """Exponents and states, ready for `np.savez(path, **found.arrays())`; the gradients are in `parameters`."""
+        return {"exponents": self.exponents, "states": self.states}
 
     def __repr__(self) -> str:
         each = np.atleast_2d(self.exponents)
@@ -130,15 +131,11 @@ def frames_along(run: Any, k: int, warmup: int, discard: int | None, interval: i
 
 def gradient_through(run: Any, frames: Frames, grad_exponents: Array) -> tuple[Array, dict[str, Array]]:
     """dL/ds_t (T+1, B, S) and dL/dθ from dL/dλ (B, k)."""
-    steps, (batch, size), dtype = run.steps, run.states.shape[1:], run.network.dtype
     cotangents = frames.back(grad_exponents)
-    enters, direct = gradient_of_products(run, cotangents, frames.columns[:-1], frames.start)
-    states = np.zeros((steps + 1, batch, size), dtype)
-    for t in reversed(range(steps)):
-        states[t] = run.vjp(states[t + 1], t, t + 1)
-        if t >= frames.start:
-            states[t] += enters[t - frames.start].astype(dtype)
-    _, through = run.single_steps().pullback(states[1:].reshape(steps * batch, size), 0, 1)
+    direct_states, direct = gradient_of_products(run, cotangents, frames.columns[:-1], frames.start)
+    enters = np.zeros(run.states.shape)
+    enters[frames.start : -1] = direct_states
+    states, through = through_time(run, enters)
     return states, {name: direct[name] + through[name] for name in direct}
 
 
