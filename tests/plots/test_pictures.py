@@ -144,6 +144,16 @@ def learned(axes, rate=0.1, **options):
     return tt.training.fit(models, [(x, x[..., :1])] * 9, "mean_squared_error", optimiser, steps=9, **options)
 
 
+def looks(steps, batch, entries):
+    values = np.random.default_rng(0).random((steps, batch, entries)) ** 4
+    return values / values.sum(axis=2, keepdims=True)
+
+
+def wrote():
+    model = tt.models.sequence_to_sequence("gru", 5, 6, hidden_size=4, embedding=2, attention="dot", seed=0)
+    return tt.models.generate(model, 0, 7, seed=0, source=np.ones((8, 2), int))
+
+
 GAINS = {"gain": [0.5, 1.0, 2.0], "seed": [0, 1, 2, 3]}
 LONG = "a network with a name that is much too long"
 # function -> {case: (result, options)}
@@ -190,6 +200,14 @@ CASES = {
         "one": (lambda: learned({"seed": [0]}), {}),
         "names": (lambda: learned({LONG: ["a", LONG], "seed": [0, 1]}), {"name": "rate"}),
         "NaN": (lambda: learned(GAINS, rate=1e200), {"name": "loss"}),
+    },
+    "attention": {
+        "batch": (lambda: looks(4, 3, 5), {"sequence": 2, "source": ["one", "two", "four", "five", "six"]}),
+        "numbers": (lambda: looks(30, 1, 50)[:, 0], {"colour_bar": False}),
+        "many names": (lambda: looks(40, 1, 60), {"source": ["a", LONG, "be"] * 20, "target": "0123456789" * 4}),
+        "fewer names": (lambda: looks(9, 1, 9), {"source": "abc", "target": []}),
+        "what generate gives": (wrote, {"sequence": 1}),
+        "NaN": (lambda: np.full((3, 4), np.nan), {}),
     },
     "training_norm": {
         "clipped": (lambda: history(40, clipped=1.0), {}),

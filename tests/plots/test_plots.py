@@ -105,3 +105,16 @@ def test_colours_survive_a_greyscale_print():
     luminance = rgb @ [0.2126, 0.7152, 0.0722]
     assert np.abs(np.diff(luminance)).min() > 0.15
     assert len({str(s) for s in plots.STYLES}) == len(set(plots.MARKERS)) == len(plots.COLOURS)
+
+
+def test_attention(ax):
+    weights = np.random.default_rng(0).random((3, 2, 5))
+    image = plots.attention(weights, ax=ax, sequence=1, source=["one", "two", "three"])["image"]
+    assert np.array_equal(image.get_array(), weights[:, 1, :3])
+    assert image.get_clim() == (0.0, 1.0)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["one", "two", "three"]
+    for wrong, sentence in (({"source": 5}, "no row of names"), ({"target": [1.5]}, "something else than names")):
+        with pytest.raises(TypeError, match=sentence):
+            plots.attention(weights, ax=ax, **wrong)
+    with pytest.raises(ValueError, match=r"expected real numbers \(T, S\)"):
+        plots.attention(weights[0, 0], ax=ax)

@@ -12,6 +12,7 @@
 
     one_to_one, one_to_many, many_to_one, many_to_many, language_model
                          the patterns of the textbooks, each one call that returns such a chain; .predict
+    sequence_to_sequence translation: an encoder and a decoder of tokens, with attention or without
     reservoir            an echo state network: random, of which `tt.training.ridge` fits the readout
     generate, beam_search
                          a language model writes, or a decoder from a source: greedy, at a temperature, of the top k, or
@@ -58,11 +59,13 @@ from .readout import Readout
 from .repeat import Repeat
 from .reservoir import reservoir
 from .residual import Residual
+from .sequence_to_sequence import sequence_to_sequence
 from .writer import Generated
 
 __all__ = [
     "Attention", "AttentionRun", "Chain", "ClosedLoop", "ClosedLoopRun", "Dropout", "Embedding", "EncoderDecoder",
     "Evaluation", "Generated", "InputFeeding", "LayerNorm", "Model", "ModelGradients", "ModelRun", "PooledRun",
     "Readout", "Repeat", "Residual", "SummedRun", "beam_search", "generate", "language_model", "last",
-    "many_to_many", "many_to_one", "mean", "one_to_many", "one_to_one", "reservoir", "sum_directions",
+    "many_to_many", "many_to_one", "mean", "one_to_many", "one_to_one", "reservoir",
+    "sequence_to_sequence", "sum_directions",
 ]  # fmt: skip

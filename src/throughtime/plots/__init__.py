@@ -19,6 +19,7 @@ from .ensembles import ensemble
 from .family_learning import learning_curves
 from .gradient_flow import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares
 from .learning import training_loss, training_norm
+from .looks import attention
 from .lyapunov import covariant_angles, lyapunov_history, lyapunov_spectrum, perturbed_twin, theory_curve
 from .matrices import eigenvalues, product_singular_values, pseudospectrum, singular_values, transient_growth
 from .style import COLOURS, MARKERS, STYLES, style
@@ -29,6 +30,7 @@ __all__ = [
     "COLOURS",
     "MARKERS",
     "STYLES",
+    "attention",
     "autocorrelation",
     "clipping_effect",
     "covariant_angles",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ class Batch(NamedTuple):
     """B sequences and what is wanted of them; unpacks as (x, targets, lengths, mask, continues).
 
     Fields:
-        x: inputs (T, B, I) of floats, or tokens (T, B) of whole numbers.
+        x: inputs (T, B, I) of floats, or tokens (T, B) of whole numbers; of an encoder and a decoder a tuple of both.
         targets: (T, B, O) or, of classes, (T, B) where every step has one; (B, O) or (B,) where a sequence has one.
         lengths: (B,) real steps of each sequence, the rest of it is padding; None where all have T.
         mask: (T, B), True at the steps whose targets count, in targets of every step; None where all real steps do.
@@ -74,6 +74,32 @@ class Batch(NamedTuple):
         targets[last - 1, np.arange(size)] = self.targets
         return self._replace(targets=targets, mask=mask)
 
+    def teacher_forced(self, start: int) -> Batch:
+        """The same for an encoder and a decoder: x = (source, inputs), the inputs the targets one step before.
+
+        start: the token that the decoder reads first, mostly that of the end. lengths = (of the sources, of what is
+        said), the latter from the mask where the steps that count come first; the mask stays. Of pairs with a class at
+        every step; TypeError and ValueError for others.
+
+        >>> import throughtime as tt
+        >>> batch = tt.tasks.Reversal(3, 3, aligned=False).batch(1, seed=0)
+        >>> pair = batch.teacher_forced(start=8)
+        >>> batch.x[:, 0], batch.targets[:, 0], pair.x[1][:, 0], pair.lengths
+        (array([6, 5, 4]), array([4, 5, 6, 8]), array([8, 4, 5, 6]), (array([3]), array([4])))
+        """
+        start, x, mask = arguments.step("start", start, 0), cast(Any, self.x), cast(Any, self.mask)
+        if isinstance(x, tuple):
+            raise ValueError("This batch has a source and inputs already; leave `teacher_forced` out.")
+        if one_each(self) or not np.issubdtype(self.targets.dtype, np.integer):
+            raise ValueError("The targets of this batch are no class for each step; those of a decoder are.")
+        inputs = np.concatenate([np.full_like(self.targets[:1], start), self.targets[:-1]])
+        ends = None if mask is None else mask.sum(axis=0)
+        if ends is not None and not np.array_equal(mask, np.arange(len(inputs))[:, None] < ends):
+            ends = None
+        lengths: Any = None if self.lengths is None and ends is None else (self.lengths, ends)
+        pair: Any = (x, inputs)
+        return self._replace(x=pair, lengths=lengths)
+
     def pieces(self, length: int) -> list[Batch]:
         """Consecutive pieces of at most `length` steps, for truncated BPTT: each continues the one before.
 
@@ -99,7 +125,7 @@ class Batch(NamedTuple):
         return found
 
 
-for _name in ("one_hot", "pieces", "aligned"):
+for _name in ("one_hot", "pieces", "aligned", "teacher_forced"):
     setattr(Batch, _name, checking(getattr(Batch, _name)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from copy import deepcopy
+from copy import copy, deepcopy
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,20 @@ class Batches:
         self._begun_with = deepcopy(self._rng.bit_generator.state)
         self._items = self._plan(self._rng)
         return self._items
+
+    def teacher_forced(self, start: int) -> Batches:
+        """The batches from here on as pairs for an encoder and a decoder: `batch.teacher_forced(start)` of each.
+
+        They take these batches over: both draw from one generator. TypeError or ValueError for what is no token.
+
+        >>> import throughtime as tt
+        >>> pairs = tt.tasks.Reversal(aligned=False).batches(8, seed=0).teacher_forced(start=8)
+        >>> [part.shape for part in next(pairs).x]
+        [(10, 8), (11, 8)]
+        """
+        start, take, found = arguments.step("start", start, 0), self._take, copy(self)
+        found._take = lambda item: take(item).teacher_forced(start)
+        return found
 
     @property
     def epoch(self) -> int:
