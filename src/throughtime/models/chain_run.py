@@ -15,7 +15,7 @@ from .dropout import Dropout
 from .embedding import no_state, output_gradient
 from .fitting_pieces import FUNCTIONS, is_bare, is_recurrent
 from .model import Model
-from .model_run import ModelGradients, ModelRun, clipping, directions_of, of_networks
+from .model_run import ModelGradients, ModelRun, Wanted, directions_of, of_networks, sent_back
 from .pooling import PooledRun
 
 Array = np.ndarray
@@ -63,19 +63,33 @@ class ChainRun(ModelRun):
                 found |= {f"{number}.{name}": inner for name, inner in run.networks.items()}
         return found
 
+    frugal = True
+
     def backprop(
-        self, grad_output: Any = None, grad_final_state: Any = None, clip_state: float | None = None
+        self,
+        grad_output: Any = None,
+        grad_final_state: Any = None,
+        clip_state: float | None = None,
+        *,
+        input: bool = True,
+        states: bool = True,
+        out: Any = None,
     ) -> ModelGradients:
         checks.some_gradient(grad_output, grad_final_state)
         g: Any = np.zeros_like(self.output) if grad_output is None else output_gradient(grad_output, self.output)
         at_end = _split(grad_final_state, self.initial_names, "grad_final_state")
         parameters, initial, networks = dict[str, dict[str, Array]](), dict[str, Any](), dict[str, Any]()
-        for number, run in reversed(self.runs):
+        wanted = Wanted(input, states, out, clip_state)
+        for place in reversed(range(len(self.runs))):
+            number, run = self.runs[place]
+            below = input or any(name for name, _ in self.runs[:place])  # somebody reads the gradient of its input
+            if g is None and not number:
+                continue
             if isinstance(run, (PooledRun, SummedRun)):
                 g = run.to_run(g)
                 continue
-            found = run.backprop(g, at_end.get(number), **clipping(run, clip_state))
-            g = found.input
+            found = sent_back(run, g, at_end.get(number), wanted.part(number, below))
+            g = found.input if below else None
             if number:
                 parameters[number] = found.parameters
                 networks = of_networks(number, found) | networks

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..engine.cpu import dense
 from ..refuse import arguments, checks, numeric, room
+from ..refuse.called import told
 from .model import Model
 from .model_run import ModelGradients, ModelRun, beyond
 
@@ -93,10 +94,21 @@ class _EmbeddingRun(ModelRun):
             output[tokens < 0] = 0
         self.output = output
 
-    def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
+    frugal = True
+
+    def backprop(
+        self,
+        grad_output: Any = None,
+        grad_final_state: Any = None,
+        *,
+        input: bool = True,
+        states: bool = True,
+        out: Any = None,
+    ) -> ModelGradients:
         no_state(grad_final_state, "an embedding", "grad_final_state")
         g = output_gradient(grad_output, self.output)
-        rows = dense.to_rows(self._tokens.reshape(-1), g.reshape(-1, g.shape[-1]), self._count)
+        target = written_to(out, {"weight": (self._count, g.shape[-1])}, g.dtype)
+        rows = dense.to_rows(self._tokens.reshape(-1), g.reshape(-1, g.shape[-1]), self._count, target.get("weight"))
         return ModelGradients({"weight": rows}, None)
 
 
@@ -104,6 +116,19 @@ def no_state(state: Any, what: str, name: str = "state") -> None:
     """ValueError for a state given to what has none."""
     if state is not None:
         raise ValueError(f"`{name}` is {arguments.kind(state)}, but {what} has no state; leave it out.")
+
+
+def written_to(out: Any, shapes: dict[str, tuple[int, ...]], dtype: Any) -> dict[str, Array]:
+    """The arrays of `out` that gradients of these shapes are written to, looked at; empty for None."""
+    if out is None:
+        return {}
+    if not isinstance(out, dict):
+        raise TypeError(f"`out` is {told(out)}; expected a dict of arrays by the names of the parameters.")
+    for name, shape in shapes.items():
+        if name not in out:
+            raise ValueError(f"`out` has no array for {name}; it has one for every parameter, of its shape, {shape}.")
+        arguments.writable(f"out[{name}]", out[name], shape, dtype)
+    return out
 
 
 def output_gradient(given: Any, output: Array) -> Array:

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from ..engine import memory
 from ..network import parameters as named_parameters
 from ..network.network import Network
-from ..refuse import words
+from ..refuse import arguments, words
 from ..refuse.called import called
 from . import pieces_on_disk, views
 from .kinds import arguments_of, kind
 from .loss_answer import answer
-from .model_run import Evaluation, ModelRun, clipping
+from .model_run import Evaluation, ModelRun, Wanted, sent_back
 
 Array = np.ndarray
 
@@ -141,6 +142,7 @@ class Model(words.Sealed):
         weights: Any = None,
         out: Any = None,
         clip_state: float | None = None,
+        states: bool = True,
     ) -> Evaluation:
         """`Evaluation`: a loss, its gradient, the final state to go on from, and the run.
 
@@ -149,6 +151,7 @@ class Model(words.Sealed):
         those of tt.training; `lengths` is passed on where sequences have them and the output has a time axis, `weights`
         where there are some. out: a vector (P,) for the gradient, in place of a fresh one. clip_state: the norm to
         which every dL/ds_t of the networks is clipped on its way back, as of `tt.Network(…).unroll(x).backprop`.
+        states: whether `gradients.networks` are to have the dL/ds_t, which cost a few per cent of the time.
 
         The gradient stops at `state`: a loss of earlier steps is not differentiated by this one (truncated BPTT).
         TypeError and ValueError for what does not fit, such as a loss that returns no gradient.
@@ -167,12 +170,14 @@ class Model(words.Sealed):
         value, gradient = answer(loss, run, targets, weights)
         if clip_state is not None and not run.networks:
             raise ValueError("`clip_state` is given, but this model has no network whose states have gradients.")
-        gradients = run.backprop(gradient, **clipping(run, clip_state))
-        found = gradients.parameters
-        out = np.empty_like(self.flat) if out is None else views.fitting("out", out, self.shapes)
-        for name, view in views.views(self.shapes, out).items():
-            view[...] = found[name]
-        return Evaluation(value, out, run.final_state, run, gradients)
+        vector = None if out is None else views.fitting("out", out, self.shapes)
+        if vector is None or vector.dtype != self.dtype or not vector.flags.carray:
+            vector = memory.empty(self.flat.size, self.dtype)
+        wanted = Wanted(False, arguments.flag("states", states), dict(views.views(self.shapes, vector)), clip_state)
+        gradients = sent_back(run, gradient, None, wanted)
+        if out is not None and out is not vector:
+            out[...] = vector
+        return Evaluation(value, vector if out is None else out, run.final_state, run, gradients)
 
     def value_and_gradient(
         self,
@@ -196,7 +201,7 @@ class Model(words.Sealed):
         >>> model.value_and_gradient(np.ones((20, 4, 3)), np.ones((20, 4, 2)), half)[0] < value
         True
         """
-        found = self.forward_backward(x, targets, loss, lengths, state, weights, out)
+        found = self.forward_backward(x, targets, loss, lengths, state, weights, out, states=False)
         return found.value, found.gradient
 
     def objective(

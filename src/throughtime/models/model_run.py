@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +51,7 @@ class ModelRun:
     directions = 1  # that the output has side by side
     final_state: Any = None
     lengths: Array | None = None
+    frugal = False  # whether `backprop` takes input=, states= and out=
 
     @property
     def networks(self) -> dict[str, Unrolled]:
@@ -60,7 +61,10 @@ class ModelRun:
     def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
         """`ModelGradients` from grad_output, in the shape of `output`, and grad_final_state, as `final_state`.
 
-        Where there are networks in it, also with `clip_state=…`, with which they go back as their own runs do.
+        Where there are networks in it, also with `clip_state=…`, with which they go back as their own runs do. Those
+        of chains, residuals, readouts and embeddings take `input=False` and `states=False` for what nobody reads, which
+        then is None and costs nothing, and `out`, a dict of arrays to which the gradients of the parameters are
+        written: `model.named(vector)` has them all in one vector.
         """
         raise NotImplementedError
 
@@ -80,6 +84,36 @@ class Evaluation(NamedTuple):
     final_state: Any
     run: Any
     gradients: Any = None
+
+
+class Wanted(NamedTuple):
+    """What of the gradients of a piece is wanted, as its run's `backprop` is told.
+
+    out: name -> array of the parameters' gradients, or None for fresh ones
+    """
+
+    input: bool = True
+    states: bool = True
+    out: dict[str, Array] | None = None
+    clip_state: float | None = None
+
+    def part(self, name: str, input: bool) -> Wanted:
+        """The same of the piece `name` of a model of pieces."""
+        own = self.out and {
+            key[len(name) + 1 :]: value for key, value in self.out.items() if key.startswith(name + ".")
+        }
+        return self._replace(input=input, out=own)
+
+
+def sent_back(run: Any, g: Any, at_end: Any, wanted: Wanted) -> Any:
+    """The gradients of a piece's run, from those of its output and its final state, either None."""
+    options = clipping(run, wanted.clip_state)
+    if isinstance(run, Unrolled) or run.frugal:
+        return run.backprop(g, at_end, input=wanted.input, states=wanted.states, out=wanted.out, **options)
+    found = run.backprop(g, at_end, **options)
+    for name, array in (wanted.out or {}).items():
+        array[...] = found.parameters[name]
+    return found if wanted.out is None else replace(found, parameters=wanted.out)
 
 
 def clipping(run: Any, clip_state: float | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine.cpu import dense
 from ..refuse import arguments, room
-from .embedding import no_state, output_gradient
+from .embedding import no_state, output_gradient, written_to
 from .layer_norm import steps_of
 from .model import Model
 from .model_run import ModelGradients, ModelRun, beyond
@@ -82,13 +82,27 @@ class _ReadoutRun(ModelRun):
         if self._padding is not None:
             self.output[self._padding] = 0
 
-    def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
+    frugal = True
+
+    def backprop(
+        self,
+        grad_output: Any = None,
+        grad_final_state: Any = None,
+        *,
+        input: bool = True,
+        states: bool = True,
+        out: Any = None,
+    ) -> ModelGradients:
         no_state(grad_final_state, "a readout", "grad_final_state")
         g = output_gradient(grad_output, self.output)
         if self._padding is not None:
             g = g.copy()
             g[self._padding] = 0
         rows, x = g.reshape(-1, g.shape[-1]), self._x
-        weight, bias = dense.to_weights(rows, x.reshape(-1, x.shape[-1]))
+        shapes: dict[str, tuple[int, ...]] = {"weight": self._weight.shape}
+        if self._has_bias:
+            shapes["bias"] = self._weight.shape[:1]
+        target = written_to(out, shapes, g.dtype)
+        weight, bias = dense.to_weights(rows, x.reshape(-1, x.shape[-1]), target.get("weight"), target.get("bias"))
         parameters = {"weight": weight, "bias": bias} if self._has_bias else {"weight": weight}
-        return ModelGradients(parameters, dense.to_inputs(rows, self._weight).reshape(x.shape))
+        return ModelGradients(parameters, dense.to_inputs(rows, self._weight).reshape(x.shape) if input else None)

@@ -11,7 +11,7 @@ from ..network.unrolled import Unrolled
 from .chain import Chain
 from .embedding import output_gradient
 from .layer_norm import steps_of
-from .model_run import ModelGradients, ModelRun, clipping
+from .model_run import ModelGradients, ModelRun, Wanted, sent_back
 
 Array = np.ndarray
 
@@ -63,11 +63,22 @@ class _ResidualRun(ModelRun):
         """The runs of the recurrent pieces, by the names of the pieces."""
         return self.inner.networks
 
+    frugal = True
+
     def backprop(
-        self, grad_output: Any = None, grad_final_state: Any = None, clip_state: float | None = None
+        self,
+        grad_output: Any = None,
+        grad_final_state: Any = None,
+        clip_state: float | None = None,
+        *,
+        input: bool = True,
+        states: bool = True,
+        out: Any = None,
     ) -> ModelGradients:
         g = np.zeros_like(self.output) if grad_output is None else output_gradient(grad_output, self.output)
-        found = self.inner.backprop(g, grad_final_state, **clipping(self.inner, clip_state))
+        found = sent_back(self.inner, g, grad_final_state, Wanted(input, states, out, clip_state))
+        if not input:
+            return found
         assert found.input is not None  # a residual takes numbers
         padding = 0 if self.lengths is None else np.arange(len(g))[:, None] >= self.lengths
         skipped = g if self.lengths is None else np.where(np.reshape(padding, (*g.shape[:-1], 1)), 0, g)

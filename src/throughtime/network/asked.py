@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..engine import memory
 from ..engine.stack import Into
 from ..refuse import arguments
@@ -78,6 +76,7 @@ def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any,
             f"`out` is {told(out)}; expected a dict of arrays by the names of the parameters, or the Gradients of an "
             "earlier call with the same arguments."
         )
+    dtype = run.network.dtype
     arrays, others = (out.parameters, out) if isinstance(out, Gradients) else (out, None)
     for name in arrays:
         arguments.known("parameter", name, run.network.shapes)
@@ -87,20 +86,22 @@ def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any,
                 f"`out` has no array for {name}; it needs one for every gradient asked for, or ask for fewer, "
                 "`parameters=[…]`."
             )
-        _fits(f"out[{name}]", arrays[name], _shape(name, run, each), run, compact=True)
+        arguments.writable(f"out[{name}]", arrays[name], _shape(name, run, each), dtype)
     if others is not None:
         T, B, S = run.steps, run.input.shape[1], run.network.state_size
         if of_input and others.input is not None:
-            _fits("out.input", others.input, (*run.output.shape[:-1], run.network.input_size), run)
+            arguments.writable(
+                "out.input", others.input, (*run.output.shape[:-1], run.network.input_size), dtype, compact=False
+            )
         if of_states and others.states is not None:
-            _fits("out.states", others.states, (T + 1, B, S), run)
+            arguments.writable("out.states", others.states, (T + 1, B, S), dtype, compact=False)
         theirs, ours = _parts(others.initial_state), _parts(run.final_state)
         if others.initial_state is not None and len(theirs) != len(ours):
             raise ValueError(
                 f"`out.initial_state` is of {len(theirs)} arrays; the state of this run is of {len(ours)}."
             )
         for part, like in zip(theirs, ours, strict=False):
-            _fits("out.initial_state", part, like.shape, run)
+            arguments.writable("out.initial_state", part, like.shape, dtype, compact=False)
     return Asked(of_input, of_states, names, each, {name: arrays[name] for name in names}, others)
 
 
@@ -126,16 +127,6 @@ def _parts(state: Any) -> tuple[Array, ...]:
     if state is None:
         return ()
     return state if isinstance(state, tuple) else (state,)
-
-
-def _fits(name: str, array: Any, shape: tuple[int, ...], run: Any, compact: bool = False) -> None:
-    dtype = run.network.dtype
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"`{name}` is {told(array)}; expected a NumPy array {shape} of {dtype}.")
-    if array.shape != shape or array.dtype != dtype:
-        raise ValueError(f"`{name}` has shape {array.shape} and dtype {array.dtype}; expected {shape} of {dtype}.")
-    if not array.flags.writeable or (compact and not array.flags.carray):
-        raise ValueError(f"`{name}` is read-only, or does not lie in one piece; expected one as np.empty makes it.")
 
 
 def _copied(target: Any, found: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.cpu import descent
 from ..refuse import arguments, words
-from .optimiser import Array, Optimiser, share
+from .optimiser import Array, Optimiser, reads_only, share
 
 
 @words.explain
@@ -47,6 +47,7 @@ class Adam(Optimiser):
         self.epsilon, self.amsgrad = arguments.real("epsilon", epsilon, low=0.0), arguments.flag("amsgrad", amsgrad)
         self.vectors = ("mean", "square", *["largest"] * self.amsgrad)
 
+    @reads_only
     def _update(self, flat: Array, gradient: Array, rate: float) -> None:
         kind, state, (one, two) = flat.dtype.type, self.state, self.betas
         size = rate / (1.0 - one**self.steps)
@@ -85,6 +86,7 @@ class AdamW(Adam):
         super().__init__(rate, betas, epsilon, amsgrad, transforms)
         self.decay = arguments.real("decay", decay, low=0.0)
 
+    @reads_only
     def _update(self, flat: Array, gradient: Array, rate: float) -> None:
         flat *= flat.dtype.type(1.0 - rate * self.decay)
         super()._update(flat, gradient, rate)

@@ -71,8 +71,9 @@ class Loop:
         training, model, optimiser = self.training, self.training.model, self.training.optimiser
         before = training.state
         found = model.forward_backward(
-            piece.x, piece.targets, self.loss, piece.lengths, before, piece.weights, clip_state=self.clip_state
-        )
+            piece.x, piece.targets, self.loss, piece.lengths, before, piece.weights, clip_state=self.clip_state,
+            states=False,
+        )  # fmt: skip
         norm = norm_of(found.gradient)
         if not (math.isfinite(found.value) and math.isfinite(norm)):
             self.monitor(loss=found.value, norm=norm)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,8 @@ class Optimiser:
             )
         rate = self.rate_at(self.steps)
         norm = norm_of(given)
-        used, clipped = self._transformed(given.copy(), flat, norm)
+        own = self.transforms or not getattr(type(self)._update, "reads_only", False)
+        used, clipped = self._transformed(given.copy() if own else given, flat, norm)
         frozen = [t.mask for t in self.transforms if getattr(t, "mask", None) is not None]
         before = flat.copy() if frozen else flat
         if not self._kept:
@@ -146,6 +147,12 @@ class Optimiser:
 
 
 _NOT_SHOWN = ("rate", "transforms", "vectors", "steps", "norm", "clipped_norm", "clipped", "last_rate")
+
+
+def reads_only(update: Callable) -> Callable:
+    """Decorator of an `_update` that leaves the gradient as it is, so that it gets no copy."""
+    update.reads_only = True  # type: ignore[attr-defined]
+    return update
 
 
 def share(name: str, value: Any) -> float:

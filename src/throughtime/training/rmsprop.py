@@ -8,7 +8,7 @@ import numpy as np
 
 from ..engine.cpu import descent
 from ..refuse import arguments, words
-from .optimiser import Array, Optimiser, share
+from .optimiser import Array, Optimiser, reads_only, share
 
 
 @words.explain
@@ -46,6 +46,7 @@ class RMSprop(Optimiser):
         self.momentum, self.centred = share("momentum", momentum), arguments.flag("centred", centred)
         self.vectors = ("square", *["momentum"] * bool(self.momentum), *["mean"] * self.centred)
 
+    @reads_only
     def _update(self, flat: Array, gradient: Array, rate: float) -> None:
         kind, state = flat.dtype.type, self.state
         nothing = np.zeros(0, flat.dtype)

@@ -63,10 +63,13 @@ def _through(a: Array, panels: Array, count: int, start: Array, columns: int) ->
     return out
 
 
-def to_weights(g: Array, x: Array) -> tuple[Array, Array]:
-    """dW = gᵀ x, (O, I), and db, (O,), of g (R, O) and x (R, I)."""
+def to_weights(g: Array, x: Array, weights: Array | None = None, bias: Array | None = None) -> tuple[Array, Array]:
+    """dW = gᵀ x, (O, I), and db, (O,), of g (R, O) and x (R, I); in the arrays given, or fresh ones."""
     (rows, outputs), inputs, dtype = g.shape, x.shape[1], g.dtype
-    weights, bias = memory.zeros((outputs, inputs), dtype), np.zeros(outputs, dtype)
+    weights = memory.empty((outputs, inputs), dtype) if weights is None else weights
+    bias = np.empty(outputs, dtype) if bias is None else bias
+    weights.fill(0)
+    bias.fill(0)
     width = VECTORS * lanes(dtype)
     parts, whole = shares.of_columns(rows, inputs, width, rows * outputs * inputs)
     room, edge = (memory.empty((len(parts), n * width), dtype) for n in (rows, TALL))
@@ -75,10 +78,12 @@ def to_weights(g: Array, x: Array) -> tuple[Array, Array]:
     return weights, bias
 
 
-def to_rows(tokens: Array, g: Array, count: int) -> Array:
-    """dE, (count, columns): the rows of g (R, columns) added up by the token of each; a negative token is left out."""
+def to_rows(tokens: Array, g: Array, count: int, out: Array | None = None) -> Array:
+    """dE, (count, columns): the rows of g (R, columns) added up by the token of each; a negative token is left out. In
+    the array `out`, or a fresh one."""
     rows, columns = g.shape
-    out = memory.zeros((count, columns), g.dtype)
+    out = memory.empty((count, columns), g.dtype) if out is None else out
+    out.fill(0)
     parts, whole = shares.of_columns(rows, columns, lanes(g.dtype), rows * columns)
     arguments = (tokens, rows, g.reshape(-1), columns, out.reshape(-1))
     threads.run(_kernels(g.dtype)["add_rows"], arguments, parts, whole)
