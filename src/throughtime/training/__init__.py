@@ -14,6 +14,7 @@
     fit                   the loop: full or truncated BPTT, validation, callbacks, checkpoints; gives a Trained, shows a
                           Training to callbacks, raises Diverged
                           of an Ensemble of models it trains all of them, and gives a TrainedFamily with a FamilyHistory
+    Omega, Flossing       penalties=(…) of `fit` on gradients that vanish or explode, and on Lyapunov exponents
     Curriculum            batches whose length grows with their number
     ridge                 a readout in closed form, with a penalty that may be chosen by validation; gives a RidgeFit
     evaluate              the loss over held-out batches
@@ -52,6 +53,7 @@ from .joined_schedules import Then, WarmUp
 from .losses import binary_cross_entropy, cross_entropy, mean_squared_error
 from .monitor import Monitor
 from .optimiser import Optimiser
+from .penalties import Flossing, Omega
 from .ridge import RidgeFit, ridge
 from .rmsprop import RMSprop
 from .schedules import Constant, Cosine, Exponential, StepDecay
@@ -72,9 +74,11 @@ __all__ = [
     "Diverged",
     "Exponential",
     "FamilyHistory",
+    "Flossing",
     "Frozen",
     "History",
     "Monitor",
+    "Omega",
     "OneCycle",
     "Optimiser",
     "RMSprop",

@@ -18,6 +18,7 @@ from .in_progress import Trained, Training
 from .loop import Loop
 from .monitor import Monitor
 from .optimiser import Optimiser
+from .penalties import named
 from .update_pieces import Pieces
 
 
@@ -30,6 +31,7 @@ def fit(
     steps: int,
     truncate: Any = None,
     clip_state: float | None = None,
+    penalties: Any = (),
     state: Any = None,
     validation: Any = None,
     validate_every: int = 100,
@@ -55,6 +57,9 @@ def fit(
         state. With k1 = k2 = T it is the whole gradient.
     clip_state: the norm to which the gradient of every state is clipped on its way back, for each sequence and step by
         itself, as `clip_state` of a run's backprop does; None: not at all.
+    penalties: a list of `tt.training.Omega(…)`, `tt.training.Flossing(…)`, or functions (model, run, gradients, step)
+        -> (value, gradient): what is added to the loss. Each is a column of the history by its name; "loss" is without
+        them, "norm" that of the whole gradient.
     state: that of the first batch, as `model.unroll` takes it; the last is `.state` of what is returned.
     validation: batches that are held out, a list of them or one, or a function of the model that gives a loss. After
         every `validate_every` steps it is a column of the history; at the end the model has the best parameters.
@@ -120,7 +125,7 @@ def fit(
         with progress_bar(progress, steps - training.step, "fit") as bar:
             loop = Loop(
                 training, pieces, function, steps, monitor, bar, asked, validate_every, patience,
-                _functions(callbacks), save, checkpoint_every, clip_state,
+                _functions(callbacks), save, checkpoint_every, clip_state, named(penalties),
             )  # fmt: skip
             reason = loop.run()
     except BaseException as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..refuse.called import told
 from .gradient_norm import norm as norm_of
 from .in_progress import Diverged, Training
 from .monitor import Monitor
@@ -32,6 +33,7 @@ class Loop:
     save: Callable[[], None] | None = None
     save_every: int = 1
     clip_state: float | None = None
+    penalties: Sequence[tuple[str, Callable]] = ()
 
     def run(self) -> str:
         """Train to an end, and say which: "steps", "batches", "validation" or "callback"."""
@@ -72,11 +74,14 @@ class Loop:
         before = training.state
         found = model.forward_backward(
             piece.x, piece.targets, self.loss, piece.lengths, before, piece.weights, clip_state=self.clip_state,
-            states=False,
+            states=bool(self.penalties),
         )  # fmt: skip
-        norm = norm_of(found.gradient)
-        if not (math.isfinite(found.value) and math.isfinite(norm)):
-            self.monitor(loss=found.value, norm=norm)
+        norm, added = norm_of(found.gradient), dict[str, float]()
+        if self.penalties and math.isfinite(found.value) and math.isfinite(norm):
+            added = self._added(found)
+            norm = norm_of(found.gradient)
+        if not all(map(math.isfinite, (found.value, norm, *added.values()))):
+            self.monitor(loss=found.value, norm=norm, **added)
             model.flat[...] = good
             raise Diverged(int(training.history["step"][-1]), training.history)
         training.state = found.final_state
@@ -88,10 +93,24 @@ class Loop:
         training.step, training.loss, training.norm, training.run = training.step + 1, found.value, norm, found.run
         self.monitor(
             model, loss=found.value, norm=norm, clipped_norm=optimiser.clipped_norm, clipped=float(optimiser.clipped),
-            rate=optimiser.last_rate,
+            rate=optimiser.last_rate, **added,
         )  # fmt: skip
         self.bar.update()
         self.bar.set_postfix_str(f"loss {found.value:.4g}, norm {norm:.3g}", refresh=False)
+
+    def _added(self, found: Any) -> dict[str, float]:
+        """The values of the penalties, whose gradients are added to that of the loss."""
+        values = {}
+        for name, penalty in self.penalties:
+            answer = penalty(self.training.model, found.run, found.gradients, self.training.step)
+            if not isinstance(answer, tuple) or len(answer) != 2 or np.shape(answer[1]) != found.gradient.shape:
+                raise ValueError(
+                    f"The penalty {name} returned {told(answer)}; expected (value, gradient), the latter a vector of "
+                    f"{found.gradient.size} numbers, as model.flat."
+                )
+            values[name] = float(answer[0])
+            found.gradient[...] += answer[1]
+        return values
 
     def _call_back(self) -> str:
         answers = [callback(self.training) for callback in self.callbacks]

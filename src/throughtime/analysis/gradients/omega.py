@@ -88,6 +88,8 @@ def pascanu_omega(run: Any, grad_output: Any, *, full: bool = False, smallest: f
     given = None
     if isinstance(grad_output, Gradients):
         checked(run, np.zeros_like(run.output), "Ω")
+        if grad_output.states is None:
+            raise ValueError("`grad_output` has no dL/ds_t; ask for them, `run.backprop(grad_output)` without options.")
         g = np.asarray(grad_output.states)
         if g.shape != run.states.shape:
             raise ValueError(f"`grad_output` has dL/ds of shape {g.shape}; this run has states {run.states.shape}.")
