@@ -248,6 +248,9 @@ def test_errors_of_elman_letters():
     best[500, 3, 5] = -1.0  # voiced they all are
     assert task.wrong(best, batch).nonzero()[0].tolist() == [3]
     assert np.isnan(task.errors(best[:1], tt.tasks.Batch(batch.x[:1], batch.targets[:1]))[0]).all()
+    for ask in (task.errors, task.wrong):
+        with pytest.raises(ValueError, match=r"holds targets of shape \(50, 6\); expected \(1000, 50, 6\)"):
+            ask(best[0], batch._replace(targets=batch.targets[0]))
 
 
 def test_delayed_xor():

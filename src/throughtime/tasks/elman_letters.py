@@ -113,6 +113,14 @@ class ElmanLetters(Task):
         with np.errstate(invalid="ignore"):
             return np.sqrt([squares[here].sum(axis=0) / here.sum() for here in (consonant, ~consonant)])
 
+    def _own(self, batch: Batch) -> None:
+        super()._own(batch)
+        if batch.targets.shape != batch.x.shape:
+            raise ValueError(
+                f"`batch` holds targets of shape {batch.targets.shape}; expected {batch.x.shape}, the bits of each "
+                "next letter, as `task.batch(size)` makes them."
+            )
+
     def _wrong(self, output: Array, batch: Batch) -> Array:
         known = np.ones(batch.targets.shape, bool)
         known[..., 3:5] = batch.targets[..., :1] == 0  # high and back of a vowel alone
