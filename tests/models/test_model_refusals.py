@@ -70,8 +70,8 @@ CALLED = [
     (lambda m: m.value_and_gradient(TOKENS, None, "mse"), TypeError, "`loss` is 'mse'"),
     (lambda m: m.value_and_gradient(TOKENS, None, lambda y, t: y.sum()), TypeError, r"a loss returns \(value, grad"),
     (lambda m: m.value_and_gradient(TOKENS, None, lambda y, t: (y, y)), TypeError, "expected one real number"),
-    (lambda m: m.value_and_gradient(TOKENS, None, lambda y, t: (1.0, None)), ValueError, r"an array \(6, 2, 2\)"),
-    (lambda m: m.value_and_gradient(TOKENS, None, lambda y: 1), TypeError, r"is called as a loss \(output, targets\)"),
+    (lambda m: m.value_and_gradient(TOKENS, None, lambda y, t: (1.0, None)), ValueError, r"a NumPy array \(6, 2, 2\)"),
+    (lambda m: m.value_and_gradient(TOKENS, None, lambda y: 1), TypeError, r"is called with \(output, targets\)"),
     (lambda m: m.value_and_gradient(TOKENS, None, loss, out=np.ones(3)), ValueError, "`out` has shape"),
     (lambda m: m.value_and_gradient(TOKENS, targets=0, loss=loss, mask=1), TypeError, "has no argument `mask`"),
 ]

@@ -35,6 +35,14 @@ def sizes_of(piece: Piece) -> tuple[int, int]:
     return piece.sizes
 
 
+def is_bidirectional(piece: Piece) -> bool:
+    """Whether a network in it reads from the end too."""
+    if isinstance(piece, Network):
+        return piece.bidirectional
+    halves = [getattr(piece, name) for name in ("encoder", "decoder") if hasattr(piece, name)]
+    return any(map(is_bidirectional, (*getattr(piece, "pieces", ()), *halves)))
+
+
 def pieces_fit(pieces: Sequence[Any]) -> tuple[bool, bool, int]:
     """Whether a sequence has one vector going in and coming out, and the directions side by side that come out.
 

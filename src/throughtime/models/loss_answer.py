@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..refuse import arguments
+from ..refuse import arguments, own_function
 from ..refuse.called import told
 
 Array = np.ndarray
@@ -15,27 +15,27 @@ Array = np.ndarray
 
 def answer(loss: Callable, run: Any, targets: Any, weights: Any) -> tuple[float, Array]:
     """What a loss says of a run's output, checked: one number, and a gradient in the shape of the output."""
-    if not callable(loss) or isinstance(loss, type):
-        raise TypeError(f"`loss` is {told(loss)}; expected a function (output, targets) -> (value, gradient).")
+    foreign = getattr(loss, "__module__", None) or ""
+    if not callable(loss) or isinstance(loss, type) or hasattr(loss, "state_dict") or foreign.startswith("torch"):
+        raise TypeError(
+            f"`loss` is {told(loss)}; expected a function (output, targets) -> (value, gradient by the output), "
+            "such as `tt.training.cross_entropy` or `tt.training.mean_squared_error`."
+        )
     options = {} if run.lengths is None else {"lengths": run.lengths}
     if weights is not None:
         options["weights"] = weights
     name = getattr(loss, "__name__", "loss")
-    try:
-        found = loss(run.output, targets, **options)
-    except TypeError as error:
-        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-            raise  # from inside
-        takes = ", ".join(["output", "targets", *options])
-        raise TypeError(f"`{name}` is called as a loss ({takes}), and says: {error}.") from None
+    takes = f"({', '.join(['output', 'targets', *options])})"
+    found = own_function.ask(f"The loss `{name}`", loss, takes, run.output, targets, **options)
     if not isinstance(found, tuple) or len(found) != 2:
         raise TypeError(f"`{name}` returned {told(found)}; a loss returns (value, gradient by the output).")
     value, gradient = found
     if not arguments.is_real(value) and not (isinstance(value, np.ndarray) and value.ndim == 0):
         raise TypeError(f"The value that `{name}` returned is {told(value)}; expected one real number.")
     if not isinstance(gradient, np.ndarray) or gradient.shape != run.output.shape:
+        what = "a torch tensor" if type(gradient).__module__.startswith("torch") else told(gradient)
         raise ValueError(
-            f"The gradient that `{name}` returned is {told(gradient)}; expected an array {run.output.shape}, that of "
-            "the output."
+            f"The gradient that `{name}` returned is {what}; expected a NumPy array {run.output.shape}, that of the "
+            "output."
         )
     return float(value), gradient

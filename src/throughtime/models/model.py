@@ -170,7 +170,7 @@ class Model(words.Sealed):
         value, gradient = answer(loss, run, targets, weights)
         if clip_state is not None and not run.networks:
             raise ValueError("`clip_state` is given, but this model has no network whose states have gradients.")
-        vector = None if out is None else views.fitting("out", out, self.shapes)
+        vector = None if out is None else views.to_write("out", out, self.flat, self.shapes)
         if vector is None or vector.dtype != self.dtype or not vector.flags.carray:
             vector = memory.empty(self.flat.size, self.dtype)
         wanted = Wanted(False, arguments.flag("states", states), dict(views.views(self.shapes, vector)), clip_state)

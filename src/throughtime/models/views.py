@@ -47,6 +47,15 @@ def views(shapes: Shapes, vector: Array) -> Views:
     return Views(found)
 
 
+def to_write(name: str, vector: Any, flat: Array, shapes: Shapes) -> Array:
+    """`vector` if a gradient of the parameters in `flat` can be written into it, or an error in words."""
+    fitting(name, vector, shapes)
+    if not vector.flags.writeable or np.may_share_memory(vector, flat):
+        why = "looks into `model.flat` itself" if vector.flags.writeable else "is read-only"
+        raise ValueError(f"`{name}` {why}; expected a vector to write into, such as `np.empty_like(model.flat)`.")
+    return vector
+
+
 def fitting(name: str, vector: Any, shapes: Shapes) -> Array:
     """`vector` if it is a NumPy vector of as many numbers; TypeError or ValueError otherwise."""
     count = size(shapes)

@@ -120,7 +120,7 @@ def _tokens_of(model: Any) -> int:
 def _first(start: Any, count: int, batch: int | None) -> Array:
     """The first tokens (T, B); batch: of the source, all of whose sequences begin with `start` (T,) or one token."""
     found = numeric.numbers("start", start)
-    if found.dtype.kind not in "iu":
+    if found.size and found.dtype.kind not in "iu":
         raise TypeError(f"`start` has dtype {found.dtype}; expected tokens, whole numbers below {count}.")
     if batch is not None and found.ndim < 2 and found.size:
         found = np.repeat(found.reshape(-1, 1), batch, axis=1)

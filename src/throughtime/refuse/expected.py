@@ -207,7 +207,9 @@ def _as_annotated(name: str, value: Any, hint: Any) -> Any:
         raise TypeError(f"`{name}` is {told(value)}; expected a range of whole numbers.")
     records = [cls for cls in allowed if isinstance(cls, type) and cls.__module__.startswith("throughtime.")]
     if records and not isinstance(value, tuple(cls for cls in allowed if isinstance(cls, type))):
-        raise TypeError(f"`{name}` is {told(value)}; expected a {' or '.join(c.__name__ for c in records)}.")
+        names = " or ".join(cls.__name__ for cls in records)
+        article = "an" if names[0] in "AEIOU" else "a"
+        raise TypeError(f"`{name}` is {told(value)}; expected {article} {names}.")
     return value
 
 

@@ -9,11 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from ..models.fitting_pieces import is_bidirectional
+from ..refuse import arguments
 from ..refuse.called import told
 from .gradient_norm import norm as norm_of
 from .in_progress import Diverged, Training
 from .monitor import Monitor
 from .update_pieces import Piece, Pieces, counted
+
+IDLE = 10_000  # pieces without a target that counts, after which no more are awaited
+MASKS = "look at the masks, which are True or above 0 where a step counts, and at the lengths"
 
 
 @dataclass
@@ -39,21 +44,31 @@ class Loop:
         """Train to an end, and say which: "steps", "batches", "validation" or "callback"."""
         training = self.training
         good = np.array(training.model.flat)  # the parameters of the last step at which all was finite
-        reason = self._ended()
+        reason, idle = self._ended(), 0
         while not reason:
             piece = next(self.pieces, None)
             if piece is None:
+                _something(training)
                 reason = "batches"
                 break
+            if piece.continues and training.state is not None and is_bidirectional(training.model):
+                raise ValueError(
+                    "The model reads in both directions, and its batches go on from each other: the reverse direction "
+                    "would begin with what lies behind it. Take whole sequences, without `truncate` and `continues`."
+                )
             if not piece.continues and training.pieces:
                 training.state = None
             training.pieces += 1
             if not counted(piece):
                 training.state = training.model.unroll(piece.x, training.state, piece.lengths).final_state
+                idle += 1
+                if idle == IDLE:
+                    raise ValueError(f"Of {idle} pieces one after another none has a target that counts; {MASKS}.")
                 continue
+            idle = 0
             self._update(piece, good)
             if self.validate is not None and training.step % self.validate_every == 0:
-                found = float(self.validate(training.model))
+                found = _one_number(self.validate(training.model))
                 training.history.measure("validation", int(training.history.rows["step"][-1]), found)
                 training.judge(found)
             stop = self._call_back()
@@ -117,3 +132,20 @@ class Loop:
         if any(answer is not None and not (isinstance(answer, str) and answer == "stop") for answer in answers):
             raise ValueError(f'A callback returned {answers}; expected None, or "stop" to end the training.')
         return "callback" if "stop" in answers else ""
+
+
+def _something(training: Training) -> None:
+    """ValueError where the batches have come to an end and nothing was learned from any of them."""
+    if not training.pieces:
+        raise ValueError(
+            "`batches` gives not one batch. An iterator that has been gone through is at its end: pass a list, or make "
+            "another."
+        )
+    if not training.step:
+        raise ValueError(f"None of the {training.pieces} pieces of `batches` has a target that counts; {MASKS}.")
+
+
+def _one_number(found: Any) -> float:
+    if not arguments.is_real(found) and not (isinstance(found, np.ndarray) and found.ndim == 0):
+        raise TypeError(f"`validation` returned {told(found)}; expected the loss, one real number.")
+    return float(found)

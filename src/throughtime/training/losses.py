@@ -120,7 +120,7 @@ def _as(y: Array, share: Any) -> Any:
 def _classes(targets: Any, y: Array, share: Any) -> Array:
     found = numeric.numbers("targets", targets)
     rows, classes = y.shape[:-1], y.shape[-1]
-    if found.shape == y.shape and found.dtype.kind != "i":
+    if found.shape == y.shape and classes > 1:
         raise ValueError(
             f"`targets` has shape {found.shape}, that of the output; cross_entropy takes the number of the class: of "
             "one-hot targets pass `targets.argmax(axis=-1)`."
@@ -131,6 +131,8 @@ def _classes(targets: Any, y: Array, share: Any) -> Array:
             hint = " There is one target for each sequence: take the output of its last step, or `batch.aligned()`."
         elif found.shape == rows[::-1]:
             hint = " If yours are (batch, time), pass `targets.T`."
+        elif found.shape == (*rows, 1):
+            hint = " They have an axis too many: pass `targets[..., 0]`."
         raise ValueError(f"`targets` has shape {found.shape}; for an output {y.shape} expected {rows}.{hint}")
     if found.dtype.kind not in "iu":
         raise TypeError(

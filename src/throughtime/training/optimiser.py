@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..refuse import arguments, numeric
+from ..refuse import arguments, numeric, own_function
 from ..refuse.called import called
 from .gradient_norm import norm as norm_of
 
@@ -92,7 +92,7 @@ class Optimiser:
         """The rate of this `step`, from 0. ValueError where a schedule gives what is no number of at least 0."""
         if not callable(self.rate):
             return float(self.rate)
-        found = self.rate(step)
+        found = own_function.ask("A schedule", self.rate, "the number of the step", step)
         if not arguments.is_real(found) or not 0.0 <= float(found) < math.inf:
             raise ValueError(
                 f"The schedule {arguments.kind(self.rate)} gives {arguments.kind(found)} at step {step}; expected a "
@@ -129,7 +129,7 @@ class Optimiser:
         """The gradient after all transforms, and its norm after the last clip."""
         size, dtype, clipped = gradient.shape, gradient.dtype, norm
         for transform in self.transforms:
-            gradient = transform(gradient, flat)
+            gradient = own_function.ask("A transform", transform, "(gradient, flat)", gradient, flat)
             if not isinstance(gradient, np.ndarray) or (gradient.shape, gradient.dtype) != (size, dtype):
                 raise ValueError(
                     f"The transform {arguments.kind(transform)} gives {arguments.kind(gradient)}; expected the "
