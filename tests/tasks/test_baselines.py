@@ -134,6 +134,38 @@ def test_reversal(aligned):
     assert abs(symbols / batch.mask.sum() - task.baseline) < 4 * error
 
 
+@pytest.mark.parametrize("reverse", [True, False])
+def test_spoken_digits(reverse):
+    task, count = tasks.SpokenDigits(shortest=1, longest=6, repeats=0.3, reverse=reverse), 2000
+    batch = task.batch(count, seed=0)
+    places, items = task.alignment(batch), np.zeros(count, int)
+    for b, text in enumerate(task.text(batch)):
+        said, digits, times = text.split(), "", 1
+        for word in said[::-1] if reverse else said:
+            if word in ("double", "triple"):
+                times = 2 if word == "double" else 3
+                continue
+            digits, times = digits + times * str(task.vocabulary.index(word)), 1
+            items[b] += 1
+        assert batch.lengths[b] == len(said)
+        real = batch.mask[:, b]
+        assert batch.targets[real, b].tolist() == [*map(int, digits), 10]
+        assert real.sum() == len(digits) + 1
+        assert np.array_equal(batch.x[places[: len(digits), b], b], batch.targets[: len(digits), b])
+        assert (places[len(digits) :, b] == -1).all()
+    assert set(items) == {1, 2, 3, 4, 5, 6}
+    same_digit_words = (batch.x < 10) & (np.arange(len(batch.x))[:, None] < batch.lengths)
+    repeated = (batch.x >= 10).sum() / same_digit_words.sum()
+    assert abs(repeated - 0.3) < 4 * np.sqrt(0.3 * 0.7 / same_digit_words.sum())
+    digits = batch.mask.sum(axis=0) - 1
+    mean = digits.mean()  # of a model that says the same at every step: its loss, as a function of the mean
+    loss = (mean * log(10 / mean) + (mean + 1) * log(mean + 1)) / (mean + 1)
+    slope = (log(10) - log(mean)) / (mean + 1) ** 2
+    assert abs(loss - task.baseline) < 4 * abs(slope) * digits.std() / np.sqrt(count)
+    shares = np.bincount(batch.targets[batch.mask], minlength=11) / batch.mask.sum()
+    assert abs(-(shares * np.log(shares)).sum() - task.baseline) < 0.01  # 11 shares of 17,000 steps, not independent
+
+
 # ------------------------------------------------------------------------------------------ classes and bits
 
 

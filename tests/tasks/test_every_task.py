@@ -21,6 +21,7 @@ VARIANTS = [
     ("temporal_order", {"length": 20, "variant": "pascanu"}),
     ("reversal", {"shortest": 2, "longest": 7}),
     ("reversal", {"shortest": 2, "longest": 7, "aligned": False}),
+    ("spoken_digits", {"shortest": 1, "longest": 4, "reverse": True}),
     ("counting_grammar", {"most": 4, "letters": 3}),
 ]
 EVERY = pytest.mark.parametrize(

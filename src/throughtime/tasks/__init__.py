@@ -16,6 +16,7 @@
     BernoulliAdd                   coins with known entropies: the loss says which lags were found (Marschall)
     EmbeddedReber, CountingGrammar a grammar with a far choice; aⁿbⁿ and aⁿbⁿcⁿ
     NegationSentiment              small English sentences with "not" and "but"
+    SpokenDigits                   "double seven three" to 773, for an encoder and a decoder; where each digit is known
     Lorenz, Rossler, MackeyGlass, Henon
                                    chaos to forecast, with known exponents; .trajectory gives states alone
     TASKS                          name -> class of all of them
@@ -57,6 +58,7 @@ from .reversal import Reversal
 from .rossler import Rossler
 from .selective_copying import SelectiveCopying
 from .sentiment import NegationSentiment
+from .spoken_digits import SpokenDigits
 from .task import Task
 from .temporal_order import TemporalOrder
 from .temporal_xor import TemporalXor
@@ -85,6 +87,7 @@ __all__ = [
     "Reversal",
     "Rossler",
     "SelectiveCopying",
+    "SpokenDigits",
     "Task",
     "TemporalOrder",
     "TemporalXor",
@@ -110,6 +113,7 @@ TASKS: dict[str, type[Task]] = {
     "embedded_reber": EmbeddedReber,
     "counting_grammar": CountingGrammar,
     "negation_sentiment": NegationSentiment,
+    "spoken_digits": SpokenDigits,
     "lorenz": Lorenz,
     "rossler": Rossler,
     "mackey_glass": MackeyGlass,
