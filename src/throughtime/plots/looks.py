@@ -9,7 +9,7 @@ from ..refuse import arguments
 from .drawable import numbers, sequence_of
 from .legends import remark
 from .marks import colour_bar, tick_size, whole
-from .page import picture
+from .page import lay_out, picture
 from .style import nothing, shorter
 
 MADE = "tt.models.generate(model, start, steps, source=source)"
@@ -52,12 +52,13 @@ def attention(
     if (missing := int(np.isnan(found).sum())) > 0:
         remark(ax, f"NaN: {missing} weights, white")
     bar = _bar(ax, image, "weight (no unit)") if drawn else None
+    lay_out(ax)
     box, points = ax.get_window_extent(), LINE * tick_size(ax) * ax.figure.canvas.figure.dpi / 72
     for axis, own, count, room in ((ax.yaxis, names[0], rows, box.height), (ax.xaxis, names[1], columns, box.width)):
         if own is None:
             whole(axis)
             continue
-        every = max(1, int(np.ceil(count * points / (0.8 * room))))  # 0.8: labels take room from the axes
+        every = max(1, int(np.ceil(count * points / room)))
         axis.set_ticks(range(0, count, every), own[:count:every], rotation=90 if axis is ax.xaxis else 0)
     return {"image": image, "bar": bar}
 

@@ -46,9 +46,9 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
                 if own:  # no empty window is left behind
                     pyplot.close(ax.figure)
                 raise
-            _lay_out(ax)
+            lay_out(ax)
             if fit(ax, found.get("bar")):
-                _lay_out(ax)
+                lay_out(ax)
             words = legend(ax) if named else None
             decades(ax.xaxis, ax.yaxis)
             without_scale(ax)
@@ -60,7 +60,7 @@ def picture(*kinds: type, made_by: str, arrays: bool = False) -> Callable[[Calla
     return decorate
 
 
-def _lay_out(ax: Any) -> None:
+def lay_out(ax: Any) -> None:
     """Give the axes the size that they will have, so that words can be measured against it."""
     figure = ax.figure.canvas.figure  # of a subfigure's axes, the whole
     engine = figure.get_layout_engine()
