@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -206,6 +207,26 @@ def test_an_interrupted_family_goes_on(where, tmp_path, threads):
     np.testing.assert_array_equal(whole.history["loss"], again.history["loss"])
     more = call(callbacks=()) if where == "save" else None
     assert more is None or len(list(tmp_path.rglob("*.tt"))) == 6
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, FloatingPointError])
+def test_an_interrupt_or_an_error_ends_all_of_them_at_once(error, threads):
+    """The other models stop at their next step, not after the thousands that they have before them."""
+    threads(2)
+    seen = []
+
+    def end(training):
+        seen.append(training.point["seed"])
+        if training.step == 5 and training.point == {"gain": 0.5, "seed": 0}:
+            if error is KeyboardInterrupt:
+                os.kill(os.getpid(), signal.SIGINT)  # the main thread gets it, which waits
+            else:
+                raise error
+
+    with pytest.raises(error):
+        fit(family(), steps=20_000, callbacks=[end])
+    assert len(seen) < 20_000
+    assert set(seen) <= {0, 1}
 
 
 def test_more_steps_go_on_and_another_start_does_not(tmp_path):

@@ -51,14 +51,21 @@ def alone() -> Iterator[None]:
 
 
 def sweep(
-    pieces: list[Piece], names: list[str], *, backend: str, save: Any = None, keys: Any = None, progress: bool = False
+    pieces: list[Piece],
+    names: list[str],
+    *,
+    backend: str,
+    save: Any = None,
+    keys: Any = None,
+    progress: bool = False,
+    ended: threading.Event | None = None,
 ) -> list[Any]:
     """The results of all pieces, in their order.
 
     names : of the pieces, for errors. backend : "threads", or "joblib" with whatever joblib.parallel_config says, all
     cores if it says nothing. save : a folder; keys() gives a digest of each piece: a result whose file is there is
     read, the others are computed and written as they come, each file complete or absent. An error or an interrupt
-    leaves those that were finished.
+    leaves those that were finished; `ended` is set then, for pieces that look whether they are still wanted.
     """
     places: list[Place | None] = [None] * len(pieces)
     results: list[Any] = [None] * len(pieces)
@@ -71,7 +78,7 @@ def sweep(
         open_ = [i for i in open_ if found[i] is None]
     here = backend == "threads"
     tasks = [(i, names[i], *pieces[i], places[i] if here else None) for i in open_]
-    done = _by_threads(tasks) if here else _by_joblib(tasks)
+    done = _by_threads(tasks, ended or threading.Event()) if here else _by_joblib(tasks)
     lost = None
     try:
         for i, value, failed in _bar(done, len(pieces), len(pieces) - len(open_), progress):
@@ -98,7 +105,7 @@ def _task(index: int, name: str, work: Callable, arguments: tuple, place: Place 
         return index, value, None if place is None else kept_results.write(place[0], place[1], value)
 
 
-def _by_threads(tasks: list[tuple]) -> Generator[Done, None, None]:
+def _by_threads(tasks: list[tuple], ended: threading.Event) -> Generator[Done, None, None]:
     pool = ThreadPoolExecutor(
         max(1, min(threads.get_num_threads(), len(tasks))), thread_name_prefix="throughtime-sweep"
     )
@@ -114,9 +121,11 @@ def _by_threads(tasks: list[tuple]) -> Generator[Done, None, None]:
                     yield future.result()
                 elif failed is None:  # no new ones; those that run are waited for and kept
                     failed = error
+                    ended.set()
                     for waiting in futures:
                         waiting.cancel()
         finally:
+            ended.set()
             pool.shutdown(wait=True, cancel_futures=True)
         if failed is not None:
             raise failed

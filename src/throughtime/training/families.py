@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def of_families(gather: Callable[[Callable, Ensemble, dict[str, Any]], Any]) -> 
                 )
             del given["model"]
             _not_shared(given, family)
-            return gather(function, family, given)
+            return gather(call, family, given)  # by its public name, under which another process finds it
 
         return call
 
@@ -68,8 +69,9 @@ def trained(fit: Callable, family: Ensemble, given: dict[str, Any]) -> TrainedFa
             "A model stands twice in this Ensemble, and would be trained twice at once: make one for each."
         )
     own = [(i, point) for i, point in enumerate(family.points)]
-    shared = (fit, folder, {}, tuple(given), *given.values())
-    found = side_by_side(family, _train, shared, own, progress)
+    ended = threading.Event() if family.backend == "threads" else None
+    shared = (fit, folder, ended, {}, tuple(given), *given.values())
+    found = side_by_side(family, _train, shared, own, progress, ended)
     models = [_put_back(family[i], model) if listed else model for i, (_, model) in enumerate(found)]
     members = Ensemble(models, family.axes, backend=family.backend, save=family.save, progress=family.progress)
     return TrainedFamily(family.axes, tuple(result for result, _ in found), members)
@@ -83,7 +85,13 @@ def evaluated(evaluate: Callable, family: Ensemble, given: dict[str, Any]) -> En
 
 
 def _train(
-    model: Any, fit: Callable, folder: Path | None, taken: dict, names: tuple, *rest: Any
+    model: Any,
+    fit: Callable,
+    folder: Path | None,
+    ended: threading.Event | None,
+    taken: dict,
+    names: tuple,
+    *rest: Any,
 ) -> tuple[Trained, Any]:
     """(what `fit` gives of one model, the model); one that diverges has a history and the last good parameters."""
     *values, index, point = rest
@@ -92,7 +100,7 @@ def _train(
     if callable(callbacks):
         callbacks = (callbacks,)
     if isinstance(callbacks, (list, tuple)):
-        own["callbacks"] = [functools.partial(_say_where, point), *callbacks]
+        own["callbacks"] = [functools.partial(_begin_step, point, ended), *callbacks]
     if folder is not None:
         own["checkpoint"] = folder / f"{index:06d}{_key(model, own, point)}.tt"
     try:
@@ -107,8 +115,14 @@ def _evaluate(model: Any, evaluate: Callable, taken: dict, names: tuple, *rest: 
     return evaluate(model, **own)
 
 
-def _say_where(point: Point, training: Training) -> None:
+class Unwanted(Exception):
+    """Another model has failed, or the whole call was interrupted."""
+
+
+def _begin_step(point: Point, ended: threading.Event | None, training: Training) -> None:
     training.point = point
+    if ended is not None and ended.is_set():
+        raise Unwanted("The training of the family has ended.")
 
 
 # ------------------------------------------------------------------------------------------- what a model gets
