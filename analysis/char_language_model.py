@@ -121,7 +121,7 @@ def readable(run, wanted):
 
 
 def excerpt(text, wanted, after):
-    """Where LINES lines begin and end that are short, and go in and out of quotes and indentation; behind `after`."""
+    """Where LINES short lines begin and end, partly inside quotes, at different indentations; behind `after`."""
     ends = [0, *(k + 1 for k, byte in enumerate(text) if byte == 10)]
     best, place = -1.0, (0, 0)
     for n in range(len(ends) - LINES):
@@ -129,8 +129,9 @@ def excerpt(text, wanted, after):
         lines = text[start:stop].split(b"\n")[:LINES]
         if start < after or max(map(len, lines)) > WIDE or min(map(len, lines)) < 8 or max(text[start:stop]) > 126:
             continue
-        quotes = np.abs(np.diff(wanted[0, start:stop])).sum()
-        score = min(quotes, 12) + 2 * len({len(line) - len(line.lstrip()) for line in lines})
+        inside = wanted[0, start:stop]
+        indents = len({len(line) - len(line.lstrip()) for line in lines})
+        score = 20 * min(inside.mean(), 1 - inside.mean()) + min(np.abs(np.diff(inside)).sum(), 6) + 2 * indents
         if score > best:
             best, place = score, (start, stop)
     return place
