@@ -27,7 +27,7 @@ import throughtime as tt
 from throughtime.models import Chain, Readout, Residual, last
 
 SIZES = {"length": 20, "budget": 4600, "updates": 700, "seeds": 2}
-FULL = {"length": 100, "budget": 40000, "updates": 10000, "seeds": 5}
+FULL = {"length": 50, "budget": 20000, "updates": 5000, "seeds": 3}
 SMALL = {"length": 10, "budget": 1000, "updates": 400, "seeds": 1, "models": ("tanh", "GRU", "2 LSTMs, skips")}
 BATCH, RATE, ROUNDS = 32, 0.01, 15
 LEARN = ("GRU", "LSTM", "2 LSTMs", "two directions", "2 LSTMs, skips")  # to know both numbers is expected of these
