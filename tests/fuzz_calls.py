@@ -95,7 +95,7 @@ def good_values():
         "array": [X, X[:, 0]], "sequences": [[[1, 2], [3, 4, 5]]],
         "start": [0, np.zeros((2, 3), int)],
         "model": [WRITER, MODEL, SEVERAL, TRANSLATOR], "width": [2], "temperature": [0.5], "top_k": [2], "end": [0],
-        "pool": ["mean"],
+        "pool": ["mean"], "task": [tt.tasks.Adding(length=3), tt.tasks.FlipFlop()],
         "encoder": [tt.Network("gru", I, N)], "decoder": [tt.Network("gru", I, N)], "rate": [0.5],
         "kind": ["dot"], "feeds": ["context"], "attention": [None, tt.models.Attention("dot", N, N)],
         "queries": [N], "keys": [N],

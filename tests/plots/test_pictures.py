@@ -303,6 +303,7 @@ CASES = {
         "of seeds": (lambda: exponents(GAINS), {"name": "kaplan_yorke_dimension", "over": "seed", "label": LONG}),
         "gradients": (lambda: sent_back(GAINS), {"name": "bias_hh_l0", "unit": "gradient (unit of the loss)"}),
         "three axes": (lambda: family(GAINS | {"leak": [0.1, 0.2]}, np.arange(24.0)), {}),
+        "shares": (lambda: family(GAINS, [True, False, True, True, True, False, False, False]), {}),
         "signs": (lambda: family(GAINS, [-1.0, 3.0, 0.5, -0.2]), {"over": ("gain", "seed")}),
         "one network": (lambda: family({"network": [0]}, [1.5]), {}),
         "one network, map": (lambda: family({"gain": [1.5], "seed": [0]}, [1.5]), {"over": ("gain", "seed")}),

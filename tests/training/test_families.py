@@ -310,6 +310,45 @@ def test_what_differs_in_shape_is_told():
     assert set(trained.history.to_xarray().data_vars) >= {"loss", "norm"}
 
 
+def test_whether_a_task_is_solved_is_what_the_task_says():
+    task = tt.tasks.CopyMemory(delay=1, count=1, symbols=6)
+
+    def model(steps, seed):
+        pieces = [tt.models.Embedding(8, 8, seed=seed), tt.Network("gru", 8, 8, seed=seed)]
+        return tt.models.Chain([*pieces, tt.models.Readout(8, 7, seed=seed)])
+
+    models = tt.Ensemble(model, {"steps": [1, 500], "seed": [0, 1]})
+    trained = t.fit(
+        models, lambda seed: task.batches(16, seed=seed), task.loss, t.Adam(0.02), steps=lambda steps: steps
+    )
+    found = t.solves(trained.models, task, size=200)
+    assert found[()].tolist() == [[False, False], [True, True]]
+    batch = task.batch(200, seed=0)
+    assert task.share_wrong(trained.models[0, 0].predict(batch.x), batch) > task.allowed
+    assert t.solves(trained.models[1, 0], task) is True
+    longer = t.solves(trained.models, lambda steps: tt.tasks.CopyMemory(steps, count=1, symbols=6), size=50)
+    assert longer.axes == trained.axes
+    with pytest.raises(TypeError, match=r"expected one of tt\.tasks"):
+        t.solves(trained.models[0, 0], 3)
+    with pytest.raises(ValueError, match="shape"):
+        t.solves(make(1.0, 0), tt.tasks.FlipFlop())
+
+
+def test_the_bars_of_a_share_are_wilsons():
+    from matplotlib.figure import Figure
+
+    from throughtime.plots.ensembles import _errors_of_share
+
+    below, above = _errors_of_share(np.array([0.0, 0.5, 1.0]), 4)
+    assert above[2] == below[0] == 0.0
+    np.testing.assert_allclose([above[0], below[2]], 0.2)  # at 0 the upper end is 1/(n + 1), at one standard error
+    np.testing.assert_allclose([above[1], below[1]], 0.5 / np.sqrt(5))
+    trained = fit(family(), steps=2)
+    found = trained.models.map(lambda model: bool(model.flat.size))
+    curve = found.plot(ax=Figure().subplots())["curve"]
+    assert curve.lines[0].get_ydata().tolist() == [1.0, 1.0]
+
+
 def test_pictures_of_learning_and_of_the_axes():
     from matplotlib.figure import Figure
 

@@ -33,8 +33,10 @@ def ensemble(
     result : the `EnsembleResult`. name : the field, () for results that are numbers. entry : which number of a field
     with axes of its own: an index or a tuple, by default the first. over : the axes to draw, one or two names; by
     default the first two that have several values and are not called "seed"; over the rest goes the mean, and the bars
-    of a curve are one standard deviation over it, not a standard error. unit : words for the axis or the colour bar in
-    place of the field's own. label, index : name, colour, marker and line style when several curves share the axes.
+    of a curve are one standard deviation over it, not a standard error. Of True and False the mean is the share of
+    True, and the bars are its standard error, Wilson's, which does not vanish at 0 and 1. unit : words for the axis or
+    the colour bar in place of the field's own. label, index : name, colour, marker and line style when several curves
+    share the axes.
     options : of pcolormesh or errorbar. Values of both signs have colours centred at 0, with a black line around those
     below; cells without a finite number are hatched and counted at the colour bar; points of −inf are triangles at the
     lower edge. Returns {"curve": container, "edges": triangles, "legend"} or {"map": mesh, "bar": colour bar, "zero":
@@ -50,6 +52,8 @@ def ensemble(
     """
     names = list(result.axes)
     values, words = _values(result, name, entry)
+    shares = values.dtype == bool
+    values = values.astype(np.float64)
     words = text("unit", unit) or words
     over = _over(over, result.axes)
     rest = [axis for axis in names if axis not in over]
@@ -59,9 +63,11 @@ def ensemble(
         mean, scatter = (values.mean(axis=where), values.std(axis=where)) if where else (values, None)
     count = int(np.prod([len(result.axes[axis]) for axis in apart]))
     averaged = f"mean over {' and '.join(apart)} ({count} values)" if apart else ""
+    if shares and where:
+        scatter = _errors_of_share(mean, int(np.prod([len(result.axes[axis]) for axis in rest])))
     fixed = ", ".join(f"{axis} = {shorter(str(result.axes[axis][0]))}" for axis in rest if axis not in apart)
     if len(over) == 1:
-        bars = f"{averaged}; bars: ± 1 standard deviation" if apart else fixed
+        bars = f"{averaged}; bars: ± 1 standard {'error' if shares else 'deviation'}" if apart else fixed
         written = "; ".join(part for part in (label, bars) if part) or "one network at each point"
         return _curve(ax, result.axes, over[0], mean, scatter if apart else None, words, written, index, options)
     mean = mean if names.index(over[0]) < names.index(over[1]) else mean.T
@@ -84,14 +90,21 @@ def _values(result: Any, name: Any, entry: Any) -> tuple[Any, str]:
     if values.dtype.kind not in "iufb":
         raise ValueError(f"{name!r} is {values.dtype}, and a picture needs real numbers: draw their modulus.")
     if not own:
-        return values.astype(np.float64), quantity(name)
+        return values, "share of True (no unit)" if values.dtype == bool and name == () else quantity(name)
     index = entry if isinstance(entry, tuple) else (entry,)
     index = (*index, *(0,) * (len(own) - len(index)))
     if len(index) > len(own):
         raise ValueError(f"`entry` is {arguments.kind(entry)}, but a {name!r} has the axes {own}: as many numbers.")
     checked = [arguments.step("entry", i, -n, n - 1) for i, n in zip(index, own, strict=True)]
     first, _, unit = quantity(name).rpartition(" (")
-    return values[(..., *checked)].astype(np.float64), f"{first} [{', '.join(map(str, checked))}] ({unit}"
+    return values[(..., *checked)], f"{first} [{', '.join(map(str, checked))}] ({unit}"
+
+
+def _errors_of_share(share: Any, count: int) -> Any:
+    """(2, …) one standard error below and above a share of `count`, after Wilson 1927: half a width at 0 and at 1."""
+    middle = (share + 0.5 / count) / (1.0 + 1.0 / count)
+    half = np.sqrt(share * (1.0 - share) / count + 0.25 / count**2) / (1.0 + 1.0 / count)
+    return np.stack([np.maximum(share - (middle - half), 0.0), np.maximum(middle + half - share, 0.0)])
 
 
 def _over(over: Any, axes: dict[str, list]) -> list[str]:
@@ -114,7 +127,7 @@ def _curve(
     order = np.argsort(place)
     place, mean = place[order], mean[order]
     shown = np.isfinite(mean)
-    bars = None if scatter is None else np.where(np.isfinite(scatter), scatter, 0.0)[order][shown]
+    bars = None if scatter is None else np.where(np.isfinite(scatter), scatter, 0.0)[..., order][..., shown]
     look = {"marker": MARKERS[index % len(MARKERS)], "markersize": 3.5, "capsize": 1.5, "linewidth": 1.2}
     look |= {"elinewidth": 0.9, **style(index), "label": label} | options
     try:

@@ -18,6 +18,7 @@
     Curriculum            batches whose length grows with their number
     ridge                 a readout in closed form, with a penalty that may be chosen by validation; gives a RidgeFit
     evaluate              the loss over held-out batches
+    solves                whether it solves a task, by the task's own measure
     History, Monitor      what was recorded; a recorder, with measures of the network, for a loop of one's own
     load_checkpoint       parameters and optimiser out of a file that fit wrote
 
@@ -58,6 +59,7 @@ from .ridge import RidgeFit, ridge
 from .rmsprop import RMSprop
 from .schedules import Constant, Cosine, Exponential, StepDecay
 from .sgd import SGD
+from .solves import solves
 from .trained_family import TrainedFamily
 from .transforms import ClipNorm, ClipValue, Frozen, WeightDecay
 
@@ -97,4 +99,5 @@ __all__ = [
     "load_checkpoint",
     "mean_squared_error",
     "ridge",
+    "solves",
 ]
