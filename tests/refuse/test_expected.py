@@ -75,6 +75,16 @@ def test_a_network_where_a_run_is_meant(name):
         assert 'net.parameters["weight_hh_l0"]' in first_wrong(function, NET)
 
 
+def test_a_model_where_a_piece_of_it_is_meant():
+    model = tt.models.many_to_one("gru", 2, 1, hidden_size=N, seed=0)
+    for name in OF_NETWORK:
+        assert "pass that of one piece, `model.pieces[0]`" in first_wrong(getattr(tt.analysis, name), model)
+        assert "networks" in first_wrong(getattr(tt.analysis, name), model.unroll(X))
+    for name in OF_RUN:
+        assert '`model.unroll(x).networks["0"]`' in first_wrong(getattr(tt.analysis, name), model)
+        assert '`run.networks["0"]`' in first_wrong(getattr(tt.analysis, name), model.unroll(X))
+
+
 def test_an_ensemble_where_none_is_meant():
     for function in (tt.kernels.of, tt.analysis.product_from_jacobians, tt.analysis.covariant_from_jacobians):
         assert "Ensemble" in first_wrong(function, FAMILY)
@@ -91,7 +101,7 @@ def test_modules_of_torch(torch):
 def test_pictures_of_what_is_no_result(value):
     for name in tt.plots.__all__:
         function = getattr(tt.plots, name)
-        draws_arrays = name in ("covariant_angles", "eigenvalues", "singular_values", "transient_growth")
+        draws_arrays = name in ("attention", "covariant_angles", "eigenvalues", "singular_values", "transient_growth")
         if isfunction(function) and name != "style" and not (draws_arrays and not isinstance(value, (str, dict))):
             words = first_wrong(function, value)
             assert words.startswith(f"`{next(iter(inspect.signature(function).parameters))}` "), words

@@ -22,6 +22,7 @@ AT_LEAST = 64  # bytes that a step, an angle or a unit cannot do without
 BYTES = {"bins": 1 << 16}  # of a bar in a picture
 TOLD = {"count", "every", "max_lag", "max_norm", "max_value", "windows"}  # functions have their own words about these
 NETWORK, RUN, FAMILY, RUNS = "a network", "a run", "an Ensemble", "the run of an Ensemble"
+MODEL, MODEL_RUN = "a model", "a run of a model"
 LOOP, OF_LOOPS = "a closed loop", {"lyapunov_spectrum"}  # the analyses that take one in place of a network
 MAKE = '`tt.Network("gru", input_size=…, hidden_size=…)`'
 
@@ -108,11 +109,19 @@ def run(name: str, value: Any, function: str) -> Any:
     what = f"`{name}` is {told(value)}; `{function}` takes a run, a network unrolled over an input"
     if found == NETWORK:
         raise TypeError(f"{what}: pass `net.unroll(x)`.")
+    _no_model(found, what)
     if found == FAMILY:
         raise TypeError(f"{what}: pass `ensemble.unroll(x)`.")
     if found == "gradients":
         raise TypeError(f"{what}: pass the run that they came from.")
     raise TypeError(f"{what}: make a network, {MAKE}, and pass `net.unroll(x)`.")
+
+
+def _no_model(found: str, what: str) -> None:
+    """TypeError for a model or its run, where the run of one piece is meant."""
+    if found in (MODEL, MODEL_RUN):
+        whole = "run" if found == MODEL_RUN else "model.unroll(x)"
+        raise TypeError(f'{what}: pass that of one piece, `{whole}.networks["0"]`, by the name of the piece.')
 
 
 def matrix(name: str, value: Any, function: str) -> Any:
@@ -125,6 +134,7 @@ def matrix(name: str, value: Any, function: str) -> Any:
             f"`{name}` is {told(value)}; `{function}` takes a matrix or a run: pass "
             '`net.parameters["weight_hh_l0"]`, or `net.unroll(x)` and the step, `t=…`.'
         )
+    _no_model(found, f"`{name}` is {told(value)}; `{function}` takes a matrix, or a run and `t=…`")
     if value is None or isinstance(value, (str, bytes, Mapping, set, type)):
         raise TypeError(f"`{name}` is {told(value)}; `{function}` takes a matrix (S, S), or a run and `t=…`.")
     if _holds_complex(value):
@@ -238,6 +248,10 @@ def _hints(function: Callable) -> dict[str, Any]:
 def _to_network(value: Any) -> str:
     if name_of(value) == RUN:
         return ": pass `run.network`"
+    if name_of(value) == MODEL:
+        return ": pass that of one piece, `model.pieces[0]`, by its number"
+    if name_of(value) == MODEL_RUN:
+        return ': pass that of one piece, `run.networks["0"].network`'
     if name_of(value) == RUNS:
         return ", or an Ensemble: pass `run.ensemble`"
     if isinstance(value, str):
