@@ -6,6 +6,7 @@ the library's own threads), and a Matplotlib that opens no window.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,10 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 sys.path.insert(0, str(Path(__file__).parent))  # `import naive` works whatever pytest's import mode
 
 import pytest
+
+# Compilers and the simulator make millions of objects, and Python looks through all of them after every few thousand new
+# ones: a tenth of all time went there. What stays behind is collected as before, only later.
+gc.set_threshold(100_000, 20, 20)
 
 
 def pytest_addoption(parser):

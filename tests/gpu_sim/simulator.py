@@ -83,15 +83,21 @@ class Module(FakeCUDAModule):
         self.seen = {}
 
     def enter(self, function):
-        """Put this module in the place of `numba.cuda` among the globals of a kernel or a part of one."""
+        """Put this module in the place of `numba.cuda` among the globals of a kernel or a part of one, and in the place
+        of the parts that it calls their plain functions, which are called a million times."""
         names = function.__globals__
-        if id(names) not in self.seen:
-            self.seen[id(names)] = names, [name for name, value in names.items() if value is cuda]
-            names.update(dict.fromkeys(self.seen[id(names)][1], self))
+        if id(names) in self.seen:
+            return
+        here = {name: self for name, value in names.items() if value is cuda}
+        parts = {name: value.fn for name, value in names.items() if _is_part(value)}
+        self.seen[id(names)] = names, {name: names[name] for name in (*here, *parts)}
+        names.update(here | parts)
+        for part in parts.values():
+            self.enter(part)
 
     def leave(self):
         for names, changed in self.seen.values():
-            names.update(dict.fromkeys(changed, cuda))
+            names.update(changed)
 
     def syncthreads(self):
         thread = greenlet.getcurrent()
@@ -108,9 +114,9 @@ class Module(FakeCUDAModule):
         thread.sent[turn] = value
         lanes = thread.warp.lanes(mask)
         thread.meet(lanes, orders=False)
-        for other in lanes.members:
-            if other.lane == source:
-                return other.sent[turn]
+        other = thread.warp.lane(source)
+        if other is not None and other in lanes:
+            return other.sent[turn]
         raise IndexError(f"{thread} asks lane {source}, which does not take part in the shuffle")
 
     def shfl_sync(self, mask, value, source):
@@ -140,6 +146,10 @@ class Module(FakeCUDAModule):
 
     def stcg(self, array, i, value):
         array[i] = value
+
+
+def _is_part(value):
+    return isinstance(value, numba_kernel.FakeCUDAKernel) and value._device
 
 
 def _call(kernel, *arguments):

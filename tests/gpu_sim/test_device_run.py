@@ -67,15 +67,15 @@ def test_gradients(pair):
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru-2", "rate"])
-@pytest.mark.parametrize("lengths", [None, [5, 0, 3]])
+@pytest.mark.parametrize("lengths", [None, [4, 0, 3]])
 def test_truncated(name, lengths):
     cell, layers = (*name.split("-"), "1")[:2]
     net = tt.Network(cell, 2, 3, num_layers=int(layers), seed=1)
     rng = np.random.default_rng(2)
-    x, g = rng.standard_normal((5, 3, 2)), rng.standard_normal((5, 3, 3))
+    x, g = rng.standard_normal((4, 3, 2)), rng.standard_normal((4, 3, 3))
     run, there = net.unroll(x, lengths=lengths), net.to("cuda").unroll(x, lengths=lengths)
     ends = run.final_state if lengths else None
-    for window, given, end in ((1, g, None), (3, g, ends), (4, None, run.final_state), (5, g, None)):
+    for window, given, end in ((2, g, ends), (3, None, run.final_state), (4, g, None)):
         expected, found = run.backprop(given, end, window=window), there.backprop(given, end, window=window)
         assert list(found.parameters) == list(expected.parameters)
         for key, value in expected.parameters.items():

@@ -33,10 +33,10 @@ class Local:
         return index
 
     def __getitem__(self, index):
-        return self.array[self.place(index)]
+        return self.array[index if type(index) is int and 0 <= index < self.numbers else self.place(index)]
 
     def __setitem__(self, index, value):
-        self.array[self.place(index)] = value
+        self.array[index if type(index) is int and 0 <= index < self.numbers else self.place(index)] = value
 
     shape = property(lambda self: self.array.shape)
     size = property(lambda self: self.array.size)
@@ -53,58 +53,73 @@ def poison(array):
 
 
 class Tracked(Local):
-    """An array that threads share. Known by address, so that two names for the same memory are seen as one."""
+    """An array that threads share. Known by address, so that two names for the same memory are seen as one.
+
+    Most of a simulation's time is spent here, so what could be a call is written out.
+    """
 
     def __init__(self, array, name, written_first=False):
         self.array, self.name, self.written_first = array, name, written_first
         self.numbers = array.size if array.ndim == 1 else 0
-        self.base = array.__array_interface__["data"][0]
+        self.base, self.step = array.__array_interface__["data"][0], array.strides[0] if array.ndim else 0
 
     def address(self, index):
         if type(index) is not tuple:
-            return self.base + index * self.array.strides[0]
+            return self.base + index * self.step
         return self.base + sum(i * step for i, step in zip(index, self.array.strides, strict=True))
 
     def __getitem__(self, index):
-        index, thread = self.place(index), greenlet.getcurrent()
-        at, accesses = self.address(index), thread.launch.accesses
-        if at not in accesses:
-            accesses[at] = [None, {}]
-        wrote, readers = accesses[at]
-        if wrote is None and self.written_first:
+        if type(index) is int and 0 <= index < self.numbers:
+            at = self.base + index * self.step
+        else:
+            index = self.place(index)
+            at = self.address(index)
+        thread = greenlet.getcurrent()
+        accesses = thread.launch.accesses
+        if at in accesses:
+            wrote, readers = accesses[at]
+            if wrote is not None:
+                other, time = wrote
+                if other is not thread and thread.knows[other.index] < time:
+                    self.check(wrote, thread, index, "reads what", "has written")
+                readers[thread] = thread.stamp
+                return self.array[index]
+        else:
+            readers = {}
+            accesses[at] = [None, readers]
+        if self.written_first:
             raise Race(f"{thread} reads number {index} of a {self.name} that nobody has written")
-        if wrote is not None:
-            self.check(wrote, thread, index, "reads what", "has written")
-        readers[thread] = stamp(thread)
+        readers[thread] = thread.stamp
         return self.array[index]
 
     def __setitem__(self, index, value):
-        index, thread = self.place(index), greenlet.getcurrent()
-        at, accesses = self.address(index), thread.launch.accesses
+        if type(index) is int and 0 <= index < self.numbers:
+            at = self.base + index * self.step
+        else:
+            index = self.place(index)
+            at = self.address(index)
+        thread = greenlet.getcurrent()
+        accesses = thread.launch.accesses
         if at in accesses:
             wrote, readers = accesses[at]
             if wrote is not None:
                 self.check(wrote, thread, index, "writes what", "has written")
             for read in readers.values():
                 self.check(read, thread, index, "writes what", "has read")
-        accesses[at] = [stamp(thread), {}]
+        accesses[at] = [thread.stamp, {}]
         self.array[index] = value
 
     def check(self, earlier, thread, index, now, before):
         other, time = earlier
-        if other is not thread and thread.seen[other.index] < time:
+        if other is not thread and thread.knows[other.index] < time:
             raise Race(f"{thread} {now} {other} {before}, and they have not met: number {index} of a {self.name}")
 
     def atomic(self, index):
         """Release what this thread did to those who touch the number later, and see what those before have released."""
         index, thread = self.place(index), greenlet.getcurrent()
         at, atomics = self.address(index), thread.launch.atomics
-        thread.seen = np.maximum(thread.seen, atomics.get(at, thread.seen))
-        thread.seen[thread.index] = thread.time
-        thread.time += 1
-        atomics[at] = thread.seen
+        seen = np.maximum(thread.seen, atomics.get(at, thread.seen))
+        seen[thread.index] = thread.time
+        thread.goes_on(seen, seen.tolist())
+        atomics[at] = seen
         return index
-
-
-def stamp(thread):
-    return thread, thread.time
