@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent))  # `import naive` works whatever 
 
 import pytest
 
-# Compilers and the simulator make millions of objects, and Python looks through all of them after every few thousand new
-# ones: a tenth of all time went there. What stays behind is collected as before, only later.
+# Compilers and the simulator make millions of objects, and Python looks through all of them again and again: a tenth of
+# all time went there. What is left behind is collected as before, only later.
 gc.set_threshold(100_000, 20, 20)
 
 
