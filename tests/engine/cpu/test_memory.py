@@ -27,6 +27,15 @@ def _nothing_kept():
     memory.release()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _only_what_is_new():
+    """A collection looks at the objects of these tests, and not at the million that other tests have left."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def place(array):
     return array.__array_interface__["data"][0]
 
