@@ -277,6 +277,9 @@ WRONG = {
         lambda: fit(family(), batches=[TASK.batch(2, 0)], checkpoint="somewhere"), "place in the batches"
     ),
     "no such argument": (lambda: fit(family(), stepz=3), "`fit` has no argument `stepz`"),
+    "such batches where all is kept": (
+        lambda: fit(family(save="somewhere"), batches=[TASK.batch(2, 0)]), "or of the Ensemble's `save`"
+    ),
     "a column": (lambda: fit(family(), steps=1).history["lost"], "There is no column 'lost'"),
     "an iterator to evaluate": (lambda: t.evaluate(family(), ONE, TASK.loss), "one iterator"),
     "no loss": (lambda: t.evaluate(family(), TASK.batch(2, 0), 3.0), "expected a function"),

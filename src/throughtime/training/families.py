@@ -14,7 +14,7 @@ from ..ensemble import sweep
 from ..ensemble.family import Ensemble
 from ..ensemble.side_by_side import side_by_side
 from ..refuse import arguments
-from ..refuse.called import name_of
+from ..refuse.called import name_of, told
 from ..results.of_ensemble import EnsembleResult
 from .history import History
 from .in_progress import Diverged, Trained, Training
@@ -23,6 +23,10 @@ from .optimiser import Optimiser
 from .trained_family import TrainedFamily
 
 FUNCTIONS = ("loss", "validation", "callbacks")  # may be functions of other things than the axes
+BESIDE = {  # the course of a training does not depend on these
+    "steps", "validation", "validate_every", "patience", "monitor", "callbacks", "checkpoint", "checkpoint_every",
+    "generators", "progress",
+}  # fmt: skip
 Point = dict[str, Any]
 
 
@@ -229,8 +233,12 @@ def _folder(given: dict[str, Any], family: Ensemble) -> Path | None:
 def _key(model: Any, own: dict[str, Any], point: Point) -> str:
     """A part of the file's name by which a training that begins otherwise does not go on from it."""
     if not hasattr(own.get("batches"), "state"):
-        return ""  # `fit` says that they have no place to go back to
-    begins = {name: own.get(name) for name in ("batches", "loss", "optimiser", "truncate", "state")}
+        raise ValueError(
+            "A checkpoint, in the folder of `checkpoint` or of the Ensemble's `save`, holds the place in the batches, "
+            f"and {told(own.get('batches'))} does not say its own; batches of tt.tasks do, "
+            "`lambda: task.batches(32, seed=0)`."
+        )
+    begins = {name: own[name] for name in sorted(own) if name not in BESIDE}
     try:
         return f"-{sweep.key(point, type(model), model.shapes, model.flat, begins)[:16]}"
     except ValueError as error:

@@ -74,9 +74,10 @@ def fit(
     × rates in one call. Any argument may then be a function of the axes, called with those values that it names:
     batches `lambda seed: task.batches(32, seed=seed)`, optimiser `lambda rate: Adam(rate)`. An optimiser or monitor is
     copied for each; an iterator is refused, since they would take each other's batches. checkpoint: a folder with a
-    file for each. Returns `TrainedFamily`: .history["loss"] (*axes, steps), .models, .diverged, .plot(). A model that
-    diverges does not end the others. Small models are ruled by Python, of which threads run one at a time: with
-    `tt.Ensemble(…, backend="joblib")` each is trained in a process.
+    file for each, by default that of the Ensemble's `save`. Returns `TrainedFamily`: .history["loss"] (*axes, steps),
+    .models, .diverged, .plot(). A model that diverges does not end the others. Threads share the time in Python, which
+    is 86 % of an update of 16 tanh units, 43 % of one of 32 LSTM units: with `tt.Ensemble(…, backend="joblib")` each
+    model is trained in a process, callbacks too, which pays where that takes longer than processes take to start.
 
     Returns `Trained`: .history, a row for each step, .state, .best_loss, .reason. `Diverged`, an ArithmeticError, when
     a loss or gradient is not finite: it has the history, and the model its last good parameters. Whatever error ends
