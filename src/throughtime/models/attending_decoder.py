@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..engine.cpu import dense
 from ..network.gradients import Gradients
 from ..network.network import Network
 from ..network.unrolled import Unrolled
@@ -15,7 +16,7 @@ from .embedding import output_gradient
 from .fitting_pieces import is_bare, is_recurrent
 from .input_feeding import InputFeeding
 from .model_run import ModelGradients, beyond
-from .readout import Readout
+from .scores import to_weights
 
 Array = np.ndarray
 
@@ -51,7 +52,7 @@ class Attending(NamedTuple):
 
     parts: Parts
     memory: Memory
-    combine: Readout
+    combine: Array  # W_c
     training: bool
 
 
@@ -83,27 +84,31 @@ class AttendingRun:
         memory, parts = self.given.memory, self.given.parts
         memory.begin()
         parameters, g = self._head.back(grad_output)
-        combine, dc, dh = self._combined.back(g)
+        pair, dc, dh = self._combined.back(g)
         dh = dh + unbatched(self._look.back(batched(dc)), dh)
         found = self.body.backprop(dh, grad_final_state, clip_state)
-        named = parts.named(parameters | found.parameters) | {"combine.weight": combine}
+        named = parts.named(parameters | found.parameters) | {"combine.weight": to_weights([pair])}
         return gathered(memory, named, found.input, found.initial_state, parts.named(found.networks))
 
 
 class Combined:
     """h̃ = tanh(W_c [c; h])."""
 
-    def __init__(self, combine: Readout, context: Array, h: Array) -> None:
-        self._columns = context.shape[-1]
-        self._run = combine.unroll(np.concatenate([context, h], axis=-1))
-        with np.errstate(all="ignore"):
-            self.output = np.tanh(self._run.output)
+    def __init__(self, weight: Array, context: Array, h: Array) -> None:
+        self._weight, self._columns = weight, context.shape[-1]
+        joined = np.concatenate([context, h], axis=-1)
+        self._rows = joined.reshape(-1, joined.shape[-1])
+        output = dense.forward(self._rows, weight, None).reshape(h.shape)
+        with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
+            self.output = np.tanh(output)
 
-    def back(self, g: Array) -> tuple[Array, Array, Array]:
-        """The gradients of W_c, of c and of h."""
-        found = self._run.backprop(g * (1 - self.output * self.output))
-        dc, dh = np.split(found.input, [self._columns], axis=-1)
-        return found.parameters["weight"], np.ascontiguousarray(dc), dh
+    def back(self, g: Array) -> tuple[tuple[Array, Array], Array, Array]:
+        """The rows from which the gradient of W_c is made, and the gradients of c and of h."""
+        with np.errstate(all="ignore"):
+            d = (g * (1 - self.output * self.output)).reshape(-1, g.shape[-1])
+        found = dense.to_inputs(d, self._weight)
+        dc, dh = found[:, : self._columns], found[:, self._columns :]
+        return (d, self._rows), dc.reshape(*g.shape[:-1], -1), dh.reshape(g.shape)
 
 
 class Head:

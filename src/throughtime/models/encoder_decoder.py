@@ -154,7 +154,9 @@ class SourceRun:
         self.state = model._bottleneck.forward(self.run.final_state)
         if model.attention is not None:
             memory = Memory(model.attention, np.array(batched(self.run.output)), self.run.lengths)
-            self._given = Attending(parts_of(model.decoder), memory, model.combine, training)
+            self._given = Attending(
+                parts_of(model.decoder), memory, model.combine.parameters["weight"].copy(), training
+            )
 
     def decoded(self, x: Any, state: Any, lengths: Any, fed: Any = None) -> Any:
         """The decoder's run over x; fed: what an InputFeeding "attended" hears first."""

@@ -15,6 +15,7 @@ from .attending_decoder import Attending, Combined, Head, batched, gathered, unb
 from .attention import Look
 from .chain_run import ChainRun
 from .model_run import ModelGradients
+from .scores import to_weights
 
 Array = np.ndarray
 
@@ -87,13 +88,10 @@ class FedRun:
         parts, memory = self.given.parts, self.given.memory
         memory.begin()
         parameters, g = self._head.back(grad_output)
-        parameters, each, dw = (
-            dict(parameters),
-            list[ModelGradients](),
-            np.zeros_like(self.given.combine.parameters["weight"]),
-        )
+        each, pairs = list[ModelGradients](), list[tuple[Array, Array]]()
         if self._combined is not None:
-            dw, to_context, to_h = self._combined.back(g)
+            pair, to_context, to_h = self._combined.back(g)
+            pairs.append(pair)
         size, steps = self._before.output.shape[-1], len(self._steps)
         dx, to_state = np.empty_like(self._before.output), grad_final_state
         df: Any = 0  # of what the step behind is fed
@@ -101,8 +99,8 @@ class FedRun:
         for t in reversed(range(steps)):
             (run, look, own), at = self._steps[t], slice(t, t + 1)
             if own is not None:
-                dw_t, dc, dh = own.back(g[at] + df)
-                dw += dw_t
+                pair, dc, dh = own.back(g[at] + df)
+                pairs.append(pair)
                 dh = dh + unbatched(look.back(batched(dc)), dh)
             else:
                 dh = to_h[at] + dq
@@ -115,17 +113,19 @@ class FedRun:
         if self._combined is not None:
             to_state = _to_state(parts.body[-1], _own(self._first), to_state, dq)
         before, each = self._before.backprop(dx), each[::-1]
-        for found in each:
+        sums = {name: value.copy() for name, value in each[0].parameters.items()}
+        for found in each[1:]:
             for name, value in found.parameters.items():
-                parameters[name] = parameters[name] + value if name in parameters else value
-        named = parts.named(before.parameters | parameters) | {"combine.weight": dw}
-        networks = {name: _joined([found.networks[name] for found in each]) for name in each[0].networks}
+                sums[name] += value
+        parameters = parameters | sums
+        named = parts.named(before.parameters | parameters) | {"combine.weight": to_weights(pairs)}
+        networks = {name: _joined(name, [found.networks[name] for found in each], sums) for name in each[0].networks}
         return gathered(memory, named, before.input, to_state, parts.named(networks))
 
 
-def _joined(each: list[Gradients]) -> Gradients:
-    """The gradients of single steps as those of all of them."""
-    parameters: dict[str, Any] = {name: sum(own.parameters[name] for own in each) for name in each[0].parameters}
+def _joined(name: str, each: list[Gradients], sums: dict[str, Array]) -> Gradients:
+    """The gradients of single steps of a network as those of all of them; sums: of the parameters, over the steps."""
+    parameters = {inner: sums[f"{name}.{inner}"] for inner in each[0].parameters}
     states: Any = [own.states for own in each]
     inputs: Any = [own.input for own in each]
     all_states = np.concatenate([states[0][:1], *(own[1:] for own in states)])

@@ -13,6 +13,7 @@ import numpy as np
 from ..engine.cpu import attending, dense
 
 Array = np.ndarray
+Pairs = list[tuple[Array, Array]]
 
 
 class Dot:
@@ -23,18 +24,16 @@ class Dot:
         return {}
 
     def __init__(self, parameters: dict[str, Array], m: Array, ends: Array) -> None:
-        self.m, self.ends = m, ends
+        self.m, self.ends, self.panels = m, ends, attending.packed(m, ends)
 
     def begin(self) -> None:
-        self.dm: Any = 0
+        self.dm = np.zeros_like(self.m)
 
     def look(self, q: Array, q_ends: Array) -> tuple[Array, Array]:
-        return attending.dot(q, self.m, q_ends, self.ends)
+        return attending.dot(q, self.panels, q_ends, self.ends)
 
     def back(self, g: Array, a: Array, q: Array, q_ends: Array) -> Array:
-        dq, dm = attending.dot_back(g, a, q, self.m, q_ends, self.ends)
-        self.dm = self.dm + dm
-        return dq
+        return attending.dot_back(g, a, q, self.panels, q_ends, self.ends, self.dm)
 
     def gathered(self) -> tuple[dict[str, Array], Array]:
         return {}, self.dm
@@ -52,18 +51,18 @@ class General:
 
     def begin(self) -> None:
         self.dot.begin()
-        self.dw: Any = 0
+        self.pairs: Pairs = []
 
     def look(self, q: Array, q_ends: Array) -> tuple[Array, Array]:
         return self.dot.look(self._turned(q), q_ends)
 
     def back(self, g: Array, a: Array, q: Array, q_ends: Array) -> Array:
         dp = _rows(self.dot.back(g, a, self._turned(q), q_ends))
-        self.dw = self.dw + dense.to_weights(_rows(q), dp)[0]
+        self.pairs.append((_rows(q), dp))
         return dense.forward(dp, self.weight, None).reshape(q.shape)
 
     def gathered(self) -> tuple[dict[str, Array], Array]:
-        return {"weight": self.dw}, self.dot.dm
+        return {"weight": to_weights(self.pairs)}, self.dot.dm
 
     def _turned(self, q: Array) -> Array:
         return dense.to_inputs(_rows(q), self.weight).reshape(*q.shape[:2], -1)
@@ -79,32 +78,40 @@ class Additive:
     def __init__(self, parameters: dict[str, Array], m: Array, ends: Array) -> None:
         self.w, self.u, self.v = (parameters[name] for name in ("query_weight", "key_weight", "score_weight"))
         self.m, self.ends, self.keys = m, ends, _through(m, self.u)
+        self.panels, self.key_panels = attending.packed(m, ends), attending.packed(self.keys, ends)
 
     def begin(self) -> None:
-        self.dw: Any = 0
-        self.dk: Any = 0
-        self.dv: Any = 0
-        self.dm: Any = 0
+        self.pairs: Pairs = []
+        self.dm, self.dk = np.zeros_like(self.m), np.zeros_like(self.keys)
+        self.dv = np.zeros((self.m.shape[1], len(self.v)), self.v.dtype)
 
     def look(self, q: Array, q_ends: Array) -> tuple[Array, Array]:
-        return attending.additive(_through(q, self.w), self.keys, self.v, self.m, q_ends, self.ends)
+        return attending.additive(_through(q, self.w), self.key_panels, self.v, self.panels, q_ends, self.ends)
 
     def back(self, g: Array, a: Array, q: Array, q_ends: Array) -> Array:
         own = _through(q, self.w)
-        found = attending.additive_back(g, a, own, self.keys, self.v, self.m, q_ends, self.ends)
-        self.dk, self.dv, self.dm = self.dk + found[1], self.dv + found[2], self.dm + found[3]
-        to_q = _rows(found[0])
-        self.dw = self.dw + dense.to_weights(to_q, _rows(q))[0]
+        to_q = _rows(
+            attending.additive_back(
+                g, a, own, self.keys, self.v, self.panels, q_ends, self.ends, self.dk, self.dv, self.dm
+            )
+        )
+        self.pairs.append((to_q, _rows(q)))
         return dense.to_inputs(to_q, self.w).reshape(q.shape)
 
     def gathered(self) -> tuple[dict[str, Array], Array]:
         to_m = _rows(self.dk)
-        parameters = {"query_weight": self.dw, "key_weight": dense.to_weights(to_m, _rows(self.m))[0]}
+        parameters = {"query_weight": to_weights(self.pairs), "key_weight": dense.to_weights(to_m, _rows(self.m))[0]}
         dm = self.dm + dense.to_inputs(to_m, self.u).reshape(self.m.shape)
-        return parameters | {"score_weight": self.dv}, dm
+        return parameters | {"score_weight": self.dv.sum(axis=0)}, dm
 
 
 SCORES: dict[str, Any] = {"dot": Dot, "general": General, "additive": Additive}
+
+
+def to_weights(pairs: Pairs) -> Array:
+    """Σ gᵀ x of all pairs (g, x) of rows: of one, or of many steps at once."""
+    g, x = pairs[0] if len(pairs) == 1 else (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    return dense.to_weights(g, x)[0]
 
 
 def _rows(x: Array) -> Array:

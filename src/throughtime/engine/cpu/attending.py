@@ -43,56 +43,78 @@ class Sizes(NamedTuple):
     units: int
 
 
-def dot(q: Array, m: Array, q_ends: Array, m_ends: Array) -> tuple[Array, Array]:
+class Panels(NamedTuple):
+    """The entries of a memory (S, B, K) packed once, to be looked at as often as one likes."""
+
+    columns: Array  # (B, …): panels of entries, for products with each of them
+    rows: Array  # (B, …): panels of numbers, for sums over the entries
+    shape: tuple[int, int, int]
+
+
+def packed(m: Array, ends: Array) -> Panels:
+    """The entries of m (S, B, K) before the ends (B,)."""
+    (entries, batch, numbers), width = m.shape, VECTORS * lanes(m.dtype)
+    columns = memory.empty((batch, -(-entries // width) * width * numbers), m.dtype)
+    rows = memory.empty((batch, -(-numbers // width) * width * entries), m.dtype)
+    size = Sizes(batch, 0, entries, numbers, 0)[:]
+    arguments = (_flat(m), columns, rows, ends, size)
+    threads.run(_kernels(m.dtype)["pack"], arguments, *shares.of_rows(batch, numbers, entries * numbers))
+    return Panels(columns, rows, (entries, batch, numbers))
+
+
+def dot(q: Array, m: Panels, q_ends: Array, m_ends: Array) -> tuple[Array, Array]:
     """Weights (T, B, S) and contexts (T, B, K) of q (T, B, K) and m (S, B, K) by q . m; 0 behind the ends (B,)."""
     return _forward("dot", (_flat(q),), m, len(q), 0, q_ends, m_ends)
 
 
-def additive(w: Array, u: Array, v: Array, m: Array, q_ends: Array, m_ends: Array) -> tuple[Array, Array]:
+def additive(w: Array, u: Panels, v: Array, m: Panels, q_ends: Array, m_ends: Array) -> tuple[Array, Array]:
     """The same by v . tanh(w + u), of w (T, B, A), u (S, B, A) and v (A,)."""
-    return _forward("additive", (_flat(w), _flat(u), _flat(v)), m, len(w), len(v), q_ends, m_ends)
+    return _forward("additive", (_flat(w), u.columns, _flat(v)), m, len(w), len(v), q_ends, m_ends)
 
 
-def dot_back(g: Array, a: Array, q: Array, m: Array, q_ends: Array, m_ends: Array) -> tuple[Array, Array]:
-    """dq and dm of g = dL/dc (T, B, K) and the weights a."""
-    dq, dm = memory.zeros(q.shape, q.dtype), memory.zeros(m.shape, m.dtype)
+def dot_back(g: Array, a: Array, q: Array, m: Panels, q_ends: Array, m_ends: Array, dm: Array) -> Array:
+    """dq of g = dL/dc (T, B, K) and the weights a; to dm is added."""
+    dq = memory.zeros(q.shape, q.dtype)
     _backward("dot_back", (_flat(q), dq.reshape(-1)), g, a, m, dm, 0, q_ends, m_ends)
-    return dq, dm
+    return dq
 
 
 def additive_back(
-    g: Array, a: Array, w: Array, u: Array, v: Array, m: Array, q_ends: Array, m_ends: Array
-) -> tuple[Array, Array, Array, Array]:
-    """dw, du, dv and dm of g = dL/dc (T, B, K) and the weights a; dm without what comes by way of u."""
-    dw, du, dm = (memory.zeros(x.shape, x.dtype) for x in (w, u, m))
-    dv = np.zeros((w.shape[1], len(v)), v.dtype)
+    g: Array, a: Array, w: Array, u: Array, v: Array, m: Panels, q_ends: Array, m_ends: Array,
+    du: Array, dv: Array, dm: Array,
+) -> Array:  # fmt: skip
+    """dw of g = dL/dc (T, B, K) and the weights a; to du, to dv (B, A), of each sequence, and to dm, without what comes
+    by way of u, is added."""
+    dw = memory.zeros(w.shape, w.dtype)
     given = (_flat(w), _flat(u), _flat(v), dw.reshape(-1), du.reshape(-1), dv.reshape(-1))
     _backward("additive_back", given, g, a, m, dm, len(v), q_ends, m_ends)
-    return dw, du, dv.sum(axis=0), dm
+    return dw
 
 
 def _forward(
-    name: str, given: tuple, m: Array, queries: int, units: int, q_ends: Array, m_ends: Array
+    name: str, given: tuple, m: Panels, queries: int, units: int, q_ends: Array, m_ends: Array
 ) -> tuple[Array, Array]:
-    (entries, batch, numbers), dtype = m.shape, m.dtype
+    (entries, batch, numbers), dtype = m.shape, m.rows.dtype
     weights, context = memory.zeros((queries, batch, entries), dtype), memory.zeros((queries, batch, numbers), dtype)
     parts, whole = shares.of_rows(batch, numbers, queries * entries * (2 * numbers + HEAVY * units))
-    panels, room = _rooms(len(parts), (queries, entries, numbers, units), dtype)
+    room = _rooms(len(parts), (queries, entries, numbers, units), dtype)[1]
     size = Sizes(batch, queries, entries, numbers, units)[:]
-    arrays = (_flat(m), weights.reshape(-1), context.reshape(-1), q_ends, m_ends)
-    threads.run(_kernels(dtype)[name], (*given, *arrays, size, _zeros(dtype), panels, room), parts, whole)
+    arrays = (m.rows, weights.reshape(-1), context.reshape(-1), q_ends, m_ends, size, _zeros(dtype), room)
+    columns = (m.columns,) if name == "dot" else ()
+    threads.run(_kernels(dtype)[name], (*given, *columns, *arrays), parts, whole)
     return weights, context
 
 
 def _backward(
-    name: str, given: tuple, g: Array, a: Array, m: Array, dm: Array, units: int, q_ends: Array, m_ends: Array
+    name: str, given: tuple, g: Array, a: Array, m: Panels, dm: Array, units: int, q_ends: Array, m_ends: Array
 ) -> None:
-    (entries, batch, numbers), queries, dtype = m.shape, len(g), m.dtype
+    (entries, batch, numbers), queries, dtype = m.shape, len(g), m.rows.dtype
     parts, whole = shares.of_rows(batch, numbers, queries * entries * (4 * numbers + 2 * HEAVY * units))
     panels, room = _rooms(len(parts), (queries, entries, numbers, units), dtype)
     scores = memory.empty((len(parts), queries * entries), dtype)
     size = Sizes(batch, queries, entries, numbers, units)[:]
-    arrays = (_flat(g), _flat(a), _flat(m), dm.reshape(-1), q_ends, m_ends)
+    rows = (m.rows,) if name == "dot_back" else ()
+    arrays = (_flat(g), _flat(a), m.columns, *rows, dm.reshape(-1), q_ends, m_ends)
     threads.run(_kernels(dtype)[name], (*given, *arrays, size, _zeros(dtype), panels, room, scores), parts, whole)
 
 
@@ -121,6 +143,7 @@ def _kernels(dtype: Any) -> dict[str, Any]:
     for key, function in shared.items():
         names = names | {key: specialise(function, label, **named_in(function, names))}
     passes: dict[str, Callable] = {
+        "pack": _pack,
         "dot": _dot,
         "dot_back": _dot_back,
         "additive": _additive,
@@ -129,21 +152,30 @@ def _kernels(dtype: Any) -> dict[str, Any]:
     return {key: specialise(function, label, **named_in(function, names)) for key, function in passes.items()}
 
 
-def _dot(q, m, weights, context, q_ends, m_ends, sizes, zeros, panels, room, share, meeting):
+def _pack(m, columns, rows, m_ends, sizes, share, meeting):
+    """The entries of each sequence as columns and as rows of panels."""
+    wide()
+    share, size = Share(*share), Sizes(*sizes)
+    batch, depth = size.batch, size.numbers
+    for b in range(share.first_row, share.end_row):
+        pack_columns(m, b * depth, batch * depth, m_ends[b], depth, columns[b])
+        pack_rows(m, b * depth, batch * depth, m_ends[b], depth, rows[b])
+
+
+def _dot(q, columns, rows, weights, context, q_ends, m_ends, sizes, zeros, room, share, meeting):
     """The scores of all queries of a sequence, its weights, its contexts."""
     wide()
     share, size = Share(*share), Sizes(*sizes)
-    batch, depth, own, chunk = size.batch, size.numbers, panels[share.member], room[share.member]
+    batch, depth, chunk = size.batch, size.numbers, room[share.member]
     for b in range(share.first_row, share.end_row):
         queries, entries = q_ends[b], m_ends[b]
         if entries:
-            pack_columns(m, b * depth, batch * depth, entries, depth, own)
             at, row = b * size.entries, batch * size.entries
-            spread(q, b * depth, batch * depth, queries, depth, own, entries, zeros, chunk, weights, at, row)
-            weigh(m, weights, context, b, queries, entries, sizes, zeros, own, chunk)
+            spread(q, b * depth, batch * depth, queries, depth, columns[b], entries, zeros, chunk, weights, at, row)
+            weigh(rows[b], weights, context, b, queries, entries, sizes, zeros, chunk)
 
 
-def _dot_back(q, dq, g, a, m, dm, q_ends, m_ends, sizes, zeros, panels, room, scores, share, meeting):
+def _dot_back(q, dq, g, a, columns, rows, dm, q_ends, m_ends, sizes, zeros, panels, room, scores, share, meeting):
     """dq_t = sum_s de[t, s] m_s,    dm_s += sum_t de[t, s] q_t."""
     wide()
     share, size = Share(*share), Sizes(*sizes)
@@ -153,23 +185,22 @@ def _dot_back(q, dq, g, a, m, dm, q_ends, m_ends, sizes, zeros, panels, room, sc
         queries, entries = q_ends[b], m_ends[b]
         if entries and queries:
             at, row = b * depth, batch * depth
-            weigh_back(g, a, m, dm, de, b, queries, entries, sizes, zeros, own, chunk)
-            pack_rows(m, at, row, entries, depth, own)
-            spread(de, 0, entries, queries, entries, own, depth, zeros, chunk, dq, at, row)
+            weigh_back(g, a, columns[b], dm, de, b, queries, entries, sizes, zeros, own, chunk)
+            spread(de, 0, entries, queries, entries, rows[b], depth, zeros, chunk, dq, at, row)
             pack_rows(q, at, row, queries, depth, own)
             accumulate(de, 0, entries, entries, own, queries, dm, at, row, depth, chunk)
 
 
-def _additive(w, u, v, m, weights, context, q_ends, m_ends, sizes, zeros, panels, room, share, meeting):
+def _additive(w, u, v, rows, weights, context, q_ends, m_ends, sizes, zeros, room, share, meeting):
     """The same with scores of tanh units: WIDTH entries at once, one unit after another."""
     wide()
     share, size = Share(*share), Sizes(*sizes)
-    batch, units, own, chunk = size.batch, size.units, panels[share.member], room[share.member]
+    batch, units, chunk = size.batch, size.units, room[share.member]
     for b in range(share.first_row, share.end_row):
         queries, entries = q_ends[b], m_ends[b]
         if entries == 0:
             continue
-        pack_columns(u, b * units, batch * units, entries, units, own)
+        keys = u[b]
         width = (
             zeros.size
         )  # WIDTH, which LLVM does not know: it would unroll the loop and leave it scalar, 4 times slower
@@ -178,18 +209,18 @@ def _additive(w, u, v, m, weights, context, q_ends, m_ends, sizes, zeros, panels
                 clear(chunk, 0, WIDTH)
                 for k in range(units):
                     x, factor = w[(t * batch + b) * units + k], v[k]
-                    copy(chunk, WIDTH, own, (p * units + k) * WIDTH, WIDTH)
+                    copy(chunk, WIDTH, keys, (p * units + k) * WIDTH, WIDTH)
                     for j in range(width):
                         chunk[j] += factor * tanh(x + chunk[WIDTH + j])
                 at = (t * batch + b) * size.entries + p * WIDTH
                 move(weights, at, 0, chunk, 0, 0, 1, min(WIDTH, entries - p * WIDTH), WIDTH)
-        weigh(m, weights, context, b, queries, entries, sizes, zeros, own, chunk)
+        weigh(rows[b], weights, context, b, queries, entries, sizes, zeros, chunk)
 
 
 def _additive_back(
-    w, u, v, dw, du, dv, g, a, m, dm, q_ends, m_ends, sizes, zeros, panels, room, scores, share, meeting
+    w, u, v, dw, du, dv, g, a, columns, dm, q_ends, m_ends, sizes, zeros, panels, room, scores, share, meeting
 ):
-    """WIDTH units at once: dw_t = sum_s d[t, s], du_s = sum_t d[t, s], d = de v tanh'(w + u); dv = sum de tanh(w + u).
+    """WIDTH units at once: dw_t = sum_s d[t, s], du_s += sum_t d[t, s], d = de v tanh'(w + u); dv += sum de tanh(w+u).
 
     A block of the units lies in `chunk`: v, w_t, u_s, du_s, dw_t, dv, each WIDTH numbers.
     """
@@ -202,7 +233,7 @@ def _additive_back(
         queries, entries = q_ends[b], m_ends[b]
         if entries == 0 or queries == 0:
             continue
-        weigh_back(g, a, m, dm, de, b, queries, entries, sizes, zeros, own, chunk)
+        weigh_back(g, a, columns[b], dm, de, b, queries, entries, sizes, zeros, own, chunk)
         for first in range(0, units, WIDTH):
             count = min(WIDTH, units - first)
             pack_rows(u, b * units + first, batch * units, entries, count, own)
@@ -210,6 +241,9 @@ def _additive_back(
             clear(own, sums, sums)
             clear(chunk, 0, 6 * WIDTH)
             move(chunk, V, 0, v, first, 0, 1, count, WIDTH)
+            move(chunk, DV, 0, dv, b * units + first, 0, 1, count, WIDTH)
+            for s in range(entries):
+                move(own, sums + s * WIDTH, 0, du, (s * batch + b) * units + first, 0, 1, count, WIDTH)
             for t in range(queries):
                 at = (t * batch + b) * units + first
                 move(chunk, W, 0, w, at, 0, 1, count, WIDTH)
@@ -231,22 +265,20 @@ def _additive_back(
             move(dv, b * units + first, 0, chunk, DV, 0, 1, count, WIDTH)
 
 
-def _weigh(m, weights, context, b, queries, entries, sizes, zeros, own, chunk):
+def _weigh(rows, weights, context, b, queries, entries, sizes, zeros, chunk):
     """Scores of a sequence to weights, in place, and its contexts."""
     size = Sizes(*sizes)
     batch, depth, at, row = size.batch, size.numbers, b * size.entries, size.batch * size.entries
     for t in range(queries):
         softmax(weights, at + t * row, entries)
-    pack_rows(m, b * depth, batch * depth, entries, depth, own)
-    spread(weights, at, row, queries, entries, own, depth, zeros, chunk, context, b * depth, batch * depth)
+    spread(weights, at, row, queries, entries, rows, depth, zeros, chunk, context, b * depth, batch * depth)
 
 
-def _weigh_back(g, a, m, dm, de, b, queries, entries, sizes, zeros, own, chunk):
+def _weigh_back(g, a, columns, dm, de, b, queries, entries, sizes, zeros, own, chunk):
     """de[t, s] of a sequence from dL/dc, and dm_s = sum_t a[t, s] g_t."""
     size = Sizes(*sizes)
     batch, depth, at, row = size.batch, size.numbers, b * size.entries, size.batch * size.entries
-    pack_columns(m, b * depth, batch * depth, entries, depth, own)
-    spread(g, b * depth, batch * depth, queries, depth, own, entries, zeros, chunk, de, 0, entries)
+    spread(g, b * depth, batch * depth, queries, depth, columns, entries, zeros, chunk, de, 0, entries)
     for t in range(queries):
         softmax_back(a, at + t * row, de, t * entries, entries)
     pack_rows(g, b * depth, batch * depth, queries, depth, own)
