@@ -121,6 +121,14 @@ def exponents(axes):
     return analysis.lyapunov_spectrum(tt.Ensemble(make, axes), steps=40, k=2, seed=0)
 
 
+def watched(name, values):
+    """A history with a measured column."""
+    found = history(3)
+    for step, value in enumerate(values):
+        found.measure(name, step, value)
+    return found
+
+
 def history(steps, validation=(), sign=1.0, **last):
     monitor = tt.training.Monitor()
     for step in range(steps):
@@ -213,6 +221,13 @@ CASES = {
         "clipped": (lambda: history(40, clipped=1.0), {}),
         "one": (lambda: history(1), {"label": LONG}),
         "beyond the numbers": (lambda: history(5, norm=np.inf), {}),
+    },
+    "training_measured": {
+        "horizon": (lambda: watched("horizon", [3.0, np.inf, 5.0]), {}),
+        "gates": (lambda: watched("saturation", np.full((4, 2, 3, 2), 0.25)), {}),
+        "long": (lambda: watched(LONG, np.arange(40.0)), {"label": LONG}),
+        "one": (lambda: watched("1.exponent", [0.5]), {"name": "1.exponent"}),
+        "NaN": (lambda: watched("several", np.full((3, 2), np.nan)), {}),
     },
     "gradient_bound": {
         "one": (lambda: analysis.pascanu_bound(run().network), {}),

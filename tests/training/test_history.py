@@ -128,3 +128,61 @@ def test_an_empty_history():
 def test_bad_input_is_a_sentence(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_a_finished_backprop_is_not_made_again():
+    """gradient_norms of what backprop gave: the same norms, fits and horizons, to rounding."""
+    net = tt.Network("lstm", 2, 5, num_layers=2, seed=0)
+    run = net.unroll(np.random.default_rng(0).normal(size=(40, 3, 2)), lengths=[40, 11, 0])
+    g = np.random.default_rng(1).normal(size=run.output.shape)
+    gradients = run.backprop(g)
+    found, again = tt.analysis.gradient_norms(run, gradients), tt.analysis.gradient_norms(run, g)
+    np.testing.assert_allclose(found.log_norm, again.log_norm, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(found.rate, again.rate, rtol=1e-9, equal_nan=True)
+    assert np.array_equal(found.last, again.last)
+    assert np.array_equal(found.horizon, again.horizon, equal_nan=True)
+    with pytest.raises(ValueError, match="leave it out"):
+        tt.analysis.gradient_norms(run, gradients, run.final_state)
+    with pytest.raises(ValueError, match="this run has states"):
+        tt.analysis.gradient_norms(net.unroll(np.ones((7, 2))), gradients)
+    with pytest.raises(ValueError, match="shape None"):
+        tt.analysis.gradient_norms(run, run.backprop(g, states=False))
+
+
+def test_around_a_loop_of_torchs():
+    """A monitor on a network that follows a torch module: what it measures is of the module's parameters."""
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    module, readout = torch.nn.GRU(2, 6), torch.nn.Linear(6, 1)
+    optimiser = torch.optim.Adam([*module.parameters(), *readout.parameters()], lr=0.01)
+    net, x = tt.Network("gru", 2, 6), np.random.default_rng(0).normal(size=(30, 4, 2))
+    monitor = t.Monitor(every=2, probe=x, measure=["horizon"])
+    for _ in range(5):
+        loss = (readout(module(torch.tensor(x, dtype=torch.float32))[0]) ** 2).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimiser.step()
+        net.load_state_dict(module.state_dict())
+        monitor(net, loss=loss.item(), norm=float(norm))
+    assert monitor.history.at("horizon").tolist() == [0, 2, 4]
+    run = net.unroll(x)
+    last = np.zeros_like(run.output)
+    last[-1] = 1.0
+    expected = np.median(tt.analysis.gradient_norms(run, last).horizon)
+    assert monitor.history["horizon"][-1] == expected
+    assert len(monitor.history["loss"]) == 5
+
+
+def test_pictures_of_what_was_measured(trained):
+    found = trained.plot(kind="measured", name="horizon")
+    assert found["curves"][0].get_xdata().tolist() == [0, 4, 8]
+    with pytest.raises(ValueError, match="measured column"):
+        trained.plot(kind="measured", name="loss")
+    with pytest.raises(ValueError, match="Nothing was measured"):
+        t.Monitor().history.plot(kind="measured")
+    many = t.Monitor()
+    many(loss=1.0)
+    many.history.measure("by_lag", 0, np.ones(30))
+    with pytest.raises(ValueError, match="30 numbers at each time"):
+        many.history.plot(kind="measured")

@@ -18,7 +18,7 @@ as well. Maps rise or fall in lightness all the way.
 from .ensembles import ensemble
 from .family_learning import learning_curves
 from .gradient_flow import gradient_bound, gradient_by_lag, gradient_norms, gradient_products, lag_shares
-from .learning import training_loss, training_norm
+from .learning import training_loss, training_measured, training_norm
 from .looks import attention
 from .lyapunov import covariant_angles, lyapunov_history, lyapunov_spectrum, perturbed_twin, theory_curve
 from .matrices import eigenvalues, product_singular_values, pseudospectrum, singular_values, transient_growth
@@ -54,6 +54,7 @@ __all__ = [
     "style",
     "theory_curve",
     "training_loss",
+    "training_measured",
     "training_norm",
     "transient_growth",
     "truncation_bias",

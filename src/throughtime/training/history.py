@@ -46,7 +46,7 @@ class History(Result):
     rows: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
     measured: dict[str, tuple[list[int], list[Any]]] = field(default_factory=dict)
 
-    picture: ClassVar = {"loss": "training_loss", "norm": "training_norm"}
+    picture: ClassVar = {"loss": "training_loss", "norm": "training_norm", "measured": "training_measured"}
 
     @property
     def names(self) -> tuple[str, ...]:

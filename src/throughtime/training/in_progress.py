@@ -73,7 +73,7 @@ class Trained(Result):
     best_step: int = -1
     best_loss: float = math.nan
 
-    picture: ClassVar = {"loss": "training_loss", "norm": "training_norm"}
+    picture: ClassVar = {"loss": "training_loss", "norm": "training_norm", "measured": "training_measured"}
 
     def __repr__(self) -> str:
         best = f"; best validation {self.best_loss:.4g} after {self.best_step} steps" if self.best_step >= 0 else ""

@@ -37,6 +37,17 @@ class Monitor:
         ...     monitor(net, loss=1.0)
         >>> monitor.history["saturation"].shape, monitor.history.at("horizon")
         ((3, 1, 2, 2), array([ 0, 10, 20]))
+
+    In a loop of PyTorch's, where `module` is an nn.GRU of the same sizes and batch_first is False:
+
+        >>> for step in range(1000):                                                   # doctest: +SKIP
+        ...     loss = …
+        ...     loss.backward()
+        ...     norm = torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        ...     optimiser.step()
+        ...     net.load_state_dict(module.state_dict())
+        ...     monitor(net, loss=loss.item(), norm=float(norm))
+        >>> monitor.history.plot(kind="measured")                                      # doctest: +SKIP
     """
 
     def __init__(self, every: int = 100, probe: Any = None, measure: Any = (), history: History | None = None) -> None:

@@ -70,7 +70,7 @@ class Omega:
                     "dL/ds_t, `model.forward_backward(…).gradients`."
                 )
             with single_blas():
-                found = omega_of(own, given.states.astype(np.float64), self.smallest, None, False)
+                found = omega_of(own, given.states, self.smallest, None, False)
             total += weight * found.value
             for key, value in found.parameters.items():
                 views[f"{name}.{key}"] += weight * value

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...network import norms
+from ...network.gradients import Gradients
 from ...refuse import checks, direction
 from ...results import Array, Result, short
 from ..public import of_networks
@@ -73,7 +75,9 @@ def gradient_norms(
         g_t = dL/ds_t = J_{t+1}ᵀ g_{t+1} + (∂output_t/∂s_t)ᵀ dL/doutput_t,   log_norm[t] = ln‖g_t‖
 
     run : from `net.unroll`. grad_output : dL/doutput, the shape of run.output. grad_final_state : dL/dfinal_state, as
-    run.final_state. At least one of them. factor : of the horizon (e: one nat).
+    run.final_state. At least one of them. In place of both, as the former, what `run.backprop(…)` gave, which then is
+    not made again: its norms are those of plain numbers, −inf where they underflowed. factor : of the horizon (e: one
+    nat).
 
     Returns a `GradientNorms`: .log_norm (T+1, B), free of under- and overflow (each sequence carries its own
     logarithmic scale), −inf where the gradient is exactly zero; of stacked layers s_t is one point of state space
@@ -100,6 +104,8 @@ def gradient_norms(
         raise ValueError(
             "there is no gradient to follow: pass grad_output (dL/doutput, the shape of run.output) or grad_final_state"
         )
+    if isinstance(grad_output, Gradients):
+        return _from_states(run, grad_output, grad_final_state, factor)
     output, at_end = checks.output_gradient(grad_output, run), checks.state_gradient(grad_final_state, run)
     steps, batch = len(run.states) - 1, run.states.shape[1]
     end = np.full(batch, steps) if run.lengths is None else np.asarray(run.lengths)
@@ -107,6 +113,28 @@ def gradient_norms(
         output = np.where((np.arange(steps)[:, None] < end)[:, :, None], output, output.dtype.type(0))
     with np.errstate(all="ignore"):  # inf and NaN in the run end as NaN in the result
         log_norm = logarithms_of_norms(run, output, at_end)
+    return _described(log_norm, end, factor)
+
+
+def _from_states(run: Any, gradients: Gradients, grad_final_state: Any, factor: float) -> GradientNorms:
+    """The same from all dL/ds_t of a finished backprop."""
+    steps, batch = run.steps, run.states.shape[1]
+    if grad_final_state is not None:
+        raise ValueError("`grad_final_state` is in the finished backprop already; leave it out.")
+    if gradients.states is None or gradients.states.shape != run.states.shape:
+        shape = None if gradients.states is None else gradients.states.shape
+        raise ValueError(
+            f"`grad_output` has dL/ds of shape {shape}; this run has states {run.states.shape}: pass what "
+            "`run.backprop(grad_output)` of this run gave."
+        )
+    m, e = norms.split(gradients.states)
+    with np.errstate(divide="ignore"):
+        log_norm = np.where(np.isinf(m), np.nan, np.log(m) + e * math.log(2.0))
+    return _described(log_norm, np.full(batch, steps) if run.lengths is None else np.asarray(run.lengths), factor)
+
+
+def _described(log_norm: Array, end: Array, factor: float) -> GradientNorms:
+    steps, batch = len(log_norm) - 1, log_norm.shape[1]
     reached = log_norm != -np.inf
     last = np.where(reached.any(axis=0), np.minimum(steps - np.argmax(reached[::-1], axis=0), end), -1)
     fits = [_fit(log_norm[: last[b] + 1, b][::-1]) for b in range(batch)]

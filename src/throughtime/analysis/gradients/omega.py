@@ -99,16 +99,16 @@ def pascanu_omega(run: Any, grad_output: Any, *, full: bool = False, smallest: f
         g = run.backprop(grad_output).states
     if full and given is None and spec(run.cell).emits:
         raise ValueError("`full` needs dL/doutput, for units that send something else than their state.")
-    return omega_of(run, g.astype(np.float64), smallest, given if full else None, full)
+    return omega_of(run, g, smallest, given if full else None, full)
 
 
 def omega_of(run: Any, g: Array, smallest: float, given: Array | None, full: bool) -> PascanuOmega:
     """Ω from all dL/ds_t, g (T+1, B, S), and dL/doutput (T, B, N) if the full gradient is asked for."""
     T, (B, S), dtype = run.steps, run.states.shape[1:], run.network.dtype
     lengths = np.full(B, T) if run.lengths is None else np.asarray(run.lengths)
-    v = g[1:]
+    v = g[1:].astype(np.float64, copy=False)
     single = run.single_steps()
-    y = single.vjp(v.reshape(T * B, S).astype(dtype), 0, 1).reshape(T, B, S).astype(np.float64)
+    y = single.vjp(g[1:].reshape(T * B, S), 0, 1).reshape(T, B, S).astype(np.float64, copy=False)
     size, left = of_rows(v), of_rows(y)
     counts = (np.arange(T)[:, None] < lengths) & (size >= smallest) & (size > 0.0)
     count = int(counts.sum())

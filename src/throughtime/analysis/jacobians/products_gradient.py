@@ -15,7 +15,7 @@ Dimensions: M rows = times × sequences, K vectors a row, S state size, N units,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from typing import Any
 
@@ -40,7 +40,9 @@ def gradient_of_products(
     M, weights, depth = n * B, run.made_with(), run.network.num_layers
     lengths = np.full(B, run.steps) if run.lengths is None else np.asarray(run.lengths)
     alive = (np.arange(start, start + n)[:, None] < lengths).reshape(M)
-    a, q = (np.where(alive[:, None, None], v.reshape(M, K, S), 0.0) for v in (a, q))
+    a, q = a.reshape(M, K, S), q.reshape(M, K, S)
+    if not alive.all():
+        a, q = (np.where(alive[:, None, None], v, 0.0) for v in (a, q))
     layers = list[_Layer]()
     for k in range(depth):
         layer = _Layer(run, k, start, n, alive)
@@ -80,26 +82,48 @@ class _Layer:
 
     def __init__(self, run: Any, k: int, start: int, n: int, alive: Array) -> None:
         record, stop, N = spec(run.cell), start + n, run.network.hidden_size
-        self.cell, self.k, self.N, self.alive = run.cell, k, N, alive[:, None]
+        self.cell, self.k, self.N, self.alive, self.whole = run.cell, k, N, alive[:, None], bool(alive.all())
         self.G, self.parts, self.shared = record.gates, record.states, record.shared
         w = {name: value.astype(np.float64) for name, value in run.made_with().items() if name.endswith(f"_l{k}")}
         self.w_ih, self.w_hh = w[f"weight_ih_l{k}"], w[f"weight_hh_l{k}"]
         self.biases = [w.get(f"{kind}_l{k}", 0.0) for kind in ("bias_ih", "bias_hh")]
 
-        def rows(value: Any) -> Any:
-            """(n, B, N) as (M, N), 0 in the padding; a number stays one."""
-            return np.where(self.alive, value.reshape(-1, N), 0.0) if np.ndim(value) else float(value)
+        self.run, self.times, self.local = run, slice(start, stop), run.derivatives(k, start, stop)
+        sides = (self.local.by_input, self.local.by_recurrent, self.local.by_state)
+        # of x, r and s: [state after][gate or state]
+        self.d = [[[self._rows(v) for v in row] for row in side] for side in sides]
+        self.before, self.after = (
+            [self._rows(v) for v in side] for side in (self.local.sent_before, self.local.sent_after)
+        )
 
-        local = run.derivatives(k, start, stop)
-        sides = (local.by_input, local.by_recurrent, local.by_state)
-        self.d = [
-            [[rows(v) for v in row] for row in side] for side in sides
-        ]  # of x, r, s: [state after][gate or state]
-        self.before, self.after = ([rows(v) for v in side] for side in (local.sent_before, local.sent_after))
-        self.s, self.s_next = ([rows(part[own]) for part in local.states] for own in (slice(-1), slice(1, None)))
-        self.e = rows(run.sent(k)[start:stop])
-        given = run.input[start:stop] if k == 0 else run.sent(k - 1)[start + 1 : stop + 1]
-        self.given = np.where(self.alive, given.reshape(len(alive), -1), 0.0)
+    @cached_property
+    def s(self) -> list[Array]:
+        """The states before the step, of each part."""
+        return [self._rows(part[:-1]) for part in self.local.states]
+
+    @cached_property
+    def s_next(self) -> list[Array]:
+        """Those after it."""
+        return [self._rows(part[1:]) for part in self.local.states]
+
+    @cached_property
+    def e(self) -> Array:
+        """What the units sent before it."""
+        return self._rows(self.run.sent(self.k)[self.times])
+
+    @cached_property
+    def given(self) -> Array:
+        """What the layer was given, (M, inputs)."""
+        if self.k == 0:
+            return self._rows(self.run.input[self.times])
+        return self._rows(self.run.sent(self.k - 1)[1:][self.times])
+
+    def _rows(self, value: Any) -> Any:
+        """(n, B, N) as (M, N), 0 in the padding; a number stays one."""
+        if not np.ndim(value):
+            return float(value)
+        flat = value.reshape(len(self.alive), -1).astype(np.float64, copy=False)
+        return flat if self.whole else np.where(self.alive, flat, 0.0)
 
     def enter(self, q: Array, given: Array | None) -> None:
         """Take up the tangents q (M, K, states) of the states, and those of what the layer is given."""
@@ -159,7 +183,7 @@ class _Layer:
         b_ih, b_hh = self.biases
         x = self._parts(self.given @ self.w_ih.T + b_ih, self.G)
         r = self._parts(self.e @ self.w_hh.T + b_hh, self.G)
-        K, P, zero, one = cotangents[0].shape[1], len(self.tangents), np.zeros_like(self.e), np.ones_like(self.e)
+        K, P, zero, one = cotangents[0].shape[1], len(self.tangents), np.zeros_like(self.s[0]), np.ones_like(self.s[0])
         if K <= P:  # vector by vector
             pairs = [([v[:, k] for v in cotangents], [v[:, k] for v in self.tangents]) for k in range(K)]
         else:  # direction by direction, each for the sum over all vectors
@@ -185,6 +209,8 @@ class _Layer:
     def _back_to(self, side: list[list[Any]], cotangents: list[Array]) -> Array:
         """The cotangents of all gates' x, or r, (M, K, G·N)."""
         blocks = [_sum(_wide(side[i][j]) * v for i, v in enumerate(cotangents)) for j in range(self.G)]
+        if len(blocks) == 1:
+            return np.asarray(blocks[0])
         return np.concatenate([np.broadcast_to(block, cotangents[0].shape) for block in blocks], axis=2)
 
     def _parts(self, v: Array, count: int) -> list[Array]:
