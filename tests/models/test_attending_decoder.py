@@ -190,6 +190,10 @@ def attending(*behind, attention=("dot", 3, 3), first=(), decoder=None, **option
     return m.EncoderDecoder(m.Chain([net(2, 3, **options), *first]), decoder or says, m.Attention(*attention))
 
 
+def going_on(name, state):
+    return m.generate(case(name, True).model, 0, 5, source=np.ones((3, 2), int), state=state)
+
+
 def luong():
     return case("luong dot", True).model
 
@@ -233,6 +237,14 @@ def luong():
             lambda: m.generate(m.language_model("gru", 4, hidden_size=3), [0], 5, source=[1]),
             ValueError,
             "`source` is read by an encoder",
+        ),
+        (lambda: going_on("luong dot", np.ones(3)), ValueError, "`state` has shape"),
+        (lambda: going_on("fed context", np.ones(3)), ValueError, "`state` is .*the tuple|`state` has shape"),
+        (lambda: going_on("fed context", {}), TypeError, "`state` is"),
+        (
+            lambda: going_on("fed attended", {"state": None, "fed": np.ones((1, 2, 5))}),
+            ValueError,
+            "state.*fed.* has shape",
         ),
         (lambda: m.generate(luong(), 0, 5, source=np.ones((3, 2, 2), int)), ValueError, "`source` has"),
         (

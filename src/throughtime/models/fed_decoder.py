@@ -11,6 +11,7 @@ from ..cells.versions import in_force
 from ..network.gradients import Gradients
 from ..network.network import Network
 from ..network.unrolled import Unrolled
+from ..refuse import checks, numeric
 from .attending_decoder import Attending, Combined, Head, batched, gathered, unbatched
 from .attention import Look
 from .chain_run import ChainRun
@@ -34,9 +35,12 @@ class FedRun:
         x = self._before.output
         self.lengths = self._before.lengths
         self._one = x[:1]
-        h: Any = None if self._attended else _sent(parts.body[-1], _own(state))
+        self._first = () if self._attended else _last_layer(parts.body[-1], state, x)
+        h: Any = None if self._attended else _sent(parts.body[-1], self._first)
         if self._attended:
-            fed = np.zeros((*x[:1].shape[:-1], parts.feeding.size), x.dtype) if fed is None else fed
+            shape = (*x[:1].shape[:-1], parts.feeding.size)
+            wanted = {f"axis {k}": n for k, n in enumerate(shape)}
+            fed = np.zeros(shape, x.dtype) if fed is None else numeric.array('state["fed"]', fed, wanted, x.dtype)
         self._steps: list[tuple[ChainRun, Look, Combined | None]] = []
         inputs, contexts, combined, sends = [], [], [], []
         at_first = state
@@ -67,10 +71,8 @@ class FedRun:
             seen = self._combined.output
         self._head = Head(parts, seen, self.lengths, given.training)
         self.output = self._head.output
-        self._first, self._whole = (
-            at_first,
-            ChainRun(parts.body, np.concatenate(inputs), at_first, self.lengths, False, parts.numbers[1]),
-        )
+        whole = np.concatenate(inputs)
+        self._whole = ChainRun(parts.body, whole, at_first, self.lengths, False, parts.numbers[1])
 
     @property
     def networks(self) -> dict[str, Unrolled]:
@@ -111,7 +113,7 @@ class FedRun:
             if own is None:
                 dq = unbatched(look.back(np.ascontiguousarray(batched(to_context[at] + df))), dh)
         if self._combined is not None:
-            to_state = _to_state(parts.body[-1], _own(self._first), to_state, dq)
+            to_state = _to_state(parts.body[-1], self._first, to_state, dq)
         before, each = self._before.backprop(dx), each[::-1]
         sums = {name: value.copy() for name, value in each[0].parameters.items()}
         for found in each[1:]:
@@ -132,25 +134,25 @@ def _joined(name: str, each: list[Gradients], sums: dict[str, Array]) -> Gradien
     return Gradients(parameters, np.concatenate(inputs), each[0].initial_state, all_states)
 
 
-def _own(state: Any) -> Any:
-    """The state of the last network."""
-    return list(state.values())[-1] if isinstance(state, dict) else state
+def _last_layer(net: Network, state: Any, x: Array) -> tuple[Array, ...]:
+    """The states of the last layer of the last network, each (1, B, N), or (1, N) of one sequence; checked."""
+    own = list(state.values())[-1] if isinstance(state, dict) and state else state
+    batch = x.shape[1] if x.ndim == 3 else 1
+    flat = checks.state(own, net, batch, x.ndim == 3, name="state")
+    count = net.state_size // (net.num_layers * net.hidden_size)
+    parts = flat[:, -count * net.hidden_size :].reshape(batch, count, net.hidden_size).swapaxes(0, 1)
+    return tuple(part[None] if x.ndim == 3 else part for part in parts)
 
 
-def _last_layer(state: Any) -> tuple[Array, ...]:
-    """Its states, each (1, B, N), or (1, N) of one sequence."""
-    return tuple(part[-1:] for part in (state if isinstance(state, tuple) else (state,)))
-
-
-def _sent(net: Network, state: Any) -> Array:
-    """What the last layer sends in a state."""
-    cell, s = in_force(net.cell), _last_layer(state)
+def _sent(net: Network, s: tuple[Array, ...]) -> Array:
+    """What the last layer sends in these states."""
+    cell = in_force(net.cell)
     return np.array(on_arrays(lambda own: ((cell.emit(own),),), (s,))[0][0] if spec(cell).emits else s[0])
 
 
-def _to_state(net: Network, state: Any, gradient: Any, dh: Array) -> Any:
+def _to_state(net: Network, s: tuple[Array, ...], gradient: Any, dh: Array) -> Any:
     """The gradient of the first state, with that of what it sends added."""
-    slopes = sent_slopes(in_force(net.cell), _last_layer(state))
+    slopes = sent_slopes(in_force(net.cell), s)
     last = list(gradient)[-1] if isinstance(gradient, dict) else None
     own = gradient if last is None else gradient[last]
     parts = [part.copy() for part in (own if isinstance(own, tuple) else (own,))]
