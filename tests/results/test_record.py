@@ -53,6 +53,20 @@ def trained():
     )  # fmt: skip
 
 
+def trained_family():
+    """With a validation and what a monitor measures; one of them diverges."""
+    x = np.ones((9, 3, 2))
+
+    def make(rate, seed):
+        return tt.models.Chain([tt.Network("gru", 2, 4, seed=seed), tt.models.Readout(4, 1, seed=seed)])
+
+    return tt.training.fit(
+        tt.Ensemble(make, {"rate": [0.1, 1e200], "seed": [0, 1, 2]}), [(x, x[..., :1])] * 9, "mean_squared_error",
+        lambda rate: tt.training.SGD(rate), steps=9, validation=[(x, x[..., :1])], validate_every=3,
+        monitor=tt.training.Monitor(every=4, probe=x, measure=["horizon", "by_lag"]),
+    )  # fmt: skip
+
+
 ANALYSES = [name for name in [*OF_NETWORK, *OF_RUN] if isinstance(small(name), Result)]
 OTHERS = {
     "mean field, tanh": lambda: theory.tanh(2.0, noise=0.1, bias=0.2),
@@ -85,6 +99,9 @@ OTHERS = {
     ),
     "history of a training": lambda: trained().history,
     "what fit gives": trained,
+    "what fit gives of a family": trained_family,
+    "histories of a family": lambda: trained_family().history,
+    "ensemble, gradients": lambda: family().unroll(np.ones((5, 2))).backprop(lambda run: np.ones_like(run.output)),
     "no gradient": lambda: analysis.gradient_norms(
         tt.Network("tanh", 2, 3, seed=0).unroll(np.ones((9, 2))), np.zeros((9, 3))
     ),
@@ -148,7 +165,7 @@ def test_draws_itself_on_the_given_axes(name, made):
     before = len(pyplot.get_fignums())
     try:
         empty = len(other.get_children())
-        field = ["exponents"] if name == "ensemble, exponents" else []
+        field = {"ensemble, exponents": ["exponents"], "ensemble, gradients": ["bias_hh_l0"]}.get(name, [])
         found = artists(made(name).plot(*field, ax=ax))
         assert found
         assert all(artist.axes is ax for artist in found)

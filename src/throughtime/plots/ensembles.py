@@ -79,7 +79,7 @@ def _values(result: Any, name: Any, entry: Any) -> tuple[Any, str]:
     """The numbers, one for each network, and what they are."""
     if isinstance(name, tuple) and not name and result.fields:
         raise ValueError(
-            f"These results are {type(result.results[0]).__name__}s: name the field to draw, `.plot("
+            f"Each of these results is {type(result.results[0]).__name__}: name the field to draw, `.plot("
             f'"{result.fields[0]}")`; there are {", ".join(result.fields)}.'
         )
     try:
