@@ -134,6 +134,10 @@ WRONG = {
     "no gradient": (lambda: family().unroll(X).backprop(), "There is no gradient"),
     "no such gradient": (lambda: family().unroll(X).backprop(G)["weight"], "the results have no 'weight'"),
     "states of models": (lambda: family().unroll(X).states, r"run\.networks\[name\]\.states"),
+    "the last of several runs": (lambda: tt.models.last(family(network).unroll(X)), "is the run of an Ensemble"),
+    "directions of several runs": (
+        lambda: tt.models.sum_directions(family(network).unroll(X)), "is the run of an Ensemble"
+    ),
     "pieces of networks": (lambda: family(network).unroll(X).networks, "pass it to an analysis itself"),
 }  # fmt: skip
 

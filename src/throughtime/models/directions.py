@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..refuse.called import called, told
+from ..refuse.called import called, name_of, told
 from .embedding import output_gradient
 from .kinds import kind
 from .model_run import ModelRun, clipping, directions_of
@@ -61,7 +61,7 @@ def sum_directions(run: Any) -> SummedRun:
     >>> tt.models.sum_directions(run).output.shape
     (20, 3, 8)
     """
-    if not hasattr(run, "backprop") or not hasattr(run, "output"):
+    if not hasattr(run, "backprop") or not hasattr(run, "output") or name_of(run) == "the run of an Ensemble":
         raise TypeError(f"`run` is {told(run)}; `sum_directions` takes a run: pass `net.unroll(x)`.")
     if getattr(run, "device", "cpu") != "cpu" or getattr(getattr(run, "network", None), "batch_first", False):
         raise ValueError("`run` is on the GPU or has the batch first; models have the time first, on the CPU.")

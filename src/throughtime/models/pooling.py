@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..refuse.called import called, told
+from ..refuse.called import called, name_of, told
 from .embedding import output_gradient
 from .kinds import kind
 from .model_run import ModelRun, clipping, directions_of
@@ -119,7 +119,7 @@ POOLINGS = (last, mean)
 
 def _sequences(run: Any, name: str) -> tuple[int, int, Array]:
     """T, B and the lengths of a run's output, which has a time axis."""
-    if not hasattr(run, "backprop") or not hasattr(run, "output"):
+    if not hasattr(run, "backprop") or not hasattr(run, "output") or name_of(run) == "the run of an Ensemble":
         raise TypeError(f"`run` is {told(run)}; `{name}` takes a run: pass `net.unroll(x)`.")
     if getattr(run, "device", "cpu") != "cpu":
         raise ValueError(f'`run` is on the GPU; `{name}` takes one of a network on the CPU, `net.to("cpu").unroll(x)`.')
