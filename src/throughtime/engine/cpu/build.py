@@ -17,7 +17,7 @@ from ...cells.sharing import gives_one_tuple_twice
 from ...cells.versions import in_force
 from ...code.fingerprints import fingerprint
 from ...code.precision import in_precision
-from ...jit import address_of, inlined, intrinsic, named_in, specialise
+from ...jit import address_of, inlined, intrinsic, merged, named_in, specialise
 from .. import failures
 from . import loops, pointwise, tangents
 from .matmul import group, products
@@ -67,6 +67,7 @@ class Shape:
         sizes = {"BLOCK": U, "WIDTH": self.width, "BACK": self.back, "KEPT": self.saved * U, "SIZE": (2 * G + S) * U}
         lane = lanes(self.dtype)
         sizes |= {"END": end, "GROUP": group(self.width // lane), "GROUP_BACK": group(2), "LANES": lane}
+        sizes |= {"VECTORS": self.width // lane}
         cell = {"GATES": G, "STATES": S, "SAVED": self.saved, "EMITS": self.emits, "SHARED": self.shared}
         return places | sizes | cell
 
@@ -83,8 +84,11 @@ def loop(shape: Shape, name: str) -> Any:
     forward, back = products(shape.width // lanes(shape.dtype), shape.dtype), products(2, shape.dtype)
     names: dict[str, Any] = {**packers(shape.dtype), **shape.constants}
     names |= {"product": forward["product"], "product_back": back["product"], "accumulate": back["accumulate"]}
+    names |= {"pack_strips": back["pack_strips"], "product_packed": back["product_packed"]}
     if name == "backprop":
         names |= {part: loop(shape, part) for part in ("weight_gradients", "input_gradients")}
+    if name == "weight_gradients":
+        names["bias_gradient"] = merged(loops.bias_gradient, **named_in(loops.bias_gradient, names))
     return specialise(function, shape.name, **named_in(function, names))
 
 

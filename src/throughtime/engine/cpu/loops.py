@@ -28,10 +28,12 @@ from ..sizes import Backward, Forward, Places, Share
 from .meeting import meet
 from .operands import Pointwise
 from .primitives import call, clear, copy, move, wide
+from .register_tile import tile
 
-BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = LANES = EMITS = SHARED = PLACEHOLDER
+BLOCK = WIDTH = VECTORS = GATES = STATES = KEPT = BACK = GROUP = GROUP_BACK = LANES = EMITS = SHARED = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = SLOPE = END = PLACEHOLDER
-product = product_back = accumulate = pack_rows = PLACEHOLDER
+product = product_back = product_packed = pack_strips = accumulate = pack_rows = PLACEHOLDER
+ROWS = 64  # whose dL/dx are worked out together: a part of the first cache under all panels
 
 
 def unroll(pointwise, weights, known, x, sent, size, share, meeting):
@@ -124,6 +126,8 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
     d_row = depth + LANES  # rows of dr and dx; at a power of two all would meet in the same lines of the cache
     first_back, last_back = unit0 // BACK, (unit1 + BACK - 1) // BACK
     group = GROUP_BACK if rows == 1 else 1
+    whole = rows // LANES * LANES if last_back - first_back > 1 else 0  # rows that it pays to pack
+    strips = np.empty(whole * depth, x.dtype)
     rs = np.empty(group * rows * BACK, x.dtype)
     zeros = np.zeros(BACK, x.dtype)
     work = np.zeros(END, x.dtype)
@@ -176,10 +180,15 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
                     move(carry, here, N, work, DP, BLOCK, STATES, count, BLOCK)
             if lockstep:
                 round_ = meet(meeting, threads, round_)
+            d_at = (slot * M + row0) * d_row
+            pack_strips(dr, d_at, d_row, whole, depth, strips)
             for turn in range(0, last_back - first_back, group):
                 q0 = first_back + turn if t % 2 else max(first_back, last_back - turn - group)
                 q1 = min(q0 + group, last_back - turn if t % 2 == 0 else last_back)
-                product_back(dr, (slot * M + row0) * d_row, d_row, rows, depth, w_hh, q0, q1, zeros, 0, rs, 0)
+                product_packed(strips, whole, depth, w_hh, q0, zeros, rs)
+                if whole < rows:
+                    at_rest, rest = d_at + whole * d_row, rows - whole
+                    product_back(dr, at_rest, d_row, rest, depth, w_hh, q0, q1, zeros, 0, rs, whole * BACK)
                 for qm in range((q1 - q0) * rows):
                     q, m = q0 + qm // rows, row0 + qm % rows
                     b = m // copies
@@ -230,35 +239,58 @@ def weight_gradients(dx, dr, x, sent, grads, which, rows, I, N, d_at, d_row, x_a
     P = (N + BLOCK - 1) // BLOCK
     d = np.empty(rows * WIDTH, x.dtype)
     edge = np.zeros(32 * BACK, x.dtype)
-    y = np.empty((max(I, N) + BACK - 1) // BACK * BACK * rows, x.dtype)
-    for side in range(2):
-        source, bias, out, columns = (dr, gb_hh, g_hh, N) if side == 0 else (dx, gb_ih, g_ih, I)
-        if out.size + bias.size == 0:
-            continue
-        if out.size and side == 0:
-            pack_rows(sent, e_at, e_row, rows, columns, y)
-        elif out.size:
-            pack_rows(x, x_at, x_row, rows, columns, y)
-        for p in range(P * index // threads, P * (index + 1) // threads):
-            for m in range(rows):
-                copy(d, m * WIDTH, source, d_at + m * d_row + p * WIDTH, WIDTH)
-            for g in range(GATES):
-                unit, count = (which * GATES + g) * N + p * BLOCK, min(BLOCK, N - p * BLOCK)
-                if bias.size:
-                    for m in range(rows):
-                        for n in range(count):
-                            bias[unit + n] += d[m * WIDTH + g * BLOCK + n]
-                if out.size:
-                    accumulate(d, g * BLOCK, WIDTH, count, y, rows, out, unit * columns, columns, columns, edge)
+    sent_panels = np.empty((N + BACK - 1) // BACK * BACK * rows if g_hh.size else 0, x.dtype)
+    x_panels = np.empty((I + BACK - 1) // BACK * BACK * rows if g_ih.size else 0, x.dtype)
+    if g_hh.size:
+        pack_rows(sent, e_at, e_row, rows, N, sent_panels)
+    if g_ih.size:
+        pack_rows(x, x_at, x_row, rows, I, x_panels)
+    for p in range(P * index // threads, P * (index + 1) // threads):
+        count = min(BLOCK, N - p * BLOCK)
+        for side in range(2):  # of the recurrence, of the input
+            weights, bias = (g_hh, gb_hh) if side == 0 else (g_ih, gb_ih)
+            if weights.size + bias.size == 0:
+                continue
+            if side == 0 or not SHARED or g_hh.size + gb_hh.size == 0:  # otherwise it is there already
+                for m in range(rows):
+                    copy(d, m * WIDTH, dr if side == 0 else dx, d_at + m * d_row + p * WIDTH, WIDTH)
+            if bias.size:
+                bias_gradient(d, rows, bias, which * GATES * N + p * BLOCK, N, count)
+            if weights.size:
+                y, columns = (sent_panels, N) if side == 0 else (x_panels, I)
+                for g in range(GATES):
+                    at = ((which * GATES + g) * N + p * BLOCK) * columns
+                    accumulate(d, g * BLOCK, WIDTH, count, y, rows, weights, at, columns, columns, edge)
+
+
+def bias_gradient(d, rows, bias, at, N, count):
+    """bias += sum_m d[m, :] for a block's gates, in the order of m: a product with ones, which costs nothing extra."""
+    ones, sums = np.ones(1, d.dtype), np.zeros(WIDTH, d.dtype)
+    for g in range(GATES):
+        for n in range(count):
+            sums[g * BLOCK + n] = bias[at + g * N + n]
+    tile(1, VECTORS, 1, (ones, 0, 0, 0), (d, 0, 0, WIDTH), rows, (sums, 0, 0, 0), (sums, 0, 0, 0))
+    for g in range(GATES):
+        for n in range(count):
+            bias[at + g * N + n] = sums[g * BLOCK + n]
 
 
 def input_gradients(d, w_ih, grad_x, at, rows, I, depth, index, threads):
     """One thread's share of dL/dx = dx W_ih for the rows of a chunk."""
-    first, last = rows * index // threads, rows * (index + 1) // threads
-    out = np.empty((last - first) * BACK, d.dtype)
+    first, last, d_row = rows * index // threads, rows * (index + 1) // threads, depth + LANES
+    panels = (I + BACK - 1) // BACK
+    packs = panels > 1
+    out, strips = np.empty(ROWS * BACK, d.dtype), np.empty(ROWS * depth if packs else 0, d.dtype)
     zeros = np.zeros(BACK, d.dtype)
-    for q in range((I + BACK - 1) // BACK):
-        product_back(d, first * (depth + LANES), depth + LANES, last - first, depth, w_ih, q, q + 1, zeros, 0, out, 0)
-        for m in range(last - first):
-            for n in range(min(BACK, I - q * BACK)):
-                grad_x[(at + first + m) * I + q * BACK + n] = out[m * BACK + n]
+    for low in range(first, last, ROWS):
+        here = min(ROWS, last - low)
+        whole = here // LANES * LANES if packs else 0
+        pack_strips(d, low * d_row, d_row, whole, depth, strips)
+        for q in range(panels):
+            product_packed(strips, whole, depth, w_ih, q, zeros, out)
+            if whole < here:
+                rest = (low + whole) * d_row
+                product_back(d, rest, d_row, here - whole, depth, w_ih, q, q + 1, zeros, 0, out, whole * BACK)
+            count = min(BACK, I - q * BACK)
+            for m in range(here):
+                move(grad_x, (at + low + m) * I + q * BACK, 0, out, m * BACK, 0, 1, count, BACK)
