@@ -19,14 +19,15 @@ from ..sizes import Share
 from . import shares, threads
 from .matmul import products
 from .panels import packers
-from .primitives import move, wide
-from .register_tile import lanes
+from .primitives import clear, move, wide
+from .register_tile import lanes, tile
 
 Array = np.ndarray
 VECTORS = 2  # of a panel, as those of the way back, so that the packing and the products are compiled once
-CHUNK = 48  # rows whose products lie in panels before they are written out: whole tiles of 12, 6, 4 and 2 rows
+CHUNK = 48  # rows whose products lie in a panel before they are written out: whole strips and tiles
 TALL = 8  # rows of the tallest tile of a weight gradient
-WIDTH = product = accumulate = pack_rows = PLACEHOLDER
+PIECE = 512  # rows of a weight gradient that are packed at once
+WIDTH = LANES = product = product_packed = pack_strips = accumulate = pack_rows = PLACEHOLDER
 
 
 def forward(x: Array, w: Array, b: Array | None) -> Array:
@@ -57,7 +58,7 @@ def _through(a: Array, panels: Array, count: int, start: Array, columns: int) ->
     (rows, depth), dtype = a.shape, a.dtype
     out = memory.empty((rows, columns), dtype)
     parts, whole = shares.of_rows(rows, columns, depth * columns)
-    room = memory.empty((len(parts), CHUNK * start.size), dtype)
+    room = memory.empty((len(parts), CHUNK * VECTORS * lanes(dtype)), dtype)
     arguments = (a.reshape(-1), depth, panels, count, start, out.reshape(-1), columns, room)
     threads.run(_kernels(dtype)["times_panels"], arguments, parts, whole)
     return out
@@ -72,7 +73,8 @@ def to_weights(g: Array, x: Array, weights: Array | None = None, bias: Array | N
     bias.fill(0)
     width = VECTORS * lanes(dtype)
     parts, whole = shares.of_columns(rows, inputs, width, rows * outputs * inputs)
-    room, edge = (memory.empty((len(parts), n * width), dtype) for n in (rows, TALL))
+    size = (PIECE + 1) * width + PIECE * -(-inputs // width) * width
+    room, edge = memory.empty((len(parts), size), dtype), memory.empty((len(parts), TALL * width), dtype)
     arguments = (g.reshape(-1), rows, outputs, x.reshape(-1), inputs, weights.reshape(-1), bias, room, edge)
     threads.run(_kernels(dtype)["weight_gradient"], arguments, parts, whole)
     return weights, bias
@@ -92,7 +94,8 @@ def to_rows(tokens: Array, g: Array, count: int, out: Array | None = None) -> Ar
 
 @cache
 def _kernels(dtype: Any) -> dict[str, Any]:
-    names = {"WIDTH": VECTORS * lanes(dtype), "pack_rows": packers(dtype)["pack_rows"], **products(VECTORS, dtype)}
+    sizes = {"WIDTH": VECTORS * lanes(dtype), "LANES": lanes(dtype)}
+    names = {**sizes, "pack_rows": packers(dtype)["pack_rows"], **products(VECTORS, dtype)}
     functions: dict[str, Any] = {
         "times_panels": _times_panels,
         "weight_gradient": _weight_gradient,
@@ -103,33 +106,53 @@ def _kernels(dtype: Any) -> dict[str, Any]:
 
 
 def _times_panels(a, depth, panels, count, start, out, columns, room, share, meeting):
-    """out[r, p*WIDTH + j] = start[p*WIDTH + j] + sum_k a[r, k] panels[p, k, j]: a chunk of rows at a time."""
+    """out[r, p*WIDTH + j] = start[p*WIDTH + j] + sum_k a[r, k] panels[p, k, j]: a chunk of rows at a time, in strips
+    where it is whole."""
     wide()
     share = Share(*share)
-    own = room[share.member]
+    own, wholly = room[share.member], depth % LANES == 0 and count > 1
+    strips = np.empty(CHUNK * depth if wholly else 0, out.dtype)
     for first in range(share.first_row, share.end_row, CHUNK):
         rows = min(CHUNK, share.end_row - first)
-        product(a, first * depth, depth, rows, depth, panels, 0, count, start, WIDTH, own, 0)
-        for r in range(rows):
-            for p in range(count):
-                width = min(WIDTH, columns - p * WIDTH)
-                place = (first + r) * columns + p * WIDTH
-                move(out, place, 0, own, (p * rows + r) * WIDTH, 0, 1, width, WIDTH)
+        whole = rows // LANES * LANES if wholly else 0
+        pack_strips(a, first * depth, depth, whole, depth, strips)
+        for p in range(count):
+            product_packed(strips, whole, depth, panels, p, start, p * WIDTH, own)
+            if whole < rows:
+                at = (first + whole) * depth
+                product(a, at, depth, rows - whole, depth, panels, p, p + 1, start, WIDTH, own, whole * WIDTH)
+            width = min(WIDTH, columns - p * WIDTH)
+            for r in range(rows):
+                move(out, (first + r) * columns + p * WIDTH, 0, own, r * WIDTH, 0, 1, width, WIDTH)
 
 
 def _weight_gradient(g, rows, outputs, x, inputs, weights, bias, room, edge, share, meeting):
-    """weights[o, i] += sum_r g[r, o] x[r, i] for the share's columns i, and bias[o] += sum_r g[r, o] for some o."""
+    """weights[o, i] += sum_r g[r, o] x[r, i] for the share's columns i, and bias[o] += sum_r g[r, o] for some o.
+
+    Some rows at a time, packed: the numbers of an o, at the distance of whole rows, would meet in few lines of the
+    cache. The sums go on in the order of the rows.
+    """
     wide()
     share = Share(*share)
-    panel, own_edge = room[share.member], edge[share.member]
-    for at in range(share.first_unit, share.end_unit, WIDTH):
-        width = min(WIDTH, inputs - at)
-        pack_rows(x, at, inputs, rows, width, panel)
-        accumulate(g, 0, outputs, outputs, panel, rows, weights, at, inputs, width, own_edge)
-    first, end = outputs * share.member // share.team, outputs * (share.member + 1) // share.team
-    for r in range(rows):
-        for o in range(first, end):
-            bias[o] += g[r * outputs + o]
+    own, own_edge, ones = room[share.member], edge[share.member], np.ones(1, g.dtype)
+    at, columns = share.first_unit, share.end_unit - share.first_unit
+    sums, d, panels = own[:WIDTH], own[WIDTH : (PIECE + 1) * WIDTH], own[(PIECE + 1) * WIDTH :]
+    for low in range(0, rows, PIECE):
+        here = min(PIECE, rows - low)
+        pack_rows(x, low * inputs + at, inputs, here, columns, panels)
+        for o in range(0, outputs, WIDTH):
+            count = min(WIDTH, outputs - o)
+            for r in range(here):
+                move(d, r * WIDTH, 0, g, (low + r) * outputs + o, 0, 1, count, WIDTH)
+            accumulate(d, 0, WIDTH, count, panels, here, weights, o * inputs + at, inputs, columns, own_edge)
+            if o // WIDTH % share.team == share.member:
+                clear(sums, 0, WIDTH)
+                if count < WIDTH:
+                    for r in range(here):
+                        clear(d, r * WIDTH + count, WIDTH - count)
+                move(sums, 0, 0, bias, o, 0, 1, count, WIDTH)
+                tile(1, VECTORS, 1, (ones, 0, 0, 0), (d, 0, 0, WIDTH), here, (sums, 0, 0, 0), (sums, 0, 0, 0))
+                move(bias, o, 0, sums, 0, 0, 1, count, WIDTH)
 
 
 def _add_rows(tokens, rows, g, columns, out, share, meeting):

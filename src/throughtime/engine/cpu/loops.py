@@ -185,7 +185,7 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
             for turn in range(0, last_back - first_back, group):
                 q0 = first_back + turn if t % 2 else max(first_back, last_back - turn - group)
                 q1 = min(q0 + group, last_back - turn if t % 2 == 0 else last_back)
-                product_packed(strips, whole, depth, w_hh, q0, zeros, rs)
+                product_packed(strips, whole, depth, w_hh, q0, zeros, 0, rs)
                 if whole < rows:
                     at_rest, rest = d_at + whole * d_row, rows - whole
                     product_back(dr, at_rest, d_row, rest, depth, w_hh, q0, q1, zeros, 0, rs, whole * BACK)
@@ -287,7 +287,7 @@ def input_gradients(d, w_ih, grad_x, at, rows, I, depth, index, threads):
         whole = here // LANES * LANES if packs else 0
         pack_strips(d, low * d_row, d_row, whole, depth, strips)
         for q in range(panels):
-            product_packed(strips, whole, depth, w_ih, q, zeros, out)
+            product_packed(strips, whole, depth, w_ih, q, zeros, 0, out)
             if whole < here:
                 rest = (low + whole) * d_row
                 product_back(d, rest, d_row, here - whole, depth, w_ih, q, q + 1, zeros, 0, out, whole * BACK)

@@ -73,15 +73,15 @@ def _pack_strips(a, at, row, rows, depth, strips):
             transpose(a, at + m * row + k, row, strips, m * depth + k * LANES, LANES)
 
 
-def _product_packed(strips, rows, depth, panels, p, start, out):
-    """out[m, :] = start + sum_k a[m, k] panels[p, k, :] for an A in strips; the bits of `product`."""
-    begin, row = start, 0
+def _product_packed(strips, rows, depth, panels, p, start, start_at, out):
+    """out[m, :] = start[start_at :] + sum_k a[m, k] panels[p, k, :] for an A in strips; the bits of `product`."""
+    begin, at, row = start, start_at, 0
     for k in range(0, depth, DEEP):
         size, panel = min(DEEP, depth - k), (panels, (p * depth + k) * WIDTH, 0, WIDTH)
         for m in range(0, rows, SHORT):
             x = (strips, m // LANES * LANES * depth + k * LANES + m % LANES, 1, LANES)
-            tile(SHORT, VECTORS, 1, x, panel, size, (begin, m * row, 0, row), (out, m * WIDTH, 0, WIDTH))
-        begin, row = out, WIDTH
+            tile(SHORT, VECTORS, 1, x, panel, size, (begin, at + m * row, 0, row), (out, m * WIDTH, 0, WIDTH))
+        begin, at, row = out, 0, WIDTH
 
 
 def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, edge):
