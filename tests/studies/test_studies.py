@@ -25,8 +25,8 @@ NAMES = sorted(path.stem for path in run_all.studies())
 
 @pytest.mark.parametrize("name", NAMES)
 def test_small_study_finds_what_theory_expects(name, tmp_path):
-    if name == "speed_cpu":
-        pytest.importorskip("torch", reason="speed_cpu compares with PyTorch, which is not installed")
+    if name in ("speed_cpu", "speed_training"):
+        pytest.importorskip("torch", reason=f"{name} compares with PyTorch, which is not installed")
     study = importlib.import_module(name)
     result = study.measure(**study.SMALL)
     missed = [item for item in result["checks"] if not item["pass"]]
