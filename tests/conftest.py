@@ -27,6 +27,15 @@ def pytest_addoption(parser):
     parser.addoption("--fuzz-seed", type=int, default=0, help="of the fuzzer of wrong calls")
 
 
+def pytest_collection_modifyitems(config, items):
+    """Of two workers each begins with half of what takes long: at the end, one of them would wait for the other."""
+    if hasattr(config, "workerinput"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        rest = [item for item in items if not item.get_closest_marker("slow")]
+        middle = len(rest) // 2
+        items[:] = [*slow[::2], *rest[:middle], *slow[1::2], *rest[middle:]]
+
+
 @pytest.fixture
 def fuzz_seconds(request):
     """`fuzz_seconds(usual)`: how long a fuzzer goes on, by --fuzz-seconds or THROUGHTIME_FUZZ or as usual."""
