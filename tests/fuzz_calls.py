@@ -62,7 +62,12 @@ SEVERAL = tt.Ensemble(
 # Where KeyError and the like are what the documentation says.
 ALLOWED = (ValueError, TypeError, KeyError, FileNotFoundError, IsADirectoryError, ImportError)
 # no GPU here; what the mapped function raises; a loss that is not finite
-RAISED = {"to": (RuntimeError,), "map": (AttributeError,), "fit": (tt.training.Diverged,)}
+RAISED = {
+    "to": (RuntimeError,),
+    "map": (AttributeError,),
+    "final_state": (AttributeError,),
+    "fit": (tt.training.Diverged,),
+}
 SKIPPED = {"layer", "made_with"}  # of the engine
 
 

@@ -100,6 +100,10 @@ def test_single_steps_are_the_steps(cell):
     run = p.unroll()
     u = np.random.default_rng(0).standard_normal((4, 3, run.states.shape[2]))
     single = run.single_steps(2, 6)
+    with pytest.raises(ValueError, match=r"single steps has no output .*take the run"):
+        single.backprop(np.ones((4, 3, 5)))
+    with pytest.raises(AttributeError, match="single steps has no attribute `final_state`; it has `vjp`"):
+        _ = single.final_state
     back, parameters = single.pullback(u.reshape(12, -1), 0, 1)
     each = [run.pullback(u[i], 2 + i, 3 + i) for i in range(4)]
     np.testing.assert_array_equal(back.reshape(u.shape), np.array([one for one, _ in each]))

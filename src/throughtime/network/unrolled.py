@@ -19,6 +19,9 @@ from .gradients import Gradients
 from .on_host import OnHost
 from .steps import PRODUCT, Steps
 
+# of a run of single steps
+SINGLE = "it has `vjp`, `pullback` and `output_cotangent`: for all else take the run that the steps are of"
+
 Array = np.ndarray  # or of the machine that the run is on
 
 
@@ -76,6 +79,8 @@ class Unrolled(Steps):
         )
 
     def __getattr__(self, name: str) -> Any:
+        if "_stack" in self.__dict__ and self._stack.back_only:
+            raise words.NoSuchAttribute(self, name, "A run of single steps", SINGLE)
         raise words.NoSuchAttribute(self, name, "A run")
 
     @property
@@ -135,6 +140,8 @@ class Unrolled(Steps):
         >>> each["weight_hh_l0"].shape, np.allclose(each["weight_hh_l0"].sum(0), whole.parameters["weight_hh_l0"])
         ((3, 8, 8), True)
         """
+        if self._stack.back_only:
+            raise ValueError(f"A run of single steps has no output to go back from; {SINGLE}.")
         checks.some_gradient(grad_output, grad_final_state)
         wanted = asked(self, input, states, parameters, per_sequence, out)
         with self._on():

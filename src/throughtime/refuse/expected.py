@@ -153,6 +153,12 @@ def jacobians(name: str, value: Any, function: str) -> Any:
     wrong = found in (NETWORK, FAMILY, RUNS) or isinstance(value, (str, bytes, Mapping, set, type))
     if wrong or not isinstance(value, Iterable) or (isinstance(value, np.ndarray) and not value.ndim):
         raise TypeError(f"`{name}` is {told(value)}; `{function}` takes matrices (S, S), an array (T, S, S) of them.")
+    try:
+        iter(value)
+    except Exception as error:  # that of an object which says that it can be gone through, and cannot
+        raise TypeError(
+            f"`{name}` is {told(value)}, which cannot be gone through; `{function}` takes matrices (S, S)."
+        ) from error
     return value
 
 
