@@ -63,6 +63,7 @@ CALLED = [
     (lambda m: m.forward(TOKENS), AttributeError, "write `run = model.unroll"),
     (lambda m: m.named(np.ones(3)), ValueError, "this model has 169 parameters"),
     (lambda m: m.named([1.0]), TypeError, "expected a NumPy vector of 169 floats"),
+    (lambda m: m.named(np.arange(169)), TypeError, "`vector` has dtype int64; expected 169 floats"),
     (lambda m: setattr(m, "flat", np.ones(169)), AttributeError, r"model.flat\[...\] = vector"),
     (lambda m: m.parameters.update(a=1), ValueError, "are fixed by its pieces"),
     (lambda m: m.parameters.__setitem__("2.bias", np.ones(2)), ValueError, r"parameters\['2.bias'\]\[...\] = "),

@@ -173,6 +173,10 @@ def test_refusals():
             run.backprop(g, out={"bias_hh_l0": wrong}, **one)
     with pytest.raises(TypeError, match="expected a NumPy array"):
         run.backprop(g, out={"bias_hh_l0": [0.0] * 16}, **one)
+    before = net.parameters["weight_hh_l0"].copy()
+    with pytest.raises(ValueError, match=r"`out\[.*\]` is the parameter itself, which the gradient would overwrite"):
+        run.backprop(g, out=net.parameters)
+    assert np.array_equal(net.parameters["weight_hh_l0"], before)
     other = tt.Network("lstm", 2, 4, seed=0).unroll(np.ones((6, 3, 2))).backprop(np.ones((6, 3, 4)))
     with pytest.raises(ValueError, match=r"`out.input` has shape .6, 3, 2."):
         run.backprop(g, out=other)

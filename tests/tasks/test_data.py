@@ -194,3 +194,9 @@ def test_targets_of_each_kind():
 def test_what_is_refused(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+@pytest.mark.parametrize("text", ["one line\nand another", "word " * 80])
+def test_a_text_in_place_of_a_file_is_told_to_be_bytes(text):
+    with pytest.raises(ValueError, match="`source` is a text; a str is the name of a file, and a text itself is bytes"):
+        tt.tasks.text_stream(text, 2, 5)

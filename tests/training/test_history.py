@@ -102,7 +102,7 @@ def test_a_monitor_around_another_library():
     assert np.array_equal(history["accuracy"], [np.nan, 0.5], equal_nan=True)
     assert np.isnan(history["norm"]).all()
     again = t.Monitor(history=history)
-    again(loss=0.5)
+    again(loss=np.float32(0.5))
     assert history["step"].tolist() == [0, 1, 2]
 
 
@@ -164,7 +164,12 @@ def test_around_a_loop_of_torchs():
         norm = torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimiser.step()
         net.load_state_dict(module.state_dict())
-        monitor(net, loss=loss.item(), norm=float(norm))
+        monitor(net, loss=loss, norm=norm)
+    assert all(type(value) is float for value in monitor.history.rows["loss"])  # no tensor, which keeps its graph
+    with pytest.raises(TypeError, match=r"`loss` is a torch tensor of shape \(3,\); a column has one real number"):
+        monitor(net, loss=torch.ones(3))
+    with pytest.raises(TypeError, match=r"`model` is a torch module \(GRU\); what is measured is a model or a `tt.Net"):
+        monitor(module, step=6)
     assert monitor.history.at("horizon").tolist() == [0, 2, 4]
     run = net.unroll(x)
     last = np.zeros_like(run.output)

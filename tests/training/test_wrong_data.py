@@ -6,6 +6,7 @@ Nothing has been trained when a sentence comes, and none is a trace from the ins
 from __future__ import annotations
 
 import itertools
+import pickle
 import warnings
 
 import numpy as np
@@ -337,10 +338,71 @@ def test_nan_in_the_data_shows_and_in_the_padding_does_not_matter():
     assert np.isnan(gradient).any()
     model = of_steps()
     before = model.flat.copy()
-    with pytest.raises(t.Diverged, match="look for NaN or huge numbers in inputs, targets and parameters") as stopped:
+    with pytest.raises(t.Diverged, match="`x` of this batch holds NaN or infinity: mend the data") as stopped:
         fit(model, [(x, Y)] * 3)
     assert stopped.value.step == 0
     assert np.array_equal(model.flat, before)
+
+
+def test_nan_in_the_data_of_a_later_step_is_told_as_such():
+    masked, bad = np.full((T, B), True), Y.copy()
+    bad[-1] = np.nan
+    masked[-1] = False
+    for batch, where in (((X * np.nan, Y), "`x`"), ((X, bad), "`targets`")):
+        with pytest.raises(t.Diverged, match=f"{where} of this batch holds NaN or infinity: mend the data"):
+            t.fit(of_steps(), [(X, Y), (X, Y, None, masked), batch], MSE, t.SGD(0.1), steps=3)
+    with pytest.raises(t.Diverged, match="Take a lower rate"):  # NaN that does not count is no reason
+        t.fit(of_steps(), [(X, Y), (X, bad, None, masked)], MSE, t.SGD(1e200), steps=3)
+    source = np.full((S, B, 3), np.nan)
+    pair = m.EncoderDecoder(tt.Network("tanh", 3, 8, seed=0), tt.Network("tanh", 3, 8, seed=1))
+    with pytest.raises(t.Diverged, match=r"`x\[0\]` of this batch") as stopped:
+        t.fit(pair, [((source, X), np.ones((T, B, 8)), ([S, S], ENDS))], MSE, t.SGD(0.1), steps=1)
+    again = pickle.loads(pickle.dumps(stopped.value))  # as it comes out of another process
+    assert (str(again), again.step, len(again.history)) == (str(stopped.value), 0, 1)
+
+
+def test_batches_without_end_are_not_evaluated_for_ever():
+    task = tt.tasks.Adding(length=5)
+    model = m.many_to_one("tanh", task.inputs, task.outputs, hidden_size=4, seed=0)
+    with pytest.raises(ValueError, match="`batches` have no end; pass some of them"):
+        t.evaluate(model, task.batches(4, seed=0), MSE)
+    assert t.evaluate(model, itertools.islice(task.batches(4, seed=0), 2), MSE) > 0
+    series = tt.tasks.windows(np.sin(np.arange(50.0)), length=5)
+    assert series.batches(seed=0).endless
+    assert not series.held_out_batches().endless
+
+
+def test_what_is_asked_of_a_function_of_ones_own_names_it():
+    def halved(gradient, flat):
+        return gradient[:3]
+
+    def never(step):
+        return None
+
+    for optimiser, words in (
+        (t.SGD(0.1, transforms=(halved,)), r"The transform halved gives an array of shape \(3,\) of float64; expected"),
+        (t.SGD(never), r"The schedule never gives None \(NoneType\) at step 0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            t.fit(of_steps(), [(X, Y)], MSE, optimiser, steps=1)
+
+
+def test_tasks_in_place_of_batches_are_told_what_to_write():
+    task = tt.tasks.Henon(length=5)
+    with pytest.raises(TypeError, match=r"write `task.batches\(32, seed=0\)`"):
+        t.fit(of_steps(), task, MSE, t.SGD(0.1), steps=1)
+    with pytest.raises(TypeError, match="expected batches one after another: call it"):
+        t.fit(of_steps(), task.batches, MSE, t.SGD(0.1), steps=1)
+
+
+def test_names_of_columns_are_not_given_twice():
+    def loss(model, run, gradients, step):
+        return 1.0, np.zeros_like(model.flat)
+
+    with pytest.raises(ValueError, match='`penalties` has one by the name "loss", a column that every history has'):
+        t.fit(of_steps(), [(X, Y)], MSE, t.SGD(0.1), steps=1, penalties=[loss])
+    with pytest.raises(ValueError, match='`measure` has one by the name "norm"'):
+        t.Monitor(probe=X, measure={"norm": len})
 
 
 def test_a_generator_of_some_batches_ends_the_training():

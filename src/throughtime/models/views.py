@@ -59,7 +59,9 @@ def to_write(name: str, vector: Any, flat: Array, shapes: Shapes) -> Array:
 def fitting(name: str, vector: Any, shapes: Shapes) -> Array:
     """`vector` if it is a NumPy vector of as many numbers; TypeError or ValueError otherwise."""
     count = size(shapes)
-    if not isinstance(vector, np.ndarray) or vector.dtype.kind != "f":
+    if isinstance(vector, np.ndarray) and vector.dtype.kind != "f":
+        raise TypeError(f"`{name}` has dtype {vector.dtype}; expected {count} floats, as `model.flat` is.")
+    if not isinstance(vector, np.ndarray):
         raise TypeError(f"`{name}` is {told(vector)}; expected a NumPy vector of {count} floats, as `model.flat` is.")
     if vector.shape != (count,):
         raise ValueError(f"`{name}` has shape {vector.shape}; this model has {count} parameters, expected ({count},).")

@@ -37,4 +37,5 @@ def told(value: Any) -> str:
     if hasattr(value, "state_dict"):
         return f"a torch module ({type(value).__name__})"
     shape = getattr(value, "shape", None)
-    return f"an array of shape {tuple(shape)}" if shape is not None else kind(value)
+    what = "a torch tensor" if module.startswith("torch") else "an array"
+    return f"{what} of shape {tuple(shape)}" if shape is not None else kind(value)

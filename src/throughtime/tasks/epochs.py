@@ -46,6 +46,11 @@ class Batches:
     def __repr__(self) -> str:
         return f"<Batches: epoch {self._epoch}, batch {self._position}>"
 
+    @property
+    def endless(self) -> bool:
+        """Whether they go on for ever, epoch after epoch."""
+        return self._passes is None
+
     def __iter__(self) -> Batches:
         return self
 

@@ -143,6 +143,10 @@ def text_stream(source: Any, batch: int, length: int, *, held_out: float = 0.1) 
 
 
 def _read(source: Any) -> bytes:
+    if isinstance(source, str) and ("\n" in source or max(map(len, source.split(os.sep))) > 255):
+        raise ValueError(
+            "`source` is a text; a str is the name of a file, and a text itself is bytes: `text.encode()`."
+        )
     name = arguments.path("source", source)
     if os.path.isdir(name):
         raise ValueError(f"`source` is a folder, {name!r}; join its files: `b''.join(p.read_bytes() for p in …)`.")

@@ -30,6 +30,10 @@ def evaluate(model: Any, batches: Any, loss: Any, state: Any = None) -> float:
     """
     model_for("evaluate", model)
     function = loss_of(loss)
+    if getattr(batches, "endless", False):
+        raise ValueError(
+            "`batches` have no end; pass some of them: `task.batch(1000, seed=1)`, or `itertools.islice(batches, 10)`."
+        )
     total, weight = 0.0, 0.0
     for n, piece in enumerate(Pieces([batches] if is_one_batch(batches) else batches)):
         run = model.unroll(piece.x, state if piece.continues or not n else None, piece.lengths)

@@ -127,6 +127,15 @@ class History(Result):
         return "\n".join(lines)
 
 
+def not_taken(argument: str, name: str) -> None:
+    """ValueError for a name of one's own that is that of a column which every history has."""
+    if name in COLUMNS:
+        raise ValueError(
+            f'`{argument}` has one by the name "{name}", a column that every history has ({", ".join(COLUMNS)}); give '
+            "it another name."
+        )
+
+
 def add_row(history: History, row: dict[str, float]) -> None:
     """Write a row of a step; columns that it does not name get NaN, new ones have NaN before.
 

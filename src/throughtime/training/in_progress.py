@@ -30,18 +30,26 @@ class Diverged(ArithmeticError):
     0 [inf]
     """
 
-    def __init__(self, step: int, history: History) -> None:
+    def __init__(self, step: int, history: History, where: str = "") -> None:
+        """where: which part of the batch is not finite itself, if one is."""
         loss, norms = history["loss"][-1], history["norm"]
         recent = ", ".join(f"{norm:.3g}" for norm in norms[-6:])
         what = f"The loss is {loss:g}" if not math.isfinite(loss) else f"The gradient's norm is {norms[-1]:g}"
         advice = "Take a lower rate, or clip the gradient: `transforms=(tt.training.ClipNorm(1.0),)`."
-        if len(norms) < 2:
+        if where:
+            out = "a mask" if where == "`targets`" else "lengths"
+            advice = f"{where} of this batch holds NaN or infinity: mend the data, or leave such steps out by {out}."
+        elif len(norms) < 2:
             advice = "It is so from the start: look for NaN or huge numbers in inputs, targets and parameters."
         super().__init__(
             f"{what} at step {step}; norms of the gradient up to there: {recent}. The parameters are the last with "
             f"which both were finite. {advice}"
         )
-        self.step, self.history = step, history
+        self.step, self.history, self._where = step, history, where
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """It comes whole out of another process: of itself an exception would be made again from its message alone."""
+        return type(self), (self.step, self.history, self._where)
 
 
 @dataclass(frozen=True, repr=False)

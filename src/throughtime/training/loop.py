@@ -15,7 +15,7 @@ from ..refuse.called import told
 from .gradient_norm import norm as norm_of
 from .in_progress import Diverged, Training
 from .monitor import Monitor
-from .update_pieces import Piece, Pieces, counted
+from .update_pieces import Piece, Pieces, counted, not_finite
 
 IDLE = 10_000  # pieces without a target that counts, after which no more are awaited
 MASKS = "look at the masks, which are True or above 0 where a step counts, and at the lengths"
@@ -98,7 +98,7 @@ class Loop:
         if not all(map(math.isfinite, (found.value, norm, *added.values()))):
             self.monitor(loss=found.value, norm=norm, **added)
             model.flat[...] = good
-            raise Diverged(int(training.history["step"][-1]), training.history)
+            raise Diverged(int(training.history["step"][-1]), training.history, not_finite(piece))
         training.state = found.final_state
         if piece.carry is not None:  # the next piece begins inside of this one
             lengths = None if piece.lengths is None else np.minimum(piece.lengths, piece.carry)

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from ..refuse import arguments, words
-from ..refuse.called import called, told
-from .history import History, add_row
+from ..refuse.called import called, name_of, told
+from .history import History, add_row, not_taken
 from .measures import MEASURES
 
 
@@ -72,8 +74,14 @@ class Monitor:
         """
         before = self.history.rows["step"]
         step = int(row.pop("step", before[-1] + 1 if before else 0))
+        for name, value in row.items():
+            if type(value) is not float:
+                row[name] = _number(name, value)
+        due = bool(self.measure) and model is not None and step % self.every == 0
+        if due and name_of(model) not in ("a model", "a network"):
+            raise TypeError(f"`model` is {told(model)}; what is measured is a model or a `tt.Network`, as it is now.")
         add_row(self.history, {"step": step, "seconds": time.perf_counter() - self._began, **row})
-        if self.measure and model is not None and step % self.every == 0:
+        if due:
             self._measure(model, step)
 
     def _measure(self, model: Any, step: int) -> None:
@@ -84,6 +92,17 @@ class Monitor:
         for piece, own in runs.items():
             for name, function in self.measure.items():
                 self.history.measure(f"{piece}.{name}" if len(runs) > 1 else name, step, function(own))
+
+
+def _number(name: str, value: Any) -> float:
+    """A float of what is told of a step: a tensor of PyTorch would keep the graph of its whole past alive."""
+    number = value.detach() if hasattr(value, "detach") else value
+    try:
+        if np.ndim(number) == 0 and not isinstance(number, (str, bytes)):
+            return float(number)
+    except (TypeError, ValueError):
+        pass
+    raise TypeError(f"`{name}` is {told(value)}; a column has one real number for each step.")
 
 
 def _functions(measure: Any) -> dict[str, Callable]:
@@ -104,4 +123,5 @@ def _functions(measure: Any) -> dict[str, Callable]:
     for name, function in named.items():
         if not isinstance(name, str) or not callable(function) or isinstance(function, type):
             raise TypeError(f"`measure` has {told(function)} as {name!r}; expected a function of a network's run.")
+        not_taken("measure", name)
     return named

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..refuse import arguments, numeric, own_function
-from ..refuse.called import called
+from ..refuse.called import called, told
 from .gradient_norm import norm as norm_of
 
 Array = numeric.Array
@@ -95,7 +95,7 @@ class Optimiser:
         found = own_function.ask("A schedule", self.rate, "the number of the step", step)
         if not arguments.is_real(found) or not 0.0 <= float(found) < math.inf:
             raise ValueError(
-                f"The schedule {arguments.kind(self.rate)} gives {arguments.kind(found)} at step {step}; expected a "
+                f"The schedule {_name(self.rate)} gives {told(found)} at step {step}; expected a "
                 "finite number of at least 0."
             )
         return float(found)
@@ -131,8 +131,9 @@ class Optimiser:
         for transform in self.transforms:
             gradient = own_function.ask("A transform", transform, "(gradient, flat)", gradient, flat)
             if not isinstance(gradient, np.ndarray) or (gradient.shape, gradient.dtype) != (size, dtype):
+                kind = f" of {gradient.dtype}" if isinstance(gradient, np.ndarray) else ""
                 raise ValueError(
-                    f"The transform {arguments.kind(transform)} gives {arguments.kind(gradient)}; expected the "
+                    f"The transform {_name(transform)} gives {told(gradient)}{kind}; expected the "
                     f"gradient, a vector of {size[0]} numbers of {dtype}."
                 )
             if getattr(transform, "clips", False):
@@ -175,3 +176,8 @@ def _writable(flat: Any) -> None:
             f"{'' if plain else ', and is not writable in one piece'}; expected one writable vector of float32 "
             "or float64, `model.flat`."
         )
+
+
+def _name(function: Callable) -> str:
+    """A schedule or transform of the user's, by its name where it has one."""
+    return getattr(function, "__name__", None) or arguments.kind(function)

@@ -18,6 +18,7 @@ from ..analysis.lyapunov.exponents_gradient import frames_along, gradient_throug
 from ..engine.blas import single_blas
 from ..refuse import arguments, direction, words
 from ..refuse.called import told
+from .history import not_taken
 
 Array = np.ndarray
 
@@ -172,6 +173,8 @@ def named(penalties: Any) -> list[tuple[str, Any]]:
     found = [(getattr(p, "name", getattr(p, "__name__", type(p).__name__)), p) for p in penalties]
     if len(dict(found)) < len(found):
         raise ValueError("`penalties` has two of one name; each is a column of the history.")
+    for name, _ in found:
+        not_taken("penalties", name)
     return found
 
 

@@ -37,6 +37,24 @@ def as_batch(item: Any) -> tuple[Any, Any, Any, Any, bool]:
     return x, targets, lengths, mask, bool(continues) if len(item) == 5 else False
 
 
+def not_finite(piece: Piece) -> str:
+    """Which of a piece's x and targets holds NaN or infinity in a step that counts; empty if neither does."""
+    two = isinstance(piece.x, tuple)
+    parts = dict(zip(("`x[0]`", "`x[1]`"), piece.x, strict=True)) if two else {"`x`": piece.x}
+    for n, (name, part) in enumerate({**parts, "`targets`": piece.targets}.items()):
+        values, lengths = np.asarray(part), piece.lengths
+        if two and lengths is not None:
+            lengths = lengths[min(n, 1)]
+        counts = None if lengths is None else np.arange(len(values))[:, None] < np.asarray(lengths)
+        if name == "`targets`" and piece.weights is not None:
+            counts = np.asarray(piece.weights) > 0
+        if counts is not None and counts.shape == values.shape[: counts.ndim]:
+            values = values[counts]
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            return name
+    return ""
+
+
 def is_one_batch(batches: Any) -> bool:
     """Whether these are no batches one after another, but one: a tuple with an array in it."""
     return isinstance(batches, tuple) and any(isinstance(part, np.ndarray) for part in batches)
@@ -72,7 +90,9 @@ class Pieces:
         try:
             self._rest: Iterator[Any] = iter(batches)
         except Exception as error:  # TypeError, or what an object of another library raises
-            raise TypeError(f"`batches` is {told(batches)}; expected batches one after another.") from error
+            task = "task" if hasattr(batches, "batches") else "task.batches" if callable(batches) else ""
+            hint = f": write `{task}.batches(32, seed=0)`" if task == "task" else ": call it" if task else ""
+            raise TypeError(f"`batches` is {told(batches)}; expected batches one after another{hint}.") from error
         self._before: Any = None
         self._cut: list[Piece] = []
         self._next = 0
