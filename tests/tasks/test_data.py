@@ -4,6 +4,7 @@ training, and resumed to the same bits."""
 from __future__ import annotations
 
 import json
+import pickle
 from itertools import islice
 
 import numpy as np
@@ -200,3 +201,26 @@ def test_what_is_refused(make, error, words):
 def test_a_text_in_place_of_a_file_is_told_to_be_bytes(text):
     with pytest.raises(ValueError, match="`source` is a text; a str is the name of a file, and a text itself is bytes"):
         tt.tasks.text_stream(text, 2, 5)
+
+
+def test_batches_can_be_pickled_where_they_stand():
+    """As for a process of their own; what follows is the same."""
+    sequences = [np.ones((n, 2)) for n in (3, 5, 4, 3)]
+    buckets = tt.tasks.length_buckets(sequences, 2, targets=np.arange(4))
+    windows, text = (
+        tt.tasks.windows(np.sin(np.arange(60.0)), length=5),
+        tt.tasks.text_stream(b"to be or not " * 9, 2, 5),
+    )
+    kinds = [
+        tt.tasks.Adding(5).batches(3, seed=0), tt.tasks.Reversal(aligned=False).batches(3, seed=0).teacher_forced(8),
+        windows.batches(seed=0), windows.held_out_batches(), text.batches(), text.held_out_batches(),
+        buckets.batches(seed=0), buckets.once(),
+    ]  # fmt: skip
+    for batches in kinds:
+        next(batches)
+        again = pickle.loads(pickle.dumps(batches))
+        one, other = next(batches, None), next(again, None)
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert np.array_equal(one.targets, other.targets)
+            assert all(map(np.array_equal, *([b.x] if isinstance(b.x, np.ndarray) else b.x for b in (one, other))))

@@ -38,8 +38,9 @@ class ClosedLoop:
     sigmoid, leaky_tanh, rate, lstm), between maps that are linear: with y = A h + a then W_hh + W_ih A in place of
     W_hh, and an input that is added to what the loop hears of itself. All states of the two are the same, to rounding.
 
-    `tt.analysis.lyapunov_spectrum(loop)` gives its exponents, and for what takes matrices there are
-    `loop.unroll(steps).jacobians()`.
+    `tt.analysis.lyapunov_spectrum(loop, state=loop.unroll(100, x=x).final_state)` gives its exponents on the attractor
+    that data x lead to; without `state` those of where a random state leads, which may be another. For what takes
+    matrices there are `loop.unroll(steps).jacobians()`.
 
     >>> import numpy as np, throughtime as tt
     >>> model = tt.models.Chain([tt.Network("gru", 2, 8, seed=0), tt.models.Readout(8, 2, seed=1)])

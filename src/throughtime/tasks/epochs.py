@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy, deepcopy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,8 +81,8 @@ class Batches:
         >>> [part.shape for part in next(pairs).x]
         [(10, 8), (11, 8)]
         """
-        start, take, found = arguments.step("start", start, 0), self._take, copy(self)
-        found._take = lambda item: take(item).teacher_forced(start)
+        start, found = arguments.step("start", start, 0), copy(self)
+        found._take = partial(_forced, self._take, start)
         return found
 
     @property
@@ -120,3 +121,12 @@ class Batches:
                     f"The state is at batch {position} of an epoch, but an epoch has {count} batches here."
                 )
         self._epoch, self._position = epoch, position
+
+
+def stretches(count: int, size: int, rng: np.random.Generator) -> range:
+    """The beginnings of stretches of `size` of so many items, in their order: a plan that draws nothing."""
+    return range(0, count, size)
+
+
+def _forced(take: Callable[[Any], Batch], start: int, item: Any) -> Batch:
+    return take(item).teacher_forced(start)

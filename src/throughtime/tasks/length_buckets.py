@@ -47,16 +47,18 @@ class LengthBuckets:
     def batches(self, seed: Any = None) -> Batches:
         """`Batches` without end: each epoch has every sequence once, those of like length together, the batches in
         random order. x (T, B, I) or (T, B), padded with 0, and lengths (B,). seed: as of a Network."""
-
-        def plan(rng: np.random.Generator) -> list[Array]:
-            buckets = self._buckets(rng.permutation(len(self.lengths)))
-            return [buckets[i] for i in rng.permutation(len(buckets))]
-
-        return Batches(plan, self._take, seed)
+        return Batches(self._shuffled, self._take, seed)
 
     def once(self) -> Batches:
         """`Batches` of all sequences once, from the shortest to the longest: for validation."""
-        return Batches(lambda rng: self._buckets(np.arange(len(self.lengths))), self._take, 0, passes=1)
+        return Batches(self._in_order, self._take, 0, passes=1)
+
+    def _shuffled(self, rng: np.random.Generator) -> list[Array]:
+        buckets = self._buckets(rng.permutation(len(self.lengths)))
+        return [buckets[i] for i in rng.permutation(len(buckets))]
+
+    def _in_order(self, rng: np.random.Generator) -> list[Array]:
+        return self._buckets(np.arange(len(self.lengths)))
 
     def _buckets(self, order: Array) -> list[Array]:
         """The numbers of the sequences of each batch; of equal lengths in the order given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from inspect import isfunction
 from typing import Any, ClassVar
 
@@ -91,7 +92,7 @@ class Task:
         seed: as of `batch`.
         """
         size = arguments.size("size", size)
-        return Batches(lambda rng: [self.batch(size, rng)], lambda batch: batch, seed)
+        return Batches(partial(_fresh, self, size), _itself, seed)
 
     def wrong(self, output: Any, batch: Batch) -> Array:
         """(B,) of True where a sequence counts as wrong, as the paper counts it.
@@ -182,3 +183,12 @@ def probability(name: str, value: Any) -> float:
     if number > 1.0:
         raise ValueError(f"`{name}` is {number:g}; expected a probability, from 0 to 1.")
     return number
+
+
+def _fresh(task: Task, size: int, rng: np.random.Generator) -> list[Batch]:
+    """One epoch of a task, a function of the module so that its batches can be pickled."""
+    return [task.batch(size, rng)]
+
+
+def _itself(batch: Batch) -> Batch:
+    return batch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from ..refuse import arguments
 from ..refuse.expected import checking
 from .batch import Array, Batch
-from .epochs import Batches
+from .epochs import Batches, stretches
 from .task import explain_methods, probability
 
 
@@ -94,12 +95,11 @@ class TextStream:
         if lane < 1:
             raise ValueError(f"{len(tokens)} bytes are too few for {self.lanes} lanes; expected one more at least.")
         starts = lane * np.arange(self.lanes)
+        return Batches(partial(stretches, lane, self.length), partial(self._take, tokens, lane, starts), 0, passes)
 
-        def take(start: int) -> Batch:
-            place = np.arange(start, min(start + self.length, lane))[:, None] + starts
-            return Batch(tokens[place].astype(int), tokens[place + 1].astype(int), continues=start > 0)
-
-        return Batches(lambda rng: range(0, lane, self.length), take, 0, passes)
+    def _take(self, tokens: Array, lane: int, starts: Array, start: int) -> Batch:
+        place = np.arange(start, min(start + self.length, lane))[:, None] + starts
+        return Batch(tokens[place].astype(int), tokens[place + 1].astype(int), continues=start > 0)
 
 
 @checking

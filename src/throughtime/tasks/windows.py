@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ..refuse import arguments, numeric, room
 from ..refuse.expected import checking
 from .batch import Array, Batch
-from .epochs import Batches
+from .epochs import Batches, stretches
 from .task import explain_methods, probability
 
 
@@ -77,16 +78,7 @@ class Windows:
         starts = len(self.series) - self.length - self.horizon + 1
         count = starts * self.series.shape[1]
         room.check(f"An order of {count} windows", count)
-
-        def plan(rng: np.random.Generator) -> list[Array]:
-            order = rng.permutation(count)
-            return [order[i : i + self.size] for i in range(0, count, self.size)]
-
-        def take(chosen: Array) -> Batch:
-            x, targets = self._cut(self.series, chosen // self.series.shape[1], chosen % self.series.shape[1])
-            return Batch(x, targets)
-
-        return Batches(plan, take, seed)
+        return Batches(partial(self._shuffled, count), self._take, seed)
 
     def held_out_batches(self) -> Batches:
         """`Batches` of the held-out part, once: windows one after another, so that each target counts once (mask).
@@ -99,13 +91,21 @@ class Windows:
         new = np.minimum(steps - starts, self.length)  # targets of each that no window before has
         starts = np.repeat(np.minimum(starts, steps - self.length), several)
         new, which = np.repeat(new, several), np.tile(np.arange(several), len(starts) // several)
+        return Batches(
+            partial(stretches, len(starts), self.size), partial(self._take_held_out, starts, new, which), 0, passes=1
+        )
 
-        def take(first: int) -> Batch:
-            part = slice(first, first + self.size)
-            x, targets = self._cut(self.held_out, starts[part], which[part])
-            return Batch(x, targets, mask=np.arange(self.length)[:, None] >= self.length - new[part])
+    def _shuffled(self, count: int, rng: np.random.Generator) -> list[Array]:
+        order = rng.permutation(count)
+        return [order[i : i + self.size] for i in range(0, count, self.size)]
 
-        return Batches(lambda rng: range(0, len(starts), self.size), take, 0, passes=1)
+    def _take(self, chosen: Array) -> Batch:
+        return Batch(*self._cut(self.series, chosen // self.series.shape[1], chosen % self.series.shape[1]))
+
+    def _take_held_out(self, starts: Array, new: Array, which: Array, first: int) -> Batch:
+        part = slice(first, first + self.size)
+        x, targets = self._cut(self.held_out, starts[part], which[part])
+        return Batch(x, targets, mask=np.arange(self.length)[:, None] >= self.length - new[part])
 
     def _cut(self, series: Array, starts: Array, which: Array) -> tuple[Array, Array]:
         place = starts + np.arange(self.length)[:, None]
