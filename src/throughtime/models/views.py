@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -34,14 +35,14 @@ class Views(dict):
 
 def size(shapes: Shapes) -> int:
     """Numbers in all."""
-    return sum(int(np.prod(shape)) for shape in shapes.values())
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def views(shapes: Shapes, vector: Array) -> Views:
     """The arrays of these shapes, one after another in `vector`, which is as long as they are together."""
     found, at = {}, 0
     for name, shape in shapes.items():
-        count = int(np.prod(shape))
+        count = math.prod(shape)
         found[name] = vector[at : at + count].reshape(shape)
         at += count
     return Views(found)

@@ -5,6 +5,7 @@ Dimensions: T time steps, B sequences, O outputs.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def shares(output: Array, lengths: Any, weights: Any) -> Array | float:
         real = _real(lengths, rows)
         counts = real.astype(np.float64) if counts is None else np.where(real, counts, 0.0)
     if counts is None and output.size:
-        return 1.0 / int(np.prod(rows))
+        return 1.0 / math.prod(rows)
     total = 0.0 if counts is None else float(counts.sum())
     if not total > 0.0:
         why = "the batch is empty" if counts is None or not counts.size else "all are padding or have weight 0"

@@ -5,6 +5,7 @@ Dimensions: T time steps of a batch, B sequences, k1 steps from update to update
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -174,7 +175,7 @@ def counted(piece: Piece) -> float:
     rows = np.shape(piece.targets)[: 1 if _one_each(piece) else 2]
     ends = piece.lengths[1] if isinstance(piece.x, tuple) and piece.lengths is not None else piece.lengths
     if piece.weights is None and (ends is None or len(rows) == 1):
-        return float(np.prod(rows))
+        return float(math.prod(rows))
     try:
         counts = np.ones(rows) if piece.weights is None else np.asarray(piece.weights, float)
         if ends is not None and len(rows) == 2:
