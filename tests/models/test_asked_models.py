@@ -117,3 +117,19 @@ def test_refusals():
         run.backprop(g, out={"weight": np.empty((3, 2)), "bias": np.empty(2)})
     with pytest.raises(TypeError, match="`states` is 1"):
         readout.forward_backward(X, None, lambda output, targets: (1.0, g), states=1)
+
+
+@pytest.mark.parametrize("name", ["data", "embedding"])
+def test_parameters_are_not_overwritten_by_their_gradients(name):
+    make, x = MODELS[name]
+    model = make()
+    run, before = model.unroll(x), model.flat.copy()
+    for out in (model.parameters, model.named(model.flat)):
+        with pytest.raises(
+            ValueError, match=r"`out\[weight\]` is the parameter itself, which the gradient would overwrite"
+        ):
+            run.backprop(np.ones_like(run.output), out=out)
+    letters = m.Embedding(7, 3, seed=2)
+    with pytest.raises(ValueError, match="is the parameter itself"):
+        letters.unroll(TOKENS).backprop(np.ones((9, 4, 3)), out=letters.parameters)
+    assert np.array_equal(model.flat, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,8 @@ class Embedding(Model):
 class _EmbeddingRun(ModelRun):
     def __init__(self, embedding: Embedding, tokens: Array, lengths: Array | None) -> None:
         self._tokens, self._count, self.lengths = tokens, embedding.tokens, lengths
-        output = embedding.parameters["weight"].take(tokens, axis=0, mode="wrap")
+        self._held = embedding.parameters
+        output = self._held["weight"].take(tokens, axis=0, mode="wrap")
         if lengths is not None:
             output[tokens < 0] = 0
         self.output = output
@@ -107,7 +109,7 @@ class _EmbeddingRun(ModelRun):
     ) -> ModelGradients:
         no_state(grad_final_state, "an embedding", "grad_final_state")
         g = output_gradient(grad_output, self.output)
-        target = written_to(out, {"weight": (self._count, g.shape[-1])}, g.dtype)
+        target = written_to(out, {"weight": (self._count, g.shape[-1])}, g.dtype, self._held)
         rows = dense.to_rows(self._tokens.reshape(-1), g.reshape(-1, g.shape[-1]), self._count, target.get("weight"))
         return ModelGradients({"weight": rows}, None)
 
@@ -118,8 +120,10 @@ def no_state(state: Any, what: str, name: str = "state") -> None:
         raise ValueError(f"`{name}` is {arguments.kind(state)}, but {what} has no state; leave it out.")
 
 
-def written_to(out: Any, shapes: dict[str, tuple[int, ...]], dtype: Any) -> dict[str, Array]:
-    """The arrays of `out` that gradients of these shapes are written to, looked at; empty for None."""
+def written_to(
+    out: Any, shapes: dict[str, tuple[int, ...]], dtype: Any, parameters: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The arrays of `out` that the gradients of these parameters are written to, looked at; empty for None."""
     if out is None:
         return {}
     if not isinstance(out, dict):
@@ -127,7 +131,7 @@ def written_to(out: Any, shapes: dict[str, tuple[int, ...]], dtype: Any) -> dict
     for name, shape in shapes.items():
         if name not in out:
             raise ValueError(f"`out` has no array for {name}; it has one for every parameter, of its shape, {shape}.")
-        arguments.writable(f"out[{name}]", out[name], shape, dtype)
+        arguments.writable(f"out[{name}]", out[name], shape, dtype, parameter=parameters[name])
     return out
 
 

@@ -77,7 +77,7 @@ class _ReadoutRun(ModelRun):
         self._padding = None if lengths is None else beyond(x.shape[:-1], lengths)
         self._x, self._weight = x, readout.parameters["weight"].copy()
         output = dense.forward(x.reshape(-1, readout.inputs), self._weight, readout.parameters.get("bias"))
-        self._has_bias = readout.bias
+        self._has_bias, self._held = readout.bias, readout.parameters
         self.output = output.reshape(*x.shape[:-1], readout.outputs)
         if self._padding is not None:
             self.output[self._padding] = 0
@@ -102,7 +102,7 @@ class _ReadoutRun(ModelRun):
         shapes: dict[str, tuple[int, ...]] = {"weight": self._weight.shape}
         if self._has_bias:
             shapes["bias"] = self._weight.shape[:1]
-        target = written_to(out, shapes, g.dtype)
+        target = written_to(out, shapes, g.dtype, self._held)
         weight, bias = dense.to_weights(rows, x.reshape(-1, x.shape[-1]), target.get("weight"), target.get("bias"))
         parameters = {"weight": weight, "bias": bias} if self._has_bias else {"weight": weight}
         return ModelGradients(parameters, dense.to_inputs(rows, self._weight).reshape(x.shape) if input else None)

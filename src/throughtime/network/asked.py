@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ..engine import memory
 from ..engine.stack import Into
 from ..refuse import arguments
@@ -88,12 +86,8 @@ def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any,
                 f"`out` has no array for {name}; it needs one for every gradient asked for, or ask for fewer, "
                 "`parameters=[…]`."
             )
-        arguments.writable(f"out[{name}]", arrays[name], _shape(name, run, each), dtype)
-        if np.may_share_memory(arrays[name], run.network.parameters[name]):
-            raise ValueError(
-                f"`out[{name}]` is the parameter itself, which the gradient would overwrite; expected another array, "
-                "such as `np.empty_like` of it."
-            )
+        own = run.network.parameters[name]
+        arguments.writable(f"out[{name}]", arrays[name], _shape(name, run, each), dtype, parameter=own)
     if others is not None:
         T, B, S = run.steps, run.input.shape[1], run.network.state_size
         if of_input and others.input is not None:

@@ -173,14 +173,22 @@ _short.maxother = _short.maxstring = _short.maxlong = 200
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 20
 
 
-def writable(name: str, array: Any, shape: tuple[int, ...], dtype: Any, compact: bool = True) -> None:
-    """Raises unless `array` is one of this shape and dtype that can be written, `compact` in one piece."""
+def writable(
+    name: str, array: Any, shape: tuple[int, ...], dtype: Any, compact: bool = True, parameter: Any = None
+) -> None:
+    """Raises unless `array` is one of this shape and dtype that can be written, `compact` in one piece, and no part of
+    the `parameter` of which it is to get the gradient."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"`{name}` is {kind(array)}; expected a NumPy array {shape} of {dtype}.")
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"`{name}` has shape {array.shape} and dtype {array.dtype}; expected {shape} of {dtype}.")
     if not array.flags.writeable or (compact and not array.flags.carray):
         raise ValueError(f"`{name}` is read-only, or does not lie in one piece; expected one as np.empty makes it.")
+    if parameter is not None and np.may_share_memory(array, parameter):
+        raise ValueError(
+            f"`{name}` is the parameter itself, which the gradient would overwrite; expected another array, such as "
+            "`np.empty_like` of it."
+        )
 
 
 def kind(value: Any) -> str:
