@@ -139,6 +139,11 @@ def net(*sizes, **options):
         (lambda: EncoderDecoder(net(2, 3), net(2, 3, dtype="float32")), ValueError, "make both of one"),
         (lambda: EncoderDecoder(net(2, 3), net(2, 3, batch_first=True)), ValueError, "in a model time is first"),
         (lambda: EncoderDecoder(net(2, 3), net(2, 3)).unroll(X[0]), TypeError, "`x` is .*it is a tuple of two"),
+        (
+            lambda: model().unroll((X[0], X[1][:, :2])),
+            ValueError,
+            rf"`x\[0\]` has {B} sequences and `x\[1\]` 2, in shape",
+        ),
         (lambda: model().unroll(X, lengths=[1, 2, 3]), TypeError, "`lengths` is .*it is a tuple of two"),
     ],
 )

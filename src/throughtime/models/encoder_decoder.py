@@ -141,6 +141,12 @@ class EncoderDecoder(Composite):
                 raise TypeError(f"`{name}` is {told(pair)}; of an encoder and a decoder it is a tuple of two.")
         ends = (None, None) if lengths is None else lengths
         source = SourceRun(self, x[0], state, ends[0], training)
+        heard, read = source.run.output.shape, tuple(getattr(x[1], "shape", ()))
+        if len(read) == 2 + bool(sizes_of(self.decoder)[0]) and len(heard) == 3 and read[1] != heard[1]:
+            raise ValueError(
+                f"`x[0]` has {heard[1]} sequences and `x[1]` {read[1]}, in shape {read}; what the "
+                "decoder reads belongs to what the encoder reads, time first, (time, batch)."
+            )
         return _BothRun(self, source, source.decoded(x[1], source.state, ends[1]))
 
 
