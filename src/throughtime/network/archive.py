@@ -89,9 +89,12 @@ def read(path: Any, form: Format, layout: Callable[[Header, list[str]], Layout] 
 def format_of(path: Any) -> str:
     """The name of the format of a file that `write` wrote; empty for anything else, of which `read` says what it is."""
     try:
-        with open(arguments.path("path", path), "rb") as file, zipfile.ZipFile(file) as archive:
+        path = arguments.path("path", path)
+        if not os.path.isfile(path):  # to open a pipe waits for somebody who writes to it
+            return ""
+        with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
             return str(_json(archive).get("format", ""))
-    except Exception:  # no file, a pipe, broken bytes
+    except Exception:  # no path, broken bytes
         return ""
 
 
