@@ -135,7 +135,7 @@ def test_what_cannot_be_held():
     for function in (generator, coroutine):
         with pytest.raises(TypeError, match=rf"{function.__name__}.*write `with tt.single_blas\(\):` inside it"):
             tt.single_blas(function)
-    with pytest.raises(TypeError, match=r"given int 1; it takes a function, or nothing"):
+    with pytest.raises(TypeError, match=r"given 1 \(int\); it takes a function, or nothing"):
         tt.single_blas(1)
 
 

@@ -231,8 +231,8 @@ def test_a_model_that_does_not_follow_from_its_arguments(init, args, words, tmp_
 
 def test_a_cell_of_ones_own_that_is_not_registered(tmp_path):
     m.many_to_one("gru", 3, 2, hidden_size=4).save(tmp_path / "model")
-    rewritten(tmp_path / "model", lambda h: json.loads(json.dumps(h).replace("throughtime.gru", "Mine")))
-    with pytest.raises(ValueError, match='cell "Mine", which is not registered here'):
+    rewritten(tmp_path / "model", lambda h: json.loads(json.dumps(h).replace("throughtime.gru", "NobodysOwn")))
+    with pytest.raises(ValueError, match='cell "NobodysOwn", which is not registered here'):
         tt.load(tmp_path / "model")
 
 

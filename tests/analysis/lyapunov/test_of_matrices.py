@@ -223,7 +223,7 @@ def test_generators_are_read_lazily_and_once():
         (np.zeros((5, 2, 2)), {"k": 3}, "k=3"),
         (np.zeros((5, 2, 2)), {"k": 0}, "k=0"),
         (np.zeros((5, 2, 2)), {"interval": "often"}, "auto"),
-        (np.zeros((5, 2, 2)), {"interval": 0}, "interval=0"),
+        (np.zeros((5, 2, 2)), {"interval": 0}, "`interval` is 0"),
         (np.zeros((5, 2, 2)), {"discard": 5}, "discard"),
         (np.zeros((5, 2, 2)), {"warmup": 5}, "skips them all"),
         (iter(np.zeros((5, 2, 2))), {"discard": 9}, "ended after 5 steps"),

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ...refuse import arguments, numeric
+from ...refuse import arguments
 from ...results import Array, Result, short
 from ..public import of_networks
 from .lag_sweep import by_lag, checked, chosen, compare, flat, whole
@@ -111,7 +111,10 @@ def truncation_bias(
 
 
 def _windows(windows: Any, every: int, steps: int) -> Array:
-    found = np.atleast_1d(numeric.numbers("windows", windows))
+    try:
+        found = np.atleast_1d(np.asarray(windows))
+    except Exception:  # whatever it is that NumPy cannot look into
+        found = np.zeros(0)
     if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
         raise ValueError(
             f"`windows` is {arguments.kind(windows)}; expected whole numbers of time steps, such as [1, 10, 100]."
