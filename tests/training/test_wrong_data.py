@@ -247,7 +247,7 @@ REFUSED = {
         ValueError,
         "the 6 time steps",
     ),
-    "two batches": (lambda: both().unroll((SOURCE[:, :1], TOKENS)), ValueError, "`state` has shape"),
+    "two batches": (lambda: both().unroll((SOURCE[:, :1], TOKENS)), ValueError, r"`x\[0\]` has 1 sequences"),
     "targets of the source": (lambda: value(both(), (SOURCE, TOKENS), SOURCE, CE), ValueError, r"expected \(6, 2\)"),
     "truncated": (lambda: fit(both(), [((SOURCE, TOKENS), TOKENS)], CE, truncate=2), ValueError, "are taken whole"),
     "one batch of two": (lambda: fit(both(), ((SOURCE, TOKENS), TOKENS), CE), TypeError, "`batches` is one batch"),
