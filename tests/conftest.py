@@ -36,6 +36,15 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [*slow[::2], *rest[:middle], *slow[1::2], *rest[middle:]]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def small_passes_are_divided():
+    """Tests are small, and the bits for any number of threads are theirs to compare: what is too small for a second
+    thread to pay is divided all the same."""
+    from throughtime.engine.cpu import shares
+
+    shares.SMALL = shares.PRODUCT = 200_000
+
+
 @pytest.fixture
 def fuzz_seconds(request):
     """`fuzz_seconds(usual)`: how long a fuzzer goes on, by --fuzz-seconds or THROUGHTIME_FUZZ or as usual."""
