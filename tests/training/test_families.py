@@ -216,7 +216,7 @@ def test_an_interrupt_or_an_error_ends_all_of_them_at_once(error, threads):
     seen = []
 
     def end(training):
-        seen.append(training.point["seed"])
+        seen.append(tuple(training.point.values()))
         if training.step == 5 and training.point == {"gain": 0.5, "seed": 0}:
             if error is KeyboardInterrupt:
                 os.kill(os.getpid(), signal.SIGINT)  # the main thread gets it, which waits
@@ -226,7 +226,7 @@ def test_an_interrupt_or_an_error_ends_all_of_them_at_once(error, threads):
     with pytest.raises(error):
         fit(family(), steps=20_000, callbacks=[end])
     assert len(seen) < 20_000
-    assert set(seen) <= {0, 1}
+    assert len(set(seen)) <= 3  # of six: two at once, and one that a thread may take before the end is seen
 
 
 def test_more_steps_go_on_and_another_start_does_not(tmp_path):
