@@ -14,6 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import argparse
+import importlib.util
 import json
 import math
 import platform
@@ -161,6 +162,14 @@ def write(path, name, doc, sizes, result):
     data = ",\n".join(f"  {text(key)}: {text(value)}" for key, value in result["data"].items())
     lines += [f' "checks": [\n{checks}\n ]', f' "data": {{\n{data}\n }}']
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+
+
+def needs(package):
+    """Say so and end where a peer is missing that the study cannot do without."""
+    if importlib.util.find_spec(package) is None:
+        name = Path(sys.argv[0]).stem
+        print(f"{name}: skipped, because {package} is not installed (pip install {package}, then run it again)")
+        sys.exit(0)
 
 
 def run(module, epilogue=None):

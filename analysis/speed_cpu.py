@@ -12,9 +12,7 @@ import os
 # Before NumPy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ.get("THROUGHTIME_THREADS", str(len(os.sched_getaffinity(0)))))
 
-import importlib.util
 import statistics
-import sys
 import time
 
 import _study as study
@@ -188,7 +186,5 @@ def draw(result):
 
 
 if __name__ == "__main__":
-    if importlib.util.find_spec("torch") is None:
-        print("speed_cpu: skipped, because torch is not installed (pip install torch, then run it again)")
-        sys.exit(0)
+    study.needs("torch")
     study.run(globals(), epilogue=table)

@@ -15,10 +15,8 @@ goals are 1, and 2 for "small". Share outside kernels: of an update's time, what
 Deviations: none; there is no paper.
 """
 
-import importlib.util
 import multiprocessing
 import statistics
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 
@@ -241,7 +239,5 @@ def draw(result):
 
 
 if __name__ == "__main__":
-    if importlib.util.find_spec("torch") is None:
-        print("speed_training: skipped, because torch is not installed (pip install torch, then run it again)")
-        sys.exit(0)
+    study.needs("torch")
     study.run(globals(), epilogue=table)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pickle
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import rewritten
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -22,22 +21,6 @@ from throughtime.models.kinds import KINDS
 
 m = tt.models
 EVERY = pytest.mark.parametrize("name", NAMES)
-
-
-def rewritten(path, header=None, **arrays):
-    """The file at `path` with a changed header, and arrays changed or (None) left out."""
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    if header is not None:
-        members["header.json"] = json.dumps(header(json.loads(members["header.json"])))
-    for name, value in arrays.items():
-        buffer = io.BytesIO()
-        np.save(buffer, value)
-        members[f"{name}.npy"] = None if value is None else buffer.getvalue()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            if content is not None:
-                archive.writestr(name, content)
 
 
 def there_and_back(model, path):

@@ -18,15 +18,14 @@ from ..refuse import arguments
 MAGIC = b"throughtime result 1\n"
 
 
-def folder(save: Any) -> Path:
-    """The folder for the results, made if need be; ValueError if it cannot be."""
+def folder(save: Any, name: str = "save", hint: str = "pass the path of a folder for the results") -> Path:
+    """The folder for the results, made if need be; ValueError, about the argument `name`, if it cannot be."""
     path = Path(save)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(
-            f'`save` is "{path}", and no folder can be made there ({error.strerror or error}); pass the path of a '
-            "folder for the results."
+            f'`{name}` is "{path}", and no folder can be made there ({error.strerror or error}); {hint}.'
         ) from error
     return path
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..ensemble import sweep
+from ..ensemble import kept_results, sweep
 from ..ensemble.family import Ensemble
 from ..ensemble.side_by_side import side_by_side
 from ..refuse import arguments
@@ -219,15 +219,8 @@ def _folder(given: dict[str, Any], family: Ensemble) -> Path | None:
     given.pop("checkpoint", None)
     if path is None:
         return None
-    folder = Path(arguments.path("checkpoint", path))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f'`checkpoint` is "{folder}", and no folder can be made there ({error.strerror or error}); of a family '
-            "pass the path of a folder, which gets one file for each model."
-        ) from error
-    return folder
+    hint = "of a family pass the path of a folder, which gets one file for each model"
+    return kept_results.folder(arguments.path("checkpoint", path), "checkpoint", hint)
 
 
 def _key(model: Any, own: dict[str, Any], point: Point) -> str:
