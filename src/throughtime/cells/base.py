@@ -32,22 +32,28 @@ One whose slopes are bounded may say how steep it can be, for the bounds on grad
     sent         S numbers, no |de/ds_j| is larger
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
 import numpy as np
 
-from ..refuse import room
-from ..refuse.arguments import kind
 from ..refuse.called import told
 from .examined import Spec, examined
+from .wiring import wiring
 
 Values = tuple[np.ndarray, ...]
 _registered: dict[str, Spec] = {}
 
 
-def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
+def cell(
+    gates: int | Sequence[str] = 1,
+    states: int = 1,
+    *,
+    sends: Mapping[str, Any] | None = None,
+    stage: Mapping[str, Any] | None = None,
+    parameters: Sequence[str] = (),
+) -> Callable[[type], type]:
     """Register a NamedTuple class with `forward` and `backward` as a cell; its fields are its hyper-parameters.
 
     Both are scalar mathematics for ONE unit; the loops, BPTT, Jacobians and kernels are made from them:
@@ -68,6 +74,22 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
     A unit that sends something else than s[0] has emit(cell, s) -> e, and emit_slope(cell, s) -> S numbers, de/ds. One
     whose fields have a range has valid(cell), which raises ValueError with a sentence.
 
+    A cell that needs more says so, and is then asked for more:
+
+        parameters=("tau",)    trainable numbers of each unit: forward, backward, stage and stage_backward take their
+                               tuple p as last argument, backward and stage_backward return dp as last tuple;
+                               initial(cell, units, rng) -> P arrays (N,) or numbers, how they start
+        sends={"y": ("u",), "z": ("u",)}    the signals that a unit sends, each with the parts of r that it feeds, by a
+                               name or a gate's number; r has the sum for each part. `emit` gives a tuple of them, and
+                               `emit_slope` one of S slopes for each; without, signal k is s[k]. The next layer and the
+                               output hear the first. sends={}: nothing, so that r is () and there is no W_hh
+        stage={"reset": ("n",)}    signals that the first stage of a step sends on, multiplied with weights of their own
+                               before the step ends: stage(cell, x, r, s) -> these numbers, with the parts of r that the
+                               state feeds; forward then has those that the stage feeds after them;
+                               stage_backward(cell, da, s, saved) -> dx, dr, ds, added to what backward gives
+
+    A field may be an array (N,), one value for each unit: the functions see the unit's own number.
+
     Write literals with a point, 1.0 and not 1: beside a whole number compiled code takes float32 to float64 and rounds
     only the result. `tt.check_cell` finds them.
 
@@ -76,11 +98,15 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
     is asked of it; every new `unroll`, `kernels.of` or analysis of a network takes the version now in force.
 
     Args:
-        gates: G, the blocks of rows of the weight matrices (1 for a vanilla network, 3 for a GRU, 4 for an LSTM).
+        gates: G, the blocks of rows of W_ih (1 for a vanilla network, 3 for a GRU, 4 for an LSTM), or their names.
         states: S, the numbers that a unit carries to the next step (2 for an LSTM: h and c).
+        sends: the signals of the state, by default {"h": every gate}.
+        stage: the signals of a first stage, by default none.
+        parameters: the names of a unit's trainable numbers, by default none.
 
     Raises:
         TypeError: if the class is no NamedTuple, or its functions do not return what the contract asks for.
+        ValueError: if a signal, a part or a parameter is named twice or in vain.
 
     Example:
         >>> from typing import NamedTuple
@@ -103,13 +129,10 @@ def cell(gates: int = 1, states: int = 1) -> Callable[[type], type]:
         raise TypeError(
             f"`@tt.cell` was put on {given.__name__} without parentheses: write `@tt.cell()` or `@tt.cell(gates=2)`."
         )
-    for label, count in (("gates", gates), ("states", states)):
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise TypeError(f"`{label}` is {kind(count)}; it is a number of blocks, a positive integer.")
-        room.check(f"A cell of so many {label}", count, 1 << 12, f"`{label}` is a number of blocks, at most some ten.")
+    wired = wiring(gates, states, sends, stage, parameters)
 
     def register(cls: Any) -> type:
-        _registered[cls.__name__] = examined(cls, gates, states)
+        _registered[cls.__name__] = examined(cls, wired)
         cls.__throughtime__ = _registered[cls.__name__]
         cls.__eq__ = _same  # as tuples, GRU() and Tanh() would be equal: both are empty
         cls.__hash__ = lambda self: hash((cls, *self))

@@ -11,22 +11,21 @@ import numpy as np
 
 from ..refuse.arguments import kind
 from .sharing import gives_one_tuple_twice
+from .wiring import Wiring
 
 
 @dataclass(frozen=True)
-class Spec:
+class Spec(Wiring):
     """What the engine has to know of a cell class; its counts are checked when the class is registered."""
 
     cls: type
     name: str
-    gates: int  # G
-    states: int  # S
     saved: int  # how many numbers `forward` saves
     emits: bool  # the cell has its own `emit`
     shared: bool  # `backward` always returns one and the same tuple as dx and dr, which is then kept once
 
 
-def examined(cls: type, gates: int, states: int) -> Spec:
+def examined(cls: type, wired: Wiring) -> Spec:
     """The record of a class, or TypeError with a sentence."""
     name = cls.__name__
     if not (issubclass(cls, tuple) and hasattr(cls, "_fields")):
@@ -45,11 +44,37 @@ def examined(cls: type, gates: int, states: int) -> Spec:
         raise TypeError(
             f"`{name}` has only one of `emit` and `emit_slope`; what a unit sends and its slope belong together."
         )
+    _stage_functions(cls, wired)
+    if not emits and wired.signals > wired.states:
+        raise TypeError(
+            f"`{name}` sends {wired.signals} signals and has {wired.states} states and no `emit`; without one, signal "
+            "k is s[k]: write `emit(cell, s)` and `emit_slope(cell, s)`."
+        )
     for function, arguments in ARGUMENTS.items():
-        if emits or not function.startswith("emit"):
-            _plain(name, function, getattr(cls, function), arguments)
+        if hasattr(cls, function):
+            own = () if function.startswith("emit") or not wired.parameters else ("p",)
+            _plain(name, function, getattr(cls, function), (*arguments, *own))
     make: Any = cls
-    return Spec(cls, name, gates, states, _saved(cls, gates, states), emits, gives_one_tuple_twice(make.backward))
+    alike = wired.first == wired.parts == wired.gates and gives_one_tuple_twice(make.backward)
+    return Spec(
+        wired.gate_names, wired.states, wired.sends, wired.stage, wired.part_names, wired.parameters, cls, name,
+        _saved(cls, wired), emits, alike,
+    )  # fmt: skip
+
+
+def _stage_functions(cls: type, wired: Wiring) -> None:
+    """Raises unless the class has `stage` and `stage_backward` exactly where there are signals of a stage."""
+    has = [function for function in ("stage", "stage_backward") if hasattr(cls, function)]
+    if wired.stage and len(has) < 2:
+        raise TypeError(
+            f"`{cls.__name__}` has signals of a stage ({', '.join(signal for signal, _ in wired.stage)}) and needs "
+            "`stage(cell, x, r, s)`, which gives them, and `stage_backward(cell, da, s, saved)`."
+        )
+    if has and not wired.stage:
+        raise TypeError(
+            f"`{cls.__name__}` has `{has[0]}`, but no signals of a stage: write "
+            '`@tt.cell(…, stage={"reset": ("n",)})`, the names of what it sends and the parts of r that it feeds.'
+        )
 
 
 ARGUMENTS = {
@@ -57,6 +82,8 @@ ARGUMENTS = {
     "backward": ("cell", "ds", "s", "s_next", "saved"),
     "emit": ("cell", "s"),
     "emit_slope": ("cell", "s"),
+    "stage": ("cell", "x", "r", "s"),
+    "stage_backward": ("cell", "da", "s", "saved"),
 }
 
 
@@ -76,27 +103,33 @@ def _plain(name: str, function: str, value: Any, arguments: tuple[str, ...]) -> 
         )
 
 
-def _saved(cls: Any, gates: int, states: int) -> int:
+def _saved(cls: Any, wired: Wiring) -> int:
     """How many numbers `forward` saves, from one unit in plain Python, once; the other counts are checked by the way.
 
     Whether the count is the same in every branch is seen when the cell is compiled.
     """
-    name = cls.__name__
-    x, r, s = (tuple(np.float64(0.1 * (k + 1)) for k in range(n)) for n in (gates, gates, states))
+    name, G, S, R, first = cls.__name__, wired.gates, wired.states, wired.parts, wired.first
+    counts = (G, R, S, len(wired.parameters), wired.staged)
+    x, r, s, p, da = (tuple(np.float64(0.1 * (k + 1)) for k in range(n)) for n in counts)
+    own = (p,) if wired.parameters else ()
+    more, with_p = ((len(p),), ", dp") if own else ((), "")
     failure: tuple[str, Exception] | None = None
     for value in TRIED:  # for fields without a default: not all are in the domain of every cell
         sample, function = cls(*(default(cls, field, value) for field in cls._fields)), "forward"
         try:
             with np.errstate(all="ignore"):
-                s_next, saved = _tuples(name, function, sample.forward(x, r, s), "(s_next, saved)", (states, None))
+                s_next, saved = _tuples(name, function, sample.forward(x, r, s, *own), "(s_next, saved)", (S, None))
                 function = "backward"
-                back = sample.backward(s, s, s_next, saved)
-                _tuples(name, function, back, "(dx, dr, ds_prev)", (gates, gates, states))
+                back = sample.backward(s, s, s_next, saved, *own)
+                _tuples(name, function, back, f"(dx, dr, ds_prev{with_p})", (G, R, S, *more))
+                if wired.stage:
+                    function = "stage"
+                    _tuples(name, function, (sample.stage(x, r[:first], s, *own),), "its signals", (wired.staged,))
+                    function = "stage_backward"
+                    back = sample.stage_backward(da, s, saved, *own)
+                    _tuples(name, function, back, f"(dx, dr, ds{with_p})", (G, first, S, *more))
                 if hasattr(cls, "emit"):
-                    function = "emit"
-                    _tuples(name, function, ((sample.emit(s),),), "a number", (1,))
-                    function = "emit_slope"
-                    _tuples(name, function, (sample.emit_slope(s),), "one slope for each state", (states,))
+                    _emitted(name, sample, s, wired)
                 return len(saved)
         except Exception as error:
             if str(error).startswith(f"`{name}."):  # a sentence of ours
@@ -104,6 +137,19 @@ def _saved(cls: Any, gates: int, states: int) -> int:
             failure = failure or (function, error)
     assert failure is not None
     raise TypeError(in_plain_python(cls, *failure)) from None
+
+
+def _emitted(name: str, sample: Any, s: tuple, wired: Wiring) -> None:
+    """Raises unless `emit` and `emit_slope` give as many numbers as there are signals and states."""
+    sent, slopes = sample.emit(s), sample.emit_slope(s)
+    if wired.signals == 1:
+        _tuples(name, "emit", ((sent,),), "a number", (1,))
+        _tuples(name, "emit_slope", (slopes,), "one slope for each state", (wired.states,))
+        return
+    _tuples(name, "emit", (sent,), "a number for each signal", (wired.signals,))
+    _tuples(
+        name, "emit_slope", slopes, "for each signal one slope for each state", (wired.states,) * wired.signals
+    )  # fmt: skip
 
 
 TRIED = (0.5, 1.0, 2.0, 0.1, 10.0, -0.5, -2.0)

@@ -24,7 +24,7 @@ from ..code.precision import compiled_like
 from .base import spec
 from .examined import examined
 
-METHODS = ("forward", "backward", "emit", "emit_slope")
+METHODS = ("forward", "backward", "emit", "emit_slope", "stage", "stage_backward")
 ABSENT: Any = object()
 _lock = threading.RLock()
 _now: dict[type, "Version"] = {}
@@ -177,7 +177,7 @@ def _renewed(cls: Any) -> Version:
             return known
         record = spec(cls)
         first = cls not in _now and record.cls is cls  # a class that inherits from a cell is looked at like an edit
-        own = replace(record, cls=found.cls) if first else examined(found.cls, record.gates, record.states)
+        own = replace(record, cls=found.cls) if first else examined(found.cls, record)
         found.cls.__throughtime__ = own
         cls.__throughtime__ = replace(own, cls=cls)
         _now[cls] = _all[cls, found.digest] = found

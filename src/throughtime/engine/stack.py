@@ -27,14 +27,14 @@ class Back:
     """What came back through all layers."""
 
     carry: Array  # (M, S): the gradient with respect to the states at the first time
-    parameters: list[list[Any]]  # of layer k, direction d: those of w_ih, w_hh, b_ih, b_hh, or None
+    parameters: list[list[Any]]  # of layer k, direction d: those of its parameters in their order, or None
     x: Array | None  # (steps, M, I)
 
 
 @dataclass
 class Into:
-    """Where the gradients of parameters are added: `arrays[k][d]` those of w_ih, w_hh, b_ih, b_hh of layer k and
-    direction d, None where one is not wanted; with `each` they are (B, ...), those of every sequence."""
+    """Where the gradients of parameters are added: `arrays[k][d]` those of layer k and direction d in their order, None
+    where one is not wanted; with `each` they are (B, ...), those of every sequence."""
 
     arrays: list[list[tuple[Array | None, ...]]]
     each: bool
@@ -194,13 +194,14 @@ class Stack:
 def forward(
     device: str,
     cell: Any,
-    parameters: Sequence[Sequence[tuple[Array, Array, Array, Array]]],
+    parameters: Sequence[Sequence[tuple[Array, ...]]],
     x: Array,
     initial: Array,
     lengths: np.ndarray | None,
 ) -> tuple[Stack, Array]:
     """The layers run over x (T, B, I) from the state `initial` (B, S), with `parameters[k][d]`: w_ih, w_hh, b_ih, b_hh
-    of layer k and direction d. Also what the last layer sends, (T, B, N·D), 0 in the padding."""
+    and the unit parameters of layer k and direction d. Also what the last layer sends, (T, B, N·D), 0 in the
+    padding."""
     engine = of(device)
     arrays, (T, B, _) = engine.arrays, (int(n) for n in x.shape)
     own = initial.shape[1] // sum(map(len, parameters))  # numbers in the state of one layer and direction

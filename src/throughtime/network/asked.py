@@ -13,9 +13,9 @@ from ..engine.stack import Into
 from ..refuse import arguments
 from ..refuse.called import told
 from .gradients import Gradients
+from .parameters import kinds
 
 Array = Any  # of the machine
-KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,10 @@ class Asked:
             [f"_l{k}{way}" for way in ("", "_reverse")[: network.num_directions]] for k in range(network.num_layers)
         ]
         return Into(
-            [[tuple(self._zeros(kind + end, run) for kind in KINDS) for end in of_layer] for of_layer in ends],
+            [
+                [tuple(self._zeros(kind + end, run) for kind in kinds(network.cell)) for end in of_layer]
+                for of_layer in ends
+            ],
             self.each,
         )
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..cells.base import spec
 from ..refuse import arguments, in_place, numeric, words
+from .parameters import kinds
 
 
 class LayerParameters(words.Sealed):
     """What a network holds; `Network` is one."""
 
+    cell: Any
+    hidden_size: int
     device: str
     networks: int
     stacked: bool
@@ -22,47 +26,44 @@ class LayerParameters(words.Sealed):
     parameters: dict[str, Any]
     engine: Any
 
-    def layer(self, k: int, reverse: bool = False) -> tuple[Any, Any, Any, Any]:
-        """W_ih, W_hh, b_ih, b_hh of layer k as they are now, C-contiguous; zeros for the biases of a network without.
-        reverse : those of the direction that reads the sequence from its end. On the GPU each is a copy, with a leading
-        axis K.
+    def layer(self, k: int, reverse: bool = False) -> tuple[Any, ...]:
+        """W_ih, W_hh, b_ih, b_hh and the unit parameters of layer k as they are now, C-contiguous; zeros for the biases
+        of a network without, (0, N) and (0,) for W_hh and b_hh of a cell that sends nothing. reverse : those of the
+        direction that reads the sequence from its end. On the GPU each is a copy, with a leading axis K.
 
         For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
         """
         own = self._layer(self._held(), k, reverse)
-        if self.device == "cuda":
-            return self._copied(own)
-        w_ih, w_hh, b_ih, b_hh = (numeric.compact(p) for p in own)
-        return w_ih, w_hh, b_ih, b_hh
+        return self._copied(own) if self.device == "cuda" else tuple(numeric.compact(p) for p in own)
 
-    def copies(self) -> list[list[tuple[Any, Any, Any, Any]]]:
+    def copies(self) -> list[list[tuple[Any, ...]]]:
         """Copies of what `layer` gives, of every layer and direction: what a run keeps. They are looked at once."""
         held, directions = self._held(), (False, True)[: 1 + self.bidirectional]
         return [[self._copied(self._layer(held, k, d)) for d in directions] for k in range(self.num_layers)]
 
-    def _copied(self, own: list[Any]) -> tuple[Any, Any, Any, Any]:
-        w_ih, w_hh, b_ih, b_hh = (self.engine.arrays.copy(p) for p in own)
+    def _copied(self, own: list[Any]) -> tuple[Any, ...]:
+        copies = [self.engine.arrays.copy(p) for p in own]
         if self.device == "cpu":
-            return w_ih, w_hh, b_ih, b_hh
-        w_ih, w_hh, b_ih, b_hh = (
-            p.reshape((self.networks, *p.shape[self.stacked :])) for p in (w_ih, w_hh, b_ih, b_hh)
-        )
-        return w_ih, w_hh, b_ih, b_hh
+            return tuple(copies)
+        return tuple(p.reshape((self.networks, *p.shape[self.stacked :])) for p in copies)
 
     def _layer(self, held: Mapping[str, Any], k: int, reverse: bool) -> list[Any]:
         suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
-        try:
-            found = [held[name + suffix] for name in ("weight_ih", "weight_hh")]
-        except KeyError:
+        if "weight_ih" + suffix not in self.shapes:
             ways = "two directions" if self.bidirectional else "one direction"
             raise ValueError(
                 f"k={arguments.shown(k)}, reverse={arguments.shown(reverse)}: this network has layers 0 to "
                 f"{self.num_layers - 1} in {ways}."
-            ) from None
-        if self.bias:
-            return found + [held[name + suffix] for name in ("bias_ih", "bias_hh")]
-        shape = self.held_shape("weight_hh" + suffix)[:-1]
-        return found + [self.engine.arrays.zeros(shape, self.dtype) for _ in range(2)]
+            )
+        units, record = self.hidden_size, spec(self.cell)
+        absent = {"weight_hh": (0, units), "bias_ih": (record.gates * units,), "bias_hh": (record.parts * units,)}
+        return [
+            held[kind + suffix] if kind + suffix in self.shapes else self._zeros(absent[kind])
+            for kind in kinds(self.cell)
+        ]
+
+    def _zeros(self, shape: tuple[int, ...]) -> Any:
+        return self.engine.arrays.zeros((self.networks, *shape) if self.stacked else shape, self.dtype)
 
     def _held(self) -> Mapping[str, Any]:
         """The parameters as they are now, if they fit."""

@@ -5,7 +5,9 @@ Per layer k and direction, with G gates, N units and I inputs (of layer k: N*dir
     weight_ih_l{k}  (G*N, I)      weight_hh_l{k}  (G*N, N)      bias_ih_l{k}, bias_hh_l{k}  (G*N,)
 
 Rows are outputs, gate blocks one after another; the reverse direction has the suffix `_reverse`; without bias the
-bias keys are absent.
+bias keys are absent. A cell that is not plain (cells/wiring.py) has in weight_hh a square block for each signal and
+part of r that it feeds, in bias_hh one for each part, neither where nothing is sent, and its own parameters after
+them, (N,) each.
 """
 
 from __future__ import annotations
@@ -28,23 +30,40 @@ KEY = re.compile(r"(?P<kind>weight|bias)_(ih|hh)_l(?P<layer>\d+)(?P<reverse>_rev
 def shapes(cell: Any, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool, bias: bool) -> Shapes:
     """Name to shape, in PyTorch's order."""
     out: Shapes = {}
-    rows = spec(cell).gates * hidden_size
     for layer in range(num_layers):
         inputs = input_size if layer == 0 else hidden_size * (1 + bidirectional)
+        own = shapes_of_layer(cell, inputs, hidden_size, bias)
         for suffix in ("", "_reverse")[: 1 + bidirectional]:
-            out[f"weight_ih_l{layer}{suffix}"] = (rows, inputs)
-            out[f"weight_hh_l{layer}{suffix}"] = (rows, hidden_size)
-            if bias:
-                out[f"bias_ih_l{layer}{suffix}"] = (rows,)
-                out[f"bias_hh_l{layer}{suffix}"] = (rows,)
+            out |= {f"{kind}_l{layer}{suffix}": shape for kind, shape in own.items()}
     return out
+
+
+def shapes_of_layer(cell: Any, inputs: int, units: int, bias: bool) -> Shapes:
+    """The same for one layer and direction, by kinds."""
+    record = spec(cell)
+    rows, parts, square = record.gates * units, record.parts * units, len(record.blocks) * units
+    out: Shapes = {"weight_ih": (rows, inputs)}
+    if record.recurrent:
+        out["weight_hh"] = (square, units)
+    if bias:
+        out["bias_ih"] = (rows,)
+    if bias and record.recurrent:
+        out["bias_hh"] = (parts,)
+    return out | dict.fromkeys(record.parameters, (units,))
+
+
+def kinds(cell: Any) -> tuple[str, ...]:
+    """The names of a layer's arrays in the order in which engines take them, without the layer's suffix."""
+    return ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *spec(cell).parameters)
 
 
 def room_for(cell: Any, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool, bias: bool) -> None:
     """ValueError if this machine cannot hold the parameters, which are drawn in float64; before their shapes are made,
     for a million layers of one unit are a million names too."""
-    rows, directions = spec(cell).gates * hidden_size, 1 + bidirectional
-    each = rows * (hidden_size + 2 * bias)
+    record, directions = spec(cell), 1 + bidirectional
+    rows = record.gates * hidden_size
+    each = hidden_size * (len(record.blocks) * hidden_size + bias * (record.gates + record.parts))
+    each += hidden_size * len(record.parameters)
     numbers = directions * (num_layers * each + rows * (input_size + (num_layers - 1) * hidden_size * directions))
     names = directions * num_layers * (4 if bias else 2) * NAME_BYTES // 8
     sizes = f"input_size={shown(input_size)}, hidden_size={shown(hidden_size)}, num_layers={shown(num_layers)}"
@@ -55,7 +74,7 @@ def room_for_run(network: Any, steps: int, batch: int) -> None:
     """ValueError if this machine cannot hold what the way back needs: states, saved numbers, what the units send."""
     record = spec(network.cell)
     units = network.num_layers * network.num_directions * network.hidden_size
-    numbers = (steps + 1) * batch * (network.input_size + units * (record.states + record.saved + 1))
+    numbers = (steps + 1) * batch * (network.input_size + units * (record.states + record.saved + 1 + record.staged))
     advice = "Unroll fewer sequences or time steps at once, with `state=run.final_state` for the next ones."
     room.check(f"A run of {steps} time steps of {batch} sequences", numbers, network.dtype.itemsize, advice)
 

@@ -13,6 +13,7 @@ from ..engine.stack import Stack
 from ..refuse import arguments, direction, words
 from . import handed_in
 from .derivatives import LayerDerivatives
+from .parameters import kinds
 
 Array = np.ndarray  # or of the machine that the run is on
 PRODUCT = "A product with Jacobians"
@@ -214,15 +215,14 @@ class Steps(words.Sealed):
 
     def _named(self, parameters: list[list[Any]]) -> dict[str, Array]:
         """What belongs to the parameters of each layer and direction, by PyTorch's names."""
-        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")[: 4 if self.network.bias else 2]
         here = self.device == "cpu"  # where an engine has no axis for several networks
         found: dict[str, Array] = {}
         for k, of_layer in enumerate(parameters):
             for d, values in enumerate(of_layer):
-                for kind, value in zip(kinds, values or (), strict=False):
-                    if value is None:  # not asked for
-                        continue
+                for kind, value in zip(kinds(self.network.cell), values or (), strict=False):
                     name = f"{kind}_l{k}{'_reverse' if d else ''}"
+                    if value is None or name not in self.network.shapes:  # not asked for, or not there
+                        continue
                     shape = value.shape if here else self.network.held_shape(name)
                     found[name] = value if value.shape == shape else self.engine.arrays.shaped(value, shape)
         return found
