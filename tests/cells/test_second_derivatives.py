@@ -11,8 +11,9 @@ import pytest
 
 import throughtime as tt
 from throughtime.cells import CELLS
-from throughtime.cells.base import on_arrays, spec
+from throughtime.cells.base import spec
 from throughtime.cells.dual_numbers import dual
+from throughtime.cells.on_arrays import on_arrays
 from throughtime.cells.second_derivatives import change_of_cotangents, change_of_slopes
 
 STEP = 1e-3

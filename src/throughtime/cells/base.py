@@ -32,17 +32,15 @@ One whose slopes are bounded may say how steep it can be, for the bounds on grad
     sent         S numbers, no |de/ds_j| is larger
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
-import numpy as np
-
 from ..refuse.called import told
+from . import array_fields
 from .examined import Spec, examined
 from .wiring import wiring
 
-Values = tuple[np.ndarray, ...]
 _registered: dict[str, Spec] = {}
 
 
@@ -135,7 +133,9 @@ def cell(
         _registered[cls.__name__] = examined(cls, wired)
         cls.__throughtime__ = _registered[cls.__name__]
         cls.__eq__ = _same  # as tuples, GRU() and Tanh() would be equal: both are empty
-        cls.__hash__ = lambda self: hash((cls, *self))
+        cls.__ne__ = lambda self, other: not _same(self, other)
+        cls.__hash__ = lambda self: hash((cls, *array_fields.comparable(self)))
+        cls.__repr__ = _shown(cls.__repr__)
         cls.__new__ = _made(cls.__new__)
         return cls
 
@@ -177,49 +177,15 @@ def registered() -> dict[str, type]:
     return {name: record.cls for name, record in _registered.items()}
 
 
-class _Numbers(np.ndarray):
-    """An array that `e *= 2.0` leaves as it is, as it leaves a number: e is then another."""
-
-
-for _operator in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
-    setattr(_Numbers, f"__i{_operator}__", getattr(np.ndarray, f"__{_operator}__"))
-
-
-def _plain(value: Any) -> Any:
-    return value.view(np.ndarray) if isinstance(value, _Numbers) else value
-
-
-def on_arrays(function: Any, groups: tuple[Values, ...]) -> tuple:
-    """A cell's function on tuples of arrays; unit by unit, which is slow, if it branches as arrays cannot."""
-    try:
-        found = function(*(tuple(value.view(_Numbers) for value in group) for group in groups))
-        return tuple(tuple(_plain(value) for value in part) for part in found)
-    except (TypeError, ValueError):
-        shape, dtype = groups[0][0].shape, groups[0][0].dtype
-        places = np.ndindex(shape)
-        each = [function(*(tuple(array[place] for array in group) for group in groups)) for place in places]
-        return tuple(
-            tuple(np.array([value[k][j] for value in each], dtype).reshape(shape) for j in range(len(part)))
-            for k, part in enumerate(each[0])
-        )
-
-
-def unit_derivatives(cell: Any, s: Values, s_next: Values, saved: Values) -> Iterator[tuple]:
-    """The derivatives of each next state of every unit by x, r and s, from `backward` and unit cotangents.
-
-    Three tuples of arrays, or of numbers where the cell returns such, for each state.
-    """
-    one, zero = np.ones_like(s[0]), np.zeros_like(s[0])
-    for i in range(len(s)):
-        yield on_arrays(cell.backward, (tuple(one if j == i else zero for j in range(len(s))), s, s_next, saved))
-
-
-def sent_slopes(cell: Any, s: Values) -> tuple:
-    """de/ds of what every unit sends: an array for each of its states; the numbers 1, 0, … where it sends s[0]."""
-    if not spec(cell).emits:
-        return (1.0,) + (0.0,) * (len(s) - 1)
-    return on_arrays(lambda own: (cell.emit_slope(own),), (s,))[0]
-
-
 def _same(self: Any, other: Any) -> bool:
-    return type(self) is type(other) and tuple(self) == tuple(other)
+    return type(self) is type(other) and array_fields.comparable(self) == array_fields.comparable(other)
+
+
+def _shown(usual: Any) -> Any:
+    """A cell's repr, on one line of arrays too."""
+
+    @wraps(usual)
+    def show(self: Any) -> str:
+        return array_fields.shown(self) if array_fields.has_arrays(self) else usual(self)
+
+    return show

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..refuse import arguments
-from . import CELLS
+from . import CELLS, array_fields
 from .base import registered, spec
 
 
@@ -26,12 +28,26 @@ def cell_of(value: Any) -> Any:
             "own cell is a NamedTuple class with `forward` and `backward`, registered with the decorator "
             "@throughtime.cell(gates=…, states=…)."
         ) from error
-    for field, number in value._asdict().items():
-        if not arguments.is_real(number):
-            raise TypeError(
-                f"The field `{field}` of the cell {name} is {arguments.kind(number)}; expected a real number."
-            )
-        arguments.real(f"{field}` of the cell `{name}", number)
-    if callable(getattr(type(value), "valid", None)):
-        value.valid()
+    fields = [array_fields.checked(name, field, own) for field, own in value._asdict().items()]
+    if any(own is not given for own, given in zip(fields, value, strict=True)):
+        value = value._make(fields)
+    check_range(value)
     return value
+
+
+def check_range(cell: Any) -> None:
+    """ValueError of the cell's `valid` if it has one and the fields, or those of one of the units, are not."""
+    if callable(getattr(type(cell), "valid", None)):
+        for unit in range(array_fields.units_of(cell) or 1):
+            array_fields.of_units(cell, unit).valid()
+
+
+def for_units(cell: Any, units: int) -> Any:
+    """The cell, if its arrays have a value for each of so many units; ValueError otherwise."""
+    for field, value in cell._asdict().items():
+        if np.ndim(value) and len(value) != units:
+            raise ValueError(
+                f"The field `{field}` of the cell {type(cell).__name__} has {len(value)} values, one for each unit, "
+                f"and hidden_size={arguments.shown(units)}; pass an array of {arguments.shown(units)}, or one number."
+            )
+    return cell

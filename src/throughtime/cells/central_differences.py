@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .base import Values, on_arrays, unit_derivatives
 from .examined import Spec
+from .on_arrays import Values, on_arrays, unit_derivatives
 
 STEPS = (1e-2, 5e-3, 2.5e-3)  # halved twice: the error of a central difference falls four times each, slope 2
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .base import on_arrays, spec
+from .base import spec
 from .dual_numbers import dual, slope_of
+from .on_arrays import on_arrays
 
 Array = np.ndarray
 Values = tuple[Array, ...]

@@ -21,6 +21,7 @@ import numpy as np
 from ..code.fingerprints import fingerprint
 from ..code.names import cell_contents, globals_of, names_of, python_function, settled
 from ..code.precision import compiled_like
+from .array_fields import comparable
 from .base import spec
 from .examined import examined
 
@@ -55,7 +56,7 @@ def contents(cell: Any) -> tuple:
         for name, value in vars(klass).items()
         if not name.startswith("_") and name not in METHODS
     }
-    return cls.__module__, cls.__qualname__, tuple(cell), version.digest, others
+    return cls.__module__, cls.__qualname__, comparable(cell), version.digest, others
 
 
 class Version:

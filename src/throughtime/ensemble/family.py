@@ -8,6 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from ..cells.array_fields import comparable
 from ..cells.versions import contents
 from ..network.network import Network, together
 from ..network.unrolled import Unrolled
@@ -282,4 +283,8 @@ def _numbers(network: Any) -> tuple:
     if is_model(network):
         return type(network), network.shapes, network.flat.tobytes()
     parameters = {name: (value.shape, value.tobytes()) for name, value in network.parameters.items()}
-    return repr(network.cell), tuple(str(getattr(network, name)) for name in SHAPE), parameters
+    return (
+        (type(network.cell), *comparable(network.cell)),
+        tuple(str(getattr(network, name)) for name in SHAPE),
+        parameters,
+    )

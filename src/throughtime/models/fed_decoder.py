@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.base import on_arrays, sent_slopes, spec
+from ..cells.on_arrays import emitted, sent_slopes
 from ..cells.versions import in_force
 from ..network.gradients import Gradients
 from ..network.network import Network
@@ -146,8 +146,7 @@ def _last_layer(net: Network, state: Any, x: Array) -> tuple[Array, ...]:
 
 def _sent(net: Network, s: tuple[Array, ...]) -> Array:
     """What the last layer sends in these states."""
-    cell = in_force(net.cell)
-    return np.array(on_arrays(lambda own: ((cell.emit(own),),), (s,))[0][0] if spec(cell).emits else s[0])
+    return np.array(emitted(in_force(net.cell), s)[0])
 
 
 def _to_state(net: Network, s: tuple[Array, ...], gradient: Any, dh: Array) -> Any:

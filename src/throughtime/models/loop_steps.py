@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.base import on_arrays, sent_slopes, spec
+from ..cells.base import spec
+from ..cells.on_arrays import emitted, sent_slopes
 from ..cells.versions import in_force
 from ..network.network import Network
 from ..network.unrolled import Unrolled
@@ -130,7 +131,7 @@ def _sent(net: Network, s: Array, ds: Array | None) -> tuple[Array, Array | None
     first = net.state_size - net.state_size // net.num_layers
     own = tuple(s[:, a : a + n] for a in range(first, net.state_size, n))
     with np.errstate(all="ignore"):
-        y = on_arrays(lambda given: ((cell.emit(given),),), (own,))[0][0] if spec(cell).emits else own[0]
+        y = emitted(cell, own)[0]
         if ds is None:
             return np.ascontiguousarray(y), None
         slopes = zip(sent_slopes(cell, own), range(first, net.state_size, n), strict=True)
@@ -208,19 +209,35 @@ def by_input(run: Unrolled) -> Array:
     net, parts = run.network, []
     given: Any = None  # derivatives of what enters the layer by the input, (M, I, I) or None for the identity
     for k in range(net.num_layers):
-        local, weights, n = run.derivatives(k), run.made_with()[f"weight_ih_l{k}"], net.hidden_size
-        blocks = [
-            weights[a : a + n] if given is None else weights[a : a + n] @ given for a in range(0, len(weights), n)
-        ]
-        like, own = local.states[0][1], list[Array]()
+        local, weights, n = run.derivatives(k), run.made_with(), net.hidden_size
+        w_ih, like, own = weights[f"weight_ih_l{k}"], local.states[0][1], list[Array]()
+        dx = [w_ih[a : a + n] if given is None else w_ih[a : a + n] @ given for a in range(0, len(w_ih), n)]
         with np.errstate(all="ignore"):
-            for by_gate in local.by_input:
-                terms = (_rows(_first(part), like) * block for part, block in zip(by_gate, blocks, strict=True))
-                own.append(sum(terms, np.zeros((*like.shape, net.input_size), like.dtype)))
-            sent = zip(local.sent_after, own, strict=True)
-            given = sum((_rows(_first(slope), like) * part for slope, part in sent), np.zeros_like(own[0]))
+            dr = _through_stage(local, weights.get(f"weight_hh_l{k}"), dx, like)
+            for by_gate, by_part in zip(local.by_input, local.by_recurrent, strict=True):
+                own.append(_summed(zip((*by_gate, *by_part), (*dx, *dr), strict=False), like, net.input_size))
+            given = _summed(zip(local.sent_after, own, strict=True), like, net.input_size)
         parts += own
     return np.concatenate(parts, axis=1)
+
+
+def _through_stage(local: Any, w_hh: Any, dx: list[Array], like: Array) -> list[Any]:
+    """What a step's input does to the parts of r by way of the stage, (M, N, I) each; 0 for those of the state."""
+    record, n = spec(local.cell), like.shape[1]
+    da = [_summed(zip(by_gate, dx, strict=True), like, dx[0].shape[-1]) for by_gate in local.stage_by_input]
+    dr: list[Any] = [0.0] * (record.parts if da else 0)
+    for b, (signal, part) in enumerate(record.blocks):
+        if signal >= record.signals:
+            dr[part] = dr[part] + w_hh[b * n : (b + 1) * n] @ da[signal - record.signals]
+    return dr
+
+
+def _summed(terms: Any, like: Array, inputs: int) -> Array:
+    """Σ of a factor for each unit times its derivatives by the inputs, (M, N, I)."""
+    found = np.zeros((*like.shape, inputs), like.dtype)
+    for factor, derivatives in terms:
+        found = found + _rows(_first(factor), like) * derivatives
+    return found
 
 
 def _first(part: Any) -> Any:

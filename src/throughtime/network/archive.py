@@ -27,7 +27,7 @@ from .atomic_file import atomic_file
 Header = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shape and type of each array, in their order
-LARGEST_HEADER = 1 << 20  # bytes; a real one has some hundred
+LARGEST_HEADER = 1 << 24  # bytes; a real one has some hundred, and twenty for each unit with a field of its own
 READERS = {
     "throughtime.network": "throughtime.load",
     "throughtime.model": "throughtime.load",

@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import engine
 from ..cells.base import spec
-from ..cells.by_name import cell_of
+from ..cells.by_name import cell_of, for_units
 from ..engine.blas import single_blas
 from ..init.named import Initialiser, initialiser
 from ..refuse import arguments, in_place, words
@@ -96,9 +96,9 @@ class Network(LayerParameters):
         device: str = "cpu",
     ) -> None:
         device = arguments.device(device)
-        self.cell = cell_of(cell)
-        self.input_size = arguments.size("input_size", input_size)
+        self.cell, self.input_size = cell_of(cell), arguments.size("input_size", input_size)
         self.hidden_size = arguments.size("hidden_size", hidden_size)
+        for_units(self.cell, self.hidden_size)
         self.num_layers = arguments.size("num_layers", num_layers)
         self.bidirectional = arguments.flag("bidirectional", bidirectional)
         self.bias = arguments.flag("bias", bias)

@@ -4,14 +4,16 @@
     "input_size": 8, "hidden_size": 64, "num_layers": 1, "bidirectional": false, "bias": true,
     "batch_first": false, "dtype": "float64"
 
-The arrays are the parameters, by PyTorch's names and in PyTorch's order. A cell of the library is throughtime.NAME, a
-user's own goes by the name of its class.
+A field with a value for each unit is a list. The arrays are the parameters, by PyTorch's names and in PyTorch's order.
+A cell of the library is throughtime.NAME, a user's own goes by the name of its class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from ..cells import CELLS
 from ..cells.base import registered
@@ -74,8 +76,11 @@ def _name(cell: Any) -> str:
     return next((f"throughtime.{name}" for name, cls in CELLS.items() if type(cell) is cls), type(cell).__name__)
 
 
-def _fields(cell: Any) -> dict[str, int | float]:
-    return {name: value if type(value) is int else float(value) for name, value in cell._asdict().items()}
+def _fields(cell: Any) -> dict[str, int | float | list[float]]:
+    return {
+        name: value.tolist() if np.ndim(value) else value if type(value) is int else float(value)
+        for name, value in cell._asdict().items()
+    }
 
 
 def _cell(name: str, fields: dict[str, Any]) -> Any:

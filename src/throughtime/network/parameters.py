@@ -23,6 +23,7 @@ from ..refuse import checks, room
 from ..refuse.arguments import kind, shown
 
 Shapes = dict[str, tuple[int, ...]]
+MATRICES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 NAME_BYTES = 512  # of a name, a shape and an empty array, about
 KEY = re.compile(r"(?P<kind>weight|bias)_(ih|hh)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
 
@@ -54,7 +55,7 @@ def shapes_of_layer(cell: Any, inputs: int, units: int, bias: bool) -> Shapes:
 
 def kinds(cell: Any) -> tuple[str, ...]:
     """The names of a layer's arrays in the order in which engines take them, without the layer's suffix."""
-    return ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *spec(cell).parameters)
+    return (*MATRICES, *spec(cell).parameters)
 
 
 def room_for(cell: Any, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool, bias: bool) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ..cells.array_fields import of_units
 from ..engine.stack import Stack
 from ..refuse import arguments, direction, words
 from . import handed_in
 from .derivatives import LayerDerivatives
-from .parameters import kinds
+from .parameters import MATRICES, kinds
 
 Array = np.ndarray  # or of the machine that the run is on
 PRODUCT = "A product with Jacobians"
@@ -160,9 +161,15 @@ class Steps(words.Sealed):
             states = self.states[start : stop + 1]
             states = arrays.to_host(states if whole else arrays.ordered(states[:, :, columns], (0, 1, 2)))
             saved = layer.saved_by_unit(start, stop)
+            own = [arrays.to_host(p) for p in layer.parameters[len(MATRICES) :]]
+        if self.device == "cuda":  # (K, N), the sequences of a network one after another
+            own = [np.repeat(p, self._stack.batch // len(p), axis=0) for p in own]
         chosen = slice(0, units)
         parts = tuple(states[:, :, a : a + n][:, :, chosen] for a in range(0, columns.stop - columns.start, n))
-        return LayerDerivatives(layer.cell, parts, tuple(part[:, :, chosen] for part in saved))
+        return LayerDerivatives(
+            of_units(layer.cell, chosen), parts, tuple(part[:, :, chosen] for part in saved),
+            tuple(p[..., chosen] for p in own),
+        )  # fmt: skip
 
     def jvp_rows(self, v: Array, start: int, stop: int) -> Array:
         """`jvp` with the K perturbations of a sequence as rows: v (B, K, S), taken from states[`start`] to

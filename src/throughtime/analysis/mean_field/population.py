@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from ...cells.base import on_arrays, spec, unit_derivatives
+from ...cells.base import spec
 from ...cells.by_name import cell_of
+from ...cells.on_arrays import on_arrays, unit_derivatives
 from ...cells.versions import in_force
 from ...progress import progress_bar
 from ...refuse import arguments

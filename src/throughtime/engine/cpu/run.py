@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cells import base
+from ...cells import on_arrays
 from .. import memory
 from ..sizes import Backward, Forward, Places, Tangent
 from . import shares, threads
@@ -287,7 +287,7 @@ def slopes(layer: Layer, t: int) -> tuple:
 
 def sent_slopes(layer: Layer, states: tuple[Array, ...]) -> tuple:
     """de/ds for given states of the units; 1, 0, ... where the unit sends h."""
-    return base.sent_slopes(layer.cell, states)
+    return on_arrays.sent_slopes(layer.cell, states)
 
 
 def sent_tangent(layer: Layer, v: Array, t: int, copies: int) -> Array:

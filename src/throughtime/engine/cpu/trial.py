@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...cells.base import on_arrays, spec
+from ...cells.base import spec
+from ...cells.on_arrays import on_arrays
 from . import run as cpu
 
 T, N, I = 3, 5, 2
