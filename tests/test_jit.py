@@ -10,7 +10,7 @@ import pytest
 import throughtime
 from throughtime import jit
 from throughtime.code import sources
-from throughtime.engine.cpu import build, loops
+from throughtime.engine.cpu import backward_loop, build
 
 PACKAGE = Path(throughtime.__file__).resolve().parent
 FACTOR = SHIFT = jit.PLACEHOLDER
@@ -47,9 +47,9 @@ def test_a_name_of_which_the_code_does_not_speak_is_an_error():
 def test_a_placeholder_of_a_helper_is_found():
     """The loops call helpers by names in their own file: one that was not replaced brings its placeholders along."""
     shape = build.Shape(throughtime.Network("lstm", 1, 1).dtype, 4, 2, 5, False, True)
-    names = jit.named_in(loops.backprop, shape.constants | {"product_back": len})
+    names = jit.named_in(backward_loop.backprop, shape.constants | {"product_back": len})
     with pytest.raises(TypeError, match=r"weight_gradients\.BACK, weight_gradients\.BLOCK"):
-        jit.filled(loops.backprop, names | {"input_gradients": len})
+        jit.filled(backward_loop.backprop, names | {"input_gradients": len})
 
 
 @pytest.fixture

@@ -19,11 +19,13 @@ from ...code.fingerprints import fingerprint
 from ...code.precision import in_precision
 from ...jit import address_of, inlined, intrinsic, merged, named_in, specialise
 from .. import failures
-from . import loops, pointwise, tangents
+from . import backward_loop, loops, pointwise, tangents, weight_gradients
 from .matmul import group, products
 from .operands import Pointwise
 from .panels import packers
 from .register_tile import lanes
+
+LOOPS = (loops, weight_gradients, backward_loop, tangents)
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,8 @@ class Shape:
 
 @cache
 def loop(shape: Shape, name: str) -> Any:
-    """A function of loops.py or tangents.py, compiled for a shape."""
-    function = getattr(loops, name, None) or getattr(tangents, name)
+    """A function of the files of LOOPS, compiled for a shape."""
+    function = next(vars(file)[name] for file in LOOPS if name in vars(file))
     forward, back = products(shape.width // lanes(shape.dtype), shape.dtype), products(2, shape.dtype)
     names: dict[str, Any] = {**packers(shape.dtype), **shape.constants}
     names |= {"product": forward["product"], "product_back": back["product"], "accumulate": back["accumulate"]}
@@ -88,7 +90,8 @@ def loop(shape: Shape, name: str) -> Any:
     if name == "backprop":
         names |= {part: loop(shape, part) for part in ("weight_gradients", "input_gradients")}
     if name == "weight_gradients":
-        names["bias_gradient"] = merged(loops.bias_gradient, **named_in(loops.bias_gradient, names))
+        bias_gradient = weight_gradients.bias_gradient
+        names["bias_gradient"] = merged(bias_gradient, **named_in(bias_gradient, names))
     return specialise(function, shape.name, **named_in(function, names))
 
 

@@ -1,0 +1,140 @@
+"""Backward through time, once for all cells (BPTT). Names as in loops.py."""
+
+import numpy as np
+
+from ...jit import PLACEHOLDER
+from ..sizes import Backward, Places, Share
+from .meeting import meet
+from .operands import Pointwise
+from .primitives import call, clear, copy, move, wide
+from .weight_gradients import input_gradients, weight_gradients
+
+BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP_BACK = LANES = EMITS = SHARED = PLACEHOLDER
+S0 = S1 = KEEP = E = DS = DX = DR = DP = SLOPE = END = PLACEHOLDER
+product_back = product_packed = pack_strips = PLACEHOLDER
+
+
+def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting):
+    """Backward through time from `stop` to `start`: all that is wanted of the gradients, see there."""
+    wide()
+    blocks = Pointwise(*pointwise)
+    backward_block, slope_block = blocks.backward_block, blocks.slope_block
+    w_hh, w_ih = weights
+    fields, states, saved, lengths = known
+    grad_output, grad_states, grad_x, grads, carry, dr, dx = gradient
+    size, share = Backward(*size), Share(*share)
+    start, stop, B, copies, I, N = size.start, size.stop, size.batch, size.copies, size.inputs, size.units
+    at, g_at, g_row, o_at, o_row = Places(*size.places), size.g_at, size.g_row, size.o_at, size.o_row
+    x_at, x_row, s_at, s_row, e_at, e_row = at.x_at, at.x_row, at.s_at, at.s_row, at.e_at, at.e_row
+    reverse, chunk, from_output, to_states = size.reverse, size.chunk, size.from_output, size.to_states
+    to_input, to_weights, each = size.to_input, size.to_weights, size.each
+    row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
+    index, threads, lockstep = share.member, share.team, share.lockstep
+    P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
+    M, rows, depth = B * copies, row1 - row0, P * WIDTH
+    d_row = depth + LANES  # rows of dr and dx; at a power of two all would meet in the same lines of the cache
+    first_back, last_back = unit0 // BACK, (unit1 + BACK - 1) // BACK
+    group = GROUP_BACK if rows == 1 else 1
+    whole = rows // LANES * LANES if last_back - first_back > 1 else 0  # rows that it pays to pack
+    strips = np.empty(whole * depth, x.dtype)
+    rs = np.empty(group * rows * BACK, x.dtype)
+    zeros = np.zeros(BACK, x.dtype)
+    work = np.zeros(END, x.dtype)
+    round_ = 0
+    for done in range(0, stop - start, chunk):
+        steps = min(chunk, stop - start - done)
+        low = start + done if reverse else stop - done - steps
+        for k in range(steps):
+            slot = k if reverse else steps - 1 - k
+            t = low + slot
+            now, then = (t + 1, t) if reverse else (t, t + 1)
+            for p in range(first, last):
+                unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
+                for m in range(row0, row1):
+                    b = m // copies
+                    here, place = m * STATES * N + unit, (slot * M + m) * d_row + p * WIDTH
+                    o_then, g_t = o_at + ((then - start) * M + m) * o_row + unit, g_at + ((t - start) * M + m) * g_row
+                    move(work, DS, BLOCK, carry, here, N, STATES, count, BLOCK)
+                    if to_states == 2:
+                        move(grad_states, o_then, N, work, DS, BLOCK, STATES, count, BLOCK)
+                    alive = t < lengths[b]
+                    if alive:
+                        move(work, S1, BLOCK, states, s_at + (then * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                        if from_output:
+                            move(work, E, 0, grad_output, g_t + unit, 0, 1, count, BLOCK)
+                            if EMITS:
+                                call(slope_block, fields, work)
+                                for j in range(STATES * BLOCK):
+                                    work[DS + j] += work[SLOPE + j] * work[E + j % BLOCK]
+                            else:
+                                for n in range(BLOCK):
+                                    work[DS + n] += work[E + n]
+                    if to_states == 1:
+                        move(grad_states, o_then, N, work, DS, BLOCK, STATES, count, BLOCK)
+                    if not alive:
+                        clear(dr, place, WIDTH)
+                        if not SHARED:
+                            clear(dx, place, WIDTH)
+                        continue
+                    move(work, S0, BLOCK, states, s_at + (now * B + b) * s_row + unit, N, STATES, count, BLOCK)
+                    copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
+                    call(backward_block, fields, work)
+                    if count < BLOCK:  # the products to come would count what lies beyond the last unit
+                        for g in range(GATES):
+                            clear(work, DR + g * BLOCK + count, BLOCK - count)
+                            clear(work, DX + g * BLOCK + count, BLOCK - count)
+                    copy(dr, place, work, DR, WIDTH)
+                    if not SHARED:
+                        copy(dx, place, work, DX, WIDTH)
+                    move(carry, here, N, work, DP, BLOCK, STATES, count, BLOCK)
+            if lockstep:
+                round_ = meet(meeting, threads, round_)
+            d_at = (slot * M + row0) * d_row
+            pack_strips(dr, d_at, d_row, whole, depth, strips)
+            for turn in range(0, last_back - first_back, group):
+                q0 = first_back + turn if t % 2 else max(first_back, last_back - turn - group)
+                q1 = min(q0 + group, last_back - turn if t % 2 == 0 else last_back)
+                product_packed(strips, whole, depth, w_hh, q0, zeros, 0, rs)
+                if whole < rows:
+                    at_rest, rest = d_at + whole * d_row, rows - whole
+                    product_back(dr, at_rest, d_row, rest, depth, w_hh, q0, q1, zeros, 0, rs, whole * BACK)
+                for qm in range((q1 - q0) * rows):
+                    q, m = q0 + qm // rows, row0 + qm % rows
+                    b = m // copies
+                    if t >= lengths[b]:
+                        continue
+                    here, place, width = m * STATES * N + q * BACK, qm * BACK, min(BACK, N - q * BACK)
+                    if EMITS:
+                        for cut in range(0, width, BLOCK):
+                            count, s_now = min(BLOCK, width - cut), s_at + (now * B + b) * s_row + q * BACK + cut
+                            move(work, S1, BLOCK, states, s_now, N, STATES, count, BLOCK)
+                            call(slope_block, fields, work)
+                            for j in range(STATES):
+                                for n in range(count):
+                                    carry[here + j * N + cut + n] += work[SLOPE + j * BLOCK + n] * rs[place + cut + n]
+                    else:
+                        for n in range(width):
+                            carry[here + n] += rs[place + n]
+        if to_input or to_weights:
+            round_ = meet(meeting, threads, round_)
+            d = dr if SHARED else dx
+            if to_weights:
+                origin = low + 1 if reverse else low
+                x_low, e_low = x_at + low * B * x_row, e_at + origin * B * e_row
+                apart, tall = (B, steps) if each else (1, steps * M)  # sums, and the rows of one
+                for b in range(apart):
+                    weight_gradients(
+                        d, dr, x, sent, grads, b, tall, I, N, b * d_row, apart * d_row, x_low + b * x_row,
+                        apart * x_row, e_low + b * e_row, apart * e_row, index, threads,
+                    )  # fmt: skip
+            if to_input:
+                input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, depth, index, threads)
+        if lockstep or to_input or to_weights:  # the next step may write what another thread still reads
+            round_ = meet(meeting, threads, round_)
+    if to_states:
+        first_time = stop if reverse else start
+        for m in range(row0, row1):
+            for j in range(STATES):
+                place, here = o_at + ((first_time - start) * M + m) * o_row + j * N, (m * STATES + j) * N
+                for n in range(unit0, unit1):
+                    grad_states[place + n] = carry[here + n]
