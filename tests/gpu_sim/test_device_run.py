@@ -64,6 +64,9 @@ def test_gradients(pair):
     for a, b in zip(states(found.initial_state), states(expected.initial_state), strict=True):
         close(a, b)
     assert "norm" in repr(found)
+    assert len(found.cells) == len(expected.cells)
+    for own, other in zip(found.cells, expected.cells, strict=True):
+        assert np.isclose(own.leak, other.leak, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru-2", "rate"])
@@ -84,6 +87,18 @@ def test_truncated(name, lengths):
         close(found.states, expected.states)
         for a, b in zip(states(found.initial_state), states(expected.initial_state), strict=True):
             close(a, b)
+        for own, other in zip(found.cells, expected.cells, strict=True):
+            assert np.isclose(own.leak, other.leak, rtol=1e-12, atol=1e-13)
+
+
+def test_fields_of_several_networks():
+    networks = [tt.Network("rate", 2, 3, num_layers=2, seed=seed) for seed in range(3)]
+    x, g = np.random.default_rng(2).standard_normal((4, 2, 2)), np.random.default_rng(3).standard_normal((4, 2, 3))
+    each = [net.unroll(x, lengths=[2, 4]).backprop(g).cells for net in networks]
+    there = tt.Ensemble(networks).to("cuda").unroll(x, lengths=[2, 4])
+    found = there.backprop(np.concatenate([g] * 3, axis=1)).cells
+    for k, own in enumerate(found):
+        np.testing.assert_allclose(own.leak, [of_one[k].leak for of_one in each], rtol=1e-12, atol=1e-13)
 
 
 def test_truncated_refusals():

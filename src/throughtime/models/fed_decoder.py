@@ -8,6 +8,8 @@ import numpy as np
 
 from ..cells.on_arrays import emitted, sent_slopes
 from ..cells.versions import in_force
+from ..network.field_gradients import Deferred, FieldGradients, added
+from ..network.fields_back import by_sending
 from ..network.gradients import Gradients
 from ..network.network import Network
 from ..network.unrolled import Unrolled
@@ -112,8 +114,10 @@ class FedRun:
             dx[at] = found.input[..., :size]
             if own is None:
                 dq = unbatched(look.back(np.ascontiguousarray(batched(to_context[at] + df))), dh)
+        of_first: FieldGradients | None = None
         if self._combined is not None:
             to_state = _to_state(parts.body[-1], self._first, to_state, dq)
+            of_first = by_sending(in_force(parts.body[-1].cell), self._first, dq)
         before, each = self._before.backprop(dx), each[::-1]
         sums = {name: value.copy() for name, value in each[0].parameters.items()}
         for found in each[1:]:
@@ -121,17 +125,29 @@ class FedRun:
                 sums[name] += value
         parameters = parameters | sums
         named = parts.named(before.parameters | parameters) | {"combine.weight": to_weights(pairs)}
-        networks = {name: _joined(name, [found.networks[name] for found in each], sums) for name in each[0].networks}
+        networks, last = dict[str, Gradients](), list(each[0].networks)[-1]
+        for name in each[0].networks:
+            of_steps = [found.networks[name] for found in each]
+            networks[name] = _joined(name, of_steps, sums, of_first if name == last else None)
         return gathered(memory, named, before.input, to_state, parts.named(networks))
 
 
-def _joined(name: str, each: list[Gradients], sums: dict[str, Array]) -> Gradients:
-    """The gradients of single steps of a network as those of all of them; sums: of the parameters, over the steps."""
+def _joined(
+    name: str, each: list[Gradients], sums: dict[str, Array], of_first: FieldGradients | None = None
+) -> Gradients:
+    """The gradients of single steps of a network as those of all of them; sums: of the parameters, over the steps;
+    of_first: by the fields of the last layer, of what it sent before the first step."""
     parameters = {inner: sums[f"{name}.{inner}"] for inner in each[0].parameters}
     states: Any = [own.states for own in each]
     inputs: Any = [own.input for own in each]
     all_states = np.concatenate([states[0][:1], *(own[1:] for own in states)])
-    return Gradients(parameters, np.concatenate(inputs), each[0].initial_state, all_states)
+    fields = Deferred(_all_cells, each, of_first)
+    return Gradients(parameters, np.concatenate(inputs), each[0].initial_state, all_states, fields)
+
+
+def _all_cells(each: list[Gradients], of_first: FieldGradients | None) -> tuple[FieldGradients, ...]:
+    found = added([own.cells or () for own in each])
+    return found if of_first is None or not found else (*found[:-1], *added([found[-1:], (of_first,)]))
 
 
 def _last_layer(net: Network, state: Any, x: Array) -> tuple[Array, ...]:

@@ -22,7 +22,8 @@ class ModelGradients:
     parameters     dict, as model.parameters
     input          in the shape of x; None where x are tokens; of an encoder and a decoder a tuple of both
     initial_state  as final_state
-    networks       dict name of a piece -> the `Gradients` of its network, as run.networks: .states are dL/ds_t
+    networks       dict name of a piece -> the `Gradients` of its network, as run.networks: .states are dL/ds_t, .cells
+                   those by the fields of its cell
 
     >>> import numpy as np, throughtime as tt
     >>> readout = tt.models.Readout(3, 2, seed=0)
@@ -107,7 +108,9 @@ class Wanted(NamedTuple):
 
 def sent_back(run: Any, g: Any, at_end: Any, wanted: Wanted) -> Any:
     """The gradients of a piece's run, from those of its output and its final state, either None."""
-    options = clipping(run, wanted.clip_state)
+    options: dict[str, Any] = clipping(run, wanted.clip_state)
+    if isinstance(run, Unrolled):
+        options["cells"] = wanted.states
     if isinstance(run, Unrolled) or run.frugal:
         return run.backprop(g, at_end, input=wanted.input, states=wanted.states, out=wanted.out, **options)
     found = run.backprop(g, at_end, **options)

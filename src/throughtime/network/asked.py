@@ -62,7 +62,7 @@ class Asked:
         if self.others is not None:
             of_input, of_states = _copied(self.others.input, of_input), _copied(self.others.states, of_states)
             initial = _copied(self.others.initial_state, initial)
-        return Gradients(parameters, of_input, initial, of_states)
+        return Gradients(parameters, of_input, initial, of_states, found._fields)
 
 
 def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any, out: Any) -> Asked:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..refuse.called import called
 from . import norms
+from .field_gradients import Deferred, FieldGradients
 
 Array = np.ndarray  # or of the machine that the run is on
 
@@ -22,17 +23,39 @@ class Gradients:
     initial_state  as final_state: h, or (h, c)
     states         (T+1, B, S): dL/ds_t, with the states of all layers at time t taken as independent, as in
                    run.jacobian and run.vjp: dL/ds_t = J_{t+1}^T dL/ds_{t+1} + what the output at t brings in
+    cells          dL/df for each field f of the cell, such as leak, by layers and directions: see `cells`
 
     >>> import numpy as np, throughtime as tt
     >>> g = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 2))).backprop(np.ones((20, 8)))
-    >>> g.input.shape, g.initial_state.shape, g.states.shape
-    ((20, 2), (1, 8), (21, 1, 8))
+    >>> g.input.shape, g.initial_state.shape, g.states.shape, g.cells
+    ((20, 2), (1, 8), (21, 1, 8), ())
     """
 
     parameters: dict[str, Array]
     input: Array | None
     initial_state: Array | tuple[Array, ...]
     states: Array | None
+    _fields: Deferred | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def cells(self) -> tuple[FieldGradients, ...] | None:
+        """dL/df for each field f of the cell: a `FieldGradients` for each layer and direction, as the first axis of
+        final_state; () where cells have no fields, None where they were not asked for.
+
+            dL/df = Σ_t λ_{t+1} · ∂s_{t+1}/∂f + Σ_t dL/de_t · ∂e_t/∂f,   λ = dL/ds, e what the units send
+
+        A number in Python, or an array (N,) in NumPy where the field has one value for each unit. Those of several
+        layers are apart, also where they share a cell: their sum is the gradient by a field of all. They are worked out
+        when somebody looks; until then the gradients of a cell with fields keep the run and copies of grad_output and
+        grad_final_state in memory.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network(tt.Rate(leak=0.2), 2, 8, num_layers=2, seed=0).unroll(np.ones((20, 2)))
+        >>> lower, upper = run.backprop(np.ones((20, 8))).cells
+        >>> isinstance(lower.leak, float), vars(upper).keys()
+        (True, dict_keys(['leak']))
+        """
+        return None if self._fields is None else self._fields.found()
 
     def __repr__(self) -> str:
         lengths = [norms.norm(np.asarray(g)) for g in self.parameters.values()]

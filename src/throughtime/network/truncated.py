@@ -22,23 +22,28 @@ Found = tuple[
 ]  # of the parameters on the GPU, of the input (T, B, I), of the states (T+1, B, S)
 
 
-def backprop(stack: Stack, g: Array | None, at_end: Array, window: int, into: Into | None = None) -> Found:
+def backprop(
+    stack: Stack, g: Array | None, at_end: Array, window: int, into: Into | None = None, onward: Array | None = None
+) -> Found:
     """The gradients when the flow from every loss is cut after `window` steps.
 
     g (T, B, N) is the gradient of the output, at_end (B, S) that of the final state; Unrolled.backprop calls this.
-    into: on the CPU, the arrays to which the gradients of the parameters are added.
+    into: on the CPU, the arrays to which the gradients of the parameters are added. onward (T, B, S): takes the
+    gradients of states[1:] that go on into the step before them, without those that have come to their end there.
     """
     if stack.device == "cpu":
-        return _step_by_step(stack, g, at_end, window, into)
+        return _step_by_step(stack, g, at_end, window, into, onward)
     if stack.layers[0][0].networks > 1:
         raise ValueError(
             '`window` works for one network on the GPU: pass it to the run of `network.to("cuda")` for each '
             "`network` of the ensemble."
         )
-    return _all_times_at_once(stack, g, at_end, window)
+    return _all_times_at_once(stack, g, at_end, window, onward)
 
 
-def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int, into: Into | None) -> Found:
+def _step_by_step(
+    stack: Stack, g: Array | None, at_end: Array, window: int, into: Into | None, onward: Array | None
+) -> Found:
     T, B, S, dtype = stack.steps, stack.batch, stack.size, at_end.dtype
     n = stack.layers[-1][0].units
     lengths = np.full(B, T) if stack.lengths is None else stack.lengths
@@ -61,6 +66,8 @@ def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int, int
         rows, sent = open_.reshape(B * window, S), arriving.reshape(1, B * window, n)
         open_ = stack.back(rows, sent, start=t, stop=t + 1, copies=window).carry.reshape(B, window, S)
         states[t + 1] += here[1]
+        if onward is not None:
+            onward[t] = here[1]
         assert together.x is not None  # asked for by to_input
         inputs[t] = together.x[0]
         oldest = (t - 1) % window  # its place is needed for the loss of time t - 1
@@ -74,7 +81,7 @@ def _step_by_step(stack: Stack, g: Array | None, at_end: Array, window: int, int
     return [], inputs, states
 
 
-def _all_times_at_once(stack: Stack, g: Array | None, at_end: Array, window: int) -> Found:
+def _all_times_at_once(stack: Stack, g: Array | None, at_end: Array, window: int, onward: Array | None) -> Found:
     arrays, T, B, S = stack.engine.arrays, stack.steps, stack.batch, stack.size
     whole = stack.single_steps(0, T)
     rows = _losses(stack, whole, g, at_end)  # row (t, b): the cotangent of states[t+1] from the loss of time t
@@ -94,6 +101,8 @@ def _all_times_at_once(stack: Stack, g: Array | None, at_end: Array, window: int
             first = int(length) + 1 if length else 0
             if first <= T:
                 arrays.move(states[first:, b], arrays.repeated(at_end[b], T + 1 - first))
+    if onward is not None:
+        arrays.move(onward, total.reshape((T, B, S)))
     found = whole.back(total, to_weights=True, to_input=True)
     assert found.x is not None  # asked for by to_input
     return found.parameters, arrays.shaped(found.x, (T, B, int(found.x.shape[2]))), states

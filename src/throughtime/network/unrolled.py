@@ -15,6 +15,7 @@ from ..refuse import arguments, checks, direction, room, words
 from ..refuse.called import called
 from . import clipped, handed_in, truncated
 from .asked import asked
+from .fields_back import deferred
 from .gradients import Gradients
 from .on_host import OnHost
 from .steps import PRODUCT, Steps
@@ -107,6 +108,7 @@ class Unrolled(Steps):
         parameters: Any = None,
         per_sequence: bool = False,
         out: Any = None,
+        cells: bool = True,
     ) -> Gradients:
         """Backpropagation through time: the gradient of a loss L from dL/doutput and dL/dfinal_state.
 
@@ -124,10 +126,11 @@ class Unrolled(Steps):
         (1990); for the window Williams & Peng (1990), their BPTT(h) with h = k; for clipping on the way Graves (2013,
         arXiv:1308.0850), there by value.
 
-        What is not asked for is not computed: input=False and states=False leave these out, None in the result;
-        parameters, a list of names, leaves out the others. per_sequence=True: of the parameters the gradient of every
-        sequence, (B, ...), whose sum is the usual one; on the CPU, without clip_state. out: arrays that the gradients
-        are written to, a dict by the names of the parameters, or the Gradients of an earlier call; on the CPU.
+        What is not asked for is not computed: input=False, states=False and cells=False leave these out, None in the
+        result; parameters, a list of names, leaves out the others. per_sequence=True: of the parameters and fields the
+        gradient of every sequence, (B, ...), whose sum is the usual one; on the CPU, without clip_state. out: arrays
+        that the gradients are written to, a dict by the names of the parameters, or the Gradients of an earlier call;
+        on the CPU.
 
         ValueError or TypeError if a gradient or an array does not fit, if a name is that of no parameter, if `window`
         is no positive integer or `clip_state` no positive number, if both are given, and if one is for a bidirectional
@@ -143,7 +146,7 @@ class Unrolled(Steps):
         if self._stack.back_only:
             raise ValueError(f"A run of single steps has no output to go back from; {SINGLE}.")
         checks.some_gradient(grad_output, grad_final_state)
-        wanted = asked(self, input, states, parameters, per_sequence, out)
+        wanted, by_fields = asked(self, input, states, parameters, per_sequence, out), arguments.flag("cells", cells)
         with self._on():
             g = handed_in.output_gradient(grad_output, self)
             B, had_batch = self._stack.batch, self._had_batch
@@ -151,10 +154,12 @@ class Unrolled(Steps):
             into: stack.Into | None = wanted.into(self)
             x: Any
             of_states: Any
-            if clip_state is not None:
-                most = clipped.limit(self, clip_state, window, per_sequence)
+            most = None if clip_state is None else clipped.limit(self, clip_state, window, per_sequence)
+            window = self._cut(window) if most is None else None
+            of_fields = deferred(self, g, at_end, window, most, per_sequence) if by_fields else None
+            if most is not None:
                 of_weights, x, of_states = clipped.backprop(self._stack, g, at_end, most, into)
-            elif (window := self._cut(window)) is not None:
+            elif window is not None:
                 of_weights, x, of_states = truncated.backprop(self._stack, g, at_end, window, into)
             else:
                 of_states = self.engine.arrays.empty(self.states.shape, self.states.dtype) if wanted.states else None
@@ -162,11 +167,11 @@ class Unrolled(Steps):
                     at_end, g, grad_states=of_states, to_weights=bool(wanted.names), to_input=wanted.input, into=into
                 )
                 of_weights, x, at_start = found.parameters, found.x, found.carry
-            if clip_state is not None or window is not None:
+            if most is not None or window is not None:
                 at_start = self.engine.arrays.compact(of_states[0])
             named = self._named(of_weights if into is None else into.arrays)
             of_input = None if x is None else self._outside(x)
-            return wanted.written(Gradients(named, of_input, self._as_state(at_start), of_states))
+            return wanted.written(Gradients(named, of_input, self._as_state(at_start), of_states, of_fields))
 
     def _cut(self, window: Any) -> int | None:
         """The steps after which truncated BPTT cuts, None where there is nothing to cut."""
