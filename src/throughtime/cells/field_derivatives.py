@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from . import base
+from . import on_arrays
 from .dual_numbers import dual, slope_of
 
 Function = Callable[..., tuple]  # of a cell and its groups of numbers: a tuple of numbers
@@ -21,7 +21,7 @@ STEP = 1e-3  # of the field, or itself where the field is 0: what is left out is
 STENCIL = ((-2.0, 1.0), (-1.0, -8.0), (1.0, 8.0), (2.0, -1.0))  # Σ weight f(place h) = 12 h f'(0)
 
 
-def by_field(cell: Any, field: str, function: Function, groups: tuple[base.Values, ...]) -> base.Values:
+def by_field(cell: Any, field: str, function: Function, groups: tuple[on_arrays.Values, ...]) -> on_arrays.Values:
     """The derivative by a field of each of the numbers that `function(cell, *groups)` gives: arrays, a number for each
     unit, or the number 0.0. Where the field has a value for each unit, along the last axis, by each unit's own.
 
@@ -31,8 +31,9 @@ def by_field(cell: Any, field: str, function: Function, groups: tuple[base.Value
     >>> bool(np.isclose(slope[0], np.tanh(1.0) - 0.5))
     True
     """
-    shape, value = groups[0][0].shape, np.asarray(getattr(cell, field), np.float64)
-    numbers = [tuple(part.view(base._Numbers) for part in group) for group in groups]
+    shape = np.broadcast_shapes(*(part.shape for group in groups for part in group))
+    value = np.asarray(getattr(cell, field), np.float64)
+    numbers = [tuple(part.view(on_arrays._Numbers) for part in group) for group in groups]
     try:
         found = function(cell._replace(**{field: dual(np.broadcast_to(value, shape), 1.0)}), *numbers)
         return tuple(slope_of(part) for part in found)
@@ -40,13 +41,15 @@ def by_field(cell: Any, field: str, function: Function, groups: tuple[base.Value
         return _by_differences(cell, field, function, groups)
 
 
-def _by_differences(cell: Any, field: str, function: Function, groups: tuple[base.Values, ...]) -> base.Values:
+def _by_differences(
+    cell: Any, field: str, function: Function, groups: tuple[on_arrays.Values, ...]
+) -> on_arrays.Values:
     value = np.asarray(getattr(cell, field), np.float64)
     step = STEP * np.where(value != 0.0, np.abs(value), 1.0)
 
     def at(place: float) -> tuple:
         moved = cell._replace(**{field: (value + place * step)[()]})
-        return base.on_arrays(lambda *own: (function(moved, *own),), groups)[0]
+        return on_arrays._on_arrays(moved, lambda own, *given: (function(own, *given),), groups)[0]
 
     each = [[weight * part for part in at(place)] for place, weight in STENCIL]
     return tuple(sum(parts) / (12.0 * step) for parts in zip(*each, strict=True))
