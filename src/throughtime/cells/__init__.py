@@ -14,6 +14,8 @@ from .leaky import LeakyTanh
 from .rate import Rate
 from .lstm import LSTM
 from .gru import GRU
+from .euler import EulerTanh
+from .threshold_power import ThresholdPower
 # isort: on
 
 
