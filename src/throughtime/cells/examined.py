@@ -45,15 +45,18 @@ def examined(cls: type, wired: Wiring) -> Spec:
             f"`{name}` has only one of `emit` and `emit_slope`; what a unit sends and its slope belong together."
         )
     _stage_functions(cls, wired)
+    if hasattr(cls, "initial") and not wired.parameters:
+        raise TypeError(
+            f'`{name}` has `initial`, but no parameters: write `@tt.cell(…, parameters=("tau",))`, their names.'
+        )
     if not emits and wired.signals > wired.states:
         raise TypeError(
             f"`{name}` sends {wired.signals} signals and has {wired.states} states and no `emit`; without one, signal "
             "k is s[k]: write `emit(cell, s)` and `emit_slope(cell, s)`."
         )
-    for function, arguments in ARGUMENTS.items():
+    for function in ARGUMENTS:
         if hasattr(cls, function):
-            own = () if function.startswith("emit") or not wired.parameters else ("p",)
-            _plain(name, function, getattr(cls, function), (*arguments, *own))
+            _plain(name, function, getattr(cls, function), arguments_of(function, wired))
     make: Any = cls
     alike = wired.first == wired.parts == wired.gates and gives_one_tuple_twice(make.backward)
     return Spec(
@@ -85,6 +88,12 @@ ARGUMENTS = {
     "stage": ("cell", "x", "r", "s"),
     "stage_backward": ("cell", "da", "s", "saved"),
 }
+
+
+def arguments_of(function: str, wired: Wiring) -> tuple[str, ...]:
+    """The names of what a function of a cell takes, `cell` first."""
+    own = ("p",) if wired.parameters and not function.startswith("emit") else ()
+    return (*ARGUMENTS[function], *own)
 
 
 def _plain(name: str, function: str, value: Any, arguments: tuple[str, ...]) -> None:
@@ -167,7 +176,7 @@ def in_plain_python(cls: Any, function: str, error: Exception) -> str:
             f"; it uses `{next(filter(None, used.groups()))}`, which compiled code does not take there" if used else ""
         )
         return f"{start}a compiled function that it calls does not compile by itself{why}."
-    hint = "x, r, s, ds and saved are tuples of numbers: write saved[0] for the first."
+    hint = "x, r, s, p, ds and saved are tuples of numbers: write saved[0] for the first."
     if isinstance(error, ArithmeticError) or "domain" in str(error):
         hint = "Give the fields defaults with which the cell can be computed."
     elif isinstance(error, NameError | AttributeError):
@@ -185,16 +194,14 @@ def place(code: Any, line: int | None) -> str:
 
 
 def default(cls: Any, field: str, otherwise: float = 0.5) -> float | np.integer | np.floating:
-    """A value for a field: its default, or one half."""
-    return real_field(cls, field, cls._field_defaults.get(field, otherwise))
-
-
-def real_field(cls: Any, field: str, value: Any) -> float | np.integer | np.floating:
-    """The value of a field, if it is a real number."""
+    """A value for a field: its default, of an array the first number, or one half."""
+    value = cls._field_defaults.get(field, otherwise)
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.size:
+        value = value[0]
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(
-            f"The field `{field}` of `{cls.__name__}` is {kind(value)}; the "
-            "hyper-parameters of a cell are real numbers, the same for all units."
+            f"The field `{field}` of `{cls.__name__}` is {kind(value)}; the hyper-parameters of a cell are real "
+            "numbers, or arrays (N,) of one for each unit."
         )
     return value
 

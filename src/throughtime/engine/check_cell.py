@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..cells import central_differences
+from ..cells import array_fields, central_differences
 from ..cells.base import Spec, spec
-from ..cells.examined import ARGUMENTS, in_plain_python, real_field
+from ..cells.examined import ARGUMENTS, in_plain_python
 from ..cells.versions import in_force
 from ..refuse.expected import checking
 from . import failures
@@ -24,9 +24,10 @@ def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
 
         (f(p + e v) - f(p - e v)) / 2e = D v + O(e^2),        <u, D v> = <D^T u, v>
 
-    in each of the gates of x, of the gates of r and of the states; and so at other values of every field (its default,
-    1, half of it, twice). Then all functions are compiled in both precisions, and a small network of the cell is run
-    by the engine and by plain Python, with all its gradients. The first time that takes some seconds.
+    in each of the gates of x, of the parts of r, of the states and of the parameters; so for the signals of a stage and
+    the slopes of what is sent, and so at other values of every field (its default, 1, half of it, twice, and a value
+    for each unit). Then all functions are compiled in both precisions, and a small network of the cell is run by the
+    engine and by plain Python, with all its gradients. The first time that takes some seconds.
 
     cell : an instance of a cell. units : points that are tried at once. seed : of these points.
     Returns one line of praise. Raises ValueError with a sentence that says which derivative is wrong and by how much,
@@ -36,14 +37,13 @@ def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
     >>> tt.check_cell(tt.GRU())
     'GRU is right: 3 gates, 1 state, 4 saved; backward agrees with forward.'
     """
-    _record(cell)  # or a sentence
-    cell = in_force(cell)
+    cell = _checked(cell)
     record = spec(cell)
     rng = np.random.default_rng(seed)
-    point = tuple(rng.normal(size=units) for _ in range(2 * record.gates + record.states))
     try:
         with np.errstate(all="ignore"):
-            for near, said in central_differences.neighbours(cell):
+            point = central_differences.drawn(cell, record, units, rng)
+            for near, said in central_differences.neighbours(cell, units):
                 central_differences.agree(near, record, point, said)
     except ValueError as error:
         if str(error).startswith(f"{record.name}."):
@@ -53,7 +53,9 @@ def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
         _fails(record, error)
     failures.examine(record, np.dtype("float64"))
     failures.widened(record)
-    for near, said in central_differences.neighbours(cell):
+    for near, said in central_differences.neighbours(cell, trial.N):
+        if array_fields.has_arrays(near):
+            continue
         for batch in (1, 3):
             difference = trial.disagreement(near, batch)
             if difference:
@@ -61,19 +63,24 @@ def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
                     f"{record.name} compiled is not what it is in plain Python{said}: here {difference}. "
                     "Its functions must depend on their arguments and the fields alone."
                 )
-    states = "state" if record.states == 1 else "states"
-    gates = "gate" if record.gates == 1 else "gates"
-    counts = f"{record.gates} {gates}, {record.states} {states}, {record.saved} saved"
-    return f"{record.name} is right: {counts}; backward agrees with forward."
+    return f"{record.name} is right: {_counts(record)}; backward agrees with forward."
 
 
-def _record(cell: Any) -> Spec:
+def _counts(record: Spec) -> str:
+    """3 gates, 1 state, 4 saved, and what else there is."""
+    sent = len(record.sends) if len(record.sends) > 1 else 0
+    counts = [(record.gates, "gate"), (record.states, "state"), (len(record.parameters), "parameter")]
+    counts += [(sent, "signal"), (record.staged, "stage signal")]
+    told = [f"{n} {what if n == 1 else what + 's'}" for n, what in counts if n]
+    return ", ".join([*told, *([] if record.recurrent else ["no recurrent product"]), f"{record.saved} saved"])
+
+
+def _checked(cell: Any) -> Any:
+    """The cell in the version in force, its arrays as compiled code has them; TypeError for what is none."""
     record = spec(cell)
     if isinstance(cell, type):
         raise TypeError(f"`cell` is the class {record.name}; pass an instance: tt.check_cell({record.name}()).")
-    for field, value in zip(record.cls._fields, cell, strict=True):  # type: ignore[attr-defined]
-        real_field(record.cls, field, value)
-    return record
+    return in_force(cell._make(array_fields.checked(record.name, *own) for own in cell._asdict().items()))
 
 
 def _fails(record: Spec, error: Exception) -> None:

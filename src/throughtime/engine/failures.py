@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 from numba.core.registry import cpu_target
 
-from ..cells.examined import Spec, place
+from ..cells.examined import Spec, arguments_of, place
 from ..code.precision import in_precision
 from ..jit import OPTIONS, ir_of
 
@@ -61,13 +61,12 @@ def examine(record: Spec, dtype: Any) -> dict[str, Any]:
     def numbers(n: int) -> Any:
         return types.UniTuple(real, n)
 
-    G, S, K = record.gates, record.states, record.saved
-    given: dict[str, tuple] = {"forward": (numbers(G), numbers(G), numbers(S))}
-    given["backward"] = (numbers(S), numbers(S), numbers(S), numbers(K))
-    sizes: dict[str, Any] = {"forward": (S, K), "backward": (G, G, S)}
-    if record.emits:
-        given |= {"emit": (numbers(S),), "emit_slope": (numbers(S),)}
-        sizes |= {"emit": None, "emit_slope": S}
+    given, sizes = dict[str, tuple](), _sizes(record)
+    counts = {"x": record.gates, "s": record.states, "s_next": record.states, "ds": record.states}
+    counts |= {"saved": record.saved, "da": record.staged, "p": len(record.parameters)}
+    for name in sizes:
+        parts = record.first if name == "stage" else record.parts
+        given[name] = tuple(numbers(parts if a == "r" else counts[a]) for a in arguments_of(name, record)[1:])
     look(record)
     found = {}
     for name, arguments in given.items():
@@ -82,9 +81,21 @@ def examine(record: Spec, dtype: Any) -> dict[str, Any]:
     return found
 
 
+def _sizes(record: Spec) -> dict[str, Any]:
+    """What each function of a cell gives: the sizes of its tuples, a number of numbers, or None for one number."""
+    G, S, E = record.gates, record.states, record.signals
+    own = (len(record.parameters),) if record.parameters else ()
+    sizes: dict[str, Any] = {"forward": (S, record.saved), "backward": (G, record.parts, S, *own)}
+    if record.emits:
+        sizes |= {"emit": None, "emit_slope": S} if E == 1 else {"emit": E, "emit_slope": (S,) * E}
+    if record.stage:
+        sizes |= {"stage": record.staged, "stage_backward": (G, record.first, S, *own)}
+    return sizes
+
+
 def look(record: Spec) -> None:
     """ValueError for what would not compile, or would compile and be lost: an error raised in a cell reaches nobody."""
-    for name in ("forward", "backward", *(("emit", "emit_slope") if record.emits else ())):
+    for name in _sizes(record):
         _syntax(record.name, name, getattr(record.cls, name), set())
 
 
@@ -233,7 +244,10 @@ def _check_sizes(record: Spec, name: str, function: Any, kind: Any, sizes: Any) 
         right = real(kind) if sizes is None else numbers(kind, sizes)
     if right:
         return
-    wanted = {"forward": "(s_next, saved)", "backward": "(dx, dr, ds_prev)", "emit": "a number"}.get(name, "slopes")
+    more = ", dp" if record.parameters else ""
+    names = {"forward": "(s_next, saved)", "backward": f"(dx, dr, ds_prev{more})", "emit_slope": "slopes"}
+    names |= {"emit": "a number" if sizes is None else "its signals", "stage": "its signals"}
+    wanted = (names | {"stage_backward": f"(dx, dr, ds{more})"})[name]
     counts = "1" if sizes is None else ", ".join(map(str, sizes)) if isinstance(sizes, tuple) else str(sizes)
     culprit = _culprit(record, function, None) or "Every branch must give as many, whatever the fields are."
     raise ValueError(
