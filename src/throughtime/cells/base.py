@@ -51,6 +51,7 @@ def cell(
     sends: Mapping[str, Any] | None = None,
     stage: Mapping[str, Any] | None = None,
     parameters: Sequence[str] = (),
+    forgets: Any = None,
 ) -> Callable[[type], type]:
     """Register a NamedTuple class with `forward` and `backward` as a cell; its fields are its hyper-parameters.
 
@@ -86,6 +87,10 @@ def cell(
                                state feeds; forward then has those that the stage feeds after them;
                                stage_backward(cell, da, s, saved) -> dx, dr, ds, added to what backward gives
 
+        forgets="f"            the gate whose bias says how long a unit remembers, for tt.init.forget_bias and chrono:
+                               a large bias keeps the state; {"f": -1} if it lets go of it; {"f": 1, "i": -1} names
+                               also the gate that lets in what is new
+
     A field may be an array (N,), one value for each unit: the functions see the unit's own number.
 
     Write literals with a point, 1.0 and not 1: beside a whole number compiled code takes float32 to float64 and rounds
@@ -101,6 +106,7 @@ def cell(
         sends: the signals of the state, by default {"h": every gate}.
         stage: the signals of a first stage, by default none.
         parameters: the names of a unit's trainable numbers, by default none.
+        forgets: the gate that forgets, by name or number, or a dict of such gates with their signs; by default none.
 
     Raises:
         TypeError: if the class is no NamedTuple, or its functions do not return what the contract asks for.
@@ -127,7 +133,7 @@ def cell(
         raise TypeError(
             f"`@tt.cell` was put on {given.__name__} without parentheses: write `@tt.cell()` or `@tt.cell(gates=2)`."
         )
-    wired = wiring(gates, states, sends, stage, parameters)
+    wired = wiring(gates, states, sends, stage, parameters, forgets)
 
     def register(cls: Any) -> type:
         _registered[cls.__name__] = examined(cls, wired)

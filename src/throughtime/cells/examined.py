@@ -60,8 +60,8 @@ def examined(cls: type, wired: Wiring) -> Spec:
     make: Any = cls
     alike = wired.first == wired.parts == wired.gates and gives_one_tuple_twice(make.backward)
     return Spec(
-        wired.gate_names, wired.states, wired.sends, wired.stage, wired.part_names, wired.parameters, cls, name,
-        _saved(cls, wired), emits, alike,
+        wired.gate_names, wired.states, wired.sends, wired.stage, wired.part_names, wired.parameters, wired.forgets,
+        cls, name, _saved(cls, wired), emits, alike,
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from ..scalar import relu, sigmoid, sigmoid_slope, tanh, tanh_slope
 from .base import cell
 
 
-@cell(gates=3)
+@cell(gates=("r", "z", "n"), forgets="z")
 class GRU(NamedTuple):
     """The gated recurrent unit: a new state n and the old one h, mixed by an update gate z.
 

@@ -16,7 +16,7 @@ from ..scalar import sigmoid, sigmoid_slope, tanh, tanh_slope
 from .base import cell
 
 
-@cell(gates=4, states=2)
+@cell(gates=("i", "f", "g", "o"), states=2, forgets={"f": 1, "i": -1})
 class LSTM(NamedTuple):
     """Long short-term memory: a cell c that gates open and close, and what it shows of it, h.
 
