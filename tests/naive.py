@@ -23,6 +23,7 @@ class Layer(NamedTuple):
     w_hh: np.ndarray
     b_ih: np.ndarray
     b_hh: np.ndarray
+    p: tuple = ()  # the parameters of the units, (N,) each
 
 
 def sigmoid(z):
@@ -43,6 +44,22 @@ def drive(w, u):
 
 def recur(w, e):
     return e @ w.w_hh.T + w.b_hh
+
+
+def drives(w, u):
+    """x of each gate."""
+    return np.split(drive(w, u), len(w.w_ih) // width(w), axis=-1)
+
+
+def width(w):
+    """N."""
+    return w.w_hh.shape[1]
+
+
+def blocks(w):
+    """The square blocks of W_hh, in their order, and the pieces of b_hh."""
+    n = width(w)
+    return [w.w_hh[a : a + n] for a in range(0, len(w.w_hh), n)], [w.b_hh[a : a + n] for a in range(0, len(w.b_hh), n)]
 
 
 def elman(phi):
@@ -83,6 +100,9 @@ class Cell(NamedTuple):
     gates: int = 1
     states: int = 1
     emit: object = lambda s: s[0]  # what the unit sends to W_hh, to the next layer and to the output
+    parameters: tuple = ()  # names of the numbers of a unit, Layer.p
+    squares: int | None = None  # blocks of W_hh, by default one for each gate; 0: no W_hh and no b_hh
+    parts: int | None = None  # pieces of b_hh, by default likewise
 
 
 CELLS = {
@@ -108,7 +128,7 @@ class Net:
 
     @property
     def hidden_size(self):
-        return self.parameters["weight_hh_l0"].shape[1]
+        return len(self.parameters["weight_ih_l0"]) // self.cell.gates
 
     @property
     def directions(self):
@@ -124,28 +144,31 @@ class Net:
         return self.num_layers * self.directions * self.block
 
     def layer(self, k, reverse):
-        tail = f"l{k}" + ("_reverse" if reverse else "")
-        w_ih, w_hh = self.parameters["weight_ih_" + tail], self.parameters["weight_hh_" + tail]
-        zero = np.zeros(len(w_hh))
-        return Layer(
-            w_ih, w_hh, self.parameters.get("bias_ih_" + tail, zero), self.parameters.get("bias_hh_" + tail, zero)
-        )
+        return layer(self.cell, self.parameters, f"l{k}" + ("_reverse" if reverse else ""))
 
 
-def names(num_layers, bidirectional=False, bias=True):
-    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if bias else ("weight_ih", "weight_hh")
-    tails = ("", "_reverse") if bidirectional else ("",)
-    return [f"{kind}_l{k}{tail}" for k in range(num_layers) for tail in tails for kind in kinds]
+def layer(cell, parameters, tail="l0"):
+    w_ih = parameters["weight_ih_" + tail]
+    w_hh = parameters.get("weight_hh_" + tail, np.zeros((0, len(w_ih) // cell.gates)))
+    rows = len(w_ih), w_hh.shape[1] * (cell.gates if cell.parts is None else cell.parts)
+    biases = (
+        parameters.get(f"{kind}_{tail}", np.zeros(n)) for kind, n in zip(("bias_ih", "bias_hh"), rows, strict=True)
+    )
+    return Layer(w_ih, w_hh, *biases, tuple(parameters[f"{name}_{tail}"] for name in cell.parameters))
 
 
 def shapes(cell, input_size, hidden_size, num_layers=1, bidirectional=False, bias=True):
-    rows, width = cell.gates * hidden_size, hidden_size * (2 if bidirectional else 1)
+    """name -> shape, in PyTorch's order; a layer's biases after its weights, then the parameters of its units."""
+    n, squares = hidden_size, cell.gates if cell.squares is None else cell.squares
     sizes = {}
-    for name in names(num_layers, bidirectional, bias):
-        if name.startswith("weight_ih"):
-            sizes[name] = (rows, input_size if name.startswith("weight_ih_l0") else width)
-        else:
-            sizes[name] = (rows, hidden_size) if name.startswith("weight_hh") else (rows,)
+    for k in range(num_layers):
+        inputs = input_size if k == 0 else n * (2 if bidirectional else 1)
+        own = {"weight_ih": (cell.gates * n, inputs), "weight_hh": (squares * n, n)}
+        own |= {"bias_ih": (cell.gates * n,), "bias_hh": (n * (squares if cell.parts is None else cell.parts),)}
+        own = {kind: shape for kind, shape in own.items() if shape[0] and (bias or kind.startswith("weight"))}
+        own |= dict.fromkeys(cell.parameters, (n,))
+        for tail in ("", "_reverse") if bidirectional else ("",):
+            sizes |= {f"{kind}_l{k}{tail}": shape for kind, shape in own.items()}
     return sizes
 
 

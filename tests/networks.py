@@ -74,29 +74,48 @@ def library_cell(name):
 
 
 def oracle(name):
-    """The oracle of a cell: as it is written in naive.py, otherwise made of the cell's own `forward` and `emit`.
+    """The oracle of a cell: as it is written in naive.py, otherwise made of the cell's own functions.
 
     The second kind says nothing of the formula, which is the cell's to know, and everything of what is made of it.
     """
     if name == "adapting":
         return ADAPTING
-    return naive.CELLS.get(name) or from_functions(LIBRARY[name]())
+    own = library_cell(name)
+    return naive.CELLS.get(name) or from_functions(LIBRARY[name]() if isinstance(own, str) else own)
 
 
 def from_functions(cell):
-    """An oracle whose step is the cell's `forward`, on arrays of complex numbers; its `backward` is not used."""
-    record = spec(cell)
-    functions = {name: on_complex(getattr(type(cell), name)) for name in ("forward", "emit") if hasattr(cell, name)}
+    """An oracle whose step is the cell's `forward`, after `emit` and `stage`, on arrays of complex numbers; its functions
+    of the way back are not used."""
+    record, cls = spec(cell), type(cell)
+    functions = {name: on_complex(getattr(cls, name)) for name in ("forward", "emit", "stage") if hasattr(cls, name)}
 
-    def emit(s):
-        return functions["emit"](cell, s) if record.emits else s[0]
+    def signals(s):
+        if not record.emits:
+            return s[: record.signals]
+        sent = functions["emit"](cell, s)
+        return (sent,) if record.signals == 1 else sent
 
     def step(w, u, s, leak):
-        x, r = (np.split(a, record.gates, -1) for a in (naive.drive(w, u), naive.recur(w, emit(s))))
-        new, _ = functions["forward"](cell, tuple(x), tuple(r), s)
+        x, (squares, biases) = tuple(naive.drives(w, u)), naive.blocks(w)
+        own = (w.p,) if record.parameters else ()
+        sent, r = list(signals(s)), [np.broadcast_to(b, s[0].shape) for b in biases]
+
+        def multiplied(low, high):
+            for square, (signal, part) in zip(squares, record.blocks, strict=True):
+                if low <= signal < high:
+                    r[part] = r[part] + sent[signal] @ square.T
+
+        multiplied(0, record.signals)
+        if record.stage:
+            sent += functions["stage"](cell, x, tuple(r[: record.first]), s, *own)
+            multiplied(record.signals, len(sent))
+        new, _ = functions["forward"](cell, x, tuple(r), s, *own)
         return tuple(np.broadcast_to(value, s[0].shape) for value in new)
 
-    return naive.Cell(step, record.gates, record.states, emit)
+    return naive.Cell(
+        step, record.gates, record.states, lambda s: signals(s)[0], record.parameters, len(record.blocks), record.parts
+    )
 
 
 def on_complex(function):
@@ -145,8 +164,11 @@ def problem(name, steps, batch, inputs, units, *, layers=1, dtype="float64", len
     """
     rng = np.random.default_rng(seed)
     net = tt.Network(library_cell(name), inputs, units, num_layers=layers, dtype=dtype, seed=0, **options)
-    for value in net.parameters.values():
-        value[...] = rng.uniform(-gain, gain, value.shape) / np.sqrt(units)
+    for key, value in net.parameters.items():
+        if key.rpartition("_l")[0].removesuffix("_reverse") in spec(net.cell).parameters:
+            value[...] = near_start(value, rng)
+        else:
+            value[...] = rng.uniform(-gain, gain, value.shape) / np.sqrt(units)
     plain = naive.of(net, oracle(name))
 
     def draw(*shape):
@@ -155,6 +177,12 @@ def problem(name, steps, batch, inputs, units, *, layers=1, dtype="float64", len
     x, start = draw(steps, batch, inputs), draw(batch, plain.state_size)
     grads = draw(steps, batch, units * plain.directions), draw(batch, plain.state_size)
     return Problem(net, plain, x, start, *grads, None if lengths is None else np.asarray(lengths))
+
+
+def near_start(value, rng):
+    """Parameters of units near where the cell starts them, of its sign, where it may only compute; none of them 0."""
+    noise = rng.standard_normal(value.shape)
+    return np.where(value == 0.0, noise, value * np.exp(0.3 * noise))
 
 
 def on_host(value):

@@ -40,8 +40,7 @@ def test_an_oracle_made_of_a_cell_is_the_one_written_for_it(name):
     """What a cell without an oracle of its own is held against; and the formula of each cell beside the textbook's."""
     rng = np.random.default_rng(0)
     cell, made = naive.CELLS[name], from_functions(LIBRARY[name]())
-    shapes = naive.shapes(cell, 2, 3).values()
-    w = naive.Layer(*(rng.standard_normal(shape) for shape in shapes))
+    w = naive.layer(cell, {key: rng.standard_normal(shape) for key, shape in naive.shapes(cell, 2, 3).items()})
     u = rng.standard_normal((4, 2))
     s = tuple(rng.standard_normal((4, 3)) + 1j * naive.TINY for _ in range(cell.states))
     assert (made.gates, made.states) == (cell.gates, cell.states)

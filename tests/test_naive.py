@@ -47,10 +47,37 @@ def test_the_oracle_agrees_with_torch(kind, layers, bidirectional, with_lengths)
         assert abs(slope - terms.sum()) < 10 * EPS * np.abs(terms).sum()
 
 
-@pytest.mark.parametrize("kind", naive.CELLS)
+def cho_gru(w, u, s, leak):
+    """The reset before the product: a stage in a few lines."""
+    (h,), (x_r, x_z, x_n), ((w_r, w_z, w_n), (b_r, b_z, b_n)) = s, naive.drives(w, u), naive.blocks(w)
+    r, z = naive.sigmoid(x_r + h @ w_r.T + b_r), naive.sigmoid(x_z + h @ w_z.T + b_z)
+    return (z * h + (1 - z) * np.tanh(x_n + (r * h) @ w_n.T + b_n),)
+
+
+def two_signals(w, u, s, leak):
+    """Of y and z, which feed one part, with a frequency of each unit."""
+    (y, z), (x,), ((w_y, w_z), (b,)) = s, naive.drives(w, u), naive.blocks(w)
+    z = z + 0.2 * (np.tanh(x + y @ w_y.T + z @ w_z.T + b) - w.p[0] * y - w.p[1] * z)
+    return y + 0.2 * z, z
+
+
+def no_product(w, u, s, leak):
+    x, n = naive.drives(w, u)
+    return (naive.sigmoid(x) * s[0] + naive.sigmoid(-x) * w.p[0] * n,)
+
+
+EXTENDED = {
+    "a stage": naive.Cell(cho_gru, gates=3),
+    "two signals": naive.Cell(two_signals, states=2, parameters=("gamma", "epsilon"), squares=2, parts=1),
+    "no product": naive.Cell(no_product, gates=2, parameters=("gain",), squares=0),
+}
+CELLS = naive.CELLS | EXTENDED
+
+
+@pytest.mark.parametrize("kind", CELLS)
 def test_step_by_step_equals_all_at_once(kind):
     rng = np.random.default_rng(1)
-    cell = naive.CELLS[kind]
+    cell = CELLS[kind]
     parameters = {name: rng.uniform(-0.6, 0.6, shape) for name, shape in naive.shapes(cell, 2, 3, 2).items()}
     net = naive.Net(cell, parameters, 2, leak=0.3)
     x, start = rng.standard_normal((5, 3, 2)), rng.standard_normal((3, net.state_size))
