@@ -85,7 +85,7 @@ def oracle(name):
 
 
 def from_functions(cell):
-    """An oracle whose step is the cell's `forward`, after `emit` and `stage`, on arrays of complex numbers; its functions
+    """An oracle whose step is the cell's `forward`, after `emit` and `stage`, on complex numbers; its functions
     of the way back are not used."""
     record, cls = spec(cell), type(cell)
     functions = {name: on_complex(getattr(cls, name)) for name in ("forward", "emit", "stage") if hasattr(cls, name)}

@@ -28,4 +28,4 @@ def _twice(block: Any) -> bool:
     while getattr(found, "op", None) == "cast":
         found = made.get(found.value.name)
     parts: Any = found.items if getattr(found, "op", None) == "build_tuple" else ()
-    return len(parts) == 3 and parts[0].name == parts[1].name
+    return len(parts) in (3, 4) and parts[0].name == parts[1].name  # four with parameters of a unit
