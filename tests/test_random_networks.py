@@ -20,7 +20,11 @@ def draw(seed):
     cell, layers = CELLS[seed % len(CELLS)], int(rng.integers(1, 3))
     units, steps, batch = int(rng.integers(1, 6)), int(rng.integers(1, 9)), int(rng.integers(1, 4))
     dtype = ("float64", "float32")[int(rng.integers(2))]
-    net = tt.Network(cell, 2, units, num_layers=layers, dtype=dtype, seed=0)
+    if layers == 2 and seed % 2:  # unlike layers
+        cells, sizes = [cell, CELLS[int(rng.integers(len(CELLS)))]], [units, int(rng.integers(1, 6))]
+    else:
+        cells, sizes = [cell] * layers, [units] * layers
+    net = tt.Network(cells, 2, sizes, dtype=dtype, seed=0)
     for name, value in net.parameters.items():
         value[...] = rng.uniform(0.3, 2.0) * rng.standard_normal(value.shape)
         if rng.random() < 0.3 and name.startswith("weight_hh"):

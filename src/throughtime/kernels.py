@@ -80,11 +80,12 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
         raise ValueError(
             "This network has no reverse direction; build it with `bidirectional=True`, or leave `reverse` out."
         )
-    compiled = kernels(network.cell, network.dtype)
+    cell = network.cells[layer]
+    compiled = kernels(cell, network.dtype)
     weights = tuple(p.copy() for p in network.layer(layer, reverse))
     inputs, units = weights[0].shape[1], weights[1].shape[1]
     pointwise = compiled.pointwise(*FORWARD, *BACKWARD)
-    fields = cpu.fields(network.cell, network.dtype)
+    fields = cpu.fields(cell, network.dtype)
     forward, backward = cpu.pack_forward(compiled, weights), cpu.pack_backward(compiled, weights)
     shape = compiled.shape
     packed = (fields, pointwise, forward, backward, _counts(shape), (inputs, units))

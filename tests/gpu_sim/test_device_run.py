@@ -20,6 +20,8 @@ def close(found, expected):
 
 
 def states(value):
+    if isinstance(value, list):  # of unlike layers
+        return tuple(part for own in value for part in states(own))
     return value if isinstance(value, tuple) else (value,)
 
 
@@ -28,6 +30,8 @@ CASES = {
     "gru-2-layers": {"num_layers": 2},
     "tanh-both-ways": {"bidirectional": True, "num_layers": 2},
     "rate-batch-first": {"batch_first": True, "bias": False},
+    "unlike": {"cells": ["lstm", "rate"], "sizes": [3, 2]},
+    "unlike-both-ways": {"cells": ["gru", "lstm"], "sizes": [2, 3], "bidirectional": True},
 }
 
 
@@ -38,7 +42,9 @@ def pair(request):
 
 def both(case):
     """A network with a run on the CPU and on the device, and a gradient of the output."""
-    net = tt.Network(case.split("-")[0], 2, 3, seed=1, **CASES[case])
+    options = dict(CASES[case])
+    cells, sizes = options.pop("cells", case.split("-")[0]), options.pop("sizes", 3)
+    net = tt.Network(cells, 2, sizes, seed=1, **options)
     rng = np.random.default_rng(2)
     x = rng.standard_normal((2, 3, 2) if net.batch_first else (3, 2, 2))
     run, there = net.unroll(x, lengths=[3, 2]), net.to("cuda").unroll(x, lengths=[3, 2])
@@ -124,7 +130,7 @@ def test_perturbations_and_jacobians(pair):
     close(there.jvp(device.to_device(v[:, :, 0]), 0, 2), run.jvp(v[:, :, 0], 0, 2))
     close(there.jacobian(2), run.jacobian(2))
     close(there.jacobians(1), run.jacobians(1))
-    g = np.ones((2, 3))
+    g = np.ones((2, run.network.hidden_sizes[-1]))
     close(there.output_cotangent(3, g), run.output_cotangent(3, g))
 
 
@@ -186,6 +192,12 @@ def test_an_ensemble_is_one_launch(monkeypatch):
     for k, run in enumerate(expected.runs):
         own = run.backprop(np.ones((3, 3))).parameters["weight_hh_l0"]
         np.testing.assert_allclose(host(gradients.parameters["weight_hh_l0"])[k], own, rtol=1e-11, atol=1e-13)
+
+
+def test_networks_of_one_launch_share_the_fields_of_their_cells():
+    family = tt.Ensemble(lambda leak: tt.Network(tt.LeakyTanh(leak), 2, 3, seed=0), {"leak": [0.1, 0.2]})
+    with pytest.raises(ValueError, match=r"LeakyTanh\(leak=0.1\) and LeakyTanh\(leak=0.2\)"):
+        family.to("cuda")
 
 
 def test_there_and_back():

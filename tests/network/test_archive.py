@@ -275,8 +275,8 @@ def test_a_file_of_torch(tmp_path, torch):
     ("header", "words"),
     [
         (
-            lambda h: h | {"version": 2, "throughtime": "9.1"},
-            r"format version 2, written by throughtime 9.1; .*Upgrade it",
+            lambda h: h | {"version": 9, "throughtime": "9.1"},
+            r"format version 9, written by throughtime 9.1; .*Upgrade it",
         ),
         (lambda h: h | {"version": "1"}, "has format version 1"),
         (lambda h: h | {"format": "throughtime.ensemble"}, "is of something else"),
@@ -289,6 +289,10 @@ def test_a_file_of_torch(tmp_path, torch):
         (lambda h: h | {"hidden_size": 10**12}, r"has the parameter weight_ih_l0 as float64 \(3, 2\)"),
         (lambda h: h | {"num_layers": 10**12}, "speaks of more layers than there are arrays"),
         (lambda h: h | {"num_layers": 2}, "lacks the parameter weight_ih_l1"),
+        (lambda h: h | {"hidden_size": [2, 2]}, "does not describe a network.*hidden_size has 2 entries for 1 layers"),
+        (lambda h: h | {"cell": [h["cell"]] * 3}, "does not describe a network.*cell has 3 entries for 1 layers"),
+        (lambda h: h | {"cell": []}, "does not describe a network"),
+        (lambda h: h | {"hidden_size": []}, "does not describe a network"),
         (lambda h: h | {"dtype": "float32"}, "as float64 .*its header asks for float32"),
         (lambda h: h | {"cell": {"name": "os.system", "fields": {}}}, 'cell "os.system", which is not registered here'),
         (

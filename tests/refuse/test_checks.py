@@ -8,7 +8,7 @@ import pytest
 
 import throughtime as tt
 from throughtime.cells import CELLS
-from throughtime.refuse import arguments, checks, numeric
+from throughtime.refuse import arguments, checks, numeric, states
 
 T, B, I, N = 6, 3, 4, 5
 G = np.random.default_rng(0).normal(size=(T, B, N))
@@ -34,7 +34,7 @@ def test_nothing_is_a_legal_input(steps, batch):
     assert had_batch
     assert checks.lengths([0] * batch, steps, batch).dtype == np.int64
     assert checks.lengths([], 3, 0).shape == (0,)
-    assert checks.state(np.zeros((1, batch, N)), network(), batch, True).shape == (batch, N)
+    assert states.state(np.zeros((1, batch, N)), network(), batch, True).shape == (batch, N)
     assert checks.sequence(np.zeros((0, I)), network())[0].shape == (0, 1, I)
 
 
@@ -53,12 +53,12 @@ def test_lengths_of_any_real_type(lengths):
 def test_the_layout_of_a_state():
     net = network("lstm", num_layers=2, bidirectional=True)
     h, c = np.random.default_rng(1).normal(size=(2, 4, B, N))
-    flat = checks.state((h, c), net, B, True)
+    flat = states.state((h, c), net, B, True)
     rows = [part for row in range(4) for part in (h[row], c[row])]  # layer 0 (h, c), layer 0 reverse, layer 1, ...
     np.testing.assert_array_equal(flat, np.concatenate(rows, axis=1))
-    np.testing.assert_array_equal(checks.state((h[:, 0], c[:, 0]), net, 1, False), flat[:1])
-    np.testing.assert_array_equal(checks.state([h, None], net, B, True), checks.state((h, 0 * c), net, B, True))
-    np.testing.assert_array_equal(checks.state(None, net, B, True), np.zeros((B, net.state_size)))
+    np.testing.assert_array_equal(states.state((h[:, 0], c[:, 0]), net, 1, False), flat[:1])
+    np.testing.assert_array_equal(states.state([h, None], net, B, True), states.state((h, 0 * c), net, B, True))
+    np.testing.assert_array_equal(states.state(None, net, B, True), np.zeros((B, net.state_size)))
 
 
 def finished(batch_first=False, batch=True):
@@ -77,9 +77,9 @@ def test_gradients_arrive_as_the_engine_wants_them():
     assert checks.output_gradient(g.swapaxes(0, 1), finished(batch_first=True)).flags.c_contiguous
     assert checks.output_gradient(None, finished()) is None
     h = np.random.default_rng(1).normal(size=(1, B, N))
-    np.testing.assert_array_equal(checks.state_gradient(h, finished()), h[0])
-    np.testing.assert_array_equal(checks.state_gradient(h[:, 0], finished(batch=False)), h[0, :1])
-    assert checks.state_gradient(None, finished()) is None
+    np.testing.assert_array_equal(states.state_gradient(h, finished()), h[0])
+    np.testing.assert_array_equal(states.state_gradient(h[:, 0], finished(batch=False)), h[0, :1])
+    assert states.state_gradient(None, finished()) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_gradients_arrive_as_the_engine_wants_them():
 )
 def test_gradients_that_do_not_fit(check, gradient, options, error, words):
     with pytest.raises(error, match=words):
-        getattr(checks, check)(gradient, finished(**options))
+        getattr(states if check == "state_gradient" else checks, check)(gradient, finished(**options))
 
 
 def test_perturbations():
@@ -187,6 +187,9 @@ def test_cells_that_are_none(cell, error, words):
     ],
 )
 def test_sizes(name, value, error, words):
+    if name == "num_layers" and value is None:
+        assert tt.Network("tanh", I, N, num_layers=None).num_layers == 1
+        return
     refused(
         error,
         f"`{name}` {words}",

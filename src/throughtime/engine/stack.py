@@ -3,8 +3,8 @@
 What lies where in a state, what a layer hands to the next one and what carries over from time to time is known here
 only; the engines (`engine.of`) know one layer and direction, the callers sequences and names.
 
-Dimensions: T time steps, B sequences, L layers, D directions, N units, S numbers of a state of all of them; M = B·K
-rows of K perturbations of each sequence.
+Dimensions: T time steps, B sequences, L layers, D directions, N units of a layer, S numbers of a state of all of them;
+M = B·K rows of K perturbations of each sequence.
 """
 
 from __future__ import annotations
@@ -56,8 +56,10 @@ class Stack:
     back_only: bool = False
 
     def __post_init__(self) -> None:
-        own = spec(self.layers[0][0].cell).states * int(self.layers[0][0].units)
-        self._columns = [[slice(one.offset, one.offset + own) for one in of_layer] for of_layer in self.layers]
+        self._columns = [
+            [slice(one.offset, one.offset + spec(one.cell).states * int(one.units)) for one in of_layer]
+            for of_layer in self.layers
+        ]
         self._alone = len(self.layers) == len(self.layers[0]) == 1  # the whole state is one layer's
 
     @property
@@ -188,33 +190,35 @@ class Stack:
         """Time steps that perturbations take through one layer before the next layer takes them."""
         if len(self.layers) == 1:
             return max(1, self.steps)
-        return max(1, MOST_BYTES // max(1, len(rows) * self.layers[0][0].units * rows.dtype.itemsize))
+        units = max(int(one.units) for (one,) in self.layers)
+        return max(1, MOST_BYTES // max(1, len(rows) * units * rows.dtype.itemsize))
 
 
 def forward(
     device: str,
-    cell: Any,
+    cells: Sequence[Any],
     parameters: Sequence[Sequence[tuple[Array, ...]]],
     x: Array,
     initial: Array,
     lengths: np.ndarray | None,
 ) -> tuple[Stack, Array]:
-    """The layers run over x (T, B, I) from the state `initial` (B, S), with `parameters[k][d]`: w_ih, w_hh, b_ih, b_hh
-    and the unit parameters of layer k and direction d. Also what the last layer sends, (T, B, N·D), 0 in the
-    padding."""
+    """The layers run over x (T, B, I) from the state `initial` (B, S), with `cells[k]` and `parameters[k][d]`: w_ih,
+    w_hh, b_ih, b_hh and the unit parameters of layer k and direction d. Also what the last layer sends, (T, B, N·D), 0
+    in the padding."""
     engine = of(device)
     arrays, (T, B, _) = engine.arrays, (int(n) for n in x.shape)
-    own = initial.shape[1] // sum(map(len, parameters))  # numbers in the state of one layer and direction
+    place = 0  # where the state of a layer and direction begins
     states = arrays.empty((T + 1, B, initial.shape[1]), initial.dtype)
     ends = arrays.from_host(np.full(B, T, np.int64) if lengths is None else lengths)
     layers: list[list[Any]] = []
-    for k, directions in enumerate(parameters):
+    for cell, directions in zip(cells, parameters, strict=True):
         of_layer = []
         for d, weights in enumerate(directions):
-            place = (k * len(directions) + d) * own
-            columns = slice(place, place + own)
+            *_, units = weights[1].shape
+            columns = slice(place, place + spec(cell).states * int(units))
             arrays.move(states[T if d else 0, :, columns], initial[:, columns])
             of_layer.append(engine.unroll(cell, weights, x, states, place, ends, bool(d)))
+            place = columns.stop
         layers.append(of_layer)
         x = arrays.joined([layer.output() for layer in of_layer])
     if lengths is not None:

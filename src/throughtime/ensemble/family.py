@@ -10,7 +10,9 @@ import numpy as np
 
 from ..cells.array_fields import comparable
 from ..cells.versions import contents
-from ..network.network import Network, together
+from ..network.each_layer import one_or_all
+from ..network.network import Network
+from ..network.on_device import together
 from ..network.unrolled import Unrolled
 from ..refuse import arguments, words
 from ..refuse.called import called, told
@@ -175,7 +177,7 @@ class Ensemble(words.Sealed):
                 f"The network of {label(self.points[index])} is on the GPU; an ensemble is made of networks on the "
                 'CPU, and `ensemble.to("cuda")` takes all of them there at once.'
             )
-        shape = (type(network.cell), *(getattr(network, name) for name in SHAPE))
+        shape = (one_or_all([type(cell) for cell in network.cells]), *(getattr(network, name) for name in SHAPE))
         if self._first is None:
             self._first = shape
         for name, here, first in zip(("cell", *SHAPE), shape, self._first, strict=True):
@@ -263,8 +265,9 @@ class Ensemble(words.Sealed):
             return sweep.key(self[index] if run is None else run)
         network = self[index] if run is None else run.network
         numbers = network.parameters if run is None else run.made_with()
-        cell = network.cell if run is None else run.cell
-        held = {"parameters": {name: np.asarray(numbers[name]) for name in network.shapes}, "cell": contents(cell)}
+        cells = network.cells if run is None else run.cells
+        held: dict[str, Any] = {"parameters": {name: np.asarray(numbers[name]) for name in network.shapes}}
+        held |= {"cells": [contents(cell) for cell in cells], "cell": None}
         if self.of_models:  # of a piece: what came to it, through other pieces
             held |= {"input": run.input, "begins": run.states[0], "lengths": run.lengths}
         return sweep.key(type(network), vars(network) | held)
@@ -283,8 +286,5 @@ def _numbers(network: Any) -> tuple:
     if is_model(network):
         return type(network), network.shapes, network.flat.tobytes()
     parameters = {name: (value.shape, value.tobytes()) for name, value in network.parameters.items()}
-    return (
-        (type(network.cell), *comparable(network.cell)),
-        tuple(str(getattr(network, name)) for name in SHAPE),
-        parameters,
-    )
+    cells = tuple((type(cell), *comparable(cell)) for cell in network.cells)
+    return cells, tuple(str(getattr(network, name)) for name in SHAPE), parameters

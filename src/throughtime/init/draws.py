@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..engine.blas import single_blas
+from ..network.parameters import layer_of
 from ..refuse import arguments, words
 
 Values = dict[str, np.ndarray]
@@ -17,8 +18,8 @@ Values = dict[str, np.ndarray]
 class Layout(Protocol):
     """What an initialiser may ask of a network (a Network has it)."""
 
-    cell: Any
-    hidden_size: int
+    cells: Sequence[Any]  # of each layer
+    hidden_sizes: Sequence[int]
     bias: bool
     shapes: dict[str, tuple[int, ...]]
 
@@ -29,8 +30,11 @@ Initialiser = Callable[[Any, np.random.Generator], Values]
 @dataclass(frozen=True)
 class _Uniform:
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
-        bound = 1 / np.sqrt(network.hidden_size)
-        return {name: rng.uniform(-bound, bound, shape) for name, shape in network.shapes.items()}
+        values = {}
+        for name, shape in network.shapes.items():
+            bound = 1 / np.sqrt(network.hidden_sizes[layer_of(name)])
+            values[name] = rng.uniform(-bound, bound, shape)
+        return values
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,9 @@ class _Blocks:
     per_input: bool = True  # whether the spread of W_ih is input_gain/√I, or input_gain itself
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
-        n, values = network.hidden_size, {}
+        values = {}
         for name, shape in network.shapes.items():
+            n = network.hidden_sizes[layer_of(name)]
             if name.startswith("weight_ih"):
                 spread = self.input_gain / np.sqrt(shape[1]) if self.per_input else self.input_gain
                 values[name] = spread * rng.standard_normal(shape)

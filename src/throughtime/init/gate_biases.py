@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..cells import CELLS
+from ..network.parameters import layer_of
 from ..refuse import arguments, numeric, words
 from .draws import Initialiser, Layout, Values
 from .named import drawn, initialiser
@@ -19,17 +20,19 @@ class _ForgetBias:
     base: Initialiser
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
-        if not isinstance(network.cell, CELLS["lstm"]):
-            raise ValueError(f"init=forget_bias(…) is for the cell lstm; {network.cell!r} has no forget gate.")
+        places = _places(network, ("lstm",))
+        if not places:
+            raise ValueError(f"init=forget_bias(…) is for the cell lstm; {_shown(network)} has no forget gate.")
         _has_biases(network, "forget_bias")
-        if self.value.shape not in ((), (network.hidden_size,)):
-            raise ValueError(
-                f"`value` of init=forget_bias(…) has shape {self.value.shape}; expected one number, or one for each of "
-                f"the {network.hidden_size} units."
-            )
         values = drawn(self.base, network, rng)
-        for suffix in _suffixes(network):
-            _set_gate(values, suffix, network.hidden_size, 1, self.value)  # gate blocks i, f, g, o
+        for suffix, k in places:
+            n = network.hidden_sizes[k]
+            if self.value.shape not in ((), (n,)):
+                raise ValueError(
+                    f"`value` of init=forget_bias(…) has shape {self.value.shape}; expected one number, or one for "
+                    f"each of the {n} units."
+                )
+            _set_gate(values, suffix, n, 1, self.value)  # gate blocks i, f, g, o
         return values
 
 
@@ -39,17 +42,18 @@ class _Chrono:
     base: Initialiser
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
-        lstm = isinstance(network.cell, CELLS["lstm"])
-        if not lstm and not isinstance(network.cell, CELLS["gru"]):
+        places = _places(network, ("lstm", "gru"))
+        if not places:
             raise ValueError(
-                f"init=chrono(…) is for the cells lstm and gru; {network.cell!r} has no gate that keeps its state."
+                f"init=chrono(…) is for the cells lstm and gru; {_shown(network)} has no gate that keeps its state."
             )
         _has_biases(network, "chrono")
-        values, n = drawn(self.base, network, rng), network.hidden_size
-        for suffix in _suffixes(network):
+        values = drawn(self.base, network, rng)
+        for suffix, k in places:
+            n = network.hidden_sizes[k]
             kept = np.log(rng.uniform(1.0, self.longest - 1.0, n))
             _set_gate(values, suffix, n, 1, kept)  # LSTM i, f, g, o; GRU r, z, n
-            if lstm:
+            if isinstance(network.cells[k], CELLS["lstm"]):
                 _set_gate(values, suffix, n, 0, -kept)
         return values
 
@@ -59,9 +63,14 @@ def _has_biases(network: Layout, name: str) -> None:
         raise ValueError(f"init={name}(…) sets biases, but the network was asked for with `bias=False`.")
 
 
-def _suffixes(network: Layout) -> list[str]:
-    """Of the names of every layer and direction."""
-    return [name.removeprefix("bias_ih") for name in network.shapes if name.startswith("bias_ih")]
+def _places(network: Layout, cells: tuple[str, ...]) -> list[tuple[str, int]]:
+    """How the names of every layer and direction of one of these cells end, and the number of the layer."""
+    ends = [name.removeprefix("weight_ih") for name in network.shapes if name.startswith("weight_ih")]
+    return [(end, k) for end in ends if isinstance(network.cells[k := layer_of(end)], tuple(CELLS[c] for c in cells))]
+
+
+def _shown(network: Layout) -> str:
+    return " and ".join(dict.fromkeys(map(repr, network.cells)))
 
 
 def _set_gate(values: Values, suffix: str, n: int, gate: int, value: np.ndarray) -> None:
@@ -74,12 +83,14 @@ def _set_gate(values: Values, suffix: str, n: int, gate: int, value: np.ndarray)
 def forget_bias(value: Any, base: Initialiser | str = "uniform") -> Initialiser:
     """For the LSTM: forget-gate biases bias_ih = value and bias_hh = 0, so their sum is `value`; all else as `base`.
 
+    Where layers have different cells, in those that are LSTMs.
+
     value: one number, or N of them, one for each unit: with ln(uniform(1, T_max − 1)) units of all time constants, the
     "chrono" initialisation of the paper below.
 
     With no other drive the cell state decays as exp(−t/τ), 1/τ = −ln σ(value) = ln(1 + exp(−value)) nats per time step:
-    .69 at 0, .31 at 1, .049 at 3 (Tallec & Ollivier 2018, arXiv:1804.11188). ValueError from Network for any other
-    cell, with bias=False and for another number of values.
+    .69 at 0, .31 at 1, .049 at 3 (Tallec & Ollivier 2018, arXiv:1804.11188). ValueError from Network without an LSTM,
+    with bias=False and for another number of values.
 
         >>> import throughtime as tt
         >>> tt.Network("lstm", 3, 2, init=tt.init.forget_bias(3.0)).parameters["bias_ih_l0"][2:4]
@@ -102,8 +113,8 @@ def chrono(longest: float, base: Initialiser | str = "uniform") -> Initialiser:
     longest : T_max ≥ 2, the longest dependency that is to be learnt, in steps. b stands for the sum of the two biases;
     bias_hh of these gates is 0. With nothing else at the gate, it keeps u/(1 + u) of the state in a step: time
     constants of about u steps, and an input that enters with weight 1/(1 + u). PyTorch's z keeps the state, as ours
-    does. Layers and directions have draws of their own. ValueError if longest < 2, and from Network for any other cell
-    and with bias=False.
+    does. Layers and directions have draws of their own; layers of other cells are as `base` has them. ValueError if
+    longest < 2, and from Network where no layer is an LSTM or a GRU and with bias=False.
 
     Source: Tallec & Ollivier (2018), arXiv:1804.11188, §2.2; they take T_max = 3/2 of the gap for copying, the length
     for adding.

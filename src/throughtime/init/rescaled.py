@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine.blas import single_blas
+from ..network.parameters import layer_of
 from ..refuse import arguments, words
 from .draws import Initialiser, Layout, Values
 from .named import drawn, initialiser
@@ -38,23 +39,24 @@ class _Sparse:
     base: Initialiser
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
-        values, n = drawn(self.base, network, rng), network.hidden_size
-        kept = max(1, round((self.density or 0.0) * n)) if self.incoming is None else self.incoming
-        if kept > n:
-            raise ValueError(
-                f"`incoming` of init=sparse(…) is {arguments.shown(kept)}, but a unit of this network has the weights "
-                f"of {n} units; expected at most hidden_size={n}."
-            )
+        values = drawn(self.base, network, rng)
         for _, block in _blocks(values, network):
+            n = len(block)
+            kept = max(1, round((self.density or 0.0) * n)) if self.incoming is None else self.incoming
+            if kept > n:
+                raise ValueError(
+                    f"`incoming` of init=sparse(…) is {arguments.shown(kept)}, but a unit of this network has the "
+                    f"weights of {n} units; expected at most hidden_size={n}."
+                )
             np.put_along_axis(block, np.argsort(rng.random((n, n)), axis=1)[:, kept:], 0.0, axis=1)
         return values
 
 
 def _blocks(values: Values, network: Layout) -> Iterator[tuple[str, np.ndarray]]:
     """Each square block of W_hh, one for each gate of each layer and direction: views, written in place."""
-    n = network.hidden_size
     for name in network.shapes:
         if name.startswith("weight_hh"):
+            n = network.hidden_sizes[layer_of(name)]
             yield from ((name, block) for block in values[name].reshape(-1, n, n))
 
 

@@ -43,10 +43,7 @@ class Bottleneck:
 
     def _each(self, state: Any, given: list[str], taken: list[str], function: Any) -> Any:
         parts = [state[name] for name in given] if len(given) > 1 else [state]
-        found = [
-            tuple(function(own, way) for own in part) if isinstance(part, tuple) else function(part, way)
-            for part, way in zip(parts, self.ways, strict=True)
-        ]
+        found = [_every(function, part, way) for part, way in zip(parts, self.ways, strict=True)]
         return dict(zip(taken, found, strict=True)) if len(taken) > 1 else found[0]
 
 
@@ -60,22 +57,29 @@ def networks_in(piece: Any) -> dict[str, Network]:
     return found
 
 
-def _sizes(net: Network) -> tuple[int, int, int]:
-    """States of a unit, layers times directions, units."""
-    rows = net.num_layers * net.num_directions
-    return net.state_size // (rows * net.hidden_size), rows, net.hidden_size
+def _every(function: Any, state: Any, way: str | None) -> Any:
+    """`function` of every array of a state: h, (h, c), or a list of such of unlike layers."""
+    if isinstance(state, (list, tuple)):
+        return type(state)(_every(function, own, way) for own in state)
+    return function(state, way)
 
 
 def _shown(net: Network) -> str:
-    return "{} x {} x {}".format(*_sizes(net))
+    """States of a unit, layers times directions, units; of unlike layers of each."""
+    if len(set(net.hidden_sizes)) == len(set(net.unit_states)) == 1:
+        return f"{net.unit_states[0]} x {net.num_layers * net.num_directions} x {net.hidden_sizes[0]}"
+    each = zip(net.unit_states, net.hidden_sizes, strict=True)
+    return f"[{', '.join(f'{states} x {net.num_directions} x {units}' for states, units in each)}]"
 
 
 def _way(given: Network, taken: Network) -> str | None:
-    (states, rows, units), wanted = _sizes(given), _sizes(taken)
+    if given.unit_states != taken.unit_states:
+        return None
     if given.num_directions == taken.num_directions:
-        return "as it is" if (states, rows, units) == wanted else None
-    if taken.num_directions == 1 and (states, rows // 2) == wanted[:2]:
-        return {units: "sum", 2 * units: "beside"}.get(wanted[2])
+        return "as it is" if given.hidden_sizes == taken.hidden_sizes else None
+    if taken.num_directions == 1:
+        twice = tuple(2 * units for units in given.hidden_sizes)
+        return {given.hidden_sizes: "sum", twice: "beside"}.get(taken.hidden_sizes)
     return None
 
 

@@ -13,7 +13,7 @@ from ..network.fields_back import by_sending
 from ..network.gradients import Gradients
 from ..network.network import Network
 from ..network.unrolled import Unrolled
-from ..refuse import checks, numeric
+from ..refuse import numeric, states
 from .attending_decoder import Attending, Combined, Head, batched, gathered, unbatched
 from .attention import Look
 from .chain_run import ChainRun
@@ -117,7 +117,7 @@ class FedRun:
         of_first: FieldGradients | None = None
         if self._combined is not None:
             to_state = _to_state(parts.body[-1], self._first, to_state, dq)
-            of_first = by_sending(in_force(parts.body[-1].cell), self._first, dq)
+            of_first = by_sending(in_force(parts.body[-1].cells[-1]), self._first, dq)
         before, each = self._before.backprop(dx), each[::-1]
         sums = {name: value.copy() for name, value in each[0].parameters.items()}
         for found in each[1:]:
@@ -154,24 +154,26 @@ def _last_layer(net: Network, state: Any, x: Array) -> tuple[Array, ...]:
     """The states of the last layer of the last network, each (1, B, N), or (1, N) of one sequence; checked."""
     own = list(state.values())[-1] if isinstance(state, dict) and state else state
     batch = x.shape[1] if x.ndim == 3 else 1
-    flat = checks.state(own, net, batch, x.ndim == 3, name="state")
-    count = net.state_size // (net.num_layers * net.hidden_size)
-    parts = flat[:, -count * net.hidden_size :].reshape(batch, count, net.hidden_size).swapaxes(0, 1)
+    flat = states.state(own, net, batch, x.ndim == 3, name="state")
+    count, units = net.unit_states[-1], net.hidden_sizes[-1]
+    parts = flat[:, -count * units :].reshape(batch, count, units).swapaxes(0, 1)
     return tuple(part[None] if x.ndim == 3 else part for part in parts)
 
 
 def _sent(net: Network, s: tuple[Array, ...]) -> Array:
     """What the last layer sends in these states."""
-    return np.array(emitted(in_force(net.cell), s)[0])
+    return np.array(emitted(in_force(net.cells[-1]), s)[0])
 
 
 def _to_state(net: Network, s: tuple[Array, ...], gradient: Any, dh: Array) -> Any:
     """The gradient of the first state, with that of what it sends added."""
-    slopes = sent_slopes(in_force(net.cell), s)
+    slopes = sent_slopes(in_force(net.cells[-1]), s)
     last = list(gradient)[-1] if isinstance(gradient, dict) else None
-    own = gradient if last is None else gradient[last]
+    whole = gradient if last is None else gradient[last]
+    own = whole[-1] if isinstance(whole, list) else whole  # of unlike layers
     parts = [part.copy() for part in (own if isinstance(own, tuple) else (own,))]
     for part, slope in zip(parts, slopes, strict=True):
         part[-1:] += slope * dh
-    found = tuple(parts) if isinstance(own, tuple) else parts[0]
+    found: Any = tuple(parts) if isinstance(own, tuple) else parts[0]
+    found = [*whole[:-1], found] if isinstance(whole, list) else found
     return found if last is None else gradient | {last: found}

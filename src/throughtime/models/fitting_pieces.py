@@ -31,7 +31,7 @@ def is_recurrent(piece: Piece) -> bool:
 def sizes_of(piece: Piece) -> tuple[int, int]:
     """Numbers in and out at a step."""
     if isinstance(piece, Network):
-        return piece.input_size, piece.hidden_size * piece.num_directions
+        return piece.input_size, piece.hidden_sizes[-1] * piece.num_directions
     return piece.sizes
 
 

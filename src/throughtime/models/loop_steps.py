@@ -127,8 +127,8 @@ def shown(piece: Any, s: Array, ds: Array | None = None, x: Any = None, dx: Any 
 
 def _sent(net: Network, s: Array, ds: Array | None) -> tuple[Array, Array | None]:
     """What the units of the last layer send, and its derivatives."""
-    cell, n = in_force(net.cell), net.hidden_size
-    first = net.state_size - net.state_size // net.num_layers
+    cell, n = in_force(net.cells[-1]), net.hidden_sizes[-1]
+    first = net.state_size - net.unit_states[-1] * n
     own = tuple(s[:, a : a + n] for a in range(first, net.state_size, n))
     with np.errstate(all="ignore"):
         y = emitted(cell, own)[0]
@@ -209,7 +209,7 @@ def by_input(run: Unrolled) -> Array:
     net, parts = run.network, []
     given: Any = None  # derivatives of what enters the layer by the input, (M, I, I) or None for the identity
     for k in range(net.num_layers):
-        local, weights, n = run.derivatives(k), run.made_with(), net.hidden_size
+        local, weights, n = run.derivatives(k), run.made_with(), net.hidden_sizes[k]
         w_ih, like, own = weights[f"weight_ih_l{k}"], local.states[0][1], list[Array]()
         dx = [w_ih[a : a + n] if given is None else w_ih[a : a + n] @ given for a in range(0, len(w_ih), n)]
         with np.errstate(all="ignore"):

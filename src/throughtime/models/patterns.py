@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..network.each_layer import each_layer
 from ..network.network import Network
 from ..refuse import arguments, words
 from .chain import Chain
@@ -24,7 +25,7 @@ from .repeat import Repeat
 
 @words.explained
 def one_to_one(
-    cell: Any, inputs: int, outputs: int, *, hidden_size: int, classes: bool = False, seed: Any = None, **network: Any
+    cell: Any, inputs: int, outputs: int, *, hidden_size: Any, classes: bool = False, seed: Any = None, **network: Any
 ) -> Chain:
     """A network of a single step between a vector and a readout: x (B, I) -> (B, O).
 
@@ -47,7 +48,7 @@ def one_to_many(
     outputs: int,
     *,
     steps: int,
-    hidden_size: int,
+    hidden_size: Any,
     classes: bool = False,
     seed: Any = None,
     **network: Any,
@@ -74,7 +75,7 @@ def many_to_one(
     inputs: int,
     outputs: int,
     *,
-    hidden_size: int,
+    hidden_size: Any,
     embedding: int | None = None,
     pool: str = "last",
     classes: bool = False,
@@ -111,7 +112,7 @@ def many_to_many(
     inputs: int,
     outputs: int,
     *,
-    hidden_size: int,
+    hidden_size: Any,
     embedding: int | None = None,
     classes: bool = False,
     seed: Any = None,
@@ -139,7 +140,7 @@ def many_to_many(
 
 @words.explained
 def language_model(
-    cell: Any, tokens: int, *, hidden_size: int, embedding: int = 64, seed: Any = None, **network: Any
+    cell: Any, tokens: int, *, hidden_size: Any, embedding: int = 64, seed: Any = None, **network: Any
 ) -> Chain:
     """Logits of the next token at every step: x (T, B) of tokens -> (T, B, V).
 
@@ -170,7 +171,7 @@ def _pieces(
     cell: Any,
     inputs: int,
     outputs: int,
-    hidden_size: int,
+    hidden_size: Any,
     embedding: int | None,
     seed: Any,
     network: dict[str, Any],
@@ -178,11 +179,11 @@ def _pieces(
 ) -> list[Any]:
     """[Embedding,] Network, Readout; their first values drawn one after another."""
     rng, inputs = arguments.generator(seed), arguments.size(name, inputs)
-    hidden_size = arguments.size("hidden_size", hidden_size)
+    each_layer(cell, hidden_size, network.get("num_layers"))  # looked at before anything is made
     dtype, first = arguments.float_type(network.get("dtype", "float64")), list[Any]()
     if embedding is not None:
         size = arguments.size("embedding", embedding)
         first.append(Embedding(inputs, size, dtype=dtype, seed=rng))
         inputs = size
     net = Network(cell, inputs, hidden_size, seed=rng, **network)
-    return [*first, net, Readout(hidden_size * net.num_directions, outputs, dtype=dtype, seed=rng)]
+    return [*first, net, Readout(net.hidden_sizes[-1] * net.num_directions, outputs, dtype=dtype, seed=rng)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..network.each_layer import each_layer
 from ..network.network import Network
 from ..refuse import arguments, words
 from .attention import Attention
@@ -20,7 +21,7 @@ def sequence_to_sequence(
     source_tokens: int,
     target_tokens: int,
     *,
-    hidden_size: int,
+    hidden_size: Any,
     embedding: int = 64,
     attention: str | None = None,
     feeding: str | None = None,
@@ -52,7 +53,8 @@ def sequence_to_sequence(
     """
     sizes = {"source_tokens": source_tokens, "target_tokens": target_tokens}
     sources, targets = (arguments.size(name, value) for name, value in sizes.items())
-    units, numbers = arguments.size("hidden_size", hidden_size), arguments.size("embedding", embedding)
+    numbers = arguments.size("embedding", embedding)
+    units = each_layer(cell, hidden_size, network.get("num_layers"))[1][-1]
     both, rng = arguments.flag("bidirectional", bidirectional), arguments.generator(seed)
     dtype = arguments.float_type(network.get("dtype", "float64"))
     if feeding is not None and attention is None:
@@ -63,9 +65,9 @@ def sequence_to_sequence(
     drawn: dict[str, Any] = {"dtype": dtype, "seed": rng}
     encoder = [
         Embedding(sources, numbers, **drawn),
-        Network(cell, numbers, units, bidirectional=both, seed=rng, **network),
+        Network(cell, numbers, hidden_size, bidirectional=both, seed=rng, **network),
     ]
-    decoder = [Embedding(targets, numbers, **drawn), *fed, Network(cell, inputs, units, seed=rng, **network)]
+    decoder = [Embedding(targets, numbers, **drawn), *fed, Network(cell, inputs, hidden_size, seed=rng, **network)]
     look = None if attention is None else Attention(attention, units, keys, **drawn)
     says = Chain([*decoder, Readout(units, targets, **drawn)], classes=True)
     return EncoderDecoder(Chain(encoder), says, look, seed=rng)

@@ -35,16 +35,12 @@ class Asked:
         if run.device != "cpu":
             return None
         network = run.network
-        ends = [
-            [f"_l{k}{way}" for way in ("", "_reverse")[: network.num_directions]] for k in range(network.num_layers)
+        ways = ("", "_reverse")[: network.num_directions]
+        arrays = [
+            [tuple(self._zeros(f"{kind}_l{k}{way}", run) for kind in kinds(cell)) for way in ways]
+            for k, cell in enumerate(network.cells)
         ]
-        return Into(
-            [
-                [tuple(self._zeros(kind + end, run) for kind in kinds(network.cell)) for end in of_layer]
-                for of_layer in ends
-            ],
-            self.each,
-        )
+        return Into(arrays, self.each)
 
     def _zeros(self, name: str, run: Any) -> Array | None:
         if name not in self.names:
@@ -130,6 +126,8 @@ def _shape(name: str, run: Any, each: bool) -> tuple[int, ...]:
 def _parts(state: Any) -> tuple[Array, ...]:
     if state is None:
         return ()
+    if isinstance(state, list):  # of unlike layers
+        return tuple(part for own in state for part in _parts(own))
     return state if isinstance(state, tuple) else (state,)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..refuse import checks, numeric
+from ..refuse import checks, numeric, states
 from . import parameters
 
 Array = Any  # of the machine
@@ -57,9 +57,9 @@ def lengths_of_all(lengths: Any, network: Any, batch: int) -> Any:
 
 
 def state(name: str, given: Any, network: Any, batch: int, had_batch: bool) -> Array:
-    """A state as `checks.state` takes it, its parts in NumPy or on the device: (B, S)."""
+    """A state as `states.state` takes it, its parts in NumPy or on the device: (B, S)."""
     arrays = network.engine.arrays
-    return arrays.from_host(checks.state(arrays.fetched(given), network, batch, had_batch, name=name))
+    return arrays.from_host(states.state(arrays.fetched(given), network, batch, had_batch, name=name))
 
 
 def output_gradient(given: Any, run: Any) -> Array | None:

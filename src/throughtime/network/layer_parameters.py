@@ -13,8 +13,8 @@ from .parameters import kinds
 class LayerParameters(words.Sealed):
     """What a network holds; `Network` is one."""
 
-    cell: Any
-    hidden_size: int
+    cells: tuple[Any, ...]
+    hidden_sizes: tuple[int, ...]
     device: str
     networks: int
     stacked: bool
@@ -55,11 +55,11 @@ class LayerParameters(words.Sealed):
                 f"k={arguments.shown(k)}, reverse={arguments.shown(reverse)}: this network has layers 0 to "
                 f"{self.num_layers - 1} in {ways}."
             )
-        units, record = self.hidden_size, spec(self.cell)
+        units, record = self.hidden_sizes[k], spec(self.cells[k])
         absent = {"weight_hh": (0, units), "bias_ih": (record.gates * units,), "bias_hh": (record.parts * units,)}
         return [
             held[kind + suffix] if kind + suffix in self.shapes else self._zeros(absent[kind])
-            for kind in kinds(self.cell)
+            for kind in kinds(self.cells[k])
         ]
 
     def _zeros(self, shape: tuple[int, ...]) -> Any:

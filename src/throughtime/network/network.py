@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from operator import mul
 from typing import Any
 
 import numpy as np
 
 from .. import engine
 from ..cells.base import spec
-from ..cells.by_name import cell_of, for_units
 from ..engine.blas import single_blas
 from ..init.named import Initialiser, initialiser
 from ..refuse import arguments, in_place, words
 from ..refuse.called import called
 from . import on_disk, parameters
+from .each_layer import alike, as_written, each_layer, one_or_all
 from .layer_parameters import LayerParameters
+from .on_device import together
 from .unrolled import Unrolled
 
 ARGUMENTS = (
     "cell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype", "init", "seed",
     "device",
+)  # fmt: skip
+FOLLOWING = (
+    "cells", "hidden_sizes", "unit_states", "num_directions", "state_size", "shapes", "networks", "stacked", "axes",
 )  # fmt: skip
 
 
@@ -39,10 +43,11 @@ class Network(LayerParameters):
     of the cell is edited, the next unroll takes the new version, and the runs made before keep theirs.
 
     Args:
-        cell: a name of tt.CELLS ("tanh", "lstm", "gru", …), or an instance of a cell.
+        cell: a name of tt.CELLS ("tanh", "lstm", "gru", …), or an instance of a cell; or a list of such, one for each
+            layer: tt.Network(["gru", "tanh"], 3, [64, 32]).
         input_size: I, the inputs per time step.
-        hidden_size: N, the units per layer and direction.
-        num_layers: L.
+        hidden_size: N, the units per layer and direction; or a list, one for each layer.
+        num_layers: L; by default the length of the lists, or 1.
         bidirectional: whether a second set of units in every layer reads the sequence from its end: D = 2, otherwise 1.
         bias: whether there are b_ih and b_hh; without, both are 0.
         batch_first: input and output are (batch, time, …) instead of (time, batch, …); states are not touched.
@@ -58,7 +63,10 @@ class Network(LayerParameters):
             gates one after another. Change the arrays in place, or put others there: the next unroll uses, and
             checks, what it finds.
         shapes: dict name -> shape of these.
-        state_size: S = L*D*N*states, the numbers that the network carries from step to step.
+        state_size: S = L*D*N*states, of unlike layers the sum of D*N*states: the numbers that the network carries from
+            step to step.
+        cells, hidden_sizes: tuples, those of every layer; cell and hidden_size are the one that all layers have, or
+            these tuples.
         num_directions: D.
         networks, stacked, axes: 1, False, None; of an ensemble on the GPU, `ensemble.to("cuda")`, the number K of its
             networks, True, and its axes: every parameter has a leading axis K, and the batch of a run holds the K
@@ -84,9 +92,9 @@ class Network(LayerParameters):
         self,
         cell: Any,
         input_size: int,
-        hidden_size: int,
+        hidden_size: Any,
         *,
-        num_layers: int = 1,
+        num_layers: int | None = None,
         bidirectional: bool = False,
         bias: bool = True,
         batch_first: bool = False,
@@ -96,22 +104,19 @@ class Network(LayerParameters):
         device: str = "cpu",
     ) -> None:
         device = arguments.device(device)
-        self.cell, self.input_size = cell_of(cell), arguments.size("input_size", input_size)
-        self.hidden_size = arguments.size("hidden_size", hidden_size)
-        for_units(self.cell, self.hidden_size)
-        self.num_layers = arguments.size("num_layers", num_layers)
+        self.cells, self.hidden_sizes = each_layer(cell, hidden_size, num_layers)
+        self.cell, self.hidden_size = one_or_all(self.cells), one_or_all(self.hidden_sizes)
+        self.input_size, self.num_layers = arguments.size("input_size", input_size), len(self.cells)
         self.bidirectional = arguments.flag("bidirectional", bidirectional)
         self.bias = arguments.flag("bias", bias)
         self.batch_first = arguments.flag("batch_first", batch_first)
         self.dtype = arguments.float_type(dtype)
-        parameters.room_for(
-            self.cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
-        )
+        sizes = self.cells, self.input_size, self.hidden_sizes, self.bidirectional, self.bias
+        parameters.room_for(*sizes)
         self.num_directions = 1 + self.bidirectional
-        self.state_size = self.num_layers * self.num_directions * self.hidden_size * spec(self.cell).states
-        self.shapes = parameters.shapes(
-            self.cell, self.input_size, self.hidden_size, self.num_layers, self.bidirectional, self.bias
-        )
+        self.unit_states = tuple(spec(own).states for own in self.cells)
+        self.state_size = self.num_directions * sum(map(mul, self.hidden_sizes, self.unit_states))
+        self.shapes = parameters.shapes(*sizes)
         with single_blas():
             initial = initialiser(init)(self, arguments.generator(seed))
         own = parameters.fitting(initial, self.shapes, self.dtype, "What `init` returned")
@@ -138,7 +143,7 @@ class Network(LayerParameters):
                 f"`net.{name}` says what the network is, and setting it would change nothing; make another, "
                 f"`tt.Network(…, {name}=…)`."
             )
-        if hasattr(Network, name) or name in ("num_directions", "state_size", "shapes", "networks", "stacked", "axes"):
+        if hasattr(Network, name) or name in FOLLOWING:
             return f"`net.{name}` follows from the arguments of `tt.Network`; it cannot be set."
         if type(self) is not Network:  # your own class has attributes of its own
             return ""
@@ -156,8 +161,9 @@ class Network(LayerParameters):
         """The network unfolded over one input: outputs, states, and from there backprop, jvp, vjp and jacobian.
 
         x (T, B, I), or (T, I) for one sequence, or (B, T, I) with batch_first. state: the initial h, of an LSTM (h, c),
-        each (L*D, B, N), or (L*D, N) for one sequence; or all of it in one array, (B, S) or (S,), as another run's
-        `states[t]` of one direction has it; None is zeros. lengths: B whole numbers from 0 to T, where
+        each (L*D, B, N), or (L*D, N) for one sequence; of layers of unlike sizes or states a list with what each layer
+        would take alone; or all of it in one array, (B, S) or (S,), as another run's `states[t]` of one direction has
+        it; None is zeros. lengths: B whole numbers from 0 to T, where
         sequences are shorter than T; what follows is padding, and the reverse direction starts at the last valid step.
         NaN and inf go through and stay in their own sequence. TypeError or ValueError for what does not fit.
 
@@ -275,26 +281,12 @@ class Network(LayerParameters):
         on_disk.write(self.to("cpu"), path)
 
     def __repr__(self) -> str:
-        usual = {"num_layers": 1, "bidirectional": False, "bias": True, "batch_first": False}
+        usual = {"bidirectional": False, "bias": True, "batch_first": False}
         changed = [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
-        count = sum(int(np.prod(shape)) for shape in self.shapes.values())
-        start = f"{self.cell!r}, input_size={self.input_size}, hidden_size={self.hidden_size}"
-        whole = f'Network({", ".join([start, *changed])}, dtype="{self.dtype}", {count:,} parameters)'
-        several = f"{self.networks} of " if self.stacked else ""
-        return whole if self.device == "cpu" else f"{several}{whole} on the GPU"
-
-
-def together(members: Sequence[Network], axes: Mapping[str, list] | None) -> Network:
-    """Networks of one shape on the GPU as one, whose parameters have a leading axis for them; `axes` are those of the
-    ensemble. One alone, without axes, has no such axis."""
-    arrays, stacked = engine.of("cuda").arrays, axes is not None
-    arrays.require()
-    for network in members:
-        in_place.parameters(network.parameters, network.shapes, network.dtype)
-    made, first = copy.copy(members[0]), members[0]
-    held = {}
-    for name in first.shapes:
-        each = [network.parameters[name] for network in members]
-        held[name] = arrays.from_host(np.stack(each) if stacked else np.asarray(each[0]))
-    made.__dict__.update(device="cuda", networks=len(members), stacked=stacked, axes=axes, parameters=held)
-    return made
+        numbers = sum(int(np.prod(shape)) for shape in self.shapes.values())
+        several = self.num_layers > 1 and alike(self.cells) and alike(self.hidden_sizes)
+        start = f"{as_written(self.cells)}, input_size={self.input_size}, hidden_size={as_written(self.hidden_sizes)}"
+        start += f", num_layers={self.num_layers}" if several else ""
+        whole = f'Network({", ".join([start, *changed])}, dtype="{self.dtype}", {numbers:,} parameters)'
+        count = f"{self.networks} of " if self.stacked else ""
+        return whole if self.device == "cpu" else f"{count}{whole} on the GPU"

@@ -5,7 +5,9 @@
     "batch_first": false, "dtype": "float64"
 
 A field with a value for each unit is a list. The arrays are the parameters, by PyTorch's names and in PyTorch's order.
-A cell of the library is throughtime.NAME, a user's own goes by the name of its class.
+A cell of the library is throughtime.NAME, a user's own goes by the name of its class. Where layers differ, "cell" or
+"hidden_size" is a list with an entry for each, and the version of the format is 2: a reader of version 1 says that it
+does not read it.
 """
 
 from __future__ import annotations
@@ -20,18 +22,22 @@ from ..cells.base import registered
 from ..cells.by_name import cell_of
 from ..refuse import arguments, in_place
 from . import archive, parameters
+from .each_layer import alike, each_layer
 
 FORMAT = archive.Format(
-    "throughtime.network", 1, "network", "parameter", "Network.save or Model.save", "throughtime.load"
+    "throughtime.network", 2, "network", "parameter", "Network.save or Model.save", "throughtime.load"
 )
-SIZES = ("input_size", "hidden_size", "num_layers")
+PLAIN = 1  # the version of a network whose layers are alike
+LAYERS = ("cell", "hidden_size")  # of each layer, or of all
 FLAGS = ("bidirectional", "bias", "batch_first")
 
 
 def write(network: Any, path: Any) -> None:
     """Write a network, whose parameters lie in NumPy's arrays, to `path`."""
     in_place.parameters(network.parameters, network.shapes, network.dtype)
-    archive.write(path, FORMAT, described(network), {name: network.parameters[name] for name in network.shapes})
+    plain = alike(network.cells) and alike(network.hidden_sizes)
+    header = described(network) | ({"version": PLAIN} if plain else {})
+    archive.write(path, FORMAT, header, {name: network.parameters[name] for name in network.shapes})
 
 
 def read(path: Any) -> tuple[dict[str, Any], archive.Arrays]:
@@ -40,10 +46,7 @@ def read(path: Any) -> tuple[dict[str, Any], archive.Arrays]:
 
     def layout(header: archive.Header, there: list[str]) -> archive.Layout:
         found.update(options(header))
-        if found["num_layers"] > len(there):
-            raise archive.Refused("lacks parameters: its header speaks of more layers than there are arrays.")
-        sizes = {name: value for name, value in found.items() if name not in ("batch_first", "dtype")}
-        return {name: (shape, found["dtype"]) for name, shape in parameters.shapes(**sizes).items()}
+        return {name: (shape, found["dtype"]) for name, shape in shapes(found, len(there)).items()}
 
     _, arrays = archive.read(path, FORMAT, layout)
     return found, arrays
@@ -51,9 +54,14 @@ def read(path: Any) -> tuple[dict[str, Any], archive.Arrays]:
 
 def described(network: Any) -> dict[str, Any]:
     """What a header says of a network."""
+    cells, sizes = network.cells, network.hidden_sizes
+    written = [{"name": _name(cell), "fields": _fields(cell)} for cell in (cells[:1] if alike(cells) else cells)]
     return {
-        "cell": {"name": _name(network.cell), "fields": _fields(network.cell)},
-        **{name: getattr(network, name) for name in (*SIZES, *FLAGS)},
+        "cell": written[0] if alike(cells) else written,
+        "input_size": network.input_size,
+        "hidden_size": sizes[0] if alike(sizes) else list(sizes),
+        "num_layers": network.num_layers,
+        **{name: getattr(network, name) for name in FLAGS},
         "dtype": network.dtype.name,
     }
 
@@ -61,14 +69,29 @@ def described(network: Any) -> dict[str, Any]:
 def options(header: archive.Header) -> dict[str, Any]:
     """The keyword arguments of the network of which a header says this; `archive.Refused` if it says no network."""
     try:
-        name, fields = header["cell"]["name"], dict(header["cell"]["fields"])
-        found = {key: arguments.size(key, header[key]) for key in SIZES}
+        found: dict[str, Any] = {key: arguments.size(key, header[key]) for key in ("input_size", "num_layers")}
+        each = {key: header[key] if isinstance(header[key], list) else [header[key]] for key in LAYERS}
+        for key in LAYERS:
+            if isinstance(header[key], list) and len(header[key]) != found["num_layers"]:
+                raise ValueError(f"{key} has {len(header[key])} entries for {found['num_layers']} layers")
+        named = [(own["name"], dict(own["fields"])) for own in each["cell"]]
+        sizes = [arguments.size("hidden_size", own) for own in each["hidden_size"]]
         found |= {key: arguments.flag(key, header[key]) for key in FLAGS}
         dtype = arguments.float_type(header["dtype"])
     except (KeyError, TypeError, ValueError) as error:
         words = f"has a header that does not describe a network ({type(error).__name__}: {error})."
         raise archive.Refused(words) from error
-    return {"cell": _cell(name, fields), **found, "dtype": dtype}
+    of_layers = {"cell": [_cell(*own) for own in named], "hidden_size": sizes}
+    each_or_one = {key: own if isinstance(header[key], list) else own[0] for key, own in of_layers.items()}
+    return {**each_or_one, **found, "dtype": dtype}
+
+
+def shapes(options: dict[str, Any], arrays: int) -> parameters.Shapes:
+    """The shapes of the parameters of the network with these options, in a file of so many arrays."""
+    if options["num_layers"] > arrays:
+        raise archive.Refused("lacks parameters: its header speaks of more layers than there are arrays.")
+    cells, sizes = each_layer(options["cell"], options["hidden_size"], options["num_layers"])
+    return parameters.shapes(cells, options["input_size"], sizes, options["bidirectional"], options["bias"])
 
 
 def _name(cell: Any) -> str:

@@ -63,6 +63,10 @@ class OnHost:
     def cell(self) -> Any:
         return self.device_run.cell
 
+    @property
+    def cells(self) -> tuple[Any, ...]:
+        return self.device_run.cells
+
     def _fetch(self, array: Array) -> np.ndarray:
         """A copy in NumPy, of what the run's stream has then done."""
         with self.device_run._on():

@@ -1,6 +1,7 @@
 """The parameters of a network by PyTorch's names, and whether given ones fit them.
 
-Per layer k and direction, with G gates, N units and I inputs (of layer k: N*directions from the layer below):
+Per layer k and direction, with its own G gates and N units, and I inputs (of layer k > 0: N*directions of the layer
+below):
 
     weight_ih_l{k}  (G*N, I)      weight_hh_l{k}  (G*N, N)      bias_ih_l{k}, bias_hh_l{k}  (G*N,)
 
@@ -13,7 +14,7 @@ them, (N,) each.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,21 +22,23 @@ import numpy as np
 from ..cells.base import spec
 from ..refuse import checks, room
 from ..refuse.arguments import kind, shown
+from .each_layer import NAME_BYTES, one_or_all
 
 Shapes = dict[str, tuple[int, ...]]
 MATRICES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-NAME_BYTES = 512  # of a name, a shape and an empty array, about
+OF_LAYER = re.compile(r"_l(\d+)(?:_reverse)?$")
 KEY = re.compile(r"(?P<kind>weight|bias)_(ih|hh)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
 
 
-def shapes(cell: Any, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool, bias: bool) -> Shapes:
-    """Name to shape, in PyTorch's order."""
+def shapes(cells: Sequence[Any], input_size: int, sizes: Sequence[int], bidirectional: bool, bias: bool) -> Shapes:
+    """Name to shape, in PyTorch's order; `cells` and `sizes` (units) have an entry for each layer."""
     out: Shapes = {}
-    for layer in range(num_layers):
-        inputs = input_size if layer == 0 else hidden_size * (1 + bidirectional)
-        own = shapes_of_layer(cell, inputs, hidden_size, bias)
+    inputs = input_size
+    for layer, (cell, units) in enumerate(zip(cells, sizes, strict=True)):
+        own = shapes_of_layer(cell, inputs, units, bias)
         for suffix in ("", "_reverse")[: 1 + bidirectional]:
             out |= {f"{kind}_l{layer}{suffix}": shape for kind, shape in own.items()}
+        inputs = units * (1 + bidirectional)
     return out
 
 
@@ -58,26 +61,36 @@ def kinds(cell: Any) -> tuple[str, ...]:
     return (*MATRICES, *spec(cell).parameters)
 
 
-def room_for(cell: Any, input_size: int, hidden_size: int, num_layers: int, bidirectional: bool, bias: bool) -> None:
+def room_for(cells: Sequence[Any], input_size: int, sizes: Sequence[int], bidirectional: bool, bias: bool) -> None:
     """ValueError if this machine cannot hold the parameters, which are drawn in float64; before their shapes are made,
     for a million layers of one unit are a million names too."""
-    record, directions = spec(cell), 1 + bidirectional
-    rows = record.gates * hidden_size
-    each = hidden_size * (len(record.blocks) * hidden_size + bias * (record.gates + record.parts))
-    each += hidden_size * len(record.parameters)
-    numbers = directions * (num_layers * each + rows * (input_size + (num_layers - 1) * hidden_size * directions))
-    names = directions * num_layers * (4 if bias else 2) * NAME_BYTES // 8
-    sizes = f"input_size={shown(input_size)}, hidden_size={shown(hidden_size)}, num_layers={shown(num_layers)}"
-    room.check(f"A network of {sizes}", numbers + names)
+    directions, inputs, numbers = 1 + bidirectional, input_size, 0
+    for record, units in zip(map(spec, cells), sizes, strict=True):
+        each = record.gates * inputs + len(record.blocks) * units + len(record.parameters)
+        numbers += directions * units * (each + bias * (record.gates + record.parts))
+        inputs = units * directions
+    names = directions * len(sizes) * (4 if bias else 2) * NAME_BYTES // 8
+    units = one_or_all(sizes)
+    told = shown(units) if isinstance(units, int) else f"[{', '.join(map(shown, units))}]"
+    what = f"input_size={shown(input_size)}, hidden_size={told}, num_layers={shown(len(sizes))}"
+    room.check(f"A network of {what}", numbers + names)
 
 
 def room_for_run(network: Any, steps: int, batch: int) -> None:
     """ValueError if this machine cannot hold what the way back needs: states, saved numbers, what the units send."""
-    record = spec(network.cell)
-    units = network.num_layers * network.num_directions * network.hidden_size
-    numbers = (steps + 1) * batch * (network.input_size + units * (record.states + record.saved + 1 + record.staged))
+    records = map(spec, network.cells)
+    kept = [one.states + one.saved + 1 + one.staged for one in records]
+    each = sum(n * count for n, count in zip(network.hidden_sizes, kept, strict=True))
+    numbers = (steps + 1) * batch * (network.input_size + network.num_directions * each)
     advice = "Unroll fewer sequences or time steps at once, with `state=run.final_state` for the next ones."
     room.check(f"A run of {steps} time steps of {batch} sequences", numbers, network.dtype.itemsize, advice)
+
+
+def layer_of(name: str) -> int:
+    """The number of the layer that a parameter of this name belongs to."""
+    found = OF_LAYER.search(name)
+    assert found is not None, name
+    return int(found[1])
 
 
 def fitting(given: Any, wanted: Shapes, dtype: np.dtype[Any], what: str) -> dict[str, np.ndarray]:
@@ -137,7 +150,10 @@ def _hint(given: Mapping[Any, Any], wanted: Shapes) -> str:
     gates = theirs.pop("gates"), ours.pop("gates")
     different = ", ".join(f"{key}={value}" for key, value in theirs.items() if value != ours[key])
     hint = f" These are the parameters of a network with {different}." if different else ""
-    if gates[0] != gates[1] and gates[0].is_integer():
+    if gates[0] != gates[1] and any(isinstance(own, tuple) for own in gates):
+        each = [" and ".join(f"{g:g}" for g in (own if isinstance(own, tuple) else (own,))) for own in gates]
+        hint += f" Its layers' cells have {each[0]} gates, this network's {each[1]}."
+    elif gates[0] != gates[1] and gates[0].is_integer():
         hint += f" Its cell has {gates[0]:g} gates (1: tanh, relu; 3: gru; 4: lstm), this network's has {gates[1]:g}."
     elif gates[0] != gates[1]:
         hint += " The rows of its weight_hh_l0 are no multiple of its columns: of no recurrent network known here."
@@ -146,15 +162,19 @@ def _hint(given: Mapping[Any, Any], wanted: Shapes) -> str:
 
 def _read_off(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
     """The keyword arguments of the Network whose parameters these are; None if they do not look like any."""
-    ih, hh = shapes.get("weight_ih_l0", ()), shapes.get("weight_hh_l0", ())
-    if len(ih) != 2 or len(hh) != 2 or not hh[1]:
-        return None
     keys = [match for match in map(KEY.fullmatch, shapes) if match]
+    layers = 1 + max((int(key["layer"]) for key in keys), default=0)
+    if layers > len(keys):
+        return None
+    ih, each = shapes.get("weight_ih_l0", ()), [shapes.get(f"weight_hh_l{k}", ()) for k in range(layers)]
+    if len(ih) != 2 or not all(len(hh) == 2 and hh[1] for hh in each):
+        return None
+    units = one_or_all([hh[1] for hh in each])
     return {
         "input_size": ih[1],
-        "hidden_size": hh[1],
-        "num_layers": 1 + max(int(key["layer"]) for key in keys),
+        "hidden_size": list(units) if isinstance(units, tuple) else units,
+        "num_layers": layers,
         "bidirectional": any(key["reverse"] for key in keys),
         "bias": any(key["kind"] == "bias" for key in keys),
-        "gates": hh[0] / hh[1],
+        "gates": one_or_all([hh[0] / hh[1] for hh in each]),
     }

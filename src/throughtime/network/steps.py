@@ -14,6 +14,7 @@ from ..engine.stack import Stack
 from ..refuse import arguments, direction, words
 from . import handed_in
 from .derivatives import LayerDerivatives
+from .each_layer import one_or_all
 from .parameters import MATRICES, kinds
 
 Array = np.ndarray  # or of the machine that the run is on
@@ -48,8 +49,13 @@ class Steps(words.Sealed):
 
     @property
     def cell(self) -> Any:
-        """The cell in the version of its code that this run was made with."""
-        return self._layers[0][0].cell
+        """The cell in the version of its code that this run was made with; a tuple of those of unlike layers."""
+        return one_or_all(self.cells)
+
+    @property
+    def cells(self) -> tuple[Any, ...]:
+        """Those of every layer."""
+        return tuple(of_layer[0].cell for of_layer in self._layers)
 
     def columns(self, k: int, d: int = 0) -> slice:
         """Where the state of layer k, direction d, lies among the S numbers of a state.
@@ -82,7 +88,7 @@ class Steps(words.Sealed):
         """(B, S): what the gradient g (B, N) of the output after input t-1 brings into states[t], for t = 1 ... T."""
         self._one_way("The cotangent of one state")
         t = arguments.step("t", t, 1, self.steps)
-        shape = {"batch": self._stack.batch, "hidden_size": self.network.hidden_size}
+        shape = {"batch": self._stack.batch, "hidden_size": self.network.hidden_sizes[-1]}
         with self._on():
             g = self.engine.arrays.compact(handed_in.array("g", g, shape, self.network))
             return self._stack.sent_back(g.reshape((1, *g.shape)), t - 1)
@@ -136,7 +142,7 @@ class Steps(words.Sealed):
         u = handed_in.array("u", u, {"batch": B, "state_size": self._stack.size}, self.network)
         if grad_output is None:
             return u, None
-        shape = {"steps": steps, "batch": B, "hidden_size": self.network.hidden_size}
+        shape = {"steps": steps, "batch": B, "hidden_size": self.network.hidden_sizes[-1]}
         return u, handed_in.array("grad_output", grad_output, shape, self.network)
 
     def derivatives(
@@ -153,7 +159,8 @@ class Steps(words.Sealed):
         True
         """
         start, stop = self._window("A derivative of one step", start, stop)
-        k, n = self._place(k)[0], self.network.hidden_size
+        k = self._place(k)[0]
+        n = self.network.hidden_sizes[k]
         units = n if units is None else arguments.step("units", units, 1, n)
         layer, columns = self._layers[k][0], self._stack.columns(k)
         arrays, whole = self.engine.arrays, len(self._layers) == 1
@@ -226,7 +233,7 @@ class Steps(words.Sealed):
         found: dict[str, Array] = {}
         for k, of_layer in enumerate(parameters):
             for d, values in enumerate(of_layer):
-                for kind, value in zip(kinds(self.network.cell), values or (), strict=False):
+                for kind, value in zip(kinds(self.network.cells[k]), values or (), strict=False):
                     name = f"{kind}_l{k}{'_reverse' if d else ''}"
                     if value is None or name not in self.network.shapes:  # not asked for, or not there
                         continue

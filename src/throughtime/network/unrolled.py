@@ -13,7 +13,7 @@ from ..cells.versions import in_force
 from ..engine import stack
 from ..refuse import arguments, checks, direction, room, words
 from ..refuse.called import called
-from . import clipped, handed_in, truncated
+from . import clipped, handed_in, handed_out, truncated
 from .asked import asked
 from .fields_back import deferred
 from .gradients import Gradients
@@ -33,7 +33,8 @@ class Unrolled(Steps):
 
     output       (T, B, N*D), or (T, N*D) for one sequence, or (B, T, N*D) with batch_first: what the last layer sends,
                  0 in the padding
-    final_state  h, or for an LSTM (h, c), each (L*D, B, N) or (L*D, N): every sequence's state at its own end
+    final_state  h, or for an LSTM (h, c), each (L*D, B, N) or (L*D, N): every sequence's state at its own end; of
+                 layers of unlike sizes or states a list of what each layer alone would have
     states       (T+1, B, S): s_0, the initial state, to s_T; layer 0 (h, then c), [layer 0 reverse], layer 1, ...
                  After a sequence's end its state stands still. The reverse direction's entry t is its state between
                  inputs t-1 and t, come from the right: it starts at the sequence's end and its last is states[0].
@@ -63,7 +64,7 @@ class Unrolled(Steps):
                 arrays.pad(self.input, arrays.from_host(self.lengths))
             initial = handed_in.state("state", state, network, B, self._had_batch)
             self._stack, sent = stack.forward(
-                network.device, in_force(network.cell), network.copies(), self.input, initial, self.lengths
+                network.device, list(map(in_force, network.cells)), network.copies(), self.input, initial, self.lengths
             )
             self.states = arrays.read_only(self._stack.states)
             self.output = arrays.read_only(self._outside(sent))
@@ -85,8 +86,9 @@ class Unrolled(Steps):
         raise words.NoSuchAttribute(self, name, "A run")
 
     @property
-    def final_state(self) -> Array | tuple[Array, ...]:
-        """h, or (h, c), each (L*D, B, N), or (L*D, N) for one sequence: the state of each sequence at its own end."""
+    def final_state(self) -> Array | tuple[Array, ...] | list[Any]:
+        """h, or (h, c), each (L*D, B, N), or (L*D, N) for one sequence: the state of each sequence at its own end; of
+        layers of unlike sizes or states a list of what each layer alone would have."""
         arrays = self.engine.arrays
         with self._on():
             last = arrays.empty(self.states.shape[1:], self.states.dtype)
@@ -284,12 +286,6 @@ class Unrolled(Steps):
             return arrays.shaped(arrays.ordered(own, (0, 1, 2)), (int(own.shape[0]), int(own.shape[2])))
         return arrays.ordered(own, (1, 0, 2)) if self.network.batch_first else own
 
-    def _as_state(self, flat: Array) -> Array | tuple[Array, ...]:
-        """(B, S) as h, or (h, c), in PyTorch's shapes."""
-        n, (B, S), arrays = self.network.hidden_size, flat.shape, self.engine.arrays
-        blocks, parts = sum(map(len, self._layers)), []
-        shaped = flat.reshape((int(B), blocks, S // blocks))
-        for j in range(0, S // blocks, n):
-            part = arrays.compact(shaped[:, :, j : j + n], (1, 0, 2))
-            parts.append(part if self._had_batch else arrays.shaped(part, (blocks, n)))
-        return parts[0] if len(parts) == 1 else tuple(parts)
+    def _as_state(self, flat: Array) -> Any:
+        """(B, S) as h, or (h, c), in PyTorch's shapes; of unlike layers a list of what each has."""
+        return handed_out.state(flat, self.network, self.engine.arrays, self._had_batch)

@@ -17,10 +17,10 @@ from .numeric import Array, array, numbers, symbolic
 class Sizes(Protocol):
     """What the checks need to know of a network (a Network has it)."""
 
-    cell: Any
+    cells: tuple[Any, ...]
     input_size: int
-    hidden_size: int
-    num_layers: int
+    hidden_sizes: tuple[int, ...]
+    unit_states: tuple[int, ...]
     num_directions: int
     state_size: int
     batch_first: bool
@@ -67,26 +67,6 @@ def lengths(lengths: Any, steps: int, batch: int) -> Array | None:
     return found.astype(np.int64)
 
 
-def state(state: Any, network: Sizes, batch: int, had_batch: bool, *, name: str = "state") -> Array:
-    """A state in PyTorch's shapes as an array (B, S): layer 0 (h, then c), [layer 0 reverse], layer 1, ...
-
-    `state` is h, for a cell of several states the tuple (h, c, ...); each is (L*D, B, N), or (L*D, N) where the input
-    had no batch axis. None, or None in the tuple, stands for zeros. Or one array (B, S), or (S,) where the input had no
-    batch axis: all numbers of the state, as a run has them in `states[t]`.
-    """
-    rows, units = network.num_layers * network.num_directions, network.hidden_size
-    count = network.state_size // (rows * units)
-    out = np.zeros((batch, rows, count, units), network.dtype)
-    whole = _flat(name, state, network, batch, had_batch) if name == "state" else None
-    if whole is not None:
-        return whole
-    if state is not None:
-        for i, (part, value) in enumerate(_parts(name, state, count, network)):
-            if value is not None:
-                out[:, :, i] = _state_part(part, value, network, batch, had_batch).swapaxes(0, 1)
-    return out.reshape(batch, rows * count * units)
-
-
 def output_gradient(gradient: Any, run: Any) -> Array | None:
     """dL/doutput, given in the shape of run.output, as an array (T, B, N*D); None stays None."""
     if gradient is None:
@@ -120,13 +100,6 @@ def some_gradient(*given: Any) -> None:
             "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, "
             "`grad_final_state`, or both."
         )
-
-
-def state_gradient(gradient: Any, run: Any, *, name: str = "grad_final_state") -> Array | None:
-    """dL/dfinal_state, given as run.final_state is, as an array (B, S); None stays None."""
-    if gradient is None:
-        return None
-    return state(gradient, run.network, run.input.shape[1], run.output.ndim == 3, name=name)
 
 
 def perturbation(name: str, value: Any, batch: int, state_size: int, dtype: np.dtype[Any]) -> tuple[Array, bool]:
@@ -192,64 +165,3 @@ def _one_hot(largest: int, inputs: int) -> str:
         "If these are numbers of tokens, build the network with an input for each of them "
         f"(`input_size={largest + 1}` or more) and pass `np.eye(net.input_size)[x]`."
     )
-
-
-def _flat(name: str, state: Any, network: Sizes, batch: int, had_batch: bool) -> Array | None:
-    """A state that came as one array (B, S), or (S,), as an array (B, S); None for one in PyTorch's shapes."""
-    size = network.state_size
-    count = size // (network.num_layers * network.num_directions * network.hidden_size)
-    parts = (tuple, list) if count > 1 else tuple  # of a cell of one state a list is an array
-    if state is None or isinstance(state, parts) or getattr(network, "stacked", False):
-        return None
-    units = network.hidden_size
-    found = numbers(name, state)
-    if found.ndim not in (1, 2) or found.shape[-1] != size or (size == units and found.ndim == 2 and not had_batch):
-        return None  # with one layer of one state (L*D, N) and (B, S) are the same, and stay the former
-    if network.num_directions == 2:
-        raise ValueError(
-            f"`{name}` has shape {found.shape}, as `run.states[t]`, but the two directions of a bidirectional network "
-            "do not end at the same entry of it; pass `run.final_state`."
-        )
-    if not had_batch and found.shape == (size,):
-        found = found[None]
-    hint = "These are all numbers of a state, as in `run.states[t]`."
-    return array(name, found, {"batch": batch, "state_size": size}, network.dtype, hint=hint)
-
-
-def _parts(name: str, state: Any, count: int, network: Sizes) -> list[tuple[str, Any]]:
-    """The arrays of a state with the names under which an error speaks of them."""
-    cell_name = type(network.cell).__name__
-    if count == 1:
-        if isinstance(state, tuple):
-            raise ValueError(
-                f"`{name}` is a tuple of {len(state)}, but the cell {cell_name} has one state: pass the array h alone."
-            )
-        return [(name, state)]
-    wanted = "(h, c)" if count == 2 else f"of its {count} states"
-    if not isinstance(state, (tuple, list)):
-        raise ValueError(
-            f"`{name}` is an object of type {type(state).__name__}, but the "
-            f"cell {cell_name} has {count} states: pass the tuple {wanted}."
-        )
-    if len(state) != count:
-        raise ValueError(
-            f"`{name}` has {len(state)} parts, but the cell {cell_name} has {count} states: pass the tuple {wanted}."
-        )
-    return [(f"{name}[{i}]", value) for i, value in enumerate(state)]
-
-
-def _state_part(name: str, value: Any, network: Sizes, batch: int, had_batch: bool) -> Array:
-    """One state as an array (L*D, B, N)."""
-    rows, units = network.num_layers * network.num_directions, network.hidden_size
-    shape: dict[str, int | None] = {"layers*directions": rows, "batch": batch, "hidden_size": units}
-    found = for_all(numbers(name, value), network, 1, batch)
-    hint = ""
-    if had_batch:
-        if found.shape == (batch, rows, units):
-            hint = f"If yours is (batch, layers*directions, hidden_size), pass `np.swapaxes({name}, 0, 1)`"
-            hint += ": `batch_first` does not touch states." if network.batch_first else "."
-        return array(name, found, shape, network.dtype, hint=hint)
-    if found.ndim == 3:
-        hint = "The input `x` has no batch axis, so neither has its state."
-    del shape["batch"]
-    return array(name, found, shape, network.dtype, hint=hint)[:, None, :]

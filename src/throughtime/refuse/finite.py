@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import checks, numeric
+from . import numeric, states
 
 Array = numeric.Array
 
@@ -26,7 +26,7 @@ def trajectory(net: Any, inputs: Array | None, state: Any, what: str) -> None:
     """
     inputs = np.zeros((1, 1, 1)) if inputs is None else inputs
     net = net.on_host()
-    _given(net.parameters, inputs, checks.state(state, net, inputs.shape[1], True)[None], what)
+    _given(net.parameters, inputs, states.state(state, net, inputs.shape[1], True)[None], what)
 
 
 def given(run: Any, what: str) -> None:

@@ -41,21 +41,22 @@ def by_lag(run: Any) -> Array:
 
 def saturation(run: Any) -> Array:
     """(L, gates, 2): the share of units and steps in which a gate is below 0.1, and above 0.9; LSTM i, f, o, GRU r, z.
+    All layers have one cell.
 
     Source: Karpathy, Johnson & Li 2015, arXiv:1506.02078. ValueError for a cell without gates, or two directions.
     """
     net = run.network
-    name = type(net.cell).__name__
-    if name not in GATES or net.num_directions == 2:
+    names = {type(cell).__name__ for cell in net.cells}
+    name = min(names)
+    if len(names) > 1 or name not in GATES or net.num_directions == 2:
         raise ValueError(f'"saturation" is of the gates of an LSTM or a GRU of one direction; this network is {net!r}.')
-    units, parts = net.hidden_size, net.state_size // net.num_layers // net.hidden_size
     real = np.ones(run.states.shape[:2], bool)[1:]
     if run.lengths is not None:
         real = np.arange(len(real))[:, None] < run.lengths
     found = np.zeros((net.num_layers, len(GATES[name]), 2))
     x = run.input
     for layer in range(net.num_layers):
-        first = layer * units * parts
+        units, first = net.hidden_sizes[layer], run.columns(layer).start
         h = run.states[:, :, first : first + units]
         own = {key.removesuffix(f"_l{layer}"): v for key, v in run.made_with().items() if key.endswith(f"_l{layer}")}
         for g, block in enumerate(GATES[name].values()):

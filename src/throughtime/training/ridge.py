@@ -174,7 +174,7 @@ def _chain(model: Any, y: Array) -> Chain:
     if name_of(model) == "a network" and isinstance(model, Network):
         if y.ndim not in (2, 3) or not outputs:
             raise ValueError(f"`targets` has shape {y.shape}; expected (time, batch, outputs), or (time, outputs).")
-        inputs = model.hidden_size * model.num_directions
+        inputs = model.hidden_sizes[-1] * model.num_directions
         room.check(f"A readout of {inputs} inputs and {outputs} outputs", inputs * outputs)
         return Chain([copy.deepcopy(model), Readout(inputs, outputs, dtype=model.dtype, seed=0)])
     if not isinstance(model, Chain) or not isinstance(model.pieces[-1], Readout):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...network import norms
 from ...network.gradients import Gradients
-from ...refuse import checks, direction
+from ...refuse import checks, direction, states
 from ...results import Array, Result, short
 from ..public import of_networks
 from ..statistics import slope_with_error
@@ -106,7 +106,7 @@ def gradient_norms(
         )
     if isinstance(grad_output, Gradients):
         return _from_states(run, grad_output, grad_final_state, factor)
-    output, at_end = checks.output_gradient(grad_output, run), checks.state_gradient(grad_final_state, run)
+    output, at_end = checks.output_gradient(grad_output, run), states.state_gradient(grad_final_state, run)
     steps, batch = len(run.states) - 1, run.states.shape[1]
     end = np.full(batch, steps) if run.lengths is None else np.asarray(run.lengths)
     if output is not None:  # what lies beyond a sequence's end acts on nothing

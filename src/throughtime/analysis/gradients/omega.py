@@ -97,7 +97,7 @@ def pascanu_omega(run: Any, grad_output: Any, *, full: bool = False, smallest: f
         checked(run, grad_output, "Ω")
         given = checks.output_gradient(grad_output, run)
         g = run.backprop(grad_output).states
-    if full and given is None and spec(run.cell).emits:
+    if full and given is None and spec(run.cells[-1]).emits:
         raise ValueError("`full` needs dL/doutput, for units that send something else than their state.")
     return omega_of(run, g, smallest, given if full else None, full)
 
@@ -137,10 +137,10 @@ def omega_of(run: Any, g: Array, smallest: float, given: Array | None, full: boo
 def _by_what_is_sent(run: Any, t: int, gamma: Array, given: Array) -> Array:
     """The gradient by states[t] of γ · (∂output/∂s)ᵀ dL/doutput, (B, S): 0 where units send their state."""
     found, own = np.zeros(gamma.shape), run.columns(run.network.num_layers - 1)
-    N = run.network.hidden_size
+    N = run.network.hidden_sizes[-1]
     places = [slice(at, at + N) for at in range(own.start, own.stop, N)]
     s = tuple(run.states[t][:, at].astype(np.float64) for at in places)
-    change = change_of_slopes(run.cell, s, tuple(gamma[:, at] * given for at in places))
+    change = change_of_slopes(run.cells[-1], s, tuple(gamma[:, at] * given for at in places))
     for at, value in zip(places, change, strict=True):
         found[:, at] = value
     return found

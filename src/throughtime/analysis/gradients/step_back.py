@@ -24,7 +24,7 @@ class LayerBack:
     def __init__(self, run: Any, k: int, names: tuple[str, ...]) -> None:
         local, weights, T, B = run.derivatives(k), run.made_with(), run.steps, run.states.shape[1]
         record = spec(local.cell)
-        self.columns, self.units = run.columns(k), run.network.hidden_size
+        self.columns, self.units = run.columns(k), run.network.hidden_sizes[k]
         self.gates, self.parts, self.shared = record.gates, record.states, record.shared
         self.w_ih, self.w_hh = weights[f"weight_ih_l{k}"], weights[f"weight_hh_l{k}"]
         self.first = k == 0

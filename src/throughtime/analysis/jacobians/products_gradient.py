@@ -81,8 +81,8 @@ class _Layer:
     """The steps of one layer. Values (M, N), tangents (M, K, N), in float64."""
 
     def __init__(self, run: Any, k: int, start: int, n: int, alive: Array) -> None:
-        record, stop, N = spec(run.cell), start + n, run.network.hidden_size
-        self.cell, self.k, self.N, self.alive, self.whole = run.cell, k, N, alive[:, None], bool(alive.all())
+        self.cell, self.k, self.N, stop = run.cells[k], k, run.network.hidden_sizes[k], start + n
+        record, self.alive, self.whole = spec(self.cell), alive[:, None], bool(alive.all())
         self.G, self.parts, self.shared = record.gates, record.states, record.shared
         w = {name: value.astype(np.float64) for name, value in run.made_with().items() if name.endswith(f"_l{k}")}
         self.w_ih, self.w_hh = w[f"weight_ih_l{k}"], w[f"weight_hh_l{k}"]

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ...cells.base import spec
+from ...network.each_layer import alike
 from ...network.network import Network
 from ...refuse import direction, numeric
 from ...refuse.arguments import kind
 from ...results import Array
 
+# Layers, states of a unit, units; or of unlike layers for each its states of a unit and its units.
+Layout = tuple[Any, ...]
 CHUNK_BYTES = 16 * 2**20  # of the Jacobians formed at once
 
 
@@ -25,7 +27,7 @@ class AutonomousMap:
             raise TypeError(f"`net` is {kind(net)}; expected a network: `throughtime.Network(…)`.{run}")
         direction.one_way(net, "A fixed point")
         self.net = Network(
-            net.cell, net.input_size, net.hidden_size, num_layers=net.num_layers, bias=net.bias, init=_parameters(net)
+            list(net.cells), net.input_size, list(net.hidden_sizes), bias=net.bias, init=_parameters(net)
         )
         given = np.zeros(net.input_size) if x is None else x
         hint = "Fixed points belong to one constant input: a single vector, not a sequence."
@@ -33,13 +35,14 @@ class AutonomousMap:
         if not np.isfinite(self.x).all():
             raise ValueError("`x` holds NaN or inf: a map under such an input has no fixed points")
         self.period, self.size = period, int(net.state_size)
-        self.layout = (int(net.num_layers), spec(net.cell).states, int(net.hidden_size))
+        each = tuple(zip(net.unit_states, net.hidden_sizes, strict=True))
+        self.layout: Layout = (len(each), *each[0]) if alike(each) else each
         self.chunk = max(1, CHUNK_BYTES // (8 * self.size**2))
 
     def run(self, states: Array, steps: int) -> Any:
         """The network unrolled from these states (B, S) over `steps` steps."""
         inputs = np.broadcast_to(self.x, (steps, len(states), self.x.size))
-        return self.net.unroll(inputs, state=as_state(states, self.layout))
+        return self.net.unroll(inputs, state=states)
 
     def difference(self, states: Array) -> tuple[Array, Array]:
         """F^p(s) − s and its derivative J_p … J_1 − I: (B, S) and (B, S, S)."""
@@ -60,11 +63,15 @@ class AutonomousMap:
         return np.ascontiguousarray(self.run(states, self.period).states[:-1].swapaxes(0, 1))
 
 
-def as_state(states: Array, layout: tuple[int, int, int]) -> Any:
-    """(B, S) as `net.unroll` takes it: h (L, B, N), or a tuple (h, c, …) of such."""
+def as_state(state: Array, layout: Layout) -> Any:
+    """(S,) as `net.unroll` takes it for one sequence: h (L, N), or a tuple (h, c, …) of such; of unlike layers a list
+    of what each takes."""
+    if isinstance(layout[0], tuple):
+        ends = np.cumsum([parts * units for parts, units in layout])[:-1]
+        return [as_state(own, (1, *one)) for own, one in zip(np.split(state, ends), layout, strict=True)]
     layers, parts, units = layout
-    blocks = states.reshape(len(states), layers, parts, units)
-    split = [np.ascontiguousarray(blocks[:, :, j].swapaxes(0, 1)) for j in range(parts)]
+    blocks = state.reshape(layers, parts, units)
+    split = [np.ascontiguousarray(blocks[:, j]) for j in range(parts)]
     return split[0] if parts == 1 else tuple(split)
 
 

@@ -38,7 +38,7 @@ class FixedPoints(Result):
         lost: the starts that reached neither a fixed point (a cycle, were it of a shorter period) nor a slow point:
             whose search ran away, met numbers that are not finite or equations that have no solution, or did not
             arrive within the iterations and the bound.
-        layout: (layers, states of a unit, units).
+        layout: (layers, states of a unit, units); of unlike layers (states of a unit, units) of each.
         spectral_radius, unstable_directions, neutral_directions, stable: (M,) by the moduli of the eigenvalues.
         index: (M,) +1 or −1, the sign of det(I − J); over all points of a network whose states stay in a box, they sum
             to 1: what the sum says is missing, more starts may find.
@@ -56,7 +56,7 @@ class FixedPoints(Result):
     period: int
     starts: int
     lost: int
-    layout: tuple[int, int, int]
+    layout: tuple[Any, ...]
     picture: ClassVar = {"points": "fixed_points", "eigenvalues": "eigenvalues"}
     dimensions: ClassVar = {
         "point state": "points",
@@ -102,10 +102,10 @@ class FixedPoints(Result):
         return np.asarray(np.where(simple, 1 - 2 * (real.sum(axis=1) % 2), 0))
 
     def state(self, index: int) -> Any:
-        """Point `index` as `net.unroll(x, state=…)` takes it for one sequence: h (L, N), or a tuple (h, c)."""
+        """Point `index` as `net.unroll(x, state=…)` takes it for one sequence: h (L, N), or a tuple (h, c); of unlike
+        layers a list of what each takes."""
         index = arguments.step("index", index, -len(self.points), len(self.points) - 1)
-        found = as_state(self.points[index][None], self.layout)
-        return tuple(part[:, 0] for part in found) if isinstance(found, tuple) else found[:, 0]
+        return as_state(self.points[index], self.layout)
 
     def __repr__(self) -> str:
         name = "fixed points" if self.period == 1 else f"cycles of period {self.period}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...refuse import checks, finite
+from ...refuse import checks, finite, states
 from ...results import Array
 from .exponents import LyapunovSpectrum
 from .trajectory import as_parts, initial_state
@@ -35,7 +35,7 @@ def spectra_by_length(
     steps, batch = inputs.shape[:2]
     ends = checks.lengths(lengths, steps, batch)
     assert ends is not None
-    given = None if state is None else checks.state(initial_state(net, state, batch, had_batch), net, batch, True)
+    given = None if state is None else states.state(initial_state(net, state, batch, had_batch), net, batch, True)
     for b in range(batch):
         inputs[ends[b] :, b] = 0.0  # what stands in the padding is nobody's
     if batch == 1:

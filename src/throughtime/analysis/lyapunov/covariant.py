@@ -18,6 +18,7 @@ from ..statistics import batch_means_error
 from .ginelli import NotFinite, Segment, ginelli
 from .given_matrices import checked_matrices
 from .spectrum import checked_trajectory
+from .trajectory import each_part
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,7 +130,7 @@ def covariant_vectors(
     found: list[Any] = []
     for b in range(source.batch):
         inputs = None if source.inputs is None else source.inputs[warmup : warmup + steps, b : b + 1]
-        segment = _segments(net, inputs, _sequence(source.state, b))
+        segment = _segments(net, inputs, _sequence(net, source.state, b))
         try:
             found.append(_result(segment, source.state_size, steps, k, transient, times, split, seed, progress))
         except NotFinite as error:
@@ -143,11 +144,9 @@ def _result(*arguments: Any, **options: Any) -> CovariantVectors:
     return CovariantVectors(rates.mean(axis=0), batch_means_error(rates), rates, *rest)  # type: ignore[arg-type]
 
 
-def _sequence(state: Any, b: int) -> Any:
+def _sequence(net: Any, state: Any, b: int) -> Any:
     """Sequence b alone of a state as net.unroll takes it."""
-    if isinstance(state, tuple):
-        return tuple(part[:, b : b + 1] for part in state)
-    return None if state is None else state[:, b : b + 1]
+    return each_part(lambda part: part[:, b : b + 1], state, net)
 
 
 def _segments(net: Any, inputs: Array | None, state: Any) -> Segment:

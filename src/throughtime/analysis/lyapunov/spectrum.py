@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from ...cells.base import spec
 from ...refuse import arguments, checks, direction, finite, numeric
 from ...refuse.called import name_of
 from ...refuse.expected import LOOP
@@ -24,7 +23,7 @@ from .given_matrices import GivenMatrices, checked_matrices
 from .loop_trajectory import LoopTrajectory, checked_loop
 from .measure import measure, random_frame
 from .orthonormalise import SMALL
-from .trajectory import Trajectory, initial_state, random_state
+from .trajectory import Trajectory, each_part, initial_state, random_state
 
 
 @of_networks(on_gpu=True)
@@ -172,10 +171,9 @@ def checked_trajectory(
 
 def _has_batch(net: Any, state: Any) -> bool:
     """Whether a state, or one of its parts, is (L, 1, N) and not (L, N)."""
-    several = isinstance(state, (tuple, list)) and spec(net.cell).states > 1
-    return any(
-        np.ndim(numeric.numbers("state", part)) == 3 for part in (state if several else [state]) if part is not None
-    )
+    found = list[int]()
+    each_part(lambda part: found.append(np.ndim(numeric.numbers("state", part))), state, net)
+    return 3 in found
 
 
 @public

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
-from ...refuse import checks
+from ...engine import of
+from ...network import handed_out
+from ...network.each_layer import alike
+from ...refuse import states
 from ...results import Array
 from .interval import LONGEST_INTERVAL, enough_rows, row_risk
 from .step_jacobian import Dense, Diagonal, Weights
@@ -33,9 +36,9 @@ class Trajectory:
         self.batch = each * net.networks
         self.parts = [slice(k * each, (k + 1) * each) for k in range(net.networks)]
         self.state_size, self.dtype = int(net.state_size), np.dtype(net.dtype)
-        record = spec(net.cell)
-        self.emits = record.emits
-        self.vanilla = net.num_layers == record.gates == record.states == 1
+        records = [spec(cell) for cell in net.cells]
+        self.emits = any(record.emits for record in records)
+        self.vanilla = net.num_layers == records[0].gates == records[0].states == 1
         self.position = 0  # steps of input already unrolled
         row = each * (self.state_size + net.input_size) * self.dtype.itemsize
         self.chunk = int(np.clip(CHUNK_BYTES // max(row, 1), 16, 2048))
@@ -101,12 +104,12 @@ class Trajectory:
             return of[self.inside - low : self.inside - low + steps]
         steps = self._part(steps)
         if not (run is self.run and known == columns and low <= self.inside and self.inside + steps <= high):
-            units = min(self.net.hidden_size, 2 * enough_rows(columns) + 8)  # of a few the risk is no less
-            low, ahead = self.inside, int(np.clip(AHEAD // (self.each * units), AT_ONCE, 8 * AT_ONCE))
+            units = [min(n, 2 * enough_rows(columns) + 8) for n in self.net.hidden_sizes]  # of a few no less is seen
+            low, ahead = self.inside, int(np.clip(AHEAD // (self.each * max(units)), AT_ONCE, 8 * AT_ONCE))
             high = min(low + max(ahead, steps), self.length)
             of = np.zeros(high - low)
             for k in range(self.net.num_layers):
-                sizes = _row_sizes(self.run.derivatives(k, low, high, units))
+                sizes = _row_sizes(self.run.derivatives(k, low, high, units[k]))
                 of = np.maximum(of, row_risk(sizes, columns).max(axis=1, initial=0.0))
             self.foreseen = (self.run, low, high, columns, of)
         return of[self.inside - low : self.inside - low + steps]
@@ -148,7 +151,7 @@ class Trajectory:
     def _of_piece(self, start: int, stop: int) -> Iterator[Dense | Diagonal]:
         """The Jacobians from states[start] of the present piece to states[stop]."""
         if not self.vanilla:
-            units = self.net.hidden_size if self.net.num_layers == 1 and not self.emits else self.state_size
+            units = self.net.hidden_sizes[0] if self.net.num_layers == 1 and not self.emits else self.state_size
             for t in range(start + 1, stop + 1):
                 yield Dense(self.run.jacobian(t), units)
             return
@@ -191,24 +194,38 @@ def _row_sizes(local: Any) -> Array:
 def initial_state(net: Any, state: Any, batch: int, had_batch: bool) -> Any:
     """A state in every form that net.unroll takes, as it takes it with an axis of the batch."""
     state = net.engine.arrays.fetched(state)
-    if net.stacked:  # of all networks or of one: the run will see
-        several = isinstance(state, (tuple, list)) and spec(net.cell).states > 1
-        parts = [None if part is None else np.asarray(part) for part in (state if several else (state,))]
-        parts = [part if part is None or had_batch or part.ndim != 2 else part[:, None] for part in parts]
-        return tuple(parts) if several else parts[0]
-    return as_parts(checks.state(state, net, batch, had_batch), net)
+    if not net.stacked:
+        return as_parts(states.state(state, net, batch, had_batch), net)
+
+    def with_batch(part: Any) -> Any:  # of all networks or of one: the run will see
+        found = np.asarray(part)
+        return found if had_batch or found.ndim != 2 else found[:, None]
+
+    return each_part(with_batch, state, net)
+
+
+def each_part(function: Any, state: Any, net: Any) -> Any:
+    """A state in PyTorch's shapes with `function` of every array in place of it: h, a tuple (h, c, …), or of unlike
+    layers a list of such."""
+
+    def in_one(own: Any, count: int) -> Any:
+        if count > 1 and isinstance(own, (tuple, list)):
+            return tuple(None if part is None else function(part) for part in own)
+        return None if own is None else function(own)
+
+    each = list(zip(net.unit_states, net.hidden_sizes, strict=True))
+    if alike(each) or not isinstance(state, (tuple, list)):
+        return in_one(state, each[0][0])
+    return [in_one(own, count) for own, (count, _) in zip(state, each, strict=False)]
 
 
 def as_parts(flat: Array, net: Any) -> Any:
-    """(B, S) as net.unroll takes it for a batch: h (L, B, N), or a tuple (h, c, …) of such."""
-    parts = flat.reshape(len(flat), net.num_layers, -1, net.hidden_size).transpose(2, 1, 0, 3)
-    found = tuple(np.ascontiguousarray(part) for part in parts)
-    return found[0] if len(found) == 1 else found
+    """(B, S) as net.unroll takes it for a batch, in PyTorch's shapes."""
+    return handed_out.state(flat, net, of("cpu").arrays, True)
 
 
 def random_state(net: Any, seed: Any) -> Any:
-    """Uniform in [−1, 1] for every part of the state: (layers, 1, N), or a tuple of them as `net.unroll` takes it."""
+    """Uniform in [−1, 1] for every part of the state of one sequence, as `net.unroll` takes it."""
     rng = np.random.default_rng(seed)
-    parts = net.state_size // (net.num_layers * net.hidden_size)
-    drawn = [rng.uniform(-1.0, 1.0, (net.num_layers, 1, net.hidden_size)).astype(net.dtype) for _ in range(parts)]
-    return drawn[0] if parts == 1 else tuple(drawn)
+    like = as_parts(np.zeros((1, net.state_size), net.dtype), net)
+    return each_part(lambda part: rng.uniform(-1.0, 1.0, part.shape).astype(net.dtype), like, net)

@@ -10,12 +10,12 @@ import numpy as np
 
 from ...network import norms
 from ...progress import progress_bar
-from ...refuse import arguments, finite
+from ...refuse import arguments, finite, states
 from ...results import Array, Result, short
 from ..public import of_networks
 from ..statistics import batch_means_error
 from .spectrum import checked_trajectory, discarded
-from .trajectory import as_parts
+from .trajectory import as_parts, each_part
 
 DISTANCE = {8: 1e-7, 4: 1e-3}  # √eps: rounding and curvature then disturb the growth about equally
 # Of the distance after an interval: how far above the rounding of the states it has to stay (its logarithm errs by the
@@ -250,9 +250,6 @@ class _Twins:
 
 
 def _flat(net: Any, state: Any, batch: int) -> Array:
-    """h, or (h, c), each (L, B, N), as (B, S); zeros where there is none."""
-    if state is None:
-        return np.zeros((batch, net.state_size), net.dtype)
-    given = state if isinstance(state, tuple) else (state,)
-    parts = [np.broadcast_to(p, (net.num_layers, batch, net.hidden_size)) for p in given]
-    return np.stack([np.asarray(p, net.dtype) for p in parts], axis=2).transpose(1, 0, 2, 3).reshape(batch, -1)
+    """A state in PyTorch's shapes, of all sequences or one for all, as (B, S); zeros where there is none."""
+    whole = each_part(lambda part: np.broadcast_to(part, (part.shape[0], batch, part.shape[2])), state, net)
+    return states.state(whole, net, batch, True)

@@ -1,0 +1,36 @@
+"""What a run hands to a user: a state in PyTorch's shapes.
+
+Dimensions: B sequences, L layers, D directions, N units, S numbers of a state.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .each_layer import alike
+
+Array = Any  # of the machine
+
+
+def state(flat: Array, network: Any, arrays: Any, had_batch: bool) -> Any:
+    """(B, S) as h (L·D, B, N), or as a tuple (h, c, …) of such; of layers of unlike sizes or states a list of what each
+    layer has, h (D, B, N) or (h, c, …). Without the axis of the batch where the input had none. arrays: of the engine
+    on whose machine `flat` lies."""
+    each, rows = list(zip(network.unit_states, network.hidden_sizes, strict=True)), network.num_directions
+    if alike(each):
+        return _parts(flat, rows * len(each), each[0][1], arrays, had_batch)
+    found, at = [], 0
+    for states, units in each:
+        own = arrays.compact(flat[:, at : at + rows * states * units])
+        found.append(_parts(own, rows, units, arrays, had_batch))
+        at += rows * states * units
+    return found
+
+
+def _parts(flat: Array, rows: int, units: int, arrays: Any, had_batch: bool) -> Any:
+    B, S = (int(n) for n in flat.shape)
+    shaped, parts = flat.reshape((B, rows, S // rows)), []
+    for a in range(0, S // rows, units):
+        part = arrays.compact(shaped[:, :, a : a + units], (1, 0, 2))
+        parts.append(part if had_batch else arrays.shaped(part, (rows, units)))
+    return parts[0] if len(parts) == 1 else tuple(parts)
