@@ -95,6 +95,44 @@ def gru(w, u, s, leak):
     return ((1 - z) * n + z * h,)
 
 
+def ugrnn(w, u, s, leak):
+    (h,) = s
+    g, n = np.split(drive(w, u) + recur(w, h), 2, axis=-1)
+    g = sigmoid(g)
+    return (g * h + (1 - g) * np.tanh(n),)
+
+
+def lstm1997(w, u, s, leak):
+    h, c = s
+    i, o, g = np.split(drive(w, u) + recur(w, h), 3, axis=-1)
+    c = c + sigmoid(i) * (4 * sigmoid(g) - 2)
+    return sigmoid(o) * (2 * sigmoid(c) - 1), c
+
+
+def slstm(w, u, s, leak):
+    _, c, n, m = s
+    i, _, z, o = slstm_gates(w, u, s)
+    stays = slstm_stays(w, u, s)
+    log_f = slstm_log_forget(w, u, s)
+    m = np.where(stays, log_f, i)
+    i, f = np.exp(i - m), np.where(log_f.real > m.real, 1, np.exp(log_f - m))
+    c, n = f * c + i * np.tanh(z), f * n + i
+    return sigmoid(o) * c / n, c, n, m
+
+
+def slstm_gates(w, u, s):
+    return np.split(drive(w, u) + recur(w, s[0]), 4, axis=-1)
+
+
+def slstm_log_forget(w, u, s):
+    return s[3] + np.log(sigmoid(slstm_gates(w, u, s)[1]))
+
+
+def slstm_stays(w, u, s):
+    """Whether the largest weight stays that of the past: on which side of the kink the step is."""
+    return (s[2].real > 0) & (slstm_log_forget(w, u, s).real > slstm_gates(w, u, s)[0].real)
+
+
 class Cell(NamedTuple):
     step: object
     gates: int = 1
@@ -114,6 +152,9 @@ CELLS = {
     "rate": Cell(rate, emit=lambda s: np.tanh(s[0])),
     "lstm": Cell(lstm, gates=4, states=2),
     "gru": Cell(gru, gates=3),
+    "ugrnn": Cell(ugrnn, gates=2),
+    "lstm1997": Cell(lstm1997, gates=3, states=2),
+    "slstm": Cell(slstm, gates=4, states=4),
 }
 
 

@@ -20,6 +20,7 @@ COMPLEX = {
     "tanh_slope": lambda z: 1 / np.cosh(z) ** 2,
     "sigmoid_slope": lambda z: naive.sigmoid(z) * naive.sigmoid(-z),
     "relu_slope": lambda z: np.where(z.real > 0, 1.0, 0.0),
+    "softplus": lambda z: naive.relu(z) + np.log1p(np.exp(np.where(z.real > 0, -z, z))),
 }  # fmt: skip
 
 
@@ -62,6 +63,7 @@ def adapting(w, u, s, leak):
 
 
 ADAPTING = naive.Cell(adapting, gates=2, states=2, emit=lambda s: np.tanh(s[0]) * (1 + s[1] / 5))
+POSITIVE = {"slstm": (2,)}  # states that are sums of positive numbers: no run leaves them, and 0 is a pole
 CELLS = (*LIBRARY, "adapting")  # every shared test runs over the library's cells and over a user's
 
 
@@ -175,6 +177,9 @@ def problem(name, steps, batch, inputs, units, *, layers=1, dtype="float64", len
         return rng.standard_normal(shape).astype(dtype)
 
     x, start = draw(steps, batch, inputs), draw(batch, plain.state_size)
+    for state in POSITIVE.get(name, ()):
+        for at in range(state * units, plain.state_size, plain.block):
+            start[:, at : at + units] = 0.2 + abs(start[:, at : at + units])
     grads = draw(steps, batch, units * plain.directions), draw(batch, plain.state_size)
     return Problem(net, plain, x, start, *grads, None if lengths is None else np.asarray(lengths))
 

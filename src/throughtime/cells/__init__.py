@@ -16,6 +16,9 @@ from .lstm import LSTM
 from .gru import GRU
 from .euler import EulerTanh
 from .threshold_power import ThresholdPower
+from .ugrnn import UGRNN
+from .lstm1997 import LSTM1997
+from .slstm import SLSTM
 # isort: on
 
 

@@ -27,6 +27,7 @@ RULES: dict[str, Callable[..., tuple[Any, ...]]] = {
     "negative": lambda y, a: (-1.0,),
     "positive": lambda y, a: (1.0,),
     "absolute": lambda y, a: (np.sign(a),),
+    "heaviside": lambda y, a, b: (0.0, 0.0),
     "sign": lambda y, a: (0.0,),
     "square": lambda y, a: (2.0 * a,),
     "reciprocal": lambda y, a: (-y * y,),
