@@ -27,6 +27,7 @@ with mock.patch.dict(sys.modules, scheduler=machine), mock.patch.object(sys, "pa
     import test_jacobians as in_jacobians
     import test_loops as in_loops
     import test_projections as in_products
+    import test_wired_cells as in_wired
     from networks import library_cell
 
 SEEDS = (None, 0, 1, 2)
@@ -67,6 +68,21 @@ def test_every_cut(cut_by, monkeypatch, name, cut):
         p = in_loops.draw(library_cell(name), 5, 2, 2, [in_loops.T, 2, 1, 0], "float64")
         in_loops.check(p, windows=((0, in_loops.T), (1, 3), (2, 2)))
         in_loops.check(p, reverse=True)
+
+
+WIRED = [
+    ("everything", "one block, two rows, two units", "float32"), ("everything", "a grid, streamed", "float64"),
+    ("stage", "a cluster", "float32"), ("parameters and fields", "a grid, two units", "float32"),
+    ("two signals", "one block", "float64"), ("no product", "one block", "float32"),
+    ("only the stage", "a grid", "float32"), ("one part twice", "one block", "float32"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "cut", "dtype"), WIRED)
+def test_cells_that_are_not_plain(monkeypatch, name, cut, dtype):
+    in_wired.forced(monkeypatch, cut)
+    monkeypatch.setattr(machine, "SEED", 1)
+    in_wired.check(in_wired.problem(name, 5, 2, 2, [in_loops.T, 2, 1, 0], dtype), start=1)
 
 
 @pytest.mark.parametrize("cut", ["one block, two rows, two units", "a grid, streamed"])

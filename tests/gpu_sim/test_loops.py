@@ -42,8 +42,9 @@ def draw(cell, units, networks, per, lengths, dtype, seed=0, offset=1):
     rng = np.random.default_rng(seed)
     cell = LIBRARY[cell]() if isinstance(cell, str) else cell
     record, batch = spec(cell), networks * per
-    rows, size = record.gates * units, record.states * units
-    shapes = ((rows, INPUTS), (rows, units), (rows,), (rows,))
+    size, square, parts = record.states * units, len(record.blocks) * units, record.parts * units
+    shapes = ((record.gates * units, INPUTS), (square, units), (record.gates * units,), (parts,))
+    shapes += ((units,),) * len(record.parameters)
     x, states = rng.standard_normal((T, batch, INPUTS)), np.full((T + 1, batch, offset + size), np.nan)
     states[:, :, :offset] = 7
     for end in (0, T):  # the states to start from, in both directions
@@ -61,8 +62,8 @@ def random(p, *shape):
 
 
 def on_gpu(p, reverse):
-    arrays = [device.to_device(array) for array in (*p.parameters, p.x, p.states, p.lengths)]
-    return gpu.unroll(p.cell, tuple(arrays[:4]), arrays[4], arrays[5], p.offset, arrays[6], reverse)
+    *parameters, x, states, lengths = [device.to_device(array) for array in (*p.parameters, p.x, p.states, p.lengths)]
+    return gpu.unroll(p.cell, tuple(parameters), x, states, p.offset, lengths, reverse)
 
 
 def on_cpu(p, reverse):
@@ -77,8 +78,11 @@ def on_cpu(p, reverse):
 
 
 def close(p, found, wanted, what):
+    near(p, device.to_host(found), wanted, what)
+
+
+def near(p, found, wanted, what):
     """Some hundred roundings at most, of numbers of size 1; a wrong term is of size 1 too."""
-    found = device.to_host(found)
     assert found.dtype == p.dtype, what
     assert found.shape == wanted.shape, what
     scale = max(1, np.abs(wanted).max(initial=0))

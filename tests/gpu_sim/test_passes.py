@@ -33,7 +33,7 @@ def total(cell, states, out, lengths, arrivals, sizes):
     if lane // UNITS < min(rows, ROWS) and unit < N:
         found = states.dtype.type(0)
         for t in range(1, lengths[b] + 1):
-            found += emit(cell, read(states, size.s_at + (t * size.batch + b) * size.s_row + unit, N, STATES))
+            found += emit(cell, read(states, size.s_at + (t * size.batch + b) * size.s_row + unit, N, STATES))[0]
         write(out, b * N + unit, 1, (found,))
     wait(arrivals, arrive(arrivals))
 

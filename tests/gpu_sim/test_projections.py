@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from throughtime.cells.wiring import wiring
 from throughtime.engine.cuda import arrays, device, plans, projections, tiled_matmul, weight_packing
 from throughtime.engine.cuda.device import to_device, to_host
 
@@ -61,7 +62,8 @@ def test_input_from_columns_of_the_states(dtype):
 def a_layer(dtype, nets, per, steps, units, gates, inputs, **other):
     w_ih = whole_numbers(1, nets, gates * units, inputs, dtype=dtype)
     known = {"networks": nets, "per": per, "batch": nets * per, "units": units, "inputs": inputs, "steps": steps}
-    return SimpleNamespace(**known, record=SimpleNamespace(gates=gates), parameters=(to_device(w_ih),), **other), w_ih
+    record = wiring(gates, 1, None, None, ())
+    return SimpleNamespace(**known, record=record, parameters=(to_device(w_ih),), **other), w_ih
 
 
 @DTYPE
@@ -96,7 +98,7 @@ def test_weight_gradients(dtype, reverse, emits, nets, per, start, stop, shared)
     )  # fmt: skip
     room = np.full(gates * units * batch, 99, dtype)  # a piece of a longer array
     d = [to_device(np.concatenate([array.reshape(-1), room])) for array in (dx, dr)]
-    found = projections.weight_gradients(layer, d[0], d[0] if shared else d[1], start, stop)
+    found = projections.weight_gradients(layer, d[0], d[0] if shared else d[1], None, start, stop)
     before = (own if emits else states[:, :, offset : offset + units])[int(reverse) :][start:stop]
     dx, dr, x, before = (by_network(a, nets) for a in (dx, dr, x[start:stop, :, 1 : 1 + inputs], before))
     expected = (dx.transpose(0, 2, 1) @ x, dr.transpose(0, 2, 1) @ before, dx.sum(1), dr.sum(1))

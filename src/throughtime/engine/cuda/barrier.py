@@ -89,6 +89,10 @@ def _wait_in_block(arrivals, before):
     cuda.syncthreads()
 
 
+def _wait_for_nobody(arrivals, before):
+    pass
+
+
 @primitive(cuda.jit(device=True)(_arrive_in_row))
 def arrive_in_cluster(_, arrivals):
     """What the thread wrote before, into others' shared memory too, is seen by all of the cluster who have waited."""
@@ -114,5 +118,6 @@ def wait_in_cluster(_, arrivals, before):
 # (arrive, wait): arrive(arrivals) returns what wait(arrivals, that) needs. Across blocks, arriving waits for all that
 # was written before on its way into memory; what is written between the two has a whole step's time for that.
 BLOCK: Any = part(_arrive_in_block, "threads", {}), part(_wait_in_block, "threads", {})
+NOBODY: Any = part(_arrive_in_block, "nobody", {}), part(_wait_for_nobody, "nobody", {})
 CLUSTER: Any = arrive_in_cluster, wait_in_cluster
 ROW: Any = part(_arrive_in_row, "blocks", {}), part(_wait_in_row, "blocks", {})  # which must fit on the device together

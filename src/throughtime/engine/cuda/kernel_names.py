@@ -8,15 +8,25 @@ from ...jit import PLACEHOLDER
 # The cell and the size of a layer.
 N = PLACEHOLDER  # units
 GATES = STATES = SAVED = PLACEHOLDER  # numbers of a unit
-EMITS = PLACEHOLDER  # whether it sends something else than h
+SIGNALS = PARTS = FIRST = STAGED = PLACEHOLDER  # E, R, R0, A of cells/wiring.py
+PARAMETERS = FIELDS = PLACEHOLDER  # numbers of a unit's own: parameters, and fields where those are of each unit
+SLOPES = PLACEHOLDER  # E * S numbers, the slopes of what a unit sends where those are states
+EMITS = PLACEHOLDER  # whether it sends something else than states
 SHARED = PLACEHOLDER  # whether its two gradients of the gates are one
-forward = backward = emit = emit_slope = PLACEHOLDER  # its functions
+PART_ROOM = PARAMETER_ROOM = PLACEHOLDER  # R and P, but 1 for 0: no array has no number
+cell_forward = cell_backward = cell_emit = cell_emit_slope = PLACEHOLDER  # its functions
+cell_stage = cell_stage_backward = PLACEHOLDER
+of_unit = forward = backward = emit = emit_slope = stage = stage_backward = PLACEHOLDER  # as kernels call them
 
 # The cut of a pass over time (pass_parts.py).
 LANES = GROUPS = UNITS = ROWS = OUT = COLUMNS = WIDE = CHUNK = DEPTH = VEC = WIDTH = PLACEHOLDER
 THREADS = WEIGHTS = SUMS = OWNERS = SHARE = SHARED_SIZE = BLOCKS = PLACEHOLDER
 LOCAL = RESIDENT = PLACEHOLDER
 position = prepare = product = sent_tangent = PLACEHOLDER  # thread_position, own_weights, rows_times_weights
+
+# The second product of a step with a stage: parts with the sizes of its own.
+SECOND = STAGE_OUT = STAGE_WIDE = STAGE_WEIGHTS = STAGE_SUMS = STAGE_AT = PLACEHOLDER
+stage_prepare = stage_product = PLACEHOLDER
 arrive = wait = PLACEHOLDER  # barrier.py
 
 # Batched QR (batched_qr.py) has some of the same, and

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...cells.base import spec
-from .. import failures
-from . import barrier, compiler, pass_parts, register_arrays, thread_exchange
+from ...cells.base import Spec, spec
+from . import barrier, cell_parts, compiler, pass_parts, register_arrays, thread_exchange
 from . import division as _division  # noqa: F401  registered, not called
 from .plans import Plan, chunk, wide
 
@@ -22,26 +21,43 @@ class Pass:
     example: Callable  # launches it for a layer
     transposed: bool = False  # whether a step multiplies with the transposed weights
 
-    def product(self, gates: int, units: int) -> tuple[int, int]:
-        """(sums of a unit, columns) of the product in each step."""
-        return (1, gates * units) if self.transposed else (gates, units)
+    def products(self, record: Spec, units: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(sums of a unit, columns) of the product in each step, and of its stage's; zeros where there is none."""
+        parts = (record.first, record.parts - record.first)
+        signals = (record.signals if record.first else 0, record.staged)
+        sums, columns = (signals, parts) if self.transposed else (parts, signals)
+        return (sums[0], columns[0] * units), (sums[1], columns[1] * units)
 
 
 @cache
-def kernel(cls: Any, dtype: np.dtype, which: Pass, units: int, plan: Plan, aligned: bool, far: bool) -> Any:
+def kernel(
+    cls: Any, dtype: np.dtype, which: Pass, units: int, plan: Plan, aligned: bool, far: bool, per_unit: bool = False
+) -> Any:
     """The kernel of a pass, of a cell class for N units.
 
     aligned: what units send begins at a multiple of 16 bytes in each row. far: an array holds 2^32 numbers or more.
+    per_unit: the fields of the cell are arrays, a number for each unit.
     """
-    label = f"{spec(cls).name}-{dtype.name}-{units}"
-    names = cell_functions(cls, dtype) | constants(cls, dtype, which, units, plan, aligned)
+    record = spec(cls)
+    label = f"{record.name}-{dtype.name}-{units}"
+    names = cell_parts.parts(cls, dtype, per_unit, units) | cut(record, dtype, which, units, plan, aligned)
     names["arrive"], names["wait"] = barrier.BLOCK if plan.alone else barrier.CLUSTER if plan.cluster else barrier.ROW
     if not far:
         names |= {"read": register_arrays.read_near, "write": register_arrays.write_near}
         names["fetch"] = thread_exchange.fetch_near
-    for name, part in PARTS.items():
-        names[name] = compiler.part(part, label, names)
-    return compiler.kernel(which.kernel, label, names, plan.threads)
+    if not record.recurrent:
+        names["arrive"], names["wait"] = barrier.NOBODY
+    made = {name: compiler.part(part, label, names) for name, part in PARTS.items()}
+    first, second = which.products(record, units)
+    if not first[1]:
+        made["product"] = compiler.part(pass_parts.no_product, label, names)
+    if not record.recurrent:
+        made["prepare"] = compiler.part(pass_parts.no_weights, label, names)
+    if second[1]:
+        other = names | product(second, dtype, plan)
+        made["stage_prepare"] = compiler.part(pass_parts.more_weights, f"{label}-stage", other)
+        made["stage_product"] = compiler.part(pass_parts.rows_times_weights, f"{label}-stage", other)
+    return compiler.kernel(which.kernel, label, ABSENT | names | made, plan.threads)
 
 
 PARTS: dict[str, Callable] = {
@@ -50,33 +66,31 @@ PARTS: dict[str, Callable] = {
     "product": pass_parts.rows_times_weights,
     "sent_tangent": pass_parts.sent_tangent,
 }
+ABSENT = dict.fromkeys(("stage", "stage_backward", "stage_prepare", "stage_product"))  # never called where so
 
 
-@cache
-def cell_functions(cls: Any, dtype: np.dtype) -> dict[str, Any]:
-    """The cell's functions for kernels, and what stands in where it sends h."""
-    record, real = spec(cls), dtype.type
-    failures.examine(record, dtype)  # in words, before the device's compiler meets it
-    slopes = (real(1),) + (real(0),) * (record.states - 1)
-    found = {"forward": cls.forward, "backward": cls.backward}
-    found["emit"] = cls.emit if record.emits else lambda cell, s: s[0]
-    found["emit_slope"] = cls.emit_slope if record.emits else lambda cell, s: slopes
-    return {name: compiler.cell_function(function, real) for name, function in found.items()}
-
-
-def constants(cls: Any, dtype: np.dtype, which: Pass, units: int, plan: Plan, aligned: bool) -> dict[str, Any]:
-    """The upper-case names of pass_parts.py and of the passes."""
-    record = spec(cls)
-    gates, columns = which.product(record.gates, units)
+def product(sizes: tuple[int, int], dtype: np.dtype, plan: Plan) -> dict[str, int]:
+    """The upper-case names of a product with so many sums of a unit and so many columns."""
+    sums, columns = sizes
     width, held = wide(columns, plan.lanes, dtype.itemsize), chunk(plan, columns, dtype.itemsize)
-    vec, out, local = 16 // dtype.itemsize, plan.units * gates, plan.alone or plan.cluster
-    depth = width // plan.lanes if plan.resident else vec
-    cell = {"N": units, "GATES": record.gates, "STATES": record.states, "SAVED": record.saved}
-    cell |= {"EMITS": record.emits, "SHARED": record.shared, "LOCAL": local, "RESIDENT": plan.resident}
-    cut = {"LANES": plan.lanes, "GROUPS": plan.groups, "UNITS": plan.units, "ROWS": plan.rows, "OUT": out}
-    cut |= {"COLUMNS": columns, "WIDE": width, "CHUNK": held, "DEPTH": depth, "THREADS": plan.threads}
-    cut |= {"VEC": vec, "WIDTH": vec if aligned else 1}
-    cut |= {"BLOCKS": plan.blocks(units) if plan.cluster else 1}
-    cut |= {"OWNERS": plan.rows * plan.units, "SHARE": gates}
-    cut |= {"WEIGHTS": out * depth, "SUMS": plan.rows * out, "SHARED_SIZE": (1 + local) * plan.rows * held}
-    return cell | cut
+    out, depth = plan.units * sums, width // plan.lanes if plan.resident else 16 // dtype.itemsize
+    return {
+        "COLUMNS": columns, "WIDE": width, "CHUNK": held, "DEPTH": depth, "OUT": out, "SHARE": sums,
+        "WEIGHTS": max(1, out * depth), "SUMS": max(1, plan.rows * out),
+    }  # fmt: skip
+
+
+def cut(record: Spec, dtype: np.dtype, which: Pass, units: int, plan: Plan, aligned: bool) -> dict[str, Any]:
+    """The upper-case names of pass_parts.py and of the passes that say how the work is divided."""
+    vec, local = 16 // dtype.itemsize, record.recurrent and (plan.alone or plan.cluster)
+    first, second = (product(sizes, dtype, plan) for sizes in which.products(record, units))
+    if local:
+        shared = plan.rows * (2 * first["CHUNK"] + second["CHUNK"])
+    else:
+        shared = plan.rows * max(first["CHUNK"], second["CHUNK"])
+    found = first | {"LOCAL": local, "RESIDENT": plan.resident, "VEC": vec, "WIDTH": vec if aligned else 1}
+    found |= {"LANES": plan.lanes, "GROUPS": plan.groups, "UNITS": plan.units, "ROWS": plan.rows}
+    found |= {"THREADS": plan.threads, "BLOCKS": plan.blocks(units) if plan.cluster else 1}
+    found |= {"OWNERS": plan.rows * plan.units, "SHARED_SIZE": max(vec, shared)}
+    found |= {f"STAGE_{name}": second[name] for name in ("OUT", "WIDE", "WEIGHTS", "SUMS")}
+    return found | {"STAGE_AT": 2 * plan.rows * first["CHUNK"] if local else 0}

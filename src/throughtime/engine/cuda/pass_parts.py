@@ -19,16 +19,20 @@ each. Else the units are divided among blocks of the grid, which hand it over th
 step (barrier.py); what nobody waits for is written between arriving there and waiting.
 RESIDENT: a thread's weights stay in its registers. Else they come from the cache at every step.
 
+A cell may send several signals, or have a stage (cells/wiring.py). Then the product has the N columns of each signal
+and sums for each part that they feed, with zeros where one feeds another part; a stage takes a second product, with
+sizes of its own and STAGED signals, and a second meeting in each step. Where nothing is sent there is neither.
+
 The upper-case names and the functions are globals of each compiled copy (pass_kernels.py).
 """
 
-from .register_arrays import add, fill
+from .register_arrays import add, fill, read
 from .thread_exchange import collect, fetch
 from .toolkit import cuda
 
 from .kernel_names import (  # isort: skip
-    CHUNK, COLUMNS, DEPTH, GROUPS, LANES, LOCAL, OUT, OWNERS, RESIDENT, ROWS, SHARE, SHARED_SIZE, STATES, SUMS,
-    THREADS, VEC, WIDE, WIDTH, arrive, emit_slope, wait,
+    CHUNK, COLUMNS, DEPTH, GROUPS, LANES, LOCAL, OUT, OWNERS, RESIDENT, ROWS, SHARE, SHARED_SIZE, SIGNALS, STATES,
+    SUMS, THREADS, VEC, WIDE, WIDTH, arrive, emit_slope, wait,
 )  # fmt: skip
 
 
@@ -75,9 +79,29 @@ def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row
     collect(mine, sums, lane, OWNERS, SHARE, LANES)
 
 
-def sent_tangent(cell, s, v):
-    """The perturbation of what a unit sends, for the perturbation v of its state."""
-    slope, total = emit_slope(cell, s), v.dtype.type(0)
-    for j in range(STATES):
-        total += slope[j] * v[j]
-    return total
+def sent_tangent(out, cell, s, v):
+    """The perturbation of each signal that a unit sends, for the perturbation v of its state; out has room for them."""
+    slope = emit_slope(cell, s)
+    for k in range(SIGNALS):
+        total = v.dtype.type(0)
+        for j in range(STATES):
+            total += slope[k * STATES + j] * v[j]
+        out[k] = total
+    return read(out, 0, 1, SIGNALS)
+
+
+# Where no unit hears of another: nothing to multiply, nobody to wait for.
+
+
+def no_weights(w, h, weights, place, lane, arrivals):
+    pass
+
+
+def no_product(mine, sums, w, weights, place, h, buffer, source, at, row, rows):
+    pass
+
+
+def more_weights(w, weights, place, lane):
+    """Those of a second product."""
+    if RESIDENT:
+        fill(w, weights, place + lane * VEC, WIDE, OUT, DEPTH, LANES)

@@ -70,12 +70,20 @@ CUTS = (
 
 
 def plan(
-    units: int, gates: int, columns: int, rows: int, networks: int, itemsize: int, multiprocessors: int, clusters: bool
+    units: int,
+    gates: int,
+    columns: int,
+    rows: int,
+    networks: int,
+    itemsize: int,
+    multiprocessors: int,
+    clusters: bool,
+    stage: tuple[int, int] = (0, 0),
 ) -> Plan | None:
     """The cut for N units with `gates` sums each over `columns` numbers, and `rows` rows for each network.
 
-    multiprocessors: of the device; clusters: whether it has them. None where there are more units than all cuts hold
-    (8448 with one gate on an H100).
+    multiprocessors: of the device; clusters: whether it has them. stage: sums and columns of a second product in each
+    step. None where there are more units than all cuts hold (8448 with one gate on an H100).
     """
     for cut in CUTS:
         if cut.cluster and not clusters:
@@ -83,7 +91,7 @@ def plan(
         fitting = [
             found
             for together in (1, 2, 4, 8)
-            if (found := _fit(cut, units, gates, columns, together, itemsize))
+            if (found := _fit(cut, units, ((gates, columns), stage), together, itemsize))
             and (cut.alone or found.blocks(units) <= multiprocessors)
         ]
         if fitting:
@@ -105,7 +113,12 @@ def _enough(plan: Plan, units: int, rows: int, networks: int, multiprocessors: i
     return blocks <= (2 if plan.alone else 1 if plan.cluster else 0) * multiprocessors
 
 
-def _fit(cut: Cut, units: int, gates: int, columns: int, rows: int, itemsize: int) -> Plan | None:
+def without_product(units: int) -> Plan:
+    """The cut where no unit hears of another: a thread for each unit of each row."""
+    return Plan(alone=True, resident=True, lanes=1, units=1, groups=min(128, -(-units // 32) * 32), rows=1)
+
+
+def _fit(cut: Cut, units: int, products: tuple[tuple[int, int], ...], rows: int, itemsize: int) -> Plan | None:
     """The plan that a row of the table makes, if it has room for it."""
     whole_warps, most = 32 // cut.lanes, cut.threads // cut.lanes
     groups = -(-units // cut.units)
@@ -116,11 +129,13 @@ def _fit(cut: Cut, units: int, gates: int, columns: int, rows: int, itemsize: in
         groups = min(groups, most)
     groups = -(-groups // whole_warps) * whole_warps
     found = Plan(cut.alone, cut.resident, cut.lanes, cut.units, groups, rows, cut.cluster)
-    held, local = chunk(found, columns, itemsize), cut.alone or cut.cluster
-    depth = held // cut.lanes if cut.resident else 16 // itemsize
+    held = [chunk(found, columns, itemsize) for _, columns in products]
+    depths = [numbers // cut.lanes if cut.resident else 16 // itemsize for numbers in held]
+    words = sum(sums * (depth + rows) for (sums, _), depth in zip(products, depths, strict=True))
+    shared = 2 * held[0] + held[1] if cut.alone or cut.cluster else max(held)
     fits = found.threads <= cut.threads and rows * cut.units <= cut.lanes
-    fits = fits and cut.units * gates * (depth + rows) * itemsize // 4 <= cut.words
-    fits = fits and (1 + local) * rows * held * itemsize <= SHARED_BYTES
+    fits = fits and cut.units * words * itemsize // 4 <= cut.words
+    fits = fits and rows * shared * itemsize <= SHARED_BYTES
     return found if fits else None
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import device
+from . import arrays, device
 from .tiled_matmul import ALONG_BOTH, ALONG_LEFT, OVER, add_slices, multiply
 from .toolkit import cuda
 
@@ -51,29 +51,68 @@ def input_gradients(layer: Any, dx: Any, steps: int, copies: int) -> Any:
     return out
 
 
-def weight_gradients(layer: Any, dx: Any, dr: Any, start: int, stop: int) -> tuple[Any, Any, Any, Any]:
-    """The gradients of w_ih, w_hh, b_ih, b_hh: sums over the steps and each network's sequences.
+def weight_gradients(layer: Any, dx: Any, dr: Any, dp: Any | None, start: int, stop: int) -> tuple[Any, ...]:
+    """The gradients of w_ih, w_hh, b_ih, b_hh: sums over the steps and each network's sequences; and of the parameters
+    of units.
 
-    dx and dr are flat (stop-start, B, G*N), with one row for each sequence, and one array where the cell's are.
+    dx (stop-start, B, G*N) and dr (stop-start, B, R*N) are flat, with one row for each sequence, and one array where
+    the cell's are; so is dp (B, P*N), which is summed over the steps already.
     """
-    nets, per, batch, rows = layer.networks, layer.per, layer.batch, layer.record.gates * layer.units
+    record, units, nets, per, batch = layer.record, layer.units, layer.networks, layer.per, layer.batch
     terms, first = (stop - start) * per, start * batch
+    rows, parts = record.gates * units, record.parts * units
     sent_at, sent_row = layer.sends
     before = (first + layer.reverse * batch) * sent_row + sent_at
     g_ih = device.empty((nets, rows, layer.inputs), dx.dtype)
-    g_hh = device.empty((nets, rows, layer.units), dx.dtype)
-    for d, source, at, row, out in (
-        (dx, layer.x, first * layer.x_row, layer.x_row, g_ih), (dr, layer.sent, before, sent_row, g_hh)
-    ):  # fmt: skip
-        left, right = (d, 0, per * rows, rows), (source, at, per * row, row)
-        multiply(OVER, left, right, None, out.reshape(-1), (rows, out.shape[2], terms, nets, per, batch))
-    biases = [device.empty((nets, rows), dx.dtype) for _ in range(2)]
-    size, parts = nets * rows, None
+    received = layer.x, first * layer.x_row, layer.x_row
+    _outer(g_ih, dx, 0, rows, received, terms, per, batch)
+    if record.plain:
+        g_hh = device.empty((nets, rows, units), dx.dtype)
+        _outer(g_hh, dr, 0, rows, (layer.sent, before, sent_row), terms, per, batch)
+    else:
+        staged_row = record.staged * units
+        of_state, of_stage = (layer.sent, before, sent_row), (layer.staged, first * staged_row, staged_row)
+        g_hh = _blocks(record, units, dr, of_state, of_stage, nets, terms, per, batch)
+    b_ih = _sums(dx, rows, nets, terms, per, batch)
+    b_hh = arrays.copy(b_ih) if dr is dx else _sums(dr, parts, nets, terms, per, batch)
+    own = []
+    if dp is not None:
+        whole = _sums(dp, len(record.parameters) * units, nets, per, per, batch)
+        own = [arrays.compact(whole[:, k * units : (k + 1) * units]) for k in range(len(record.parameters))]
+    return g_ih, g_hh, b_ih, b_hh, *own
+
+
+def _outer(out: Any, d: Any, d_at: int, d_row: int, source: tuple, terms: int, per: int, batch: int) -> None:
+    """out[k] = d^T source over the rows of network k, for d (·, B, d_row) from column d_at on.
+
+    source: a flat array, the place of its first row and the numbers from row to row."""
+    nets, rows, columns = (int(n) for n in out.shape)
+    array, at, row = source
+    left, right = (d, d_at, per * d_row, d_row), (array, at, per * row, row)
+    multiply(OVER, left, right, None, out.reshape(-1), (rows, columns, terms, nets, per, batch))
+
+
+def _blocks(
+    record: Any, n: int, dr: Any, of_state: tuple, of_stage: tuple, nets: int, terms: int, per: int, batch: int
+) -> Any:
+    """The gradient of w_hh of a cell that is not plain, (K, W*N, N), block by block; sources as in `_outer`."""
+    out = device.empty((nets, len(record.blocks) * n, n), dr.dtype)
+    for k, (signal, part) in enumerate(record.blocks):
+        staged = signal >= record.signals
+        array, at, row = of_stage if staged else of_state
+        number = signal - record.signals if staged else signal
+        block = device.empty((nets, n, n), dr.dtype)
+        _outer(block, dr, part * n, record.parts * n, (array, at + number * n, row), terms, per, batch)
+        arrays.move(out[:, k * n : (k + 1) * n], block)
+    return out
+
+
+def _sums(d: Any, columns: int, nets: int, terms: int, per: int, batch: int) -> Any:
+    """(K, columns): the sums over the rows of each network, in a fixed order."""
+    out, size = device.empty((nets, columns), d.dtype), nets * columns
     slices = max(1, min(terms // 32, (1 << 18) // max(1, size)))
-    for d, out in zip((dx, dr), biases):
-        if parts is None or dr is not dx:
-            parts = device.empty(slices * size, dx.dtype)
-            shape = (rows, terms, slices, -(-terms // slices), max(1, per), batch, nets)
-            device.for_each(sum_rows, slices * size, (d, parts, shape))
-        device.for_each(add_slices, size, (parts, out.reshape(-1), slices))
-    return g_ih, g_hh, biases[0], biases[1]
+    parts = device.empty(max(1, slices * size), d.dtype)
+    shape = (columns, terms, slices, -(-terms // slices), max(1, per), batch, nets)
+    device.for_each(sum_rows, slices * size, (d, parts, shape))
+    device.for_each(add_slices, size, (parts, out.reshape(-1), slices))
+    return out

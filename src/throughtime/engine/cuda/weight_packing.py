@@ -11,14 +11,14 @@ TILE = 32
 
 
 def pack_rows(w, out, shape):
-    """out[k, unit*G + g, c] = w[k, g*N + unit, c] for c < N, else 0."""
-    gates, N, rows, width = shape
+    """out[k, unit*G + g, c] = w[k, g*N + unit, c] for c < columns, else 0."""
+    gates, N, columns, rows, width = shape
     place = cuda.grid(1)
     if place < out.size:
         c, row, net = place % width, place // width % rows, place // width // rows
         unit, gate = row // gates, row % gates
-        inside = c < N and unit < N
-        out[place] = w[((net * gates + gate) * N + unit) * N + c] if inside else w.dtype.type(0)
+        inside = c < columns and unit < N
+        out[place] = w[((net * gates + gate) * N + unit) * columns + c] if inside else w.dtype.type(0)
 
 
 def pack_columns(w, out, shape):
@@ -46,15 +46,22 @@ def pack(w: Any, gates: int, plan: Plan, transposed: bool) -> Any:
     gradients of the gates: a row for each unit.
     """
     nets, columns, units = w.shape
+    if not transposed:
+        return packed_rows(w, gates, units, plan)
     rows = plan.blocks(units) * plan.groups * plan.units
-    width = wide(columns if transposed else units, plan.lanes, w.dtype.itemsize)
-    flat = w.reshape(-1)
-    if transposed:
-        out = device.empty(nets * rows * width, w.dtype)
-        blocks = nets * -(-rows // TILE) * -(-width // TILE)
-        arguments = (flat, out, (columns, units, rows, width))
-        device.launch(device.plain(pack_columns), (blocks, 1, 1), EACH, arguments)
-    else:
-        out = device.empty(nets * rows * gates * width, w.dtype)
-        device.for_each(pack_rows, out.size, (flat, out, (gates, units, rows * gates, width)))
+    width = wide(columns, plan.lanes, w.dtype.itemsize)
+    out = device.empty(nets * rows * width, w.dtype)
+    blocks = nets * -(-rows // TILE) * -(-width // TILE)
+    arguments = (w.reshape(-1), out, (columns, units, rows, width))
+    device.launch(device.plain(pack_columns), (blocks, 1, 1), EACH, arguments)
+    return out
+
+
+def packed_rows(w: Any, sums: int, units: int, plan: Plan) -> Any:
+    """The rows of w (K, sums*N, columns) unit by unit."""
+    nets, _, columns = (int(length) for length in w.shape)
+    rows = plan.blocks(units) * plan.groups * plan.units
+    width = wide(columns, plan.lanes, w.dtype.itemsize)
+    out = device.empty(nets * rows * sums * width, w.dtype)
+    device.for_each(pack_rows, out.size, (w.reshape(-1), out, (sums, units, columns, rows * sums, width)))
     return out

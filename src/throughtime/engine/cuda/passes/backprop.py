@@ -9,10 +9,13 @@ from ..pass_kernels import Pass
 from ..register_arrays import ALIGNED, read, write
 from ..thread_exchange import give, side_by_side
 from ..toolkit import cuda
+from ..unit_tuples import increase
 
 from ..kernel_names import (  # isort: skip
-    BLOCKS, GATES, GROUPS, LOCAL, N, OUT, ROWS, SAVED, SHARED, SHARED_SIZE, STATES, SUMS, UNITS, WEIGHTS, WIDE,
-    arrive, backward, emit_slope, position, prepare, product, wait,
+    BLOCKS, FIRST, GATES, GROUPS, LOCAL, N, OUT, PARAMETERS, PARAMETER_ROOM, PARTS, PART_ROOM, ROWS, SAVED, SECOND,
+    SHARED, SHARED_SIZE, SIGNALS, STAGED, STAGE_AT, STAGE_OUT, STAGE_SUMS, STAGE_WEIGHTS, STAGE_WIDE, STATES, SUMS,
+    UNITS, WEIGHTS, WIDE, arrive, backward, emit_slope, of_unit, position, prepare, product, stage_backward,
+    stage_prepare, stage_product, wait,
 )  # fmt: skip
 
 
@@ -39,13 +42,14 @@ class BackpropSizes(NamedTuple):
     first: int = 0
 
 
-def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, dr, lengths, arrivals, sizes):
+def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, dr, more, lengths, arrivals, sizes):
     """Backward through time from `stop` to `start`; carry is the gradient of the last states, then of the first.
 
-    Rows m of carry, dx, dr, grad_output and grad_states belong to sequence m // copies. dx and dr (steps, M, G*N) are
-    kept for the gradients of the weights and the input; only two steps of dr are, where `kept` is 0. to_states as on
-    the CPU: 1 with what enters by grad_output, 2 without. From one time to the next the states have s_step rows: B,
-    or fewer where the rows of several times are taken for a batch (gradients by lag).
+    Rows m of carry, dx, dr, grad_output and grad_states belong to sequence m // copies. dx (steps, M, G*N) and dr
+    (steps, M, R*N) are kept for the gradients of the weights and the input; only two steps of dr are, where `kept` is
+    0. to_states as on the CPU: 1 with what enters by grad_output, 2 without. From one time to the next the states have
+    s_step rows: B, or fewer where the rows of several times are taken for a batch (gradients by lag). more: nothing,
+    the weights of the stage's product, what receives the gradients (M, P*N) of the units' parameters, or both.
     """
     size = BackpropSizes(*sizes)
     start, stop, B, copies, to_states = size.start, size.stop, size.batch, size.copies, size.to_states
@@ -63,10 +67,22 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
     w, sums = cuda.local.array(WEIGHTS, carry.dtype), cuda.local.array(SUMS, carry.dtype)
     ds, seen = cuda.local.array(STATES, carry.dtype), cuda.local.array(STATES, carry.dtype)
     r, x, back = (
-        cuda.local.array(GATES, carry.dtype), cuda.local.array(GATES, carry.dtype), cuda.local.array(1, carry.dtype),
+        cuda.local.array(PART_ROOM, carry.dtype), cuda.local.array(GATES, carry.dtype),
+        cuda.local.array(SIGNALS, carry.dtype),
     )  # fmt: skip
     place, own = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE, lane // UNITS * WIDE + unit
+    cell, p = of_unit(cell, net, unit)
+    dp = cuda.local.array(PARAMETER_ROOM, carry.dtype)
+    for i in range(PARAMETERS):
+        dp[i] = 0
     prepare(w, h, weights, place, lane, arrivals)
+    if STAGED:
+        stage_w, stage_sums = cuda.local.array(STAGE_WEIGHTS, carry.dtype), cuda.local.array(STAGE_SUMS, carry.dtype)
+        da, stage_place = (
+            cuda.local.array(STAGED, carry.dtype), (net * cuda.gridDim.x * GROUPS + group) * STAGE_OUT * STAGE_WIDE
+        )  # fmt: skip
+        stage_own = STAGE_AT + lane // UNITS * STAGE_WIDE + unit
+        stage_prepare(stage_w, more[0], stage_place, lane)
     # Step t led from the state at t + late to the one at t + 1 - late; the next one on the way back is t + way.
     t, way, late = (start, 1, 1) if size.reverse else (stop - 1, -1, 0)
     length, g = 0, carry.dtype.type(0)
@@ -99,35 +115,58 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
             if to_states == 1:
                 write(seen, 0, 1, read(ds, 0, 1, STATES))
             if t < length:
-                d_x, d_r, d_s = backward(cell, read(ds, 0, 1, STATES), s, s_next, keep)
+                d_x, d_r, d_s, d_p = backward(cell, read(ds, 0, 1, STATES), s, s_next, keep, p)
                 write(ds, 0, 1, d_s)
                 write(r, 0, 1, d_r)
                 write(x, 0, 1, d_x)
+                increase(dp, 0, d_p)
             else:
-                for i in range(GATES):
+                for i in range(PARTS):
                     r[i] = 0
+                for i in range(GATES):
                     x[i] = 0
-            d_at = (slot * M + m) * GATES * N + unit
+            d_at = (slot * M + m) * PARTS * N + unit
+        if STAGED:
+            stage_at = FIRST * N
+            if active:
+                if LOCAL:
+                    give(h, stage_own, N, read(r, FIRST, 1, SECOND), BLOCKS)
+                else:
+                    write(dr, d_at + stage_at, N, read(r, FIRST, 1, SECOND))
+            before = arrive(arrivals)
+            wait(arrivals, before)
+            stage_product(
+                da, stage_sums, stage_w, more[0], stage_place, h, STAGE_AT, dr, (slot * M + m0) * PARTS * N + stage_at,
+                PARTS * N, rows,
+            )  # fmt: skip
+            if active and t < length:
+                a_x, a_r, a_s, a_p = stage_backward(cell, read(da, 0, 1, STAGED), s, keep, p)
+                increase(x, 0, a_x)
+                increase(r, 0, a_r)
+                increase(ds, 0, a_s)
+                increase(dp, 0, a_p)
+        if active:
             if LOCAL:
-                give(h, here + own, N, read(r, 0, 1, GATES), BLOCKS)
-            else:
-                write(dr, d_at, N, read(r, 0, 1, GATES))
+                give(h, here + own, N, read(r, 0, 1, FIRST), BLOCKS)
+            elif FIRST:
+                write(dr, d_at, N, read(r, 0, 1, FIRST))
         before = arrive(arrivals)
         if active:
             if LOCAL:
-                write(dr, d_at, N, read(r, 0, 1, GATES))
+                write(dr, d_at, N, read(r, 0, 1, PARTS))
             if not SHARED and size.kept:
-                write(dx, d_at, N, read(x, 0, 1, GATES))
+                write(dx, (slot * M + m) * GATES * N + unit, N, read(x, 0, 1, GATES))
             if to_states:
                 o_then = o_at + ((t + 1 - late - start) * M + m) * o_row + unit
                 write(grad_states, o_then, N, read(seen, 0, 1, STATES))
         wait(arrivals, before)
-        product(back, sums, w, weights, place, h, here, dr, (slot * M + m0) * GATES * N, GATES * N, rows)
+        product(back, sums, w, weights, place, h, here, dr, (slot * M + m0) * PARTS * N, PARTS * N, rows)
         if active:
-            if t < length:
+            if FIRST and t < length:
                 slope = emit_slope(cell, s)
-                for j in range(STATES):
-                    ds[j] += slope[j] * back[0]
+                for i in range(SIGNALS):
+                    for j in range(STATES):
+                        ds[j] += slope[i * STATES + j] * back[i]
             s_next, s = s, s_ahead
             if ahead < length:
                 keep = keep_ahead
@@ -135,6 +174,8 @@ def backprop(cell, weights, states, saved, grad_output, grad_states, carry, dx, 
                 g = g_ahead
         here, there, slot, other, t = there, here, other, slot, ahead
     if active:
+        if PARAMETERS:
+            write(more[-1], m * PARAMETERS * N + unit, N, read(dp, 0, 1, PARAMETERS))
         write(carry, m * STATES * N + unit, N, read(ds, 0, 1, STATES))
         if to_states:
             first_time = stop - start if size.reverse else 0
@@ -172,11 +213,11 @@ def run(
     carry = arrays.compact(carry)
     stop = layer.steps if stop is None else stop
     record, units, dtype, M = layer.record, layer.units, layer.states.dtype, layer.batch * copies
-    steps, gates = stop - start, record.gates
-    kept = to_weights or to_input
+    steps, kept, own = stop - start, to_weights or to_input, len(record.parameters)
     slots = max(1, steps if kept else min(2, steps))
-    dr = device.empty(slots * M * gates * units, dtype)
-    dx = dr if record.shared or not kept else device.empty(slots * M * gates * units, dtype)
+    dr = device.empty(max(1, slots * M * record.parts * units), dtype)
+    dx = dr if record.shared or not kept else device.empty(slots * M * record.gates * units, dtype)
+    dp = (device.empty if steps else arrays.zeros)((M * own * units,), dtype) if own else None
     if steps and M:
         g, g_row = (carry.reshape(-1), 0) if grad_output is None else device.rows(grad_output)
         o, o_row = (g, 0) if grad_states is None else (grad_states.reshape(-1), int(grad_states.shape[2]))
@@ -189,12 +230,15 @@ def run(
             o_row=o_row, reverse=int(layer.reverse), from_output=int(grad_output is not None), to_states=to_states,
             kept=int(kept),
         )  # fmt: skip
-        given = (weights, layer.states.reshape(-1), layer.saved, g, o, carry.reshape(-1), dx, dr, layer.lengths)
+        of_stage = (layer.weights(plan, transposed=True, stage=True),) if record.staged else ()
+        more = of_stage if dp is None else (*of_stage, dp)
+        states = layer.states.reshape(-1)
+        given = (weights, states, layer.saved, g, o, carry.reshape(-1), dx, dr, more, layer.lengths)
         layer.run(BACKPROP, plan, given, sizes, copies)
     elif grad_states is not None:
         for t in range(steps + 1):
             arrays.move(grad_states[t][:, layer.offset : layer.offset + int(carry.shape[1])], carry)
-    grads = projections.weight_gradients(layer, dx, dr, start, stop) if to_weights else None
+    grads = projections.weight_gradients(layer, dx, dr, dp, start, stop) if to_weights else None
     grad_x = projections.input_gradients(layer, dx, steps, copies) if to_input else None
     return Back(grads, grad_x, carry)
 

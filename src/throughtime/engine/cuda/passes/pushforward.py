@@ -10,8 +10,9 @@ from ..thread_exchange import give, side_by_side
 from ..toolkit import cuda
 
 from ..kernel_names import (  # isort: skip
-    BLOCKS, GATES, GROUPS, LOCAL, N, OUT, ROWS, SAVED, SHARED_SIZE, STATES, SUMS, UNITS, WEIGHTS, WIDE, arrive,
-    backward, position, prepare, product, sent_tangent, wait,
+    BLOCKS, FIRST, GATES, GROUPS, LOCAL, N, OUT, PARTS, PART_ROOM, ROWS, SAVED, SECOND, SHARED_SIZE, SIGNALS, STAGED,
+    STAGE_AT, STAGE_OUT, STAGE_SUMS, STAGE_WEIGHTS, STAGE_WIDE, STATES, SUMS, UNITS, WEIGHTS, WIDE, arrive, backward,
+    of_unit, position, prepare, product, sent_tangent, stage_backward, stage_prepare, stage_product, wait,
 )  # fmt: skip
 
 
@@ -30,11 +31,12 @@ class TangentSizes(NamedTuple):
     first: int = 0
 
 
-def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, arrivals, sizes):
+def tangent(cell, weights, vx, states, saved, v, sends, out, staged, lengths, arrivals, sizes):
     """Forward through time: perturbations v (M, S*N), `copies` of each sequence, from states[start] to states[stop].
 
-    vx (steps, M, G*N) is what the input's perturbation brings to the gates. sends (2, M, N) holds the perturbation of
-    what the units send, out (steps, M, N) receives that of the output.
+    vx (steps, M, G*N) is what the input's perturbation brings to the gates. sends (2, M, E*N) holds the perturbation of
+    what the units send, out (steps, M, N) receives that of the output. staged: nothing, or the weights of the stage's
+    product and room for the perturbation of what it sends, (M, A*N).
     """
     size = TangentSizes(*sizes)
     start, stop, B, copies, s_at, s_row = size.start, size.stop, size.batch, size.copies, size.s_at, size.s_row
@@ -48,10 +50,19 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, arrivals, 
     h = cuda.shared.array(SHARED_SIZE, v.dtype, alignment=ALIGNED)
     w, sums = cuda.local.array(WEIGHTS, v.dtype), cuda.local.array(SUMS, v.dtype)
     old, new, r = (
-        cuda.local.array(STATES, v.dtype), cuda.local.array(STATES, v.dtype), cuda.local.array(GATES, v.dtype),
+        cuda.local.array(STATES, v.dtype), cuda.local.array(STATES, v.dtype), cuda.local.array(PART_ROOM, v.dtype),
     )  # fmt: skip
+    signals = cuda.local.array(SIGNALS, v.dtype)
     place, own = (net * cuda.gridDim.x * GROUPS + group) * OUT * WIDE, lane // UNITS * WIDE + unit
+    cell, p = of_unit(cell, net, unit)
     prepare(w, h, weights, place, lane, arrivals)
+    if STAGED:
+        stage_weights, from_stage = staged
+        stage_w, stage_sums = cuda.local.array(STAGE_WEIGHTS, v.dtype), cuda.local.array(STAGE_SUMS, v.dtype)
+        stage_r, a = cuda.local.array(SECOND, v.dtype), cuda.local.array(STAGED, v.dtype)
+        stage_place = (net * cuda.gridDim.x * GROUPS + group) * STAGE_OUT * STAGE_WIDE
+        stage_own = STAGE_AT + lane // UNITS * STAGE_WIDE + unit
+        stage_prepare(stage_w, stage_weights, stage_place, lane)
     length, t = 0, start
     if active:
         length = lengths[b]
@@ -62,10 +73,10 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, arrivals, 
         if size.from_input:
             x = read(vx, m * GATES * N + unit, N, GATES)
         write(old, 0, 1, read(v, m * STATES * N + unit, N, STATES))
-        e = sent_tangent(cell, s, old)
-        write(sends, m * N + unit, 1, (e,))
-        if LOCAL:
-            give(h, own, 1, (e,), BLOCKS)
+        e = sent_tangent(signals, cell, s, old)
+        write(sends, m * SIGNALS * N + unit, N, e)
+        if LOCAL and FIRST:
+            give(h, own, N, e, BLOCKS)
     wait(arrivals, arrive(arrivals))
     here, there, now, then = 0, ROWS * WIDE, 0, 1
     for k in range(stop - start):
@@ -76,29 +87,58 @@ def tangent(cell, weights, vx, states, saved, v, sends, out, lengths, arrivals, 
                 keep_ahead = read(saved, (ahead * B + b) * SAVED * N + unit, N, SAVED)
             if size.from_input:
                 x_ahead = read(vx, ((ahead - start) * M + m) * GATES * N + unit, N, GATES)
-        product(r, sums, w, weights, place, h, here, sends, (now * M + m0) * N, N, rows)
+        product(r, sums, w, weights, place, h, here, sends, (now * M + m0) * SIGNALS * N, SIGNALS * N, rows)
+        if STAGED:
+            if active:
+                for i in range(STAGED):
+                    total = v.dtype.type(0)
+                    if t < length:
+                        a_x, a_r, a_s, _ = stage_backward(cell, one_hot(v, i, STAGED), s, keep, p)
+                        if FIRST:
+                            for g in range(FIRST):
+                                total += a_r[g] * r[g]
+                        if size.from_input:
+                            for g in range(GATES):
+                                total += a_x[g] * x[g]
+                        for j in range(STATES):
+                            total += a_s[j] * old[j]
+                    put(a, i, total, STAGED)
+                if LOCAL:
+                    give(h, stage_own, N, read(a, 0, 1, STAGED), BLOCKS)
+                else:
+                    write(from_stage, m * STAGED * N + unit, N, read(a, 0, 1, STAGED))
+            before = arrive(arrivals)
+            wait(arrivals, before)
+            stage_product(
+                stage_r, stage_sums, stage_w, stage_weights, stage_place, h, STAGE_AT, from_stage, m0 * STAGED * N,
+                STAGED * N, rows,
+            )  # fmt: skip
+            write(r, FIRST, 1, read(stage_r, 0, 1, SECOND))
         if active:
             if t < length:
                 for i in range(STATES):
-                    d_x, d_r, d_s = backward(cell, one_hot(v, i, STATES), s, s_next, keep)
+                    d_x, d_r, d_s, _ = backward(cell, one_hot(v, i, STATES), s, s_next, keep, p)
                     total = v.dtype.type(0)
-                    for g in range(GATES):
-                        total += d_r[g] * r[g]
-                        if size.from_input:
+                    if PARTS:
+                        for g in range(PARTS):
+                            total += d_r[g] * r[g]
+                    if size.from_input:
+                        for g in range(GATES):
                             total += d_x[g] * x[g]
                     for j in range(STATES):
                         total += d_s[j] * old[j]
                     put(new, i, total, STATES)
                 write(old, 0, 1, read(new, 0, 1, STATES))
-            e = sent_tangent(cell, s_next, old)
+            e = sent_tangent(signals, cell, s_next, old)
             if LOCAL:
-                give(h, there + own, 1, (e,), BLOCKS)
+                if FIRST:
+                    give(h, there + own, N, e, BLOCKS)
             else:
-                write(sends, (then * M + m) * N + unit, 1, (e,))
+                write(sends, (then * M + m) * SIGNALS * N + unit, N, e)
         before = arrive(arrivals)
         if active:
             if size.to_output:
-                write(out, (k * M + m) * N + unit, 1, (e if t < length else v.dtype.type(0),))
+                write(out, (k * M + m) * N + unit, 1, (e[0] if t < length else v.dtype.type(0),))
             s, s_next = s_next, s_ahead
             if ahead < length:
                 keep = keep_ahead
@@ -127,10 +167,10 @@ def run(
     Returns the perturbations of states[stop] and, if asked, of what the layer sends, (stop-start, B*copies, N).
     """
     v = arrays.compact(v)
-    units, dtype, M, steps = layer.units, layer.states.dtype, layer.batch * copies, stop - start
+    record, units, dtype, M, steps = layer.record, layer.units, layer.states.dtype, layer.batch * copies, stop - start
     out = device.empty((max(1, steps), M, units) if to_output else (1, 1, 1), dtype)
     if steps and M:
-        sends = device.empty(2 * M * units, dtype)
+        sends = device.empty(2 * M * record.signals * units, dtype)
         xs = sends
         if vx is not None:
             flat, row = device.rows(vx)
@@ -140,7 +180,10 @@ def run(
             start=start, stop=stop, batch=layer.batch, copies=copies, per=layer.per, s_at=layer.offset,
             s_row=layer.size, from_input=int(vx is not None), to_output=int(to_output),
         )  # fmt: skip
+        staged: tuple[Array, ...] = ()
+        if record.staged:
+            staged = layer.weights(plan, stage=True), device.empty(M * record.staged * units, dtype)
         states, weights = layer.states.reshape(-1), layer.weights(plan)
-        given = (weights, xs, states, layer.saved, v.reshape(-1), sends, out.reshape(-1), layer.lengths)
+        given = (weights, xs, states, layer.saved, v.reshape(-1), sends, out.reshape(-1), staged, layer.lengths)
         layer.run(PUSHFORWARD, plan, given, sizes, copies)
     return v, out[:steps] if to_output else None
