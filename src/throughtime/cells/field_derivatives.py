@@ -33,7 +33,7 @@ def by_field(cell: Any, field: str, function: Function, groups: tuple[on_arrays.
     """
     shape = np.broadcast_shapes(*(part.shape for group in groups for part in group))
     value = np.asarray(getattr(cell, field), np.float64)
-    numbers = [tuple(part.view(on_arrays._Numbers) for part in group) for group in groups]
+    numbers = [tuple(part.view(on_arrays.Numbers) for part in group) for group in groups]
     try:
         found = function(cell._replace(**{field: dual(np.broadcast_to(value, shape), 1.0)}), *numbers)
         return tuple(slope_of(part) for part in found)
@@ -49,7 +49,7 @@ def _by_differences(
 
     def at(place: float) -> tuple:
         moved = cell._replace(**{field: (value + place * step)[()]})
-        return on_arrays._on_arrays(moved, lambda own, *given: (function(own, *given),), groups)[0]
+        return on_arrays.applied(moved, lambda own, *given: (function(own, *given),), groups)[0]
 
     each = [[weight * part for part in at(place)] for place, weight in STENCIL]
     return tuple(sum(parts) / (12.0 * step) for parts in zip(*each, strict=True))

@@ -15,16 +15,16 @@ from .base import spec
 Values = tuple[np.ndarray, ...]
 
 
-class _Numbers(np.ndarray):
+class Numbers(np.ndarray):
     """An array that `e *= 2.0` leaves as it is, as it leaves a number: e is then another."""
 
 
 for _operator in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
-    setattr(_Numbers, f"__i{_operator}__", getattr(np.ndarray, f"__{_operator}__"))
+    setattr(Numbers, f"__i{_operator}__", getattr(np.ndarray, f"__{_operator}__"))
 
 
 def _plain(value: Any) -> Any:
-    return value.view(np.ndarray) if isinstance(value, _Numbers) else value
+    return value.view(np.ndarray) if isinstance(value, Numbers) else value
 
 
 def on_arrays(function: Any, groups: tuple[Values, ...]) -> tuple:
@@ -34,20 +34,20 @@ def on_arrays(function: Any, groups: tuple[Values, ...]) -> tuple:
     """
     cell = getattr(function, "__self__", None)
     if cell is None:
-        return _on_arrays((), lambda _, *given: function(*given), groups)
-    return _on_arrays(cell, function.__func__, groups)
+        return applied((), lambda _, *given: function(*given), groups)
+    return applied(cell, function.__func__, groups)
 
 
-def _on_arrays(cell: Any, function: Any, groups: tuple[Values, ...]) -> tuple:
-    """The same of function(cell, *groups), which gives tuples of numbers."""
+def applied(cell: Any, function: Any, groups: tuple[Values, ...]) -> tuple:
+    """The same of function(cell, *groups), which gives tuples of numbers; cell: () where it needs none."""
     given = tuple(tuple(map(np.asarray, group)) for group in groups)
     arrays = [value for group in given for value in group]
     if array_fields.has_arrays(cell):  # in the precision of the rest, as compiled code has them
         dtype = np.result_type(*arrays)
-        own = [value.astype(dtype).view(_Numbers) if isinstance(value, np.ndarray) else value for value in cell]
+        own = [value.astype(dtype).view(Numbers) if isinstance(value, np.ndarray) else value for value in cell]
         cell = tuple.__new__(type(cell), own)
     try:
-        found = function(cell, *(tuple(value.view(_Numbers) for value in group) for group in given))
+        found = function(cell, *(tuple(value.view(Numbers) for value in group) for group in given))
         return tuple(tuple(_plain(value) for value in part) for part in found)
     except (TypeError, ValueError):
         shape, dtype = np.broadcast_shapes(*(value.shape for value in arrays)), arrays[0].dtype
@@ -93,7 +93,7 @@ def emitted(cell: Any, s: Values) -> Values:
     if not record.emits:
         return s[: record.signals]
     one = record.signals == 1
-    return _on_arrays(cell, lambda own, s: ((own.emit(s),) if one else own.emit(s),), (s,))[0]
+    return applied(cell, lambda own, s: ((own.emit(s),) if one else own.emit(s),), (s,))[0]
 
 
 def signal_slopes(cell: Any, s: Values) -> tuple[tuple, ...]:
@@ -103,13 +103,13 @@ def signal_slopes(cell: Any, s: Values) -> tuple[tuple, ...]:
     if not record.emits:
         return tuple(tuple(float(j == k) for j in range(len(s))) for k in range(record.signals))
     one = record.signals == 1
-    return _on_arrays(cell, lambda own, s: (own.emit_slope(s),) if one else own.emit_slope(s), (s,))
+    return applied(cell, lambda own, s: (own.emit_slope(s),) if one else own.emit_slope(s), (s,))
 
 
 def staged(cell: Any, x: Values, r: Values, s: Values, p: Values = ()) -> Values:
     """The signals of the stage, A arrays, from x, the R0 parts of r that the state feeds, and s."""
     own = (p,) if spec(cell).parameters else ()
-    return _on_arrays(cell, lambda own, *given: (own.stage(*given),), (x, r, s, *own))[0] if spec(cell).stage else ()
+    return applied(cell, lambda own, *given: (own.stage(*given),), (x, r, s, *own))[0] if spec(cell).stage else ()
 
 
 def sent_slopes(cell: Any, s: Values) -> tuple:

@@ -6,10 +6,11 @@ with the vectors a and q held fixed. One step is taken forward with its tangents
 
     δx = W_ih δin,  δr = W_hh δe,  δs' = D_x δx + D_r δr + D_s δs      unit by unit but for W, layer after layer
 
-What W does is linear, so that of a cell only the second derivatives of a unit by itself are needed, and of these only
-their sum over the vectors k (cells/second_derivatives.py).
+and of a cell with a stage, before δs', δa = A_x δx + A_r δr + A_s δs and δr = W_hh δa for the parts that it feeds. What
+W does is linear, so that of a cell only the second derivatives of a unit by itself are needed, and of these only their
+sum over the vectors k (cells/second_derivatives.py).
 
-Dimensions: M rows = times × sequences, K vectors a row, S state size, N units, G gates, P = 2G + states of a unit.
+Dimensions: M rows = times × sequences, K vectors a row, S state size, N units, G gates, R parts of r.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from typing import Any
 import numpy as np
 
 from ...cells.base import spec
-from ...cells.second_derivatives import change_of_cotangents, change_of_slopes
+from ...cells.on_arrays import emitted, staged
+from ...cells.second_derivatives import change_of_cotangents, change_of_slopes, change_of_stage_cotangents
+from ...network.parameters import kinds
 from ...results import Array
-
-Sides = tuple[list[Any], list[Any], list[Any]]  # of x and r, G each, and of s, one for each state of a unit
+from .wires import Wires
 
 
 def gradient_of_products(
@@ -81,35 +83,35 @@ class _Layer:
     """The steps of one layer. Values (M, N), tangents (M, K, N), in float64."""
 
     def __init__(self, run: Any, k: int, start: int, n: int, alive: Array) -> None:
-        self.cell, self.k, self.N, stop = run.cells[k], k, run.network.hidden_sizes[k], start + n
-        record, self.alive, self.whole = spec(self.cell), alive[:, None], bool(alive.all())
-        self.G, self.parts, self.shared = record.gates, record.states, record.shared
+        self.run, self.k, self.times = run, k, slice(start, start + n)
+        self.alive, self.whole, self.N = alive[:, None], bool(alive.all()), run.network.hidden_sizes[k]
+        self.local = run.derivatives(k, start, start + n)
+        self.cell, self.record = self.local.cell, spec(run.cells[k])
         w = {name: value.astype(np.float64) for name, value in run.made_with().items() if name.endswith(f"_l{k}")}
-        self.w_ih, self.w_hh = w[f"weight_ih_l{k}"], w[f"weight_hh_l{k}"]
-        self.biases = [w.get(f"{kind}_l{k}", 0.0) for kind in ("bias_ih", "bias_hh")]
+        self.w_ih = w[f"weight_ih_l{k}"]
+        self.wires = Wires(self.record, w.get(f"weight_hh_l{k}"), self.N)
+        biases = ((kind, count) for kind, count in (("bias_ih", self.record.gates), ("bias_hh", self.record.parts)))
+        self.b_ih, self.b_hh = (self._parts(w.get(f"{kind}_l{k}", np.zeros(n * self.N)), n) for kind, n in biases)
+        self.p = tuple(value.astype(np.float64) for value in self.local.parameters)
 
-        self.run, self.times, self.local = run, slice(start, stop), run.derivatives(k, start, stop)
-        sides = (self.local.by_input, self.local.by_recurrent, self.local.by_state)
-        # of x, r and s: [state after][gate or state]
-        self.d = [[[self._rows(v) for v in row] for row in side] for side in sides]
-        self.before, self.after = (
-            [self._rows(v) for v in side] for side in (self.local.sent_before, self.local.sent_after)
-        )
+        local = self.local
+        sides = local.by_input, local.by_recurrent, local.by_state, local.by_parameter
+        of_stage = local.stage_by_input, local.stage_by_recurrent, local.stage_by_state, local.stage_by_parameter
+        # of x, r, s and p: [state after, or signal of the stage][gate, part, state or parameter]
+        self.d, self.of_stage = ([[[self._rows(v) for v in row] for row in side] for side in own]
+                                 for own in (sides, of_stage))  # fmt: skip
+        self.before = [[self._rows(v) for v in slopes] for slopes in local.signals_before]
+        self.after = [self._rows(v) for v in local.sent_after]
 
     @cached_property
     def s(self) -> list[Array]:
         """The states before the step, of each part."""
-        return [self._rows(part[:-1]) for part in self.local.states]
+        return [self._rows(part) for part in self.local.before]
 
     @cached_property
     def s_next(self) -> list[Array]:
         """Those after it."""
-        return [self._rows(part[1:]) for part in self.local.states]
-
-    @cached_property
-    def e(self) -> Array:
-        """What the units sent before it."""
-        return self._rows(self.run.sent(self.k)[self.times])
+        return [self._rows(part) for part in self.local.after]
 
     @cached_property
     def given(self) -> Array:
@@ -117,6 +119,19 @@ class _Layer:
         if self.k == 0:
             return self._rows(self.run.input[self.times])
         return self._rows(self.run.sent(self.k - 1)[1:][self.times])
+
+    @cached_property
+    def values(self) -> tuple[list[Array], list[Array], list[Array]]:
+        """x, r and all that is sent in the step, by the state and then by the stage."""
+        x = [v + b for v, b in zip(self._parts(self.given @ self.w_ih.T, self.record.gates), self.b_ih, strict=True)]
+        sent = [self._rows(self.run.sent(self.k)[self.times])]
+        sent += emitted(self.cell, tuple(self.s))[1:] if self.record.signals > 1 else []
+        r = [np.broadcast_to(b, sent[0].shape) for b in self.b_hh]
+        self.wires.ahead(sent, r)
+        if self.record.stage:
+            sent += staged(self.cell, tuple(x), tuple(r[: self.record.first]), tuple(self.s), self.p)
+            self.wires.ahead(sent, r, stage=True)
+        return x, r, sent
 
     def _rows(self, value: Any) -> Any:
         """(n, B, N) as (M, N), 0 in the padding; a number stays one."""
@@ -127,91 +142,123 @@ class _Layer:
 
     def enter(self, q: Array, given: Array | None) -> None:
         """Take up the tangents q (M, K, states) of the states, and those of what the layer is given."""
-        self.ds = self._parts(q, self.parts)
-        self.de = _sum(_wide(slope) * v for slope, v in zip(self.before, self.ds, strict=True))
-        self.dgiven = given
+        self.ds, self.dgiven = self._parts(q, self.record.states), given
+        self.dsent = [_sum(_wide(slope) * v for slope, v in zip(own, self.ds, strict=True)) for own in self.before]
+
+    @cached_property
+    def _through(self) -> tuple[list[Any], list[Any], list[Any]]:
+        """The tangents of x, of r, and of all that is sent in the step."""
+        like, G, sent = self.ds[0], self.record.gates, list(self.dsent)
+        dx = [np.zeros_like(like)] * G if self.dgiven is None else self._parts(self.dgiven @ self.w_ih.T, G)
+        dr: list[Any] = [0.0] * self.record.parts
+        self.wires.ahead(sent, dr)
+        if self.record.stage:
+            known = dx, dr[: self.record.first], self.ds
+            sent += [self._moved(self.of_stage, known, k) for k in range(self.record.staged)]
+            self.wires.ahead(sent, dr, stage=True)
+        return dx, dr, sent
 
     def forward(self) -> None:
         """Take them one step on."""
-        given = np.zeros((*self.de.shape[:2], len(self.w_ih[0]))) if self.dgiven is None else self.dgiven
-        dr, dx = self._parts(self.de @ self.w_hh.T, self.G), self._parts(given @ self.w_ih.T, self.G)
-        tangents = (dx, dr, self.ds)
-        pairs = [
-            [(d, v) for side, own in zip(self.d, tangents, strict=True) for d, v in zip(side[i], own, strict=True)]
-            for i in range(self.parts)
-        ]
-        self.ds_next = [_sum(_wide(d) * v for d, v in of_state) for of_state in pairs]
+        tangents = (*self._through[:2], self.ds)
+        self.ds_next = [self._moved(self.d, tangents, i) for i in range(self.record.states)]
         self.sent = _sum(_wide(slope) * v for slope, v in zip(self.after, self.ds_next, strict=True))
-        if self.shared:  # x and r only come as x + r
-            tangents = ([np.zeros_like(v) for v in dx], [v + w for v, w in zip(dx, dr, strict=True)], self.ds)
-        self.tangents = [v for own in tangents for v in own]
 
     def come_back(self, a: Array, by_tangent: Array | None) -> dict[str, Array]:
         """The cotangents a (M, K, states) of the next states' tangents, and those of what is sent on, back to the
         gates; and the gradients of the parameters, of weights alone, by the tangents that go through them."""
-        self.cotangents = self._parts(a, self.parts)
+        self.cotangents = self._parts(a, self.record.states)
         if by_tangent is not None:
             pairs = zip(self.cotangents, self.after, strict=True)
             self.cotangents = [v + _wide(slope) * by_tangent for v, slope in pairs]
-        self.on_x, self.on_r = (self._back_to(side, self.cotangents) for side in self.d[:2])  # (M, K, G·N)
+        on_x, self.on_r = (self._back_to(side, self.cotangents) for side in self.d[:2])  # (M, K, N) each
+        dsent = self.dsent
+        if self.record.stage:
+            dsent = self._through[2]
+            self.on_stage = self.wires.back(self.on_r, stage=True)
+            more = [self._back_to(side, self.on_stage) for side in self.of_stage[:2]]
+            on_x, self.on_r = _added(on_x, more[0]), _added(self.on_r, more[1])
+        self.on_x = np.concatenate(on_x, axis=2)
         w_ih = np.zeros_like(self.w_ih) if self.dgiven is None else _outer(self.on_x, self.dgiven)
-        return self._named(w_ih, _outer(self.on_r, self.de), *np.zeros((2, len(self.w_hh))))
+        gates, parts = self.record.gates * self.N, self.record.parts * self.N
+        return self._named(w_ih, self.wires.gradient(self.on_r, dsent), np.zeros(gates), np.zeros(parts),
+                           *np.zeros((len(self.p), self.N)))  # fmt: skip
 
     def bend(self, by_sent: tuple[Array, Array] | None) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
         """By what moves the units' derivatives: the gradient by the states (M, states), that by what the layer is given
         and by its tangents, and those of the parameters. `by_sent` are the same of what is sent on."""
-        by_next: list[Any] = [0.0] * self.parts
+        sent = self.values[2]
+        by_next: list[Any] = [0.0] * self.record.states
         if by_sent is not None:
             bent = self._bent(self.s_next, by_sent[1], self.ds_next)
             by_next = [slope * by_sent[0] + more for slope, more in zip(self.after, bent, strict=True)]
-        by_x, by_r, by_s = (
-            [w + _sum(side[i][j] * by_next[i] for i in range(self.parts)) for j, w in enumerate(own)]
-            for side, own in zip(self.d, self._second(self.cotangents), strict=True)
-        )
-        x, r = (np.concatenate([np.broadcast_to(w, self.e.shape) for w in own], axis=1) for own in (by_x, by_r))
-        to_sent, bent = r @ self.w_hh, self._bent(self.s, self.on_r @ self.w_hh, self.ds)
-        by_state = [slope * to_sent + w + more for slope, w, more in zip(self.before, by_s, bent, strict=True)]
-        parameters = self._named(x.T @ self.given, r.T @ self.e, x.sum(axis=0), r.sum(axis=0))
-        return np.concatenate(by_state, axis=1), (x @ self.w_ih, self.on_x @ self.w_ih), parameters
+        second = self._second(change_of_cotangents, self.cotangents, self.record.parts)
+        by = [_added(own, self._back_to(side, by_next)) for own, side in zip(second, self.d, strict=False)]
+        if self.record.stage:
+            on_stage = self.wires.back(by[1], stage=True)
+            second = self._second(change_of_stage_cotangents, self.on_stage, self.record.first)
+            for k, side in enumerate(self.of_stage[: len(by)]):
+                by[k] = _added(by[k], _added(second[k], self._back_to(side, on_stage)))
+        by_x, by_r, by_s, by_p = [[np.broadcast_to(v, sent[0].shape) for v in own] for own in by]
+        to_sent, back = self.wires.back(by_r), self.wires.back(self.on_r)
+        for k, (slopes, to, through) in enumerate(zip(self.before, to_sent, back, strict=True)):
+            if to is None:  # nobody hears it
+                continue
+            bent = self._bent(self.s, through, self.ds, k)
+            by_s = [own + slope * to + more for own, slope, more in zip(by_s, slopes, bent, strict=True)]
+        flat = np.concatenate(by_x, axis=1)
+        sums = flat.sum(axis=0), np.concatenate([v.sum(axis=0) for v in by_r] or [np.zeros(0)])
+        parameters = self._named(flat.T @ self.given, self.wires.gradient(by_r, sent), *sums,
+                                 *(v.sum(axis=0) for v in by_p))  # fmt: skip
+        return np.concatenate(by_s, axis=1), (flat @ self.w_ih, self.on_x @ self.w_ih), parameters
 
     def _named(self, *values: Array) -> dict[str, Array]:
-        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        return {f"{kind}_l{self.k}": value for kind, value in zip(kinds, values, strict=True)}
+        named = zip(kinds(self.cell), values, strict=True)
+        return {f"{kind}_l{self.k}": value for kind, value in named if f"{kind}_l{self.k}" in self.run.network.shapes}
 
-    def _second(self, cotangents: list[Array]) -> Sides:
-        """Σ_k of the change of the units' derivatives along tangent k, as seen by cotangent k: of x, r and s."""
-        b_ih, b_hh = self.biases
-        x = self._parts(self.given @ self.w_ih.T + b_ih, self.G)
-        r = self._parts(self.e @ self.w_hh.T + b_hh, self.G)
-        K, P, zero, one = cotangents[0].shape[1], len(self.tangents), np.zeros_like(self.s[0]), np.ones_like(self.s[0])
+    def _second(self, change: Any, cotangents: list[Array], parts: int) -> list[list[Any]]:
+        """Σ_k of the change of the units' derivatives along tangent k, as seen by cotangent k: of x, `parts` of r, s
+        and p. change: that of one cotangent along one direction."""
+        x, r, _ = self.values
+        (dx, dr, _), ds = self._through, self.ds
+        if self.record.shared:  # x and r only come as x + r
+            dx, dr = [np.zeros_like(v) for v in dx], _added(dr, dx)
+        tangents, (G, R) = [*dx, *dr, *ds], (len(dx), len(dr))
+        K, P, zero, one = cotangents[0].shape[1], len(tangents), np.zeros_like(self.s[0]), np.ones_like(self.s[0])
         if K <= P:  # vector by vector
-            pairs = [([v[:, k] for v in cotangents], [v[:, k] for v in self.tangents]) for k in range(K)]
+            pairs = [([v[:, k] for v in cotangents], [v[:, k] for v in tangents]) for k in range(K)]
         else:  # direction by direction, each for the sum over all vectors
             pairs = [
                 ([_over_vectors(v, w) for v in cotangents], [one if j == p else zero for j in range(P)])
-                for p, w in enumerate(self.tangents)
+                for p, w in enumerate(tangents)
                 if w.any()
             ]
-        total: Sides = ([zero] * self.G, [zero] * self.G, [zero] * self.parts)
-        G = self.G
+        total: list[list[Any]] = [[zero] * count for count in (G, parts, len(ds), len(self.p))]
         for cotangent, v in pairs:
-            direction = tuple(v[:G]), tuple(v[G : 2 * G]), tuple(v[2 * G :])
-            found = change_of_cotangents(self.cell, tuple(cotangent), tuple(x), tuple(r), tuple(self.s), direction)
-            for own, more in zip(total, found, strict=True):
+            direction = tuple(v[:G]), tuple(v[G : G + R]), tuple(v[G + R :])
+            found = change(self.cell, tuple(cotangent), tuple(x), tuple(r), tuple(self.s), direction, self.p)
+            for own, more in zip(total, found, strict=False):
                 own[:] = [w + np.where(self.alive, value, 0.0) for w, value in zip(own, more, strict=True)]
         return total
 
-    def _bent(self, s: list[Array], back: Array, ds: list[Array]) -> list[Any]:
+    def _bent(self, s: list[Array], back: Array, ds: list[Array], signal: int = 0) -> list[Any]:
         """Of what units of state s send: how its slopes change along the tangents ds, as seen by cotangents `back`."""
-        found = change_of_slopes(self.cell, tuple(s), tuple(_over_vectors(back, v) for v in ds))
+        found = change_of_slopes(self.cell, tuple(s), tuple(_over_vectors(back, v) for v in ds), signal)
         return [np.where(self.alive, value, 0.0) for value in found]
 
-    def _back_to(self, side: list[list[Any]], cotangents: list[Array]) -> Array:
-        """The cotangents of all gates' x, or r, (M, K, G·N)."""
-        blocks = [_sum(_wide(side[i][j]) * v for i, v in enumerate(cotangents)) for j in range(self.G)]
-        if len(blocks) == 1:
-            return np.asarray(blocks[0])
-        return np.concatenate([np.broadcast_to(block, cotangents[0].shape) for block in blocks], axis=2)
+    def _moved(self, sides: list[Any], tangents: tuple[list[Any], ...], i: int) -> Any:
+        """The tangent of next state i, or of signal i of the stage."""
+        return _sum(
+            _wide(d) * v for side, own in zip(sides, tangents, strict=False) for d, v in zip(side[i], own, strict=True)
+        )
+
+    def _back_to(self, side: list[list[Any]], cotangents: list[Any]) -> list[Any]:
+        """The cotangents of all gates' x, or parts of r, or states, or parameters."""
+        like = cotangents[0]
+        each = [
+            _sum(_factor(row[j], v) * v for row, v in zip(side, cotangents, strict=True)) for j in range(len(side[0]))
+        ]
+        return [np.broadcast_to(v, np.shape(like)) if np.ndim(like) > np.ndim(v) else v for v in each]
 
     def _parts(self, v: Array, count: int) -> list[Array]:
         """The blocks of N numbers that lie side by side."""
@@ -223,8 +270,18 @@ def _wide(slope: Any) -> Any:
     return slope[:, None] if isinstance(slope, np.ndarray) else slope
 
 
+def _factor(slope: Any, v: Any) -> Any:
+    """(M, N) as a factor of values (M, N), or of tangents (M, K, N)."""
+    return _wide(slope) if np.ndim(v) == 3 else slope
+
+
 def _sum(terms: Iterable[Any]) -> Any:
     return reduce(add, terms)
+
+
+def _added(some: list[Any], more: list[Any]) -> list[Any]:
+    """Sums of two lists, of which the second may be shorter."""
+    return [v + more[k] if k < len(more) else v for k, v in enumerate(some)]
 
 
 def _over_vectors(v: Array, w: Array) -> Array:

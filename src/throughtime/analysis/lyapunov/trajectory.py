@@ -38,7 +38,7 @@ class Trajectory:
         self.state_size, self.dtype = int(net.state_size), np.dtype(net.dtype)
         records = [spec(cell) for cell in net.cells]
         self.emits = any(record.emits for record in records)
-        self.vanilla = net.num_layers == records[0].gates == records[0].states == 1
+        self.vanilla = records[0].plain and net.num_layers == records[0].gates == records[0].states == 1
         self.position = 0  # steps of input already unrolled
         row = each * (self.state_size + net.input_size) * self.dtype.itemsize
         self.chunk = int(np.clip(CHUNK_BYTES // max(row, 1), 16, 2048))
