@@ -30,7 +30,8 @@ import throughtime as tt
 
 ROOT = Path(tt.__file__).parent
 MODULES = (
-    tt, tt.analysis, tt.analysis.mean_field, tt.init, tt.kernels, tt.models, tt.plots, tt.scalar, tt.tasks, tt.training,
+    tt, tt.analysis, tt.analysis.mean_field, tt.init, tt.kernels, tt.models, tt.parametrise, tt.plots, tt.scalar,
+    tt.tasks, tt.training,
 )  # fmt: skip
 MEMORY = 3 << 30  # bytes that the calls may add to those of the imports
 # Seconds for one call: it may have to compile, and an LSTM that forgets nothing has a mean field that takes 50.
@@ -110,6 +111,7 @@ def good_values():
         "tokens": [5], "inputs": [I], "vector": [MODEL.flat.copy()],
         "output": [np.ones((T, B, 1))], "targets": [np.ones((T, B, 1)), np.zeros((T, B), int)],
         "parameters": [["weight_hh_l0"], []],
+        "pattern": [np.eye(N)], "signs": [np.ones(N)], "rank": [1], "method": ["exp", "cayley"],
         "length": [3], "batch": [2, tt.tasks.DelayedXor(1, 8).batch(2, 0)], "size": [2],
     }  # fmt: skip
 

@@ -15,7 +15,9 @@ ROOMS = (
     "code", "jit", "refuse", "scalar", "cells", "engine", "network", "results", "ensemble", "analysis", "models",
     "training", "tasks", "plots",
 )  # fmt: skip
-BESIDE = {"exponential": "scalar", "init": "network", "progress": "network", "kernels": "ensemble"}
+BESIDE = {
+    "exponential": "scalar", "init": "network", "parametrise": "network", "progress": "network", "kernels": "ensemble",
+}  # fmt: skip
 # Inside functions: what not everyone has installed, and SciPy and Matplotlib, slower to load than all of ours.
 OPTIONAL = ("torch", "tqdm", "joblib", "dask", "xarray", "matplotlib", "scipy", "numba_cuda", "numba.cuda", "cuda")
 # Doors that open at first use: (file, what it imports) -> why.

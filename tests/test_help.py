@@ -17,7 +17,7 @@ import throughtime as tt
 MODULES = {
     "": tt, "analysis.": tt.analysis, "mean_field.": tt.analysis.mean_field, "init.": tt.init, "plots.": tt.plots,
     "scalar.": tt.scalar, "kernels.": tt.kernels, "tasks.": tt.tasks,
-    "models.": tt.models, "training.": tt.training,
+    "models.": tt.models, "parametrise.": tt.parametrise, "training.": tt.training,
 }  # fmt: skip
 
 

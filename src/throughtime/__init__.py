@@ -12,6 +12,7 @@ Start here; `help(...)` of each name tells the rest:
     training         losses, optimisers, schedules: what trains a model, piece by piece
     tasks            what to train on: adding, copy memory, grammars, flows, texts, with exact baselines
     init             initialisers: uniform, gaussian, orthogonal, sparse, spectral_radius, irnn, chrono and others
+    parametrise      weights that are orthogonal, antisymmetric, low rank, sparse, …, and trained as such
     CELLS            the cells by name, "tanh", "lstm", "gru" and others; their classes are tt.Tanh, tt.LSTM, tt.GRU, …
     cell, check_cell a cell of your own: a decorator, and whether its derivative is right
     kernels, scalar  compiled steps and functions, to be called from your own @njit code
@@ -32,7 +33,7 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
-from . import init, scalar
+from . import init, parametrise, scalar
 from .cells import CELLS, cell
 from .engine.blas import single_blas
 from .engine.check_cell import check_cell
@@ -55,8 +56,8 @@ __version__ = "0.1.0"
 # a run 240, which nobody makes but by `unroll`.
 __all__ = [
     "CELLS", "Ensemble", "Gradients", "Network", "analysis", "cell", "check_cell",
-    "get_num_threads", "init", "kernels", "load", "models", "plots", "scalar", "set_num_threads", "single_blas",
-    "tasks", "training",
+    "get_num_threads", "init", "kernels", "load", "models", "parametrise", "plots", "scalar", "set_num_threads",
+    "single_blas", "tasks", "training",
 ]  # fmt: skip
 _LATE = {"Ensemble": ".ensemble.family", "load": ".models.load"}
 _LAZY = ("analysis", "kernels", "models", "plots", "tasks", "training")

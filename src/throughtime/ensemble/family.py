@@ -22,7 +22,7 @@ from . import kept_results, random_streams, sweep
 from .family_run import EnsembleRun
 from .pieces import NetworkToBe, analysed, is_model, label
 
-SHAPE = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype")
+SHAPE = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype", "shapes")
 MODELS = ("a model",)  # in place of the shape that all networks have
 
 
@@ -265,8 +265,9 @@ class Ensemble(words.Sealed):
             return sweep.key(self[index] if run is None else run)
         network = self[index] if run is None else run.network
         numbers = network.parameters if run is None else run.made_with()
+        names = network.shapes if run is None else network.weight_shapes
         cells = network.cells if run is None else run.cells
-        held: dict[str, Any] = {"parameters": {name: np.asarray(numbers[name]) for name in network.shapes}}
+        held: dict[str, Any] = {"parameters": {name: np.asarray(numbers[name]) for name in names}}
         held |= {"cells": [contents(cell) for cell in cells], "cell": None}
         if self.of_models:  # of a piece: what came to it, through other pieces
             held |= {"input": run.input, "begins": run.states[0], "lengths": run.lengths}
@@ -287,4 +288,5 @@ def _numbers(network: Any) -> tuple:
         return type(network), network.shapes, network.flat.tobytes()
     parameters = {name: (value.shape, value.tobytes()) for name, value in network.parameters.items()}
     cells = tuple((type(cell), *comparable(cell)) for cell in network.cells)
-    return cells, tuple(str(getattr(network, name)) for name in SHAPE), parameters
+    shape = tuple(str(getattr(network, name)) for name in SHAPE)
+    return cells, shape, parameters, tuple(network.parametrise.items())

@@ -16,43 +16,51 @@ of its class.
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..network import archive, on_disk
+from ..network import archive, on_disk, parametrised_on_disk
 from ..network.network import Network
 from ..refuse.called import told
 from .kinds import KINDS, arguments_of, name_of_kind
 
-FORMAT = archive.Format("throughtime.model", 1, "model", "parameter", "Model.save", "throughtime.load")
+FORMAT = archive.Format("throughtime.model", 2, "model", "parameter", "Model.save", "throughtime.load")
 NETWORK, GENERATOR = "throughtime.Network", "numpy.Generator"  # no kinds of KINDS, each said in its own way
 PLAIN = (bool, int, float, str, type(None))
 
 
 def write(model: Any, path: Any) -> None:
     """Write a model to `path`. TypeError for one that cannot be told by the arguments of its class."""
-    generators: list[np.random.Generator] = []
-    said = _told(model, generators)
+    generators, fixed = list[np.random.Generator](), list[np.ndarray]()
+    said = _told(model, generators, fixed)
     states = [_listed(generator.bit_generator.state) for generator in generators]
-    made = _made(said, [_generator(state) for state in states])
+    made = _made(said, [_generator(state) for state in states], fixed)
     if made.shapes != model.shapes or made.dtype != model.dtype:
         raise TypeError(
             f"`{type(model).__name__}` made again with the same arguments has other parameters; a model that is to be "
             "saved follows from its arguments."
         )
-    archive.write(path, FORMAT, {"model": said, "generators": states}, model.parameters)
+    header = {"model": said, "generators": states, **parametrised_on_disk.announced(fixed)}
+    plain = '"parametrise"' not in json.dumps(said)
+    arrays = {**model.parameters, **parametrised_on_disk.named(fixed)}
+    archive.write(path, FORMAT, {"version": 1, **header} if plain else header, arrays)
 
 
 def read(path: Any) -> Any:
     """The model in a file. ValueError, in words, for one that is damaged or of kinds that are not known here."""
     found: list[Any] = []
 
+    def made(header: archive.Header, fixed: list[Any]) -> Any:
+        return _made(header["model"], [_generator(state) for state in header["generators"]], fixed)
+
     def layout(header: archive.Header, there: list[str]) -> archive.Layout:
         try:
-            model = _made(header["model"], [_generator(state) for state in header["generators"]])
-            found.append((model, {name: (shape, model.dtype) for name, shape in model.shapes.items()}))
+            model = made(header, parametrised_on_disk.stand_ins(header))
+            wanted = {name: (shape, model.dtype) for name, shape in model.shapes.items()}
+            found.append((model, wanted | parametrised_on_disk.layout(header)))
         except archive.Refused:
             raise
         except Exception as error:
@@ -60,17 +68,18 @@ def read(path: Any) -> Any:
             raise archive.Refused(words) from error
         return found[0][1]
 
-    _, arrays = archive.read(path, FORMAT, layout)
-    model = found[0][0]
+    header, arrays = archive.read(path, FORMAT, layout)
+    fixed = [arrays.pop(name) for name in parametrised_on_disk.layout(header)]
+    model = made(header, fixed) if fixed else found[0][0]
     for name, value in arrays.items():
         model.parameters[name][...] = value
     return model
 
 
-def _told(piece: Any, generators: list[np.random.Generator]) -> dict[str, Any]:
-    """What a file says of a piece; generators that it draws from come into the list, each once."""
+def _told(piece: Any, generators: list[np.random.Generator], fixed: list[Any]) -> dict[str, Any]:
+    """What a file says of a piece; generators that it draws from come into the list, each once, and fixed arrays."""
     if isinstance(piece, Network):
-        return {NETWORK: on_disk.described(piece)}
+        return {NETWORK: on_disk.described(piece, fixed)}
     if inspect.isfunction(piece):
         return {name_of_kind(piece): {}}
     words: dict[str, Any] = {}
@@ -88,36 +97,36 @@ def _told(piece: Any, generators: list[np.random.Generator]) -> dict[str, Any]:
                 f"`{type(piece).__name__}` takes the argument `{name}` and does not keep it: to be saved, a piece has "
                 f"each argument under its own name, `self.{name} = {name}`."
             )
-        words[name] = _value(f"{type(piece).__name__}.{name}", getattr(piece, name), generators)
+        words[name] = _value(f"{type(piece).__name__}.{name}", getattr(piece, name), generators, fixed)
     return {name_of_kind(type(piece)): words}
 
 
-def _value(name: str, value: Any, generators: list[np.random.Generator]) -> Any:
+def _value(name: str, value: Any, generators: list[np.random.Generator], fixed: list[Any]) -> Any:
     if isinstance(value, PLAIN):
         return value
     if isinstance(value, (np.dtype, np.generic)):
         return value.name if isinstance(value, np.dtype) else value.item()
     if isinstance(value, (tuple, list)):
-        return [_value(name, own, generators) for own in value]
+        return [_value(name, own, generators, fixed) for own in value]
     own = value if inspect.isfunction(value) else type(value)
     if isinstance(value, Network) or KINDS.get(name_of_kind(own)) is own:
-        return _told(value, generators)
+        return _told(value, generators, fixed)
     raise TypeError(
         f"`{name}` is {told(value)}; a file takes numbers, words, pieces and lists of them as a model's arguments."
     )
 
 
-def _made(words: Any, generators: Sequence[np.random.Generator]) -> Any:
+def _made(words: Any, generators: Sequence[np.random.Generator], fixed: Sequence[Any]) -> Any:
     """The piece of which a file says this."""
     if isinstance(words, list):
-        return [_made(own, generators) for own in words]
+        return [_made(own, generators, fixed) for own in words]
     if not isinstance(words, dict):
         return words
     ((name, options),) = words.items()
     if name == GENERATOR:
         return generators[options]
     if name == NETWORK:
-        return Network(**on_disk.options(options))
+        return Network(**on_disk.options(options, fixed), init=on_disk.blank)
     if name not in KINDS:
         raise archive.Refused(
             f'holds a piece of the kind "{name}", which is not known here; import the module that defines it before '
@@ -125,7 +134,7 @@ def _made(words: Any, generators: Sequence[np.random.Generator]) -> Any:
         )
     if inspect.isfunction(KINDS[name]):
         return KINDS[name]
-    return KINDS[name](**{key: _made(own, generators) for key, own in options.items()})
+    return KINDS[name](**{key: _made(own, generators, fixed) for key, own in options.items()})
 
 
 def _place(generator: np.random.Generator, generators: list[np.random.Generator]) -> int:

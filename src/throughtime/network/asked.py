@@ -21,11 +21,13 @@ Array = Any  # of the machine
 @dataclass(frozen=True)
 class Asked:
     """The arguments of `backprop`, checked. names: of the parameters asked for, in the order of network.parameters;
-    each: of every sequence; out: arrays to write to, by these names; others: arrays for what is not a parameter."""
+    weights: of the weights whose gradients these follow from; each: of every sequence; out: arrays to write to, by
+    names; others: arrays for what is not a parameter."""
 
     input: bool
     states: bool
     names: tuple[str, ...]
+    weights: tuple[str, ...]
     each: bool
     out: dict[str, Array]
     others: Gradients | None
@@ -43,7 +45,7 @@ class Asked:
         return Into(arrays, self.each)
 
     def _zeros(self, name: str, run: Any) -> Array | None:
-        if name not in self.names:
+        if name not in self.weights:
             return None
         if name not in self.out:
             return memory.zeros(_shape(name, run, self.each), run.network.dtype)
@@ -53,6 +55,9 @@ class Asked:
     def written(self, found: Gradients) -> Gradients:
         """The gradients asked for; what is not a parameter copied to the arrays given for it."""
         parameters = {name: found.parameters[name] for name in self.names}
+        for name in self.out:
+            if parameters[name] is not self.out[name]:  # of a free parameter, to which no engine writes
+                parameters[name] = _copied(self.out[name], parameters[name])
         of_input, of_states = found.input if self.input else None, found.states if self.states else None
         initial = found.initial_state
         if self.others is not None:
@@ -65,11 +70,12 @@ def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any,
     """The arguments of `backprop` looked at; TypeError or ValueError in words for what does not fit."""
     of_input, of_states = arguments.flag("input", input), arguments.flag("states", states)
     each, names = arguments.flag("per_sequence", per_sequence), _names(run, parameters)
+    weights = run.network.weights_behind(names)
     if run.device != "cpu" and (each or out is not None):
         what = "per_sequence=True" if each else "`out`"
         raise ValueError(f'{what} is of runs on the CPU, and this one is on the GPU: take `net.to("cpu").unroll(x)`.')
     if out is None:
-        return Asked(of_input, of_states, names, each, {}, None)
+        return Asked(of_input, of_states, names, weights, each, {}, None)
     if not isinstance(out, (dict, Gradients)):
         raise TypeError(
             f"`out` is {told(out)}; expected a dict of arrays by the names of the parameters, or the Gradients of an "
@@ -102,7 +108,7 @@ def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any,
             )
         for part, like in zip(theirs, ours, strict=False):
             arguments.writable("out.initial_state", part, like.shape, dtype, compact=False)
-    return Asked(of_input, of_states, names, each, {name: arrays[name] for name in names}, others)
+    return Asked(of_input, of_states, names, weights, each, {name: arrays[name] for name in names}, others)
 
 
 def _names(run: Any, parameters: Any) -> tuple[str, ...]:
@@ -119,7 +125,7 @@ def _names(run: Any, parameters: Any) -> tuple[str, ...]:
 
 
 def _shape(name: str, run: Any, each: bool) -> tuple[int, ...]:
-    shape = tuple(run.network.shapes[name])
+    shape = tuple(run.network.held_shape(name))
     return (int(run.input.shape[1]), *shape) if each else shape
 
 

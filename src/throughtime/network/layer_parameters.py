@@ -7,6 +7,7 @@ from typing import Any
 
 from ..cells.base import spec
 from ..refuse import arguments, in_place, numeric, words
+from . import parametrised
 from .parameters import kinds
 
 
@@ -23,8 +24,22 @@ class LayerParameters(words.Sealed):
     bidirectional: bool
     dtype: Any
     shapes: dict[str, tuple[int, ...]]
+    weight_shapes: dict[str, tuple[int, ...]]
+    _assignment: parametrised.Assignment
     parameters: dict[str, Any]
     engine: Any
+
+    def weights(self) -> dict[str, Any]:
+        """The weights with which the cells compute, by PyTorch's names, and biases and all else beside them: those that
+        follow from free parameters, read-only, and the arrays of `parameters` themselves.
+
+        >>> import numpy as np, throughtime as tt
+        >>> net = tt.Network("tanh", 3, 4, parametrise={"weight_hh": tt.parametrise.antisymmetric()}, seed=0)
+        >>> w = net.weights()["weight_hh_l0"]
+        >>> list(net.parameters)[:2], bool((w == -w.T).all())
+        (['weight_ih_l0', 'weight_hh_l0.skew'], True)
+        """
+        return dict(self._weights())
 
     def layer(self, k: int, reverse: bool = False) -> tuple[Any, ...]:
         """W_ih, W_hh, b_ih, b_hh and the unit parameters of layer k as they are now, C-contiguous; zeros for the biases
@@ -33,12 +48,12 @@ class LayerParameters(words.Sealed):
 
         For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
         """
-        own = self._layer(self._held(), k, reverse)
+        own = self._layer(self._weights(), k, reverse)
         return self._copied(own) if self.device == "cuda" else tuple(numeric.compact(p) for p in own)
 
     def copies(self) -> list[list[tuple[Any, ...]]]:
         """Copies of what `layer` gives, of every layer and direction: what a run keeps. They are looked at once."""
-        held, directions = self._held(), (False, True)[: 1 + self.bidirectional]
+        held, directions = self._weights(), (False, True)[: 1 + self.bidirectional]
         return [[self._copied(self._layer(held, k, d)) for d in directions] for k in range(self.num_layers)]
 
     def _copied(self, own: list[Any]) -> tuple[Any, ...]:
@@ -49,7 +64,7 @@ class LayerParameters(words.Sealed):
 
     def _layer(self, held: Mapping[str, Any], k: int, reverse: bool) -> list[Any]:
         suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
-        if "weight_ih" + suffix not in self.shapes:
+        if "weight_ih" + suffix not in self.weight_shapes:
             ways = "two directions" if self.bidirectional else "one direction"
             raise ValueError(
                 f"k={arguments.shown(k)}, reverse={arguments.shown(reverse)}: this network has layers 0 to "
@@ -58,7 +73,7 @@ class LayerParameters(words.Sealed):
         units, record = self.hidden_sizes[k], spec(self.cells[k])
         absent = {"weight_hh": (0, units), "bias_ih": (record.gates * units,), "bias_hh": (record.parts * units,)}
         return [
-            held[kind + suffix] if kind + suffix in self.shapes else self._zeros(absent[kind])
+            held[kind + suffix] if kind + suffix in self.weight_shapes else self._zeros(absent[kind])
             for kind in kinds(self.cells[k])
         ]
 
@@ -73,10 +88,23 @@ class LayerParameters(words.Sealed):
         shapes = {name: self.held_shape(name) for name in self.shapes}
         return in_place.on_device(self.parameters, shapes, self.dtype, self.engine.arrays)
 
+    def _weights(self) -> Mapping[str, Any]:
+        """What the cells compute with."""
+        held = self._held()
+        return parametrised.weights(self, held) if self._assignment else held
+
+    def followed(self) -> dict[str, list[parametrised.Followed]]:
+        """The weights that follow from free parameters as these are now, with what the way back to them needs."""
+        return parametrised.followed(self, self._held()) if self._assignment else {}
+
+    def weights_behind(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of the weights that are these parameters or follow from them."""
+        return tuple(dict.fromkeys(name.partition(".")[0] for name in names)) if self._assignment else names
+
     def held_shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a parameter as it is held: of an ensemble on the GPU with the leading axis K."""
+        """The shape of a parameter, or of weights, as it is held: of an ensemble on the GPU with the leading axis K."""
         try:
-            shape = self.shapes[name]
+            shape = self.shapes[name] if name in self.shapes else self.weight_shapes[name]
         except (KeyError, TypeError):
             raise ValueError(f"`name` is {arguments.shown(name)}; expected one of {', '.join(self.shapes)}.") from None
         return (self.networks, *shape) if self.stacked else shape

@@ -15,18 +15,19 @@ from ..engine.blas import single_blas
 from ..init.named import Initialiser, initialiser
 from ..refuse import arguments, in_place, words
 from ..refuse.called import called
-from . import on_disk, parameters
+from . import on_disk, parameters, parametrised
 from .each_layer import alike, as_written, each_layer, one_or_all
 from .layer_parameters import LayerParameters
 from .on_device import together
 from .unrolled import Unrolled
 
 ARGUMENTS = (
-    "cell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype", "init", "seed",
-    "device",
+    "cell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype", "init",
+    "parametrise", "seed", "device",
 )  # fmt: skip
 FOLLOWING = (
-    "cells", "hidden_sizes", "unit_states", "num_directions", "state_size", "shapes", "networks", "stacked", "axes",
+    "cells", "hidden_sizes", "unit_states", "num_directions", "state_size", "shapes", "weight_shapes",
+    "networks", "stacked", "axes",
 )  # fmt: skip
 
 
@@ -53,6 +54,8 @@ class Network(LayerParameters):
         batch_first: input and output are (batch, time, …) instead of (time, batch, …); states are not touched.
         dtype: "float64" or "float32", of the parameters and of the arithmetic.
         init: an initialiser (throughtime.init), or the name of one; by default U(−1/√N, 1/√N).
+        parametrise: which weights follow from free parameters, and how (throughtime.parametrise):
+            {"weight_hh": tt.parametrise.orthogonal()} for all layers, or by the name of one array, "weight_hh_l0".
         seed: of the initial parameters: None, a whole number, or a numpy Generator, which is drawn from.
         device: "cpu", or "cuda" for a GPU: parameters, runs and their results then are Numba device arrays, which CuPy
             (`cupy.asarray`) and PyTorch (`torch.as_tensor(a, device="cuda")`) take without a copy.
@@ -61,8 +64,8 @@ class Network(LayerParameters):
         parameters: dict name -> writable array, by PyTorch's names: weight_ih_l0 (G*N, I), weight_hh_l0 (G*N, N),
             bias_ih_l0 and bias_hh_l0 (G*N,), the same with _reverse, then l1, …; rows are outputs, the blocks of the G
             gates one after another. Change the arrays in place, or put others there: the next unroll uses, and
-            checks, what it finds.
-        shapes: dict name -> shape of these.
+            checks, what it finds. Free parameters stand in place of weights that follow from them.
+        shapes, weight_shapes: dicts name -> shape of these, and of `weights()`, the same where nothing is parametrised.
         state_size: S = L*D*N*states, of unlike layers the sum of D*N*states: the numbers that the network carries from
             step to step.
         cells, hidden_sizes: tuples, those of every layer; cell and hidden_size are the one that all layers have, or
@@ -100,6 +103,7 @@ class Network(LayerParameters):
         batch_first: bool = False,
         dtype: Any = "float64",
         init: Initialiser | str = "uniform",
+        parametrise: Mapping[str, Any] | None = None,
         seed: Any = None,
         device: str = "cpu",
     ) -> None:
@@ -116,10 +120,13 @@ class Network(LayerParameters):
         self.num_directions = 1 + self.bidirectional
         self.unit_states = tuple(spec(own).states for own in self.cells)
         self.state_size = self.num_directions * sum(map(mul, self.hidden_sizes, self.unit_states))
-        self.shapes = parameters.shapes(*sizes)
+        self.shapes = self.weight_shapes = parameters.shapes(*sizes)
+        self._assignment = parametrised.assigned(parametrise, self.shapes, self.hidden_sizes)
+        self.parametrise = {name: own.way for name, own in self._assignment.items()}
         with single_blas():
             initial = initialiser(init)(self, arguments.generator(seed))
-        own = parameters.fitting(initial, self.shapes, self.dtype, "What `init` returned")
+        own = parametrised.begun(initial, self._assignment, self.shapes, self.dtype)
+        self.shapes = parametrised.free_shapes(self._assignment, self.shapes)
         self.device, self.networks, self.stacked = "cpu", 1, False
         self.axes: Mapping[str, list] | None = None
         self.parameters: dict[str, Any] = own
@@ -283,6 +290,7 @@ class Network(LayerParameters):
     def __repr__(self) -> str:
         usual = {"bidirectional": False, "bias": True, "batch_first": False}
         changed = [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
+        changed += [f"parametrise={self.parametrise}"] if self.parametrise else []
         numbers = sum(int(np.prod(shape)) for shape in self.shapes.values())
         several = self.num_layers > 1 and alike(self.cells) and alike(self.hidden_sizes)
         start = f"{as_written(self.cells)}, input_size={self.input_size}, hidden_size={as_written(self.hidden_sizes)}"

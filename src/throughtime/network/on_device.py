@@ -21,6 +21,12 @@ def together(members: Sequence[Any], axes: Mapping[str, list] | None) -> Any:
         in_place.parameters(network.parameters, network.shapes, network.dtype)
     made, first = copy.copy(members[0]), members[0]
     for network in members:
+        if network.parametrise != first.parametrise:
+            raise ValueError(
+                "Networks that run together on the GPU have one way of making weights, and `parametrise` is "
+                f"{first.parametrise} of one and {network.parametrise} of another: leave the ensemble on the CPU, or "
+                "take one for each."
+            )
         if network.cells != first.cells:
             raise ValueError(
                 "Networks that run together on the GPU share their cells, fields and all, and these have "

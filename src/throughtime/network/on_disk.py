@@ -6,13 +6,14 @@
 
 A field with a value for each unit is a list. The arrays are the parameters, by PyTorch's names and in PyTorch's order.
 A cell of the library is throughtime.NAME, a user's own goes by the name of its class. Where layers differ, "cell" or
-"hidden_size" is a list with an entry for each, and the version of the format is 2: a reader of version 1 says that it
-does not read it.
+"hidden_size" is a list with an entry for each. Of parametrised weights the free parameters are there, and how they are
+parametrised stands in the header (parametrised_on_disk.py). Of both the version of the format is 2: a reader of version
+1 says that it does not read it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from ..cells import CELLS
 from ..cells.base import registered
 from ..cells.by_name import cell_of
 from ..refuse import arguments, in_place
-from . import archive, parameters
+from . import archive, parameters, parametrised, parametrised_on_disk
 from .each_layer import alike, each_layer
 
 FORMAT = archive.Format(
@@ -35,25 +36,31 @@ FLAGS = ("bidirectional", "bias", "batch_first")
 def write(network: Any, path: Any) -> None:
     """Write a network, whose parameters lie in NumPy's arrays, to `path`."""
     in_place.parameters(network.parameters, network.shapes, network.dtype)
-    plain = alike(network.cells) and alike(network.hidden_sizes)
-    header = described(network) | ({"version": PLAIN} if plain else {})
-    archive.write(path, FORMAT, header, {name: network.parameters[name] for name in network.shapes})
+    plain = alike(network.cells) and alike(network.hidden_sizes) and not network.parametrise
+    fixed: list[Any] = []
+    header = described(network, fixed) | parametrised_on_disk.announced(fixed) | ({"version": PLAIN} if plain else {})
+    arrays = {name: network.parameters[name] for name in network.shapes} | parametrised_on_disk.named(fixed)
+    archive.write(path, FORMAT, header, arrays)
 
 
 def read(path: Any) -> tuple[dict[str, Any], archive.Arrays]:
     """The keyword arguments of the network in a file, and its parameters."""
     found: dict[str, Any] = {}
+    whole: archive.Header = {}
 
     def layout(header: archive.Header, there: list[str]) -> archive.Layout:
-        found.update(options(header))
-        return {name: (shape, found["dtype"]) for name, shape in shapes(found, len(there)).items()}
+        whole.update(header)
+        found.update(options(header, parametrised_on_disk.stand_ins(header)))
+        own = {name: (shape, found["dtype"]) for name, shape in shapes(found, len(there)).items()}
+        return own | parametrised_on_disk.layout(header)
 
     _, arrays = archive.read(path, FORMAT, layout)
-    return found, arrays
+    fixed = [arrays.pop(name) for name in parametrised_on_disk.layout(whole)]
+    return options(whole, fixed), arrays
 
 
-def described(network: Any) -> dict[str, Any]:
-    """What a header says of a network."""
+def described(network: Any, fixed: list[Any]) -> dict[str, Any]:
+    """What a header says of a network. Arrays of its parametrisations come into the list."""
     cells, sizes = network.cells, network.hidden_sizes
     written = [{"name": _name(cell), "fields": _fields(cell)} for cell in (cells[:1] if alike(cells) else cells)]
     return {
@@ -63,11 +70,13 @@ def described(network: Any) -> dict[str, Any]:
         "num_layers": network.num_layers,
         **{name: getattr(network, name) for name in FLAGS},
         "dtype": network.dtype.name,
+        **parametrised_on_disk.told(network, fixed),
     }
 
 
-def options(header: archive.Header) -> dict[str, Any]:
-    """The keyword arguments of the network of which a header says this; `archive.Refused` if it says no network."""
+def options(header: archive.Header, fixed: Sequence[Any]) -> dict[str, Any]:
+    """The keyword arguments of the network of which a header says this; `archive.Refused` if it says no network.
+    fixed : the arrays of its parametrisations."""
     try:
         found: dict[str, Any] = {key: arguments.size(key, header[key]) for key in ("input_size", "num_layers")}
         each = {key: header[key] if isinstance(header[key], list) else [header[key]] for key in LAYERS}
@@ -78,12 +87,13 @@ def options(header: archive.Header) -> dict[str, Any]:
         sizes = [arguments.size("hidden_size", own) for own in each["hidden_size"]]
         found |= {key: arguments.flag(key, header[key]) for key in FLAGS}
         dtype = arguments.float_type(header["dtype"])
-    except (KeyError, TypeError, ValueError) as error:
+        ways = parametrised_on_disk.ways(header.get("parametrise", {}), fixed)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         words = f"has a header that does not describe a network ({type(error).__name__}: {error})."
         raise archive.Refused(words) from error
     of_layers = {"cell": [_cell(*own) for own in named], "hidden_size": sizes}
     each_or_one = {key: own if isinstance(header[key], list) else own[0] for key, own in of_layers.items()}
-    return {**each_or_one, **found, "dtype": dtype}
+    return {**each_or_one, **found, "dtype": dtype, "parametrise": ways}
 
 
 def shapes(options: dict[str, Any], arrays: int) -> parameters.Shapes:
@@ -91,7 +101,13 @@ def shapes(options: dict[str, Any], arrays: int) -> parameters.Shapes:
     if options["num_layers"] > arrays:
         raise archive.Refused("lacks parameters: its header speaks of more layers than there are arrays.")
     cells, sizes = each_layer(options["cell"], options["hidden_size"], options["num_layers"])
-    return parameters.shapes(cells, options["input_size"], sizes, options["bidirectional"], options["bias"])
+    wanted = parameters.shapes(cells, options["input_size"], sizes, options["bidirectional"], options["bias"])
+    return parametrised.free_shapes(parametrised.assigned(options["parametrise"], wanted, sizes), wanted)
+
+
+def blank(network: Any, rng: Any) -> dict[str, Any]:
+    """An initialiser for a network whose parameters are read later: zeros, also of what is free."""
+    return parametrised.blank(network)
 
 
 def _name(cell: Any) -> str:

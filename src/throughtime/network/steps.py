@@ -12,7 +12,7 @@ import numpy as np
 from ..cells.array_fields import of_units
 from ..engine.stack import Stack
 from ..refuse import arguments, direction, words
-from . import handed_in
+from . import handed_in, parametrised
 from .derivatives import LayerDerivatives
 from .each_layer import one_or_all
 from .parameters import MATRICES, kinds
@@ -31,6 +31,7 @@ class Steps(words.Sealed):
     states: Array
     lengths: np.ndarray | None
     _stack: Stack
+    _followed: dict[str, list[parametrised.Followed]]
 
     @property
     def device(self) -> str:
@@ -134,7 +135,7 @@ class Steps(words.Sealed):
         with self._on():
             u, g = self._cotangents(u, grad_output, stop - start)
             found = self._stack.back(u, g, start=start, stop=stop, to_weights=True)
-            return found.carry, self._named(found.parameters)
+            return found.carry, self.to_parameters(self._named(found.parameters))
 
     def _cotangents(self, u: Any, grad_output: Any, steps: int) -> tuple[Array, Any]:
         """Both as the engine takes them."""
@@ -214,8 +215,34 @@ class Steps(words.Sealed):
             single, rows = self._stack.single_steps(start, stop), (stop - start) * self._stack.batch
             x = self.engine.arrays.compact(self.input[start:stop]).reshape((1, rows, self.network.input_size))
         run.__dict__.update(network=self.network, stream=self.stream, input=x, lengths=single.lengths, _stack=single)
-        run.__dict__.update(_had_batch=True)
+        run.__dict__.update(_had_batch=True, _followed=self._followed)
         return run
+
+    def made_with(self) -> dict[str, Array]:
+        """The weights that the run was made with, as `network.weights()`, by PyTorch's names; those of the network may
+        have changed since.
+
+        >>> import numpy as np, throughtime as tt
+        >>> net = tt.Network("tanh", 2, 8, seed=0)
+        >>> run = net.unroll(np.ones((20, 2)))
+        >>> net.parameters["weight_hh_l0"][...] = 0.0
+        >>> bool(run.made_with()["weight_hh_l0"].any())
+        True
+        """
+        with self._on():
+            return self._named([[layer.parameters for layer in of_layer] for of_layer in self._layers])
+
+    def to_parameters(self, gradients: dict[str, Array]) -> dict[str, Array]:
+        """Gradients by the weights of the run, a dict by PyTorch's names, as those by the parameters of the network,
+        from which the weights follow; the same where nothing is parametrised. Each may have axes before its own.
+
+        >>> import numpy as np, throughtime as tt
+        >>> net = tt.Network("tanh", 2, 8, parametrise={"weight_hh": tt.parametrise.diagonal()}, seed=0)
+        >>> found = net.unroll(np.ones((20, 2))).to_parameters({"weight_hh_l0": np.ones((8, 8))})
+        >>> {name: value.shape for name, value in found.items()}
+        {'weight_hh_l0.diagonal': (8,)}
+        """
+        return parametrised.to_parameters(self.network, self._followed, gradients) if self._followed else gradients
 
     # ---------------------------------------------------------------------------------------------- names and checks
 
@@ -235,7 +262,7 @@ class Steps(words.Sealed):
             for d, values in enumerate(of_layer):
                 for kind, value in zip(kinds(self.network.cells[k]), values or (), strict=False):
                     name = f"{kind}_l{k}{'_reverse' if d else ''}"
-                    if value is None or name not in self.network.shapes:  # not asked for, or not there
+                    if value is None or name not in self.network.weight_shapes:  # not asked for, or not there
                         continue
                     shape = value.shape if here else self.network.held_shape(name)
                     found[name] = value if value.shape == shape else self.engine.arrays.shaped(value, shape)

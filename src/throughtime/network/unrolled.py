@@ -63,6 +63,7 @@ class Unrolled(Steps):
             if self.lengths is not None:  # padding is never seen: NaN there would reach a weight's gradient as 0 * NaN
                 arrays.pad(self.input, arrays.from_host(self.lengths))
             initial = handed_in.state("state", state, network, B, self._had_batch)
+            self._followed = network.followed()
             self._stack, sent = stack.forward(
                 network.device, list(map(in_force, network.cells)), network.copies(), self.input, initial, self.lengths
             )
@@ -171,7 +172,7 @@ class Unrolled(Steps):
                 of_weights, x, at_start = found.parameters, found.x, found.carry
             if most is not None or window is not None:
                 at_start = self.engine.arrays.compact(of_states[0])
-            named = self._named(of_weights if into is None else into.arrays)
+            named = self.to_parameters(self._named(of_weights if into is None else into.arrays))
             of_input = None if x is None else self._outside(x)
             return wanted.written(Gradients(named, of_input, self._as_state(at_start), of_states, of_fields))
 
@@ -256,11 +257,6 @@ class Unrolled(Steps):
             room.check(f"{stop - start} Jacobians ({B}, {S}, {S})", numbers, self.network.dtype.itemsize, advice)
         with self._on():
             return self._stack.jacobians(start, stop)
-
-    def made_with(self) -> dict[str, Array]:
-        """The parameters that the run was made with, by name; those of the network may have changed since."""
-        with self._on():
-            return self._named([[layer.parameters for layer in of_layer] for of_layer in self._layers])
 
     def on_host(self) -> Any:
         """The run as analyses in NumPy see it: itself, or of one on the GPU a view that computes there and answers in

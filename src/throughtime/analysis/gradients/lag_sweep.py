@@ -61,7 +61,7 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
         yield from lag_sweep_on_device.by_lag(run.device_run, g, max_lag, names, FAR[g.dtype.name])
         return
     T, (B, S) = run.steps, run.states.shape[1:]
-    layers = [LayerBack(run, k, names) for k in range(run.network.num_layers)]
+    layers = [LayerBack(run, k, run.network.weights_behind(names)) for k in range(run.network.num_layers)]
     rows, other = memory.zeros((T * B, S), g.dtype), memory.empty((T * B, S), g.dtype)
     rows[:, layers[-1].columns] = layers[-1].sent_back(g.reshape(T * B, -1))
     logs = np.zeros(T * B)
@@ -77,7 +77,7 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             own = np.exp(logs)[:, None].astype(rows.dtype) if logs.any() else None
             parts = _back(layers, rows, own, other)
-        yield log_norm.reshape(-1, B), parts
+        yield log_norm.reshape(-1, B), run.to_parameters(parts)
         rows, other, logs = other[B:], rows[B:], logs[B:]  # those of the first time have arrived at the initial state
 
 

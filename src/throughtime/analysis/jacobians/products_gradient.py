@@ -63,7 +63,8 @@ def gradient_of_products(
             continue
         by_state[:, own], by_given, parameters = layers[k].bend(by_given)
         found |= {name: value + direct[name] for name, value in parameters.items()}
-    return by_state.reshape(n, B, S), {name: found[name].astype(w.dtype) for name, w in weights.items()}
+    by_weights = {name: found[name].astype(w.dtype) for name, w in weights.items()}
+    return by_state.reshape(n, B, S), run.to_parameters(by_weights)
 
 
 def through_time(run: Any, enters: Array) -> tuple[Array, dict[str, Array]]:

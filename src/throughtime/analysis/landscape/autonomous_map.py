@@ -76,7 +76,7 @@ def as_state(state: Array, layout: Layout) -> Any:
 
 
 def _parameters(net: Any) -> Any:
-    found = {name: np.asarray(value, dtype=np.float64) for name, value in net.parameters.items()}
+    found = {name: np.asarray(value, dtype=np.float64) for name, value in net.weights().items()}
     broken = [name for name, value in found.items() if not np.isfinite(value).all()]
     if broken:
         raise ValueError(f"the parameters {', '.join(broken)} hold NaN or inf: such a network has no fixed points")
