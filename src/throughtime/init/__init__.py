@@ -1,13 +1,14 @@
 """Initial parameters. An initialiser is a callable `init(network, rng)` that returns {name: array} for every name of
 `network.shapes`. `Network(..., init=...)` takes one of these, a name ("uniform", "gaussian", "orthogonal", "identity",
-"irnn"), or yours.
+"irnn", "published"), or yours.
 
     uniform, gaussian, orthogonal, identity, irnn    drawn
     sparse, spectral_radius                          another's W_hh with some weights kept, or rescaled
     forget_bias, chrono                              another's biases of gates set
+    published                                        what the cell's authors took
 
-The last four take another as `base`, so that they compose. Values are drawn in float64 and then cast, so one seed gives
-the same network in float32 and float64 up to rounding.
+The last five take another as `base`, so that they compose. Parameters of units start as their cell says. Values are
+drawn in float64 and then cast, so one seed gives the same network in float32 and float64 up to rounding.
 
 The "smart tanh" of Pascanu, Mikolov & Bengio (2013), N = 50 units, 15 incoming weights each, spectral radius .95:
 
@@ -21,8 +22,10 @@ The "smart tanh" of Pascanu, Mikolov & Bengio (2013), N = 50 units, 15 incoming 
 
 from .draws import gaussian, identity, irnn, orthogonal, uniform
 from .gate_biases import chrono, forget_bias
+from .published import published
 from .rescaled import sparse, spectral_radius
 
 __all__ = [
-    "chrono", "forget_bias", "gaussian", "identity", "irnn", "orthogonal", "sparse", "spectral_radius", "uniform",
+    "chrono", "forget_bias", "gaussian", "identity", "irnn", "orthogonal", "published", "sparse",
+    "spectral_radius", "uniform",
 ]  # fmt: skip

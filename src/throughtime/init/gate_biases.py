@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..cells import CELLS
-from ..network.parameters import layer_of
+from ..cells.base import spec
 from ..refuse import arguments, numeric, words
-from .draws import Initialiser, Layout, Values
+from .draws import Initialiser, Layout
+from .layer_parts import LayerPart, Values, layer_parts, told_cells
 from .named import drawn, initialiser
 
 
@@ -20,19 +20,15 @@ class _ForgetBias:
     base: Initialiser
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
-        places = _places(network, ("lstm",))
-        if not places:
-            raise ValueError(f"init=forget_bias(…) is for the cell lstm; {_shown(network)} has no forget gate.")
-        _has_biases(network, "forget_bias")
-        values = drawn(self.base, network, rng)
-        for suffix, k in places:
-            n = network.hidden_sizes[k]
-            if self.value.shape not in ((), (n,)):
+        forgetting, values = _forgetting(network, "forget_bias"), drawn(self.base, network, rng)
+        for part in forgetting:
+            if self.value.shape not in ((), (part.hidden_size,)):
                 raise ValueError(
                     f"`value` of init=forget_bias(…) has shape {self.value.shape}; expected one number, or one for "
-                    f"each of the {n} units."
+                    f"each of the {part.hidden_size} units."
                 )
-            _set_gate(values, suffix, n, 1, self.value)  # gate blocks i, f, g, o
+            gate, sign = spec(part.cell).forgets[0]
+            _set_gate(values, part, gate, sign * self.value)
         return values
 
 
@@ -42,59 +38,57 @@ class _Chrono:
     base: Initialiser
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
-        places = _places(network, ("lstm", "gru"))
-        if not places:
-            raise ValueError(
-                f"init=chrono(…) is for the cells lstm and gru; {_shown(network)} has no gate that keeps its state."
-            )
-        _has_biases(network, "chrono")
-        values = drawn(self.base, network, rng)
-        for suffix, k in places:
-            n = network.hidden_sizes[k]
-            kept = np.log(rng.uniform(1.0, self.longest - 1.0, n))
-            _set_gate(values, suffix, n, 1, kept)  # LSTM i, f, g, o; GRU r, z, n
-            if isinstance(network.cells[k], CELLS["lstm"]):
-                _set_gate(values, suffix, n, 0, -kept)
+        forgetting, values = _forgetting(network, "chrono"), drawn(self.base, network, rng)
+        for part in forgetting:
+            kept = np.log(rng.uniform(1.0, self.longest - 1.0, part.hidden_size))
+            for gate, sign in spec(part.cell).forgets:
+                _set_gate(values, part, gate, sign * kept)
         return values
 
 
-def _has_biases(network: Layout, name: str) -> None:
+def _forgetting(network: Layout, name: str) -> list[LayerPart]:
+    """The layers and directions whose cell says which gate forgets."""
+    parts = layer_parts(network)
+    found = [part for part in parts if spec(part.cell).forgets]
+    if not found:
+        raise ValueError(
+            f"init={name}(…) sets the bias of the gate that forgets, and of {told_cells(parts)} none is known. "
+            'A cell of your own says it as it is registered: `@tt.cell(gates=("f", "n"), forgets="f")`, or '
+            '{"f": -1} where a large bias lets go of the state.'
+        )
     if not network.bias:
         raise ValueError(f"init={name}(…) sets biases, but the network was asked for with `bias=False`.")
+    return found
 
 
-def _places(network: Layout, cells: tuple[str, ...]) -> list[tuple[str, int]]:
-    """How the names of every layer and direction of one of these cells end, and the number of the layer."""
-    ends = [name.removeprefix("weight_ih") for name in network.shapes if name.startswith("weight_ih")]
-    return [(end, k) for end in ends if isinstance(network.cells[k := layer_of(end)], tuple(CELLS[c] for c in cells))]
-
-
-def _shown(network: Layout) -> str:
-    return " and ".join(dict.fromkeys(map(repr, network.cells)))
-
-
-def _set_gate(values: Values, suffix: str, n: int, gate: int, value: np.ndarray) -> None:
-    """The sum of both biases of a gate is `value`: all of it in bias_ih."""
-    rows = slice(gate * n, (gate + 1) * n)
-    values["bias_ih" + suffix][rows], values["bias_hh" + suffix][rows] = value, 0.0
+def _set_gate(values: Values, part: LayerPart, gate: int, value: np.ndarray) -> None:
+    """The sum of both biases of a gate is `value`: all of it in bias_ih, nothing where the gate hears other units."""
+    record, n = spec(part.cell), part.hidden_size
+    values["bias_ih" + part.end][gate * n : (gate + 1) * n] = value
+    for k, name in enumerate(record.part_names):
+        if name == record.gate_names[gate]:
+            values["bias_hh" + part.end][k * n : (k + 1) * n] = 0.0
 
 
 @words.explained
 def forget_bias(value: Any, base: Initialiser | str = "uniform") -> Initialiser:
-    """For the LSTM: forget-gate biases bias_ih = value and bias_hh = 0, so their sum is `value`; all else as `base`.
-
-    Where layers have different cells, in those that are LSTMs.
+    """Biases of the gate that forgets: bias_ih = value and bias_hh = 0, so that their sum is `value`; all else as base.
 
     value: one number, or N of them, one for each unit: with ln(uniform(1, T_max − 1)) units of all time constants, the
-    "chrono" initialisation of the paper below.
+    "chrono" initialisation of the paper below, of the forget gate alone.
 
-    With no other drive the cell state decays as exp(−t/τ), 1/τ = −ln σ(value) = ln(1 + exp(−value)) nats per time step:
-    .69 at 0, .31 at 1, .049 at 3 (Tallec & Ollivier 2018, arXiv:1804.11188). ValueError from Network without an LSTM,
-    with bias=False and for another number of values.
+    Which gate it is the cell says, with `@tt.cell(…, forgets=…)`: f of an LSTM, z of a GRU. A large value keeps the
+    state; of a gate whose large bias lets go of it the sum is −value. Layers of cells that name no gate are as `base`
+    has them. With no other drive the state of an LSTM decays
+    as exp(−t/τ), 1/τ = −ln σ(value) = ln(1 + exp(−value)) nats per time step: .69 at 0, .31 at 1, .049 at 3 (Tallec &
+    Ollivier 2018, arXiv:1804.11188). ValueError from Network where no cell names a gate that forgets, with bias=False
+    and for another number of values.
 
         >>> import throughtime as tt
         >>> tt.Network("lstm", 3, 2, init=tt.init.forget_bias(3.0)).parameters["bias_ih_l0"][2:4]
         array([3., 3.])
+        >>> tt.Network("gru", 3, 2, init=tt.init.forget_bias([1.0, 2.0])).parameters["bias_ih_l0"][2:4]
+        array([1., 2.])
     """
     found = numeric.numbers("value", value)
     if found.ndim == 0:
@@ -113,8 +107,9 @@ def chrono(longest: float, base: Initialiser | str = "uniform") -> Initialiser:
     longest : T_max ≥ 2, the longest dependency that is to be learnt, in steps. b stands for the sum of the two biases;
     bias_hh of these gates is 0. With nothing else at the gate, it keeps u/(1 + u) of the state in a step: time
     constants of about u steps, and an input that enters with weight 1/(1 + u). PyTorch's z keeps the state, as ours
-    does. Layers and directions have draws of their own; layers of other cells are as `base` has them. ValueError if
-    longest < 2, and from Network where no layer is an LSTM or a GRU and with bias=False.
+    does. Of another cell it is the gates that `@tt.cell(…, forgets=…)` names, with ln u times the sign that stands
+    there. Layers and directions have draws of their own; layers of cells that name none are as `base` has them.
+    ValueError if longest < 2, and from Network where no cell names one and with bias=False.
 
     Source: Tallec & Ollivier (2018), arXiv:1804.11188, §2.2; they take T_max = 3/2 of the gap for copying, the length
     for adding.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..engine.blas import single_blas
-from ..network.parameters import layer_of
 from ..refuse import arguments, words
-from .draws import Initialiser, Layout, Values
+from .draws import Initialiser, Layout
+from .layer_parts import Values, layer_parts, told_cells
 from .named import drawn, initialiser
 
 
@@ -21,7 +21,7 @@ class _SpectralRadius:
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
         values = drawn(self.base, network, rng)
-        for name, block in _blocks(values, network):
+        for name, block in _blocks(values, network, "spectral_radius"):
             found = _largest_eigenvalue(block) if np.isfinite(block).all() else np.nan
             if not 0.0 < found < np.inf:
                 raise ValueError(
@@ -40,7 +40,7 @@ class _Sparse:
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
         values = drawn(self.base, network, rng)
-        for _, block in _blocks(values, network):
+        for _, block in _blocks(values, network, "sparse"):
             n = len(block)
             kept = max(1, round((self.density or 0.0) * n)) if self.incoming is None else self.incoming
             if kept > n:
@@ -52,11 +52,15 @@ class _Sparse:
         return values
 
 
-def _blocks(values: Values, network: Layout) -> Iterator[tuple[str, np.ndarray]]:
-    """Each square block of W_hh, one for each gate of each layer and direction: views, written in place."""
-    for name in network.shapes:
-        if name.startswith("weight_hh"):
-            n = network.hidden_sizes[layer_of(name)]
+def _blocks(values: Values, network: Layout, asked: str) -> Iterator[tuple[str, np.ndarray]]:
+    """Each square block of W_hh, one for each gate of each layer and direction, or for each signal and the part that it
+    feeds: views, written in place. ValueError if there is none at all."""
+    parts = layer_parts(network)
+    if not any("weight_hh" in part.shapes for part in parts):
+        raise ValueError(f"init={asked}(…) is about W_hh, and {told_cells(parts)} has none: its units hear no others.")
+    for part in parts:
+        if "weight_hh" in part.shapes:
+            name, n = "weight_hh" + part.end, part.hidden_size
             yield from ((name, block) for block in values[name].reshape(-1, n, n))
 
 
