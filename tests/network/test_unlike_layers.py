@@ -362,7 +362,7 @@ def test_initialisers_see_each_layer():
     net = tt.Network(["gru", "lstm", "rate"], 3, [3, 2, 2], init=tt.init.chrono(50), seed=0)
     assert (net.parameters["bias_ih_l1"][:2] == -net.parameters["bias_ih_l1"][2:4]).all()
     assert net.parameters["bias_ih_l2"].any()  # of the base
-    with pytest.raises(ValueError, match="gate that forgets.* none is known"):
+    with pytest.raises(ValueError, match=r"gate that forgets.* none is known"):
         tt.Network(["rate", "tanh"], 3, 4, init=tt.init.forget_bias(1.0))
     with pytest.raises(ValueError, match="of 2 units"):
         tt.Network(["gru", "tanh"], 3, [4, 2], init=tt.init.sparse(3))
