@@ -80,11 +80,6 @@ WRONG = {
         r"stage_backward",
     ),
     "no factor dp": ({"backward": BACK_OF_GATED.replace("(dz,)", "(dz * dz,)")}, r"backward .*p\[0\] \(shift\)"),
-    "a count of initial": ({"initial": "        return (0.5, 0.1)"}, r"initial gives 2 of them; expected a tuple"),
-    "a shape of initial": (
-        {"initial": "        return ([0.1, 0.2],)"}, r"initial gives .* for shift; expected .*\(64,\)",
-    ),
-    "NaN of initial": ({"initial": "        return (float('nan'),)"}, r"initial gives shift that is not finite"),
 }  # fmt: skip
 
 
@@ -92,6 +87,20 @@ WRONG = {
 def test_what_is_wrong_in_the_extended_contract(changed, match):
     with pytest.raises(ValueError, match=rf"Gated\.{match}" if match[0] != "s" else match):
         examined(extended(changed))
+
+
+STARTS = {
+    "        return (0.5, 0.1)": (TypeError, r"returned tuple of 2; expected 1 arrays \(64,\) or numbers, of shift"),
+    "        return 0.5": (TypeError, r"returned 0\.5 \(float\); expected 1 arrays"),
+    "        return ([0.1, 0.2],)": (ValueError, r"returned for shift .*; expected 1 arrays \(64,\)"),
+    "        return (float('nan'),)": (ValueError, r"returned for shift numbers that are not finite"),
+}
+
+
+@pytest.mark.parametrize(("body", "said"), STARTS.items(), ids=range(len(STARTS)))
+def test_how_parameters_start(body, said):
+    with pytest.raises(said[0], match=rf"`Gated\.initial\(cell, units, rng\)` {said[1]}"):
+        tt.check_cell(extended({"initial": body}))
 
 
 REFUSED = {

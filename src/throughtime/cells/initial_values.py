@@ -9,31 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from ..refuse.arguments import kind
+from ..refuse import arguments, numeric
+from ..refuse.called import told
 from .base import spec
 
 
 def initial_values(cell: Any, units: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """P arrays (N,) in float64: what `initial(cell, units, rng)` gives, or U(−1/√N, 1/√N) for a cell without.
 
-    ValueError with a sentence if it gives something else than a number, or N of them, for each parameter.
+    TypeError or ValueError with a sentence if it gives something else than P arrays (N,) or numbers.
     """
-    record = spec(cell)
-    bound = 1.0 / np.sqrt(units)
+    names = spec(cell).parameters
     if not hasattr(cell, "initial"):
-        return tuple(rng.uniform(-bound, bound, units) for _ in record.parameters)
+        bound = 1.0 / np.sqrt(units)
+        return tuple(rng.uniform(-bound, bound, units) for _ in names)
     given = cell.initial(units, rng)
-    wanted = f"expected a tuple of {len(record.parameters)}, for {', '.join(record.parameters)}: a number or ({units},)"
-    if not isinstance(given, (tuple, list)) or len(given) != len(record.parameters):
-        told = f"{len(given)} of them" if isinstance(given, (tuple, list)) else kind(given)
-        raise ValueError(f"{record.name}.initial gives {told}; {wanted}.")
+    wanted = f"expected {len(names)} arrays ({units},) or numbers, of {', '.join(names)}"
+    what = f"`{type(cell).__name__}.initial(cell, units, rng)` returned"
+    if not isinstance(given, (tuple, list)) or len(given) != len(names):
+        count = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
+        raise TypeError(f"{what} {arguments.kind(given) if not count else type(given).__name__ + count}; {wanted}.")
     found = []
-    for name, value in zip(record.parameters, given, strict=True):
-        try:
-            found.append(np.array(np.broadcast_to(np.asarray(value, np.float64), (units,))))
-        except (TypeError, ValueError):
-            shape = f"an array {np.shape(value)}" if isinstance(value, np.ndarray) else kind(value)
-            raise ValueError(f"{record.name}.initial gives {shape} for {name}; {wanted}.") from None
-        if not np.isfinite(found[-1]).all():
-            raise ValueError(f"{record.name}.initial gives {name} that is not finite.")
+    for name, value in zip(names, given, strict=True):
+        own = numeric.numbers(name, value)
+        if own.shape not in ((), (units,)):
+            raise ValueError(f"{what} for {name} {told(value)}; {wanted}.")
+        if not np.isfinite(own).all():
+            raise ValueError(f"{what} for {name} numbers that are not finite; {wanted}.")
+        found.append(np.array(np.broadcast_to(own, (units,)), np.float64))
     return tuple(found)

@@ -40,9 +40,9 @@ def check_cell(cell: Any, *, units: int = 64, seed: int = 0) -> str:
     cell = _checked(cell)
     record = spec(cell)
     rng = np.random.default_rng(seed)
+    point = central_differences.drawn(cell, record, units, rng)
     try:
         with np.errstate(all="ignore"):
-            point = central_differences.drawn(cell, record, units, rng)
             for near, said in central_differences.neighbours(cell, units):
                 central_differences.agree(near, record, point, said)
     except ValueError as error:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..cells.base import spec
+from ..cells.initial_values import initial_values
 from ..network.parameters import MATRICES, layer_of
-from ..refuse import arguments, numeric
-from ..refuse.called import told
 
 Values = dict[str, np.ndarray]
 
@@ -52,27 +51,8 @@ def unit_parameters(part: LayerPart, rng: np.random.Generator) -> Values:
     >>> unit_parameters(layer_parts(tt.Network("gru", 2, 3))[0], np.random.default_rng(0))
     {}
     """
-    names, n = spec(part.cell).parameters, part.hidden_size
-    if not names:
-        return {}
-    if not hasattr(part.cell, "initial"):
-        bound = 1 / np.sqrt(n)
-        return {name: rng.uniform(-bound, bound, n) for name in names}
-    given = part.cell.initial(n, rng)
-    wanted = f"expected {len(names)} arrays ({n},) or numbers, of {', '.join(names)}"
-    what = f"`{type(part.cell).__name__}.initial(cell, units, rng)` returned"
-    if not isinstance(given, (tuple, list)) or len(given) != len(names):
-        count = f" of {len(given)}" if isinstance(given, (tuple, list)) else ""
-        raise TypeError(f"{what} {arguments.kind(given) if not count else type(given).__name__ + count}; {wanted}.")
-    found = {}
-    for name, value in zip(names, given, strict=True):
-        own = numeric.numbers(name, value)
-        if own.shape not in ((), (n,)):
-            raise ValueError(f"{what} for {name} {told(value)}; {wanted}.")
-        if not np.isfinite(own).all():
-            raise ValueError(f"{what} for {name} numbers that are not finite; {wanted}.")
-        found[name] = np.array(np.broadcast_to(own, (n,)), np.float64)
-    return found
+    names = spec(part.cell).parameters
+    return dict(zip(names, initial_values(part.cell, part.hidden_size, rng), strict=True)) if names else {}
 
 
 def in_order(part: LayerPart, drawn: Values) -> Values:

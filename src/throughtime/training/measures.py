@@ -12,14 +12,15 @@ import numpy as np
 from ..analysis.gradients.by_lag import gradient_by_lag
 from ..analysis.gradients.decay import gradient_norms
 from ..analysis.lyapunov.spectrum import lyapunov_spectrum
+from ..cells import CELLS
 from ..engine.blas import single_blas
 from ..refuse import numeric
 
 Array = numeric.Array
 GATES = {
-    "LSTM": {"input": 0, "forget": 1, "output": 3},
-    "GRU": {"reset": 0, "update": 1},
-}  # name -> number of its block
+    CELLS["lstm"]: {"input": 0, "forget": 1, "output": 3},
+    CELLS["gru"]: {"reset": 0, "update": 1},
+}  # cell -> name -> number of its block
 LOW, HIGH = 0.1, 0.9  # Karpathy, Johnson & Li 2015
 
 
@@ -46,20 +47,19 @@ def saturation(run: Any) -> Array:
     Source: Karpathy, Johnson & Li 2015, arXiv:1506.02078. ValueError for a cell without gates, or two directions.
     """
     net = run.network
-    names = {type(cell).__name__ for cell in net.cells}
-    name = min(names)
-    if len(names) > 1 or name not in GATES or net.num_directions == 2:
+    kind = type(net.cells[0])
+    if any(type(cell) is not kind for cell in net.cells) or kind not in GATES or net.num_directions == 2:
         raise ValueError(f'"saturation" is of the gates of an LSTM or a GRU of one direction; this network is {net!r}.')
     real = np.ones(run.states.shape[:2], bool)[1:]
     if run.lengths is not None:
         real = np.arange(len(real))[:, None] < run.lengths
-    found = np.zeros((net.num_layers, len(GATES[name]), 2))
+    found = np.zeros((net.num_layers, len(GATES[kind]), 2))
     x = run.input
     for layer in range(net.num_layers):
         units, first = net.hidden_sizes[layer], run.columns(layer).start
         h = run.states[:, :, first : first + units]
         own = {key.removesuffix(f"_l{layer}"): v for key, v in run.made_with().items() if key.endswith(f"_l{layer}")}
-        for g, block in enumerate(GATES[name].values()):
+        for g, block in enumerate(GATES[kind].values()):
             rows = slice(block * units, (block + 1) * units)
             with single_blas():
                 u = x @ own["weight_ih"][rows].T + h[:-1] @ own["weight_hh"][rows].T
