@@ -262,3 +262,40 @@ def test_cells_defined_in_a_module_that_is_loaded_again(tmp_path, monkeypatch):
     sys.modules.pop("reloaded_cell")
     np.testing.assert_allclose(run.jacobian(2)[0], 2.0 * w, rtol=1e-12)
     np.testing.assert_allclose(net.unroll(X).jacobian(2)[0], 3.0 * w, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["stage", "stage_backward", "initial"])
+def test_an_edit_of_what_only_some_cells_have(name):
+    """A stage is code of a step: the version of a run keeps it. How parameters start is told by `contents` alone."""
+
+    @tt.cell(gates=1, sends={"h": (0,)}, stage={"a": (0,)}, parameters=("tau",))
+    class Staged(NamedTuple):
+        def stage(cell, x, r, s, p):
+            return (s[0] + r[0],)
+
+        def stage_backward(cell, da, s, saved, p):
+            return (0.0,), da, da, (0.0,)
+
+        def forward(cell, x, r, s, p):
+            return (x[0] + r[1],), ()
+
+        def backward(cell, ds, s, s_next, saved, p):
+            return ds, (0.0, ds[0]), (0.0,), (0.0,)
+
+        def initial(cell, units, rng):
+            return (0.5,)
+
+    edits = {
+        "stage": lambda cell, x, r, s, p: (2.0 * s[0] + r[0],),
+        "stage_backward": lambda cell, da, s, saved, p: ((0.0,), da, (2.0 * da[0],), (0.0,)),
+        "initial": lambda cell, units, rng: (0.7,),
+    }
+    before, told = versions.in_force(Staged()), versions.contents(Staged())
+    setattr(Staged, name, edits[name])
+    after = versions.in_force(Staged())
+    assert versions.contents(Staged()) != told
+    assert (type(after) is type(before)) == (name == "initial")
+    one = (1.0,)
+    assert before.stage(one, one, one, one) == (2.0,)
+    assert before.stage_backward(one, one, (), one)[2] == one
+    assert after.stage(one, one, one, one) == ((3.0,) if name == "stage" else (2.0,))
