@@ -146,3 +146,35 @@ def test_mixtures_stay_where_they_began(cell):
     most = np.maximum(1.0, abs(run.states))
     assert (abs(run.states[1:]) <= most[:-1] * (1 + 4 * EPS)).all()
     assert abs(run.states[0]).max() > 1
+
+
+# ---- how they start
+def started(cell, units=40):
+    """The parameters of a large second layer, by kinds."""
+    net = tt.Network(cell, 3, units, num_layers=2, init="published", seed=0)
+    return {name.removesuffix("_l1"): value for name, value in net.parameters.items() if name.endswith("_l1")}
+
+
+def test_published_initialisation_of_ugrnn():
+    w = started("ugrnn")
+    bound = np.sqrt(6 / (40 + 40 + 2 * 40))  # Glorot: fan in 80, input and state, fan out 80, both gates
+    for name in ("weight_ih", "weight_hh"):
+        assert 0.99 * bound < abs(w[name]).max() <= bound
+    np.testing.assert_array_equal(w["bias_ih"], np.repeat([1.0, 0.0], 40))
+    assert not w["bias_hh"].any()
+
+
+def test_published_initialisation_of_lstm1997():
+    w = started("lstm1997")
+    np.testing.assert_array_equal(w["bias_ih"][:4], [-3, -6, -3, -6])
+    assert 0.09 < abs(w["bias_ih"][40:]).max() <= 0.1
+    assert 0.09 < abs(w["weight_hh"]).max() <= 0.1
+
+
+def test_published_initialisation_of_slstm():
+    w = started("slstm")
+    i, f, z, o = np.split(w["bias_ih"] + w["bias_hh"], 4)
+    np.testing.assert_allclose(f, [5 - 12 * (k / 39) ** 0.3 for k in range(40)], rtol=1e-14)
+    assert not np.any([i, z, o])
+    assert not w["weight_hh"].any()
+    assert w["weight_ih"].std() == pytest.approx(np.sqrt(2 / (5 * 40)), rel=4 / np.sqrt(2 * 6400))

@@ -4,7 +4,8 @@
     n = tanh(x_n + r r_n)                                so b_hn stays inside the reset
     h' = (1 - z) n + z h
 
-The paper's own formula applies the reset to h before the product, and its z and 1 - z are exchanged.
+The paper applies the reset to h before the product, which is cho_gru.py. z is what stays, as there; Chung et al. (2014)
+write 1 - z for it.
 """
 
 from typing import NamedTuple
