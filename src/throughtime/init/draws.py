@@ -34,7 +34,7 @@ class _Uniform:
         for part in layer_parts(network):
             bound, own = 1 / np.sqrt(part.hidden_size), spec(part.cell).parameters
             drawn = {kind: rng.uniform(-bound, bound, shape) for kind, shape in part.shapes.items() if kind not in own}
-            values |= in_order(part, drawn | unit_parameters(part, rng))
+            values |= in_order(part, drawn | unit_parameters(part.cell, part.hidden_size, rng))
         return values
 
 
@@ -67,7 +67,7 @@ class _Blocks:
                     drawn[kind] = np.repeat(stds, n) * rng.standard_normal(shape)
                 elif kind == "bias_hh":
                     drawn[kind] = np.zeros(shape)
-            values |= in_order(part, drawn | unit_parameters(part, rng))
+            values |= in_order(part, drawn | unit_parameters(part.cell, part.hidden_size, rng))
         return values
 
 

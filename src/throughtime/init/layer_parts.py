@@ -44,15 +44,15 @@ def told_cells(parts: list[LayerPart]) -> str:
     return " and ".join(dict.fromkeys(repr(part.cell) for part in parts))
 
 
-def unit_parameters(part: LayerPart, rng: np.random.Generator) -> Values:
-    """How a cell's own parameters start, by kinds: by its `initial(cell, units, rng)`, or from U(−1/√N, 1/√N).
+def unit_parameters(cell: Any, units: int, rng: np.random.Generator) -> Values:
+    """How the parameters of a cell's units start, by name: by its `initial(cell, units, rng)`, or from U(−1/√N, 1/√N).
 
-    >>> import throughtime as tt
-    >>> unit_parameters(layer_parts(tt.Network("gru", 2, 3))[0], np.random.default_rng(0))
+    >>> from throughtime.cells import GRU
+    >>> unit_parameters(GRU(), 3, np.random.default_rng(0))
     {}
     """
-    names = spec(part.cell).parameters
-    return dict(zip(names, initial_values(part.cell, part.hidden_size, rng), strict=True)) if names else {}
+    names = spec(cell).parameters
+    return dict(zip(names, initial_values(cell, units, rng), strict=True)) if names else {}
 
 
 def in_order(part: LayerPart, drawn: Values) -> Values:

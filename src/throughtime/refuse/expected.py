@@ -169,6 +169,11 @@ def real_numbers(name: str, value: Any, function: str) -> Any:
     return value
 
 
+def of_gates(name: str, value: Any, function: str) -> Any:
+    """The same, or a dict of numbers by names of gates, which the function itself looks at."""
+    return value if isinstance(value, Mapping) and value else real_numbers(name, value, function)
+
+
 def several(name: str, value: Any, function: str) -> Any:
     """A count of starts, or the starts themselves."""
     if numeric.numbers(name, value).ndim == 0:
@@ -195,7 +200,8 @@ KINDS: dict[str, Callable[[str, Any, str], Any]] = {
     "seed": seed,
     "loss": loss,
     "starts": several,
-    **dict.fromkeys(("x", "lag", "gain", "bias", "bias_mean", "noise", "windows", "thresholds"), real_numbers),
+    **dict.fromkeys(("x", "lag", "windows", "thresholds"), real_numbers),
+    **dict.fromkeys(("gain", "bias", "bias_mean", "noise"), of_gates),
     **dict.fromkeys(("first_values", "second_values"), real_numbers),
 }
 

@@ -7,26 +7,31 @@ process, the same for every unit, whose covariance is that of what the units sen
     likewise
 
 M units stand for E. The fields are products with random matrices that have the singular values of M → ∞ and cost
-M log M (see `fields`); what M units leave of a finite size is that of a network of M units.
+M log M (see `fields`); what M units leave of a finite size is that of a network of M units. Nothing in this asks for
+one signal, or for units that are alike: several signals, and those of a stage, bring independent fields that add up,
+and what is fixed in a unit and independent of the weights, its parameters and its own values of fields, is averaged
+over with the rest, E being over units.
 
 Dimensions: M units, G gates, S states of a unit, T steps.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...cells.base import spec
 from ...cells.by_name import cell_of
-from ...cells.on_arrays import on_arrays, unit_derivatives
 from ...cells.versions import in_force
+from ...init.per_gate import per_gate
 from ...progress import progress_bar
 from ...refuse import arguments
+from ...refuse.called import name_of
 from ...results import Array
 from ..public import public
 from ..statistics import batch_means_error
-from .fields import Fields
 from .population_result import PopulationMeanField
+from .population_units import Units
 from .quadrature import deviations, finite_numbers
 from .stationarity import ENOUGH, autocovariance, correlation_time, drift
 
@@ -55,10 +60,11 @@ def population(
         s' = forward(x, r, s),   δs' = ∂s'/∂s δs + Σ_k ∂s'/∂r_k W_k δe,   χ = lim (E|δs(T)|² / E|δs(0)|²)^(1/T)
 
     cell : a name or an instance of a cell, also one of your own. The rest but the last six: one number, or one per
-    gate in the order of the gates. gain : g_k ≥ 0 of W_hh. bias_mean, bias : mean and standard deviation ≥ 0 of the
-    biases of the input part (fixed in time). noise : standard deviation ≥ 0 of the input part W_ih x, drawn anew at
-    every step. tied : True: the weights are the same at all steps, as in a network. False: drawn anew at every step,
-    the approximation of Chen et al. 2018 and Gilboa et al. 2019.
+    gate in the order of the gates, or a dict by their names. gain : g_k ≥ 0 of W_hh; of a cell with signals of its own
+    one per part of r that they feed. bias_mean, bias : mean and standard deviation ≥ 0 of the biases of the input part
+    (fixed in time). noise : standard deviation ≥ 0 of the input part W_ih x, drawn anew at every step. tied : True: the
+    weights are the same at all steps, as in a network. False: drawn anew at every step, the approximation of Chen et
+    al. 2018 and Gilboa et al. 2019.
     units : M. steps, warmup : the steps that count, and those before. Left open, the run goes on from 200 counted
     steps, doubled up to 25,600, until it counts 20 correlation times of the slowest of what the units send and their
     states, and no mean drifts any more; a third of all steps is warm-up. Given, they are taken as they are (warmup:
@@ -72,7 +78,11 @@ def population(
     (from M units and T steps; standard error), .timescale −1/ln χ, .jacobian_moment ⟨σ²⟩ = tr J Jᵀ / S,
     .autocorrelation, .stationary with its .reason. For cells whose state is forgotten at once (tanh) and for untied
     weights of one state, ⟨σ²⟩ and χ agree. λ_1 of M units is that of a network of M (see `lyapunov_error`).
-    TypeError or ValueError for what has no meaning.
+
+    It covers one layer of any cell whose units hear each other: also with a stage, with several signals, with
+    parameters of its units, which start as `Network` starts them, and with fields that are arrays, whose values are
+    dealt out evenly to the M units. TypeError or ValueError for what has no meaning, for a network or several layers,
+    and for units that hear no others: there is no field that they make.
 
     Source: Sompolinsky, Crisanti & Sommers, PRL 61, 1988 (dynamic mean field); Can, Krishnamurthy & Schwab, MSML 2020
     (gates).
@@ -81,10 +91,13 @@ def population(
     >>> bool(abs(theory.lyapunov - 0.1547) < 0.05)
     True
     """
-    cell = in_force(cell_of(cell))
-    gates = spec(cell).gates
-    gains, spreads, drives = (deviations(n, v, gates) for n, v in (("gain", gain), ("bias", bias), ("noise", noise)))
-    means = finite_numbers("bias_mean", bias_mean, gates)
+    cell = _covered(cell)
+    gates, parts = spec(cell).gate_names, spec(cell).part_names
+    gains = deviations("gain", _by_name("gain", gain, parts, 1.0, cell), len(parts))
+    spreads, drives = (
+        deviations(n, _by_name(n, v, gates, 0.0, cell), len(gates)) for n, v in (("bias", bias), ("noise", noise))
+    )
+    means = finite_numbers("bias_mean", _by_name("bias_mean", bias_mean, gates, 0.0, cell), len(gates))
     tied, progress = arguments.flag("tied", tied), arguments.flag("progress", progress)
     units = arguments.step("units", units, 1, 10**7)
     counted = FIRST if steps is None else arguments.step("steps", steps, 1, 10**7)
@@ -133,6 +146,32 @@ def gru(gain: Any = 1.0, *, update_bias: float = 0.0, **options: Any) -> Populat
     return population("gru", gain, bias_mean=(0.0, update_bias, 0.0), **options)
 
 
+def _covered(cell: Any) -> Any:
+    """The cell in the version now in force; TypeError or ValueError for what no equation here is about."""
+    if hasattr(cell, "unroll") and name_of(cell):
+        raise TypeError(
+            f"`cell` is {name_of(cell)}; the theory is of all networks with random weights: pass a cell, `net.cell`, "
+            "and the gain of its weights. The exponents of this one are `lyapunov_spectrum(net, x)`."
+        )
+    if isinstance(cell, list):
+        raise TypeError(
+            "`cell` is a list; the theory is of one layer: pass one cell. The exponents of several layers are "
+            "`lyapunov_spectrum(tt.Network([…], …), x)`."
+        )
+    found = in_force(cell_of(cell))
+    if not spec(found).recurrent:
+        raise ValueError(
+            f"The units of the `cell` {found!r} hear no others, so that there is no field that they make: each has "
+            "exponents of its own, `lyapunov_spectrum(tt.Network(cell, …), x)`."
+        )
+    return found
+
+
+def _by_name(name: str, given: Any, gates: Sequence[str], usual: float, cell: Any) -> Any:
+    """Numbers by names of gates in the order of the gates; anything else as it is."""
+    return per_gate(name, given, usual).of_all([gates], repr(cell))[0] if isinstance(given, Mapping) else given
+
+
 class _Population:
     """M units, a perturbation of them, and what is measured on the way."""
 
@@ -140,9 +179,9 @@ class _Population:
         self, cell: Any, gains: Array, means: Array, spreads: Array, drives: Array, tied: bool, units: int, rng: Any
     ) -> None:
         gates, states = spec(cell).gates, spec(cell).states
-        self.cell, self.gains, self.drives, self.rng = cell, gains, drives, rng
+        self.drives, self.rng = drives, rng
         self.offsets = means[:, None] + spreads[:, None] * rng.standard_normal((gates, units))
-        self.fields = Fields(rng, gains, units, tied)
+        self.units = Units(cell, gains, units, tied, rng)
         self.s = tuple(rng.uniform(-1.0, 1.0, units) for _ in range(states))
         self.v = rng.standard_normal((states, units))
         self.v /= np.sqrt((self.v**2).mean())
@@ -151,6 +190,7 @@ class _Population:
         self.means: list[list[float]] = []  # E e², one-step moment, and the variance of every state
         self.trajectory: list[Array] = []  # e and the states (1 + S, units kept), float32
         self.kept, self.overflown = units, False
+        self.units.begin(rng)
 
     def go_on(self, steps: int, bar: Any) -> None:
         """Up to `steps` steps since the beginning; less if the numbers overflow."""
@@ -162,16 +202,9 @@ class _Population:
                 bar.update()
 
     def _step(self) -> None:
-        cell, s = self.cell, self.s
-        e, slope = _emitted(cell, s)
-        r, w = self.fields.of(np.stack([e, (slope * self.v).sum(axis=0)])).swapaxes(0, 1)
-        x = self.offsets + self.drives[:, None] * self.rng.standard_normal(self.offsets.shape)
-        after, saved = on_arrays(cell.forward, (tuple(x), tuple(r), s))
-        own, through = _local(cell, s, after, saved)
-        v = (own * self.v).sum(axis=1) + (through * w).sum(axis=1)
+        e, after, v, moment = self.units.step(self._input, self.s, self.v)
         size = np.sqrt((v**2).mean())
-        coupled = (self.gains**2 * (through**2).sum(axis=0).mean(axis=1)).sum() * (slope**2).sum(axis=0).mean()
-        means = [(e**2).mean(), ((own**2).sum(axis=(0, 1)).mean() + coupled) / len(s), *(part.var() for part in after)]
+        means = [(e**2).mean(), moment, *(part.var() for part in after)]
         if not (np.isfinite(size) and max(means) < LARGEST):
             self.overflown = True
             return
@@ -182,6 +215,10 @@ class _Population:
             self.kept //= 2
             self.trajectory = [part[:, : self.kept].copy() for part in self.trajectory]
         self.s, self.v = after, v / size if size > 0.0 else v
+
+    def _input(self) -> Array:
+        """The input part (G, M) of a step."""
+        return self.offsets + self.drives[:, None] * self.rng.standard_normal(self.offsets.shape)
 
 
 def _summary(run: _Population, warmup: int, time: float) -> dict[str, Any]:
@@ -238,18 +275,3 @@ def _unsettled(run: _Population, warmup: int, time: float) -> str:
     if finite and drift(rates, 1e-3 * abs(rates.mean()) + 1e-7):
         return f"the growth rate still drifts over the {steps} counted steps; pass a larger `warmup` and `steps`"
     return ""
-
-
-def _emitted(cell: Any, s: tuple) -> tuple[Array, Array]:
-    """What the units send (M,), and its slope in each state (S, M)."""
-    if spec(cell).emits:
-        (e,), slopes = on_arrays(lambda s: ((cell.emit(s),), cell.emit_slope(s)), (s,))
-        return np.asarray(e), np.stack([np.broadcast_to(part, s[0].shape) for part in slopes])
-    return s[0], np.stack([np.full(s[0].shape, float(j == 0)) for j in range(len(s))])
-
-
-def _local(cell: Any, s: tuple, s_next: tuple, saved: tuple) -> tuple[Array, Array]:
-    """∂s'_i/∂s_j (S, S, M) and ∂s'_i/∂r_k (S, G, M) of every unit."""
-    found = list(unit_derivatives(cell, s, s_next, saved))
-    own, through = ([[np.broadcast_to(v, s[0].shape) for v in parts[k]] for parts in found] for k in (2, 1))
-    return np.array(own), np.array(through)

@@ -15,7 +15,8 @@ class PopulationMeanField(Result):
 
     Fields:
         cell: the cell, as it prints itself.
-        gain, bias_mean, bias, noise: (G,) what was asked for, one number per gate.
+        gain, bias_mean, bias, noise: (G,) what was asked for, one number per gate; the gain of a cell with signals of
+            its own one per part of r that they feed.
         tied: whether the weights are the same at all steps.
         units, steps, warmup: M, the steps that were counted, and those before.
         q: E e², the mean square of what the units send.
