@@ -297,8 +297,17 @@ WRONG = {
         lambda: network(P.orthogonal(), init=lambda n, rng: {k: np.full(s, np.nan) for k, s in n.shapes.items()}),
         ValueError, "NaN",
     ),
+    "gradients": (lambda: run_of(P.diagonal()).to_parameters(3), TypeError, "dict of arrays by the names of weights"),
+    "of no weights": (lambda: run_of(P.diagonal()).to_parameters({"a": 1}), ValueError, "no array of weights"),
+    "of another shape": (
+        lambda: run_of(P.diagonal()).to_parameters({"weight_hh_l0": np.ones((5, 4))}), ValueError, r"weights, \(5, 5\)",
+    ),
     "set": (lambda: setattr(network_with({}), "parametrise", {}), AttributeError, "make another"),
 }  # fmt: skip
+
+
+def run_of(way):
+    return network(way).unroll(np.ones((2, 3)))
 
 
 def network_with(parametrise):

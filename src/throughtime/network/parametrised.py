@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..parametrise.form import Parametrisation, Size, Values
-from ..refuse import arguments
+from ..refuse import arguments, numeric
 from . import parameters
 from .parameters import KEY, Shapes
 
@@ -175,18 +175,34 @@ def weights(network: Any, held: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_parameters(network: Any, made: dict[str, list[Followed]], gradients: Mapping[str, Any]) -> dict[str, Any]:
     """Gradients by weights, each with any axes before its own, as those by parameters. made: with the run."""
+    if not isinstance(gradients, Mapping):
+        raise TypeError(
+            f"`gradients` is {arguments.kind(gradients)}; expected a dict of arrays by the names of weights, as "
+            "`run.made_with()` is."
+        )
     found: dict[str, Any] = {}
-    for name, g in gradients.items():
-        own = network._assignment.get(name)
+    for name, given in gradients.items():
+        own = network._assignment.get(arguments.known("array of weights", name, network.weight_shapes))
         if own is None:
-            found[name] = g
+            found[name] = given
             continue
+        g = _of_weights(network, name, given)
         on_host = g if isinstance(g, np.ndarray) else network.engine.arrays.to_host(g)
         each = [_sent_back(own, one, on_host[k] if network.stacked else on_host) for k, one in enumerate(made[name])]
         for full in own.shapes:
             value = np.stack([one[full] for one in each]) if network.stacked else each[0][full]
             found[full] = value if g is on_host else network.engine.arrays.from_host(value)
     return found
+
+
+def _of_weights(network: Any, name: str, given: Any) -> Any:
+    """The gradient of these weights, on either machine, in their shape after any other axes."""
+    g, wanted = given, network.held_shape(name)
+    if network.device == "cpu" or not network.engine.arrays.holds(given):
+        g = numeric.numbers(f"gradients[{name}]", given).astype(network.dtype, copy=False)
+    if tuple(g.shape[-len(wanted) :]) != wanted:
+        raise ValueError(f"`gradients[{name}]` has shape {tuple(g.shape)}; expected that of the weights, {wanted}.")
+    return g
 
 
 def _sent_back(own: Assigned, one: Followed, g: np.ndarray) -> dict[str, Any]:

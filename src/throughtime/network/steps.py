@@ -235,6 +235,7 @@ class Steps(words.Sealed):
     def to_parameters(self, gradients: dict[str, Array]) -> dict[str, Array]:
         """Gradients by the weights of the run, a dict by PyTorch's names, as those by the parameters of the network,
         from which the weights follow; the same where nothing is parametrised. Each may have axes before its own.
+        TypeError or ValueError for what does not fit.
 
         >>> import numpy as np, throughtime as tt
         >>> net = tt.Network("tanh", 2, 8, parametrise={"weight_hh": tt.parametrise.diagonal()}, seed=0)
@@ -242,7 +243,9 @@ class Steps(words.Sealed):
         >>> {name: value.shape for name, value in found.items()}
         {'weight_hh_l0.diagonal': (8,)}
         """
-        return parametrised.to_parameters(self.network, self._followed, gradients) if self._followed else gradients
+        if not self._followed and isinstance(gradients, dict):
+            return gradients
+        return parametrised.to_parameters(self.network, self._followed, gradients)
 
     # ---------------------------------------------------------------------------------------------- names and checks
 

@@ -100,9 +100,10 @@ def low_rank(rank: int, *, fixed: Any = None) -> Parametrisation:
     """
     found = None
     if fixed is not None:
-        found = read_only(numeric.numbers("fixed", fixed).astype(np.float64))
-        if found.ndim != 2 or not np.isfinite(found).all():
-            raise ValueError(f"`fixed` has shape {found.shape}; expected a matrix of finite numbers.")
+        given = numeric.numbers("fixed", fixed)
+        if given.ndim != 2 or not np.isfinite(given).all():
+            raise ValueError(f"`fixed` has shape {given.shape}; expected a matrix of finite numbers.")
+        found = read_only(given.astype(np.float64))
     return LowRank(arguments.size("rank", rank), found)
 
 
