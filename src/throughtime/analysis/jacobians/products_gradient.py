@@ -215,7 +215,8 @@ class _Layer:
 
     def _named(self, *values: Array) -> dict[str, Array]:
         named = zip(kinds(self.cell), values, strict=True)
-        return {f"{kind}_l{self.k}": value for kind, value in named if f"{kind}_l{self.k}" in self.run.network.shapes}
+        known = self.run.network.weight_shapes
+        return {f"{kind}_l{self.k}": value for kind, value in named if f"{kind}_l{self.k}" in known}
 
     def _second(self, change: Any, cotangents: list[Array], parts: int) -> list[list[Any]]:
         """Σ_k of the change of the units' derivatives along tangent k, as seen by cotangent k: of x, `parts` of r, s
