@@ -30,6 +30,8 @@ One whose slopes are bounded may say how steep it can be, for the bounds on grad
     gamma        S tuples of G numbers, or arrays (N,) over units: no |ds'_i/dr_g| is larger; inf: no bound
     carried      S tuples of S numbers, no |ds'_i/ds_j| at fixed r is larger
     sent         S numbers, no |de/ds_j| is larger
+
+of a cell with parameters of its units slope_bounds(cell, ranges, state_bound, p), p their arrays (N,).
 """
 
 from collections.abc import Callable, Mapping, Sequence

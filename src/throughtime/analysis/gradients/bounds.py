@@ -24,7 +24,7 @@ class GradientBound(Result):
 
     Fields:
         block_norms: (P, P) bounds on ‖∂s'_i/∂s_j‖; (1, 1) for a cell with one state.
-        gamma: (P, G) largest |∂s'_i/∂r_g| of any unit.
+        gamma: (P, G) largest |∂s'_i/∂r_g| of any unit, for each part g of r, (P, 0) where units hear no others.
         sigma: (G,) σ₁ of the block of W_hh of each gate.
         input_bound: what was assumed of |x|.
         state_bound: what was assumed of the initial state.
@@ -102,13 +102,15 @@ def pascanu_bound(
     norms of the full state (h and c), so σ₁ < 1/γ suffices for gradients to vanish, σ₁ > 1/γ is necessary to explode;
     both are far from tight.
 
-    net : a network of one layer and one direction. input_bound : the largest |x| of any input; used by gates only.
-    state_bound : the largest |s| of any initial state. slopes : of your own cell, if its class has no `slope_bounds`.
+    net : a network of one layer and one direction, whose units send one signal, or hear no others. input_bound : the
+    largest |x| of any input; used by gates only. state_bound : the largest |s| of any initial state. slopes : of your
+    own cell, if its class has no `slope_bounds`.
     For a GRU γ is known without an input bound, but the bound then exceeds 1 always, as the update gate may come to 1
     and keep everything. For an LSTM there is none without an input bound: c may grow for ever; ValueError says so.
     With one, the ranges of all gates are worked out unit by unit. Returns a `GradientBound`, true up to rounding;
     .rate in nats per time step.
-    ValueError too for several layers, two directions, weights that are not finite, and a cell whose γ is unknown.
+    ValueError too for several layers, two directions, several signals and stages, weights that are not finite, and a
+    cell whose γ is unknown.
 
     Source: Pascanu, Mikolov & Bengio, ICML 2013, section 2.1; for gates the same argument with the blocks' norms.
 
@@ -133,16 +135,24 @@ def pascanu_bound(
     if not np.isfinite(state_bound):
         raise ValueError("`state_bound` must be finite: the largest modulus of any entry of the initial state")
     record, w_hh = spec(net.cell), net.layer(0)[1].astype(np.float64)
+    if record.stage or record.signals > 1:
+        what = "send in a stage of the step" if record.stage else f"send {record.signals} signals"
+        raise ValueError(
+            f"the units of the cell {record.name} {what}, and the bound is that of one product with W_hh: compare "
+            "along one run with gradient_products(run)"
+        )
     finite.trajectory(net, None, None, "A bound on gradients")
     found = slope_bounds(net, float(input_bound), float(state_bound)) if slopes is None else SlopeBounds(*slopes)
-    P, G, N = record.states, record.gates, net.hidden_size
+    P, R, N = record.states, record.parts, net.hidden_size
     gamma, carried, sent = (
         _bound(name, value, shape, N)
-        for name, value, shape in zip(found._fields, found, [(P, G), (P, P), (P,)], strict=True)
+        for name, value, shape in zip(found._fields, found, [(P, R), (P, P), (P,)], strict=True)
     )
-    sigma = np.linalg.norm(w_hh.reshape(G, N, N), 2, axis=(1, 2))
-    together = norms.of_rows(np.moveaxis(gamma, 1, 2)).max(axis=1) * np.linalg.norm(w_hh, 2)
-    through = np.minimum(gamma.max(axis=2) @ sigma, together)
+    sigma = np.array([np.linalg.norm(block, 2) for block in w_hh.reshape(R, N, N)])
+    through = gamma.max(axis=2) @ sigma
+    if R:
+        together = norms.of_rows(np.moveaxis(gamma, 1, 2)).max(axis=1) * np.linalg.norm(w_hh, 2)
+        through = np.minimum(through, together)
     return GradientBound(
         block_norms=carried.max(axis=2) + through[:, None] * sent.max(axis=1),
         gamma=gamma.max(axis=2),

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from ...cells.base import spec
 from ...engine import memory
 from ...network import norms
 from ...refuse import arguments, checks, direction
 from ...results import Array
 from . import lag_sweep_on_device
 from .step_back import LayerBack
+from .wired_step_back import WiredBack
 
 # A row is brought back to length one, and its logarithm carried, once its length leaves these bounds: far from the ends
 # of the numbers, so that one step of a saturated network does not fall off.
@@ -61,7 +63,7 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
         yield from lag_sweep_on_device.by_lag(run.device_run, g, max_lag, names, FAR[g.dtype.name])
         return
     T, (B, S) = run.steps, run.states.shape[1:]
-    layers = [LayerBack(run, k, run.network.weights_behind(names)) for k in range(run.network.num_layers)]
+    layers = [_layer_back(run, k, run.network.weights_behind(names)) for k in range(run.network.num_layers)]
     rows, other = memory.zeros((T * B, S), g.dtype), memory.empty((T * B, S), g.dtype)
     rows[:, layers[-1].columns] = layers[-1].sent_back(g.reshape(T * B, -1))
     logs = np.zeros(T * B)
@@ -81,7 +83,12 @@ def by_lag(run: Any, g: Array, max_lag: int, names: tuple[str, ...]) -> Iterator
         rows, other, logs = other[B:], rows[B:], logs[B:]  # those of the first time have arrived at the initial state
 
 
-def _back(layers: list[LayerBack], rows: Array, scale: Array | None, before: Array) -> dict[str, Array]:
+def _layer_back(run: Any, k: int, names: tuple[str, ...]) -> LayerBack | WiredBack:
+    record = spec(run.cells[k])
+    return (LayerBack if record.plain and not record.parameters else WiredBack)(run, k, names)
+
+
+def _back(layers: list[LayerBack | WiredBack], rows: Array, scale: Array | None, before: Array) -> dict[str, Array]:
     """One step back for all rows (M, S), of the times 0 … M/B − 1, to `before`, and the gradients of that step."""
     above = None
     parts: dict[str, Array] = {}
@@ -101,7 +108,13 @@ def chosen(run: Any, parameters: Any) -> tuple[str, ...]:
     """The names of the parameters that a result is about: by default every weight_hh."""
     known = tuple(run.network.parameters)
     if parameters is None:
-        return tuple(name for name in known if name.startswith("weight_hh"))
+        found = tuple(name for name in known if name.startswith("weight_hh"))
+        if not found:
+            raise ValueError(
+                "This network has no W_hh, which `parameters` stands for by default: name others, of "
+                f"{', '.join(known)}."
+            )
+        return found
     names = (parameters,) if isinstance(parameters, str) else parameters
     if not isinstance(names, (tuple, list, set, Mapping)) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"`parameters` is {arguments.kind(parameters)}; expected names, of {', '.join(known)}.")

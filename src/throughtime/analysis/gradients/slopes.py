@@ -15,7 +15,7 @@ from ...results import Array
 class SlopeBounds(NamedTuple):
     """Upper bounds on |derivatives| of one step of one unit, valid wherever the network can be.
 
-    gamma    (P, G) or (P, G, N): |∂s'_i/∂r_g|, r the recurrent part of the pre-activations
+    gamma    (P, G) or (P, G, N): |∂s'_i/∂r_g|, r the recurrent part of the pre-activations, as many as a cell has
     carried  (P, P) or (P, P, N): |∂s'_i/∂s_j| at fixed r
     sent     (P,) or (P, N): |∂e/∂s_j|, e what the unit sends
     """
@@ -33,31 +33,35 @@ def slope_bounds(net: Any, input_bound: float, state_bound: float) -> SlopeBound
             f"the γ of the cell {name} is not known: its class has no method `slope_bounds`. Work out the largest "
             "|∂s'/∂r|, |∂s'/∂s| and |∂e/∂s| of one unit and pass slopes=SlopeBounds(gamma, carried, sent)"
         )
+    p = tuple(value.astype(np.float64) for value in net.layer(0)[4:])
     with np.errstate(all="ignore"):  # a state without a bound
-        gamma, carried, sent = own(lambda reached: _ranges(net, input_bound, reached), state_bound)
-    found = SlopeBounds(_joined(gamma), _joined(carried), _joined((sent,))[0])
-    if not all(np.isfinite(part).all() for part in found):
+        own_p = (p,) if p else ()
+        gamma, carried, sent = own(lambda reached: _ranges(net, input_bound, reached), state_bound, *own_p)
+    bounds = SlopeBounds(_joined(gamma), _joined(carried), _joined((sent,))[0])
+    if not all(np.isfinite(part).all() for part in bounds):
         raise ValueError(
             f"a network of the cell {name} has no bound without one on its input: a state of its units can grow for "
             "ever, and their slopes with it. Pass input_bound= (the largest |x| of any input), or compare along one "
             "run with gradient_products(run)"
         )
-    return found
+    return bounds
 
 
 def _ranges(net: Any, input_bound: float, sent: float) -> tuple[list[Range], list[Range]]:
     """Where W_ih x + b_ih and W_hh e + b_hh can be for |x| ≤ input_bound and |e| ≤ sent, gate by gate."""
-    w_ih, w_hh, b_ih, b_hh = (a.astype(np.float64) for a in net.layer(0))
+    w_ih, w_hh, b_ih, b_hh = (a.astype(np.float64) for a in net.layer(0)[:4])
     weight = np.abs(w_ih).sum(axis=1)
     width = np.zeros_like(weight)
     width[weight > 0.0] = input_bound * weight[weight > 0.0]  # 0·inf is 0 here: an input without weight does nothing
-    shape = (spec(net.cell).gates, net.hidden_size)
     sides = ((b_ih, width), (b_hh, sent * np.abs(w_hh).sum(axis=1)))
-    of_x, of_r = ([*map(Range, centre.reshape(shape), half.reshape(shape))] for centre, half in sides)
+    n = net.hidden_size
+    of_x, of_r = ([*map(Range, centre.reshape(-1, n), half.reshape(-1, n))] for centre, half in sides)
     return of_x, of_r
 
 
 def _joined(rows: Any) -> Array:
     """A tuple of tuples of numbers or arrays (N,) as one array, (rows, columns, 1) or (rows, columns, N)."""
     parts = np.broadcast_arrays(*(np.atleast_1d(value) for row in rows for value in row))
+    if not parts:
+        return np.zeros((len(rows), 0, 1))
     return np.stack(parts).reshape(len(rows), -1, parts[0].size)
