@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "gpu_sim"))  # wired.py
 sys.path.insert(0, str(Path(__file__).parents[1]))  # networks.py
 
 import offline
+import wired
 from networks import Adapting
 
 from throughtime.cells import CELLS, spec
@@ -42,7 +44,14 @@ CASES = (
     Case("rate", "float32", 128, 4),
     Case("adapting", "float32", 64, 4),
     Case("adapting", "float64", 256, 4),
+    *(Case("cho", "float32", n, batch) for n, batch in ((64, 4), (256, 16), (1024, 4))),
+    Case("peephole", "float32", 64, 4),
+    Case("cornn", "float32", 128, 4),
+    Case("alone", "float32", 1000, 4),
 )
+# Cells that are not plain: with a stage, with parameters of each unit, with two signals and fields of each unit, and
+# without a product.
+WIRED = {"cho": wired.Cho, "peephole": wired.Peephole, "cornn": wired.Oscillators, "alone": wired.Alone}
 
 
 class Line(NamedTuple):
@@ -68,18 +77,18 @@ def run(case: Case) -> list[offline.Launched]:
     from throughtime.engine.cuda import run as gpu
     from throughtime.engine.cuda.passes import PASSES
 
-    cls, dtype, T, inputs = CELLS.get(case.cell, Adapting), np.dtype(case.dtype), 2, 3
-    gates, size, n = spec(cls).gates, spec(cls).states * case.units, case.units
-    parameters = tuple(
-        np.empty((1, *shape), dtype) for shape in ((gates * n, inputs), (gates * n, n), (gates * n,), (gates * n,))
-    )
+    cls, dtype, T, inputs, n = (CELLS | WIRED).get(case.cell, Adapting), np.dtype(case.dtype), 2, 3, case.units
+    record, size = spec(cls), spec(cls).states * n
+    shapes = [(record.gates * n, inputs), (len(record.blocks) * n, n), (record.gates * n,), (record.parts * n,)]
+    shapes += [(n,)] * len(record.parameters)
+    parameters = tuple(np.empty((1, *shape), dtype) for shape in shapes)
+    fields = [np.full(n, 0.5) if case.cell == "cornn" else 0.5 for _ in cls._fields]
     with offline.recorded() as launches:
         x, states = np.empty((T, case.batch, inputs), dtype), np.empty((T + 1, case.batch, size), dtype)
-        cell = cls(*(0.5 for _ in cls._fields))
-        layer = gpu.unroll(cell, parameters, x, states, 0, np.full(case.batch, T), False)
+        layer = gpu.unroll(cls(*fields), parameters, x, states, 0, np.full(case.batch, T), False)
         for each in PASSES:
             each.example(layer)
-        jacobians.jacobians(layer, 0, 1)
+        jacobians.of_layers([layer], 0, 1)
     return launches
 
 

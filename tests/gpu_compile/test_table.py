@@ -51,11 +51,14 @@ def test_nothing_is_approximate(lines):
 
 
 def test_blocks_that_share_a_network_meet(lines):
-    """In a cluster as large as the row of blocks, or across the grid."""
-    loops = [line for line in lines if line.name[0] in KERNELS]
+    """In a cluster as large as the row of blocks, or across the grid; not at all where no unit hears of another."""
+    loops = [line for line in lines if line.name[0] in KERNELS and line.name[1] != "alone"]
     assert not wrong(loops, lambda line: line.resources.cooperative == (line.grid[0] > line.resources.cluster))
     assert not wrong(loops, lambda line: line.resources.cluster in (1, line.grid[0]))
     assert {1, 8} <= {line.resources.cluster for line in loops}
+    alone = [line for line in lines if line.name[0] in KERNELS and line.name[1] == "alone"]
+    assert alone
+    assert not wrong(alone, lambda line: not line.resources.cooperative and line.resources.cluster == 1)
 
 
 def test_kernels_for_arrays_beyond_32_bits(lines, monkeypatch):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
+from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import driver
 import numpy as np
@@ -14,7 +16,10 @@ from numba import cuda
 from test_driver import stream
 
 import throughtime as tt
-from throughtime.engine.cuda import device
+from throughtime.engine.cuda import device, plans
+
+with mock.patch.object(sys, "path", [str(Path(__file__).parents[1] / "gpu_sim"), *sys.path]):
+    import wired
 
 T, B, I, N = 4, 2, 3, 5
 
@@ -108,6 +113,28 @@ def test_parameters_that_were_just_loaded(net, other):
     x, there = numbers(T, B, I), net.to("cuda")
     there.load_state_dict(tt.Network("lstm", I, N, seed=3).state_dict())
     close(there.unroll(Array(x, other)).output, tt.Network("lstm", I, N, seed=3).unroll(x).output, at=other)
+
+
+@pytest.mark.parametrize("name", ["everything", "no product"])
+def test_cells_that_are_not_plain(monkeypatch, other, name):
+    """Their arrays come to the kernels in tuples; blocks meet across the grid, whose size is asked of the device."""
+    grid = plans.Plan(alone=False, resident=True, lanes=8, units=1, groups=4, rows=2)
+    monkeypatch.setattr(plans, "plan", lambda *_: grid)
+    net, x, g = tt.Network(wired.WIRED[name](N), I, N, seed=1), numbers(T, B, I), numbers(T, B, N)
+    own, start, ends = net.layer(0), np.zeros((B, net.state_size)), np.full(B, T)
+    run = net.to("cuda").unroll(Array(x, other))
+    close(run.output, wired.run(net.cell, own, x, start, ends)[1], at=other)
+    found = run.backprop(g).parameters
+    assert {value.__cuda_array_interface__["stream"] for value in found.values()} == {int(other.handle)}
+    wanted = wired.gradients(lambda *own: (g * wired.run(net.cell, own, x, start, ends)[1]).sum(), own)
+    given = [value for value in wanted if value.size]  # without a product there are no weights and biases of one
+    for key, value in zip(net.parameters, given, strict=True):
+        close(found[key], value, at=other)
+    v, matrices = numbers(B, net.state_size), run.jacobians(0, T).copy_to_host(stream=other)
+    product = v
+    for matrix in matrices:
+        product = np.einsum("bij,bj->bi", matrix, product)
+    close(run.jvp(v, 0, T), product, at=other)
 
 
 @pytest.mark.parametrize("kind", [Array, Exchanged])

@@ -32,3 +32,14 @@ def test_more_gates_than_the_kernels_hold():
     net = tt.Network(made(Shape(40, 1, 1))(0.7), 2, 3, seed=1)
     with pytest.raises(ValueError, match=r"hidden_size=3 with 40 gates is more than the GPU's kernels hold"):
         net.to("cuda").unroll(np.zeros((3, 2, 2)))
+    wired = made(Shape(2, 1, 3, False, False, (("a",),), (tuple(f"b{k}" for k in range(40)),)))
+    net = tt.Network(wired(0.7), 2, 3, seed=1)
+    with pytest.raises(ValueError, match=r"hidden_size=3 with 41 parts of r is more than the GPU's kernels hold"):
+        net.to("cuda").unroll(np.zeros((3, 2, 2)))
+
+
+def test_parts_do_not_count_where_nothing_is_sent():
+    """Without a product there is nothing to hold."""
+    cell = made(Shape(40, 1, 1, False, False, (), (), 2))(0.7)
+    run = tt.Network(cell, 2, 3, seed=1).to("cuda").unroll(np.ones((3, 2, 2)))
+    assert np.isfinite(device.to_host(run.backprop(np.ones((3, 2, 3))).parameters["p1_l0"])).all()

@@ -143,7 +143,7 @@ class Everything(NamedTuple):
         return (tanh(s[0]) * cell.gain, s[1] + 0.5 * s[0])
 
     def emit_slope(cell, s):
-        return (tanh_slope(s[0]) * cell.gain, 0.0), (0.5, 1.0)
+        return (tanh_slope(s[0]) * cell.gain, 0), (0.5, 1)  # whole numbers among others
 
     def stage(cell, x, r, s, p):
         return (tanh(x[0] + r[0] + p[0] * s[1]), r[1] * r[2] * p[1])
@@ -164,7 +164,7 @@ class Everything(NamedTuple):
         _, _, r0, r1, r2, x0, _ = saved
         d = da[0] * tanh_slope(x0 + r0 + p[0] * s[1])
         dr = (d, da[1] * r2 * p[1], da[1] * r1 * p[1])
-        return (d, 0.0), dr, (0.0, d * p[0]), (d * s[1], da[1] * r1 * r2)
+        return (d, 0), dr, (0, d * p[0]), (d * s[1], da[1] * r1 * r2)
 
 
 def spread(low, high):

@@ -1,10 +1,12 @@
 """From plain Python functions to kernels and their parts: the only place where their compile options are spelt."""
 
+import contextlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from numba import njit
+from numba.core.errors import NumbaError
 
 from ...code.precision import in_precision
 from ...jit import filled, named_in
@@ -43,6 +45,19 @@ def part(function: Callable, name: str, names: dict[str, Any]) -> Any:
 def cell_function(function: Callable, real: type) -> Callable:
     """A cell's function for use in kernels. Not inlined by Numba, which numba-cuda does not survive; LLVM does it."""
     return function if SIMULATED else njit(in_precision(function, real))
+
+
+@contextlib.contextmanager
+def in_words(cell: str) -> Iterator[None]:
+    """Inside, where kernels of a cell are compiled, a ValueError with a sentence for one that only the CPU compiles."""
+    try:
+        yield
+    except NumbaError:
+        raise ValueError(
+            f"The cell {cell} compiles for the CPU and not for the GPU. There its functions, and those that they call, "
+            "are arithmetic on numbers, if and else, functions of math and of throughtime.scalar, and they make no "
+            'arrays; write it so, or take the CPU: net.to("cpu")'
+        ) from None
 
 
 def _copy(function: Callable, name: str, names: dict[str, Any]) -> Any:

@@ -81,7 +81,7 @@ def kernel(cls: Any, dtype: np.dtype, per_unit: bool = False, units: int = 0) ->
     """The kernel of a cell class, for any number of units but where these have numbers of their own."""
     record = spec(cls)
     names = cell_parts.parts(cls, dtype, per_unit, units)
-    names |= {"TILE": UNITS, "THREADS": COLUMNS, "D_R": max(1, UNITS * record.states * record.parts)}
+    names |= {"TILE": UNITS, "THREADS": COLUMNS, "D_R": UNITS * record.states * max(1, record.parts)}
     names |= {"D_S": UNITS * record.states**2, "SUMS": record.signals * record.states}
     return compiler.kernel(jacobian, f"{record.name}-{dtype.name}", names, COLUMNS)
 
@@ -100,7 +100,8 @@ def jacobians(layer: Any, start: int, stop: int) -> Any:
         blocks = (stop - start) * layer.batch * -(-units // UNITS)
         per_unit = array_fields.has_arrays(layer.cell)
         made = kernel(cls, dtype, per_unit, units if per_unit or record.parameters else 0)
-        device.launch(made, (blocks, 1, 1), COLUMNS, arguments)
+        with compiler.in_words(record.name):
+            device.launch(made, (blocks, 1, 1), COLUMNS, arguments)
     return out
 
 

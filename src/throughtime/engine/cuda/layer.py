@@ -12,7 +12,7 @@ import numpy as np
 
 from ...cells import array_fields
 from ...cells.base import Spec, spec
-from . import arrays, device, pass_kernels, plans, weight_blocks, weight_packing
+from . import arrays, compiler, device, pass_kernels, plans, weight_blocks, weight_packing
 from .pass_kernels import Pass
 
 Array = Any  # of the device
@@ -164,7 +164,9 @@ class Layer:
         blocks, groups = plan.blocks(self.units), self.networks * -(-self.per * copies // plan.rows)
         given, numbers, together = (self.fields, *given, self.arrivals), sizes[:-1], MOST_BLOCKS
         if self.record.recurrent and not (plan.alone or plan.cluster):
-            together = min(MOST_ROWS, device.blocks_at_once(kernel, plan.threads, (*given, (*numbers, 0))) // blocks)
+            with compiler.in_words(self.record.name):
+                at_once = device.blocks_at_once(kernel, plan.threads, (*given, (*numbers, 0)))
+            together = min(MOST_ROWS, at_once // blocks)
             if not together:
                 raise ValueError(
                     f"hidden_size={self.units} needs {blocks} blocks at once, more than this GPU holds; take fewer "
@@ -172,7 +174,8 @@ class Layer:
                 )
         for first in range(0, groups, together):
             grid = (blocks, min(together, groups - first), 1)
-            device.launch(kernel, grid, plan.threads, (*given, (*numbers, first)))
+            with compiler.in_words(self.record.name):
+                device.launch(kernel, grid, plan.threads, (*given, (*numbers, first)))
 
 
 MOST_BLOCKS = 65535  # in the second dimension of a grid

@@ -1,4 +1,8 @@
-"""The blocks of W_hh of a cell that is not plain (cells/wiring.py), put together for the products of a step."""
+"""The blocks of W_hh of a cell that is not plain (cells/wiring.py), put together for the products of a step.
+
+The zeros between them are multiplied too: a signal that is not finite makes NaN of all parts, also of those that it
+does not feed.
+"""
 
 from typing import Any
 

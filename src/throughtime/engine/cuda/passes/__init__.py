@@ -3,7 +3,8 @@
 The file of a pass holds
 
     its kernel   kernel(cell, *arrays, arrivals, sizes), of the parts in pass_parts.py and the names in kernel_names.py,
-                 each of which pass_kernels.py gives a value for a cell, a size and a cut; without one it is refused
+                 each of which pass_kernels.py gives a value for a cell, a size and a cut; without one it is refused. An
+                 array may be a tuple of arrays: those that only some cells have, and () for the others
     its sizes    a NamedTuple of whole numbers, of which the launch fills in the last one, `first`. The kernel is given
                  a plain tuple and makes the record of it: Numba takes 15 microseconds more for a record at each launch
     PASS         Pass(kernel, example): how many registers and how much shared memory it takes follows from the cut
