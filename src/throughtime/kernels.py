@@ -74,6 +74,11 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
     expected.network("network", network, "kernels.of", ensembles=False)
     if network.device == "cuda":
         raise ValueError('`network` is on the GPU, and the kernels are those of the CPU: pass `network.to("cpu")`.')
+    if network.layer_norm:
+        raise ValueError(
+            "`network` has layer_norm, and kernels take what its layers read, normalised already: make a network "
+            "without it of the same weights, and normalise before you call them."
+        )
     reverse = arguments.flag("reverse", reverse)
     layer = arguments.step("layer", layer, 0, network.num_layers - 1)
     if reverse and not network.bidirectional:

@@ -150,9 +150,10 @@ def _parameters(given: Any) -> tuple[str, ...]:
     for own in names:
         if not isinstance(own, str) or not own.isidentifier():
             raise TypeError(f'`parameters` has {kind(own)}; expected names such as "tau".')
-        if own.startswith(("weight_", "bias_")):
+        if own.startswith(("weight_", "bias_", "norm_")):
             raise ValueError(
-                f"A parameter of a unit is called {own}; weight_… and bias_… are names of the matrices and biases."
+                f"A parameter of a unit is called {own}; weight_…, bias_… and norm_… are names of the matrices, biases "
+                "and normalisations."
             )
     if len(set(names)) < len(names):
         raise ValueError(f"`parameters` names one twice: {', '.join(names)}.")

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..cells.base import spec
 from . import of
+from .normalised import Normalised
 
 Array = Any  # of the machine
 MOST_BYTES = 1 << 25  # of the perturbations that pass from layer to layer; longer windows go in pieces
@@ -29,15 +30,18 @@ class Back:
     carry: Array  # (M, S): the gradient with respect to the states at the first time
     parameters: list[list[Any]]  # of layer k, direction d: those of its parameters in their order, or None
     x: Array | None  # (steps, M, I)
+    norms: Sequence[Sequence[Array]] = ()  # of layer k: those of w and b of its normalisation
 
 
 @dataclass
 class Into:
     """Where the gradients of parameters are added: `arrays[k][d]` those of layer k and direction d in their order, None
-    where one is not wanted; with `each` they are (B, ...), those of every sequence."""
+    where one is not wanted; with `each` they are (B, ...), those of every sequence. norms[k]: of w and b of the
+    normalisation of what layer k reads, where there is one."""
 
     arrays: list[list[tuple[Array | None, ...]]]
     each: bool
+    norms: Sequence[Sequence[Array | None]] = ()
 
 
 def _given(into: Into | None, k: int, d: int) -> dict[str, Any]:
@@ -54,6 +58,7 @@ class Stack:
     states: Array  # (T+1, B, S)
     lengths: np.ndarray | None
     back_only: bool = False
+    norms: Sequence[Normalised] = ()  # what the layers read, where that is normalised
 
     def __post_init__(self) -> None:
         self._columns = [
@@ -82,6 +87,12 @@ class Stack:
         """Where the state of layer k, direction d, lies among the S numbers."""
         return self._columns[k][d]
 
+    def given(self, k: int, x: Array) -> Array:
+        """What layer k reads, (T, B, I); x: the input of all."""
+        if self.norms:
+            return self.norms[k].output
+        return self.engine.arrays.joined([layer.output() for layer in self.layers[k - 1]]) if k else x
+
     def back(
         self,
         carry: Array,
@@ -100,28 +111,33 @@ class Stack:
         into: on the CPU, the arrays to which the gradients of the parameters are added."""
         stop = self.steps if stop is None else stop
         arrays, backprop, top = self.engine.arrays, self.engine.backprop, len(self.layers) - 1
-        if self._alone:
+        if self._alone and not self.norms:
             whole = backprop(
                 self.layers[0][0], carry, grad_output, start=start, stop=stop, copies=copies, grad_states=grad_states,
                 to_weights=to_weights, to_input=to_input, **_given(into, 0, 0),
             )  # fmt: skip
             return Back(whole.carry, [[whole.parameters]], whole.x)
         out, found, g = arrays.empty(carry.shape, carry.dtype), list[list[Any]](), grad_output
+        of_norms = [(np.zeros_like(own.weight), np.zeros_like(own.bias)) for own in self.norms if to_weights]
+        norms = of_norms if into is None else into.norms
         for k in range(top, -1, -1):
             x, of_layer, directions = None, [], self.layers[k]
+            to_norm = to_weights and k < len(norms) and any(own is not None for own in norms[k])
             for d, layer in enumerate(directions):
                 columns, n = self._columns[k][d], layer.units
                 own = backprop(
                     layer, carry[:, columns], g if g is None or len(directions) == 1 else g[:, :, d * n : (d + 1) * n],
                     start=start, stop=stop, copies=copies, grad_states=grad_states, apart=k < top,
-                    to_weights=to_weights, to_input=to_input or k > 0, **_given(into, k, d),
+                    to_weights=to_weights, to_input=to_input or k > 0 or to_norm, **_given(into, k, d),
                 )  # fmt: skip
                 arrays.move(out[:, columns], own.carry)
                 of_layer.append(own.parameters)
                 x = own.x if x is None else arrays.add(x, own.x)
             found.append(of_layer)
+            if self.norms and x is not None:
+                x = self.norms[k].back(x, start, norms[k] if to_norm else None, into is not None and into.each)
             g = x
-        return Back(out, found[::-1], g)
+        return Back(out, found[::-1], g, of_norms)
 
     def cotangents(self, rows: Array, start: int, stop: int, copies: int) -> Array:
         """J_{start+1}^T ... J_stop^T u for rows u (M, S); of one direction."""
@@ -141,6 +157,7 @@ class Stack:
             b, x, out = min(a + piece, stop), None, arrays.empty(rows.shape, rows.dtype)
             for k, (layer,) in enumerate(self.layers):
                 columns = self._columns[k][0]
+                x = self.norms[k].tangent(x, a) if self.norms and x is not None else x
                 own, x = self.engine.tangent(
                     layer, rows[:, columns], x, start=a, stop=b, copies=copies, to_output=k < top
                 )
@@ -161,13 +178,16 @@ class Stack:
         alive = (np.arange(start, stop)[:, None] < lengths).astype(np.int64).reshape(-1)
         there = self.engine.arrays.from_host(alive)
         layers = [[layer.apart(start, there)] for (layer,) in self.layers]
-        return Stack(self.device, layers, self.states, None if self.lengths is None else alive, back_only=True)
+        norms = [own.apart(start, stop) for own in self.norms]
+        return Stack(self.device, layers, self.states, None if self.lengths is None else alive, True, norms)
 
     def jacobians(self, start: int, stop: int) -> Array:
         """ds_{t+1}/ds_t for t = start ... stop-1, (steps, B, S, S)."""
         if self.back_only:
             raise ValueError("The Jacobians of single steps are `run.jacobians(start, stop)` of their run.")
-        found = self.engine.jacobians.of_layers([layer for (layer,) in self.layers], start, stop)
+        layers = [layer for (layer,) in self.layers]
+        between = [own.tangent_of_rows for own in self.norms]
+        found = self.engine.jacobians.of_layers(layers, start, stop, **({"between": between} if between else {}))
         return self._by_products(start, stop) if found is None else found
 
     def _by_products(self, start: int, stop: int) -> Array:
@@ -201,18 +221,23 @@ def forward(
     x: Array,
     initial: Array,
     lengths: np.ndarray | None,
+    norms: Sequence[tuple[Array, Array]] = (),
 ) -> tuple[Stack, Array]:
     """The layers run over x (T, B, I) from the state `initial` (B, S), with `cells[k]` and `parameters[k][d]`: w_ih,
-    w_hh, b_ih, b_hh and the unit parameters of layer k and direction d. Also what the last layer sends, (T, B, N·D), 0
-    in the padding."""
+    w_hh, b_ih, b_hh and the unit parameters of layer k and direction d. norms[k]: w and b of the normalisation of what
+    layer k reads, on the CPU. Also what the last layer sends, (T, B, N·D), 0 in the padding."""
     engine = of(device)
     arrays, (T, B, _) = engine.arrays, (int(n) for n in x.shape)
     place = 0  # where the state of a layer and direction begins
     states = arrays.empty((T + 1, B, initial.shape[1]), initial.dtype)
     ends = arrays.from_host(np.full(B, T, np.int64) if lengths is None else lengths)
     layers: list[list[Any]] = []
-    for cell, directions in zip(cells, parameters, strict=True):
+    read: list[Normalised] = []
+    for k, (cell, directions) in enumerate(zip(cells, parameters, strict=True)):
         of_layer = []
+        if norms:
+            read.append(Normalised.of(x, *norms[k]))
+            x = read[k].output
         for d, weights in enumerate(directions):
             *_, units = weights[1].shape
             columns = slice(place, place + spec(cell).states * int(units))
@@ -223,4 +248,4 @@ def forward(
         x = arrays.joined([layer.output() for layer in of_layer])
     if lengths is not None:
         x = arrays.pad(arrays.copy(x), ends)
-    return Stack(device, layers, states, lengths), x
+    return Stack(device, layers, states, lengths, norms=read), x

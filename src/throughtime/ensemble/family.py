@@ -22,7 +22,9 @@ from . import kept_results, random_streams, sweep
 from .family_run import EnsembleRun
 from .pieces import NetworkToBe, analysed, is_model, label
 
-SHAPE = ("input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype", "shapes")
+SHAPE = (
+    "input_size", "hidden_size", "num_layers", "bidirectional", "bias", "layer_norm", "batch_first", "dtype", "shapes",
+)  # fmt: skip
 MODELS = ("a model",)  # in place of the shape that all networks have
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..cells.base import spec
 from ..engine.blas import single_blas
 from ..refuse import arguments, words
-from .layer_parts import Values, in_order, layer_parts, told_cells, unit_parameters
+from .layer_parts import Values, in_order, layer_parts, norm_values, told_cells, unit_parameters
 from .per_gate import PerGate, per_gate
 
 
@@ -30,7 +30,7 @@ Initialiser = Callable[[Any, np.random.Generator], Values]
 @dataclass(frozen=True)
 class _Uniform:
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
-        values: Values = {}
+        values = norm_values(network)
         for part in layer_parts(network):
             bound, own = 1 / np.sqrt(part.hidden_size), spec(part.cell).parameters
             drawn = {kind: rng.uniform(-bound, bound, shape) for kind, shape in part.shapes.items() if kind not in own}
@@ -49,7 +49,7 @@ class _Blocks:
     per_input: bool = True  # whether the spread of W_ih is input_gain/√I, or input_gain itself
 
     def __call__(self, network: Layout, rng: np.random.Generator) -> Values:
-        parts, values = layer_parts(network), Values()
+        parts, values = layer_parts(network), norm_values(network)
         numbers = (
             self.gain.of_all([spec(part.cell).part_names for part in parts], told_cells(parts)),
             self.input_gain.of_all([spec(part.cell).gate_names for part in parts], told_cells(parts)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..cells.base import spec
 from ..cells.initial_values import initial_values
-from ..network.parameters import MATRICES, layer_of
+from ..network.parameters import MATRICES, first_of_norm, layer_of
 
 Values = dict[str, np.ndarray]
 
@@ -53,6 +53,12 @@ def unit_parameters(cell: Any, units: int, rng: np.random.Generator) -> Values:
     """
     names = spec(cell).parameters
     return dict(zip(names, initial_values(cell, units, rng), strict=True)) if names else {}
+
+
+def norm_values(network: Any) -> Values:
+    """How the normalisations of what the layers read start: with ones and zeros, as PyTorch's."""
+    firsts = ((name, first_of_norm(name)) for name in network.shapes)
+    return {name: np.full(network.shapes[name], first) for name, first in firsts if first is not None}
 
 
 def in_order(part: LayerPart, drawn: Values) -> Values:

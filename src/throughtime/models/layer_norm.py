@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine import normalised
 from ..refuse import arguments, checks, numeric, room
 from .embedding import no_state, output_gradient
 from .model import Model
@@ -66,10 +67,8 @@ class _NormRun(ModelRun):
     def __init__(self, norm: LayerNorm, x: Array, lengths: Array | None) -> None:
         self.lengths, self._weight = lengths, norm.parameters["weight"].copy()
         self._padding = None if lengths is None else beyond(x.shape[:-1], lengths)
+        self._normal, self._scale = normalised.normal(x, norm.eps)
         with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
-            centred = x - x.mean(axis=-1, keepdims=True)
-            self._scale = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + x.dtype.type(norm.eps))
-            self._normal = centred * self._scale
             self.output = self._weight * self._normal + norm.parameters["bias"]
         if self._padding is not None:
             self.output[self._padding] = self._normal[self._padding] = self._scale[self._padding] = 0
@@ -80,12 +79,10 @@ class _NormRun(ModelRun):
         if self._padding is not None:
             g = np.where(self._padding[..., None], 0, g)
         rows, normal = g.reshape(-1, g.shape[-1]), self._normal.reshape(-1, g.shape[-1])
+        parameters = dict(zip(("weight", "bias"), normalised.of_parameters(rows, normal), strict=True))
         with np.errstate(all="ignore"):
-            parameters = {"weight": (rows * normal).sum(axis=0, dtype=g.dtype), "bias": rows.sum(axis=0, dtype=g.dtype)}
             d = g * self._weight
-            along = (d * self._normal).mean(axis=-1, keepdims=True)
-            x = self._scale * (d - d.mean(axis=-1, keepdims=True) - self._normal * along)
-        return ModelGradients(parameters, x)
+        return ModelGradients(parameters, normalised.through(d, self._normal, self._scale))
 
 
 def steps_of(x: Any, size: int, what: str, dtype: Any, lengths: Any) -> tuple[Array, Array | None]:

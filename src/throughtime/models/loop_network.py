@@ -29,7 +29,7 @@ def network_of(model: Any) -> Network | None:
     if len(nets) != 1 or not all(isinstance(piece, (Network, Readout, Dropout)) for piece in pieces):
         return None
     net = pieces[nets[0]]
-    if net.num_layers > 1 or not _feels_the_sum(net):
+    if net.num_layers > 1 or net.layer_norm or not _feels_the_sum(net):
         return None
     before, after = _linear(pieces[: nets[0]]), _linear(pieces[nets[0] + 1 :])
     w_ih, w_hh, b_ih, b_hh, *own = (np.asarray(part, np.float64) for part in net.layer(0))

@@ -211,6 +211,10 @@ def by_input(run: Unrolled) -> Array:
     for k in range(net.num_layers):
         local, weights, n = run.derivatives(k), run.made_with(), net.hidden_sizes[k]
         w_ih, like, own = weights[f"weight_ih_l{k}"], local.states[0][1], list[Array]()
+        if run.norms:
+            unit = np.eye(net.input_size, dtype=like.dtype)
+            given = np.broadcast_to(unit, (len(like), *unit.shape)) if given is None else given
+            given = run.norms[k].tangent_of_rows(given[None], 0)[0]
         dx = [w_ih[a : a + n] if given is None else w_ih[a : a + n] @ given for a in range(0, len(w_ih), n)]
         with np.errstate(all="ignore"):
             dr = _through_stage(local, weights.get(f"weight_hh_l{k}"), dx, like)

@@ -13,7 +13,7 @@ from ..engine.stack import Into
 from ..refuse import arguments
 from ..refuse.called import told
 from .gradients import Gradients
-from .parameters import kinds
+from .parameters import NORM, kinds
 
 Array = Any  # of the machine
 
@@ -42,7 +42,8 @@ class Asked:
             [tuple(self._zeros(f"{kind}_l{k}{way}", run) for kind in kinds(cell)) for way in ways]
             for k, cell in enumerate(network.cells)
         ]
-        return Into(arrays, self.each)
+        norms = [[self._zeros(f"{kind}_l{k}", run) for kind in NORM] for k in range(network.num_layers)]
+        return Into(arrays, self.each, norms if network.layer_norm else ())
 
     def _zeros(self, name: str, run: Any) -> Array | None:
         if name not in self.weights:

@@ -55,6 +55,8 @@ def of_fields(
             arriving = None if g is None else g[:, :, d * N : (d + 1) * N]
             totals = _Layer(sides, k, d, given).back(costates, arriving, k + 1 < len(layers), below)
             of_layer.append(FieldGradients({name: sides.summed(value, each) for name, value in totals.items()}))
+        if below is not None and run._stack.norms:
+            below = run._stack.norms[k].back(below, 0)
         found, g = of_layer + found, below
     return tuple(found)
 
@@ -87,13 +89,11 @@ class _Sides:
         self.alive = (np.arange(T)[:, None] < lengths)[:, :, None]
 
     def given(self, k: int) -> Array:
-        """What layer k was given, (T, B, I)."""
+        """What layer k reads, (T, B, I)."""
         if k == 0:
-            return self.input
+            return np.asarray(self.run._stack.norms[0].output) if self.run._stack.norms else self.input
         with self.run._on():
-            sent = [self.to_host(layer.sent_at_all_times()) for layer in self.run._layers[k - 1]]
-        sent = [own[:-1] if d else own[1:] for d, own in enumerate(sent)]
-        return sent[0] if len(sent) == 1 else np.concatenate(sent, axis=2)
+            return np.asarray(self.to_host(self.run.given(k)))
 
     def times(self, rows: Array, matrices: Array) -> Array:
         """rows (n, B, M) times the matrix (M, M') of their network, of (K, M, M')."""

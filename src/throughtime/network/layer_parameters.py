@@ -8,7 +8,7 @@ from typing import Any
 from ..cells.base import spec
 from ..refuse import arguments, in_place, numeric, words
 from . import parametrised
-from .parameters import kinds
+from .parameters import NORM, kinds
 
 
 class LayerParameters(words.Sealed):
@@ -21,6 +21,7 @@ class LayerParameters(words.Sealed):
     stacked: bool
     bias: bool
     num_layers: int
+    layer_norm: bool
     bidirectional: bool
     dtype: Any
     shapes: dict[str, tuple[int, ...]]
@@ -55,6 +56,14 @@ class LayerParameters(words.Sealed):
         """Copies of what `layer` gives, of every layer and direction: what a run keeps. They are looked at once."""
         held, directions = self._weights(), (False, True)[: 1 + self.bidirectional]
         return [[self._copied(self._layer(held, k, d)) for d in directions] for k in range(self.num_layers)]
+
+    def norms(self) -> list[tuple[Any, Any]]:
+        """Copies of w and b of the normalisations of what the layers read; none without them."""
+        if not self.layer_norm:
+            return []
+        held = self._weights()
+        weights, biases = ([held[f"{kind}_l{k}"].copy() for k in range(self.num_layers)] for kind in NORM)
+        return list(zip(weights, biases, strict=True))
 
     def _copied(self, own: list[Any]) -> tuple[Any, ...]:
         copies = [self.engine.arrays.copy(p) for p in own]

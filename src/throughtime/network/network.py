@@ -22,8 +22,8 @@ from .on_device import together
 from .unrolled import Unrolled
 
 ARGUMENTS = (
-    "cell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias", "batch_first", "dtype", "init",
-    "parametrise", "seed", "device",
+    "cell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias", "layer_norm", "batch_first", "dtype",
+    "init", "parametrise", "seed", "device",
 )  # fmt: skip
 FOLLOWING = (
     "cells", "hidden_sizes", "unit_states", "num_directions", "state_size", "shapes", "weight_shapes",
@@ -51,6 +51,9 @@ class Network(LayerParameters):
         num_layers: L; by default the length of the lists, or 1.
         bidirectional: whether a second set of units in every layer reads the sequence from its end: D = 2, otherwise 1.
         bias: whether there are b_ih and b_hh; without, both are 0.
+        layer_norm: whether what every layer reads is normalised first over its I numbers, for each time and sequence:
+            w (x − μ)/√(σ² + 10⁻⁵) + b, with w, norm_weight_l0 (I,) …, of ones and b, norm_bias_l0, of zeros, both
+            trained (Ba, Kiros & Hinton 2016, of the input alone; the recurrence is as it is). On the CPU.
         batch_first: input and output are (batch, time, …) instead of (time, batch, …); states are not touched.
         dtype: "float64" or "float32", of the parameters and of the arithmetic.
         init: an initialiser (throughtime.init), or the name of one; by default U(−1/√N, 1/√N).
@@ -100,6 +103,7 @@ class Network(LayerParameters):
         num_layers: int | None = None,
         bidirectional: bool = False,
         bias: bool = True,
+        layer_norm: bool = False,
         batch_first: bool = False,
         dtype: Any = "float64",
         init: Initialiser | str = "uniform",
@@ -113,9 +117,10 @@ class Network(LayerParameters):
         self.input_size, self.num_layers = arguments.size("input_size", input_size), len(self.cells)
         self.bidirectional = arguments.flag("bidirectional", bidirectional)
         self.bias = arguments.flag("bias", bias)
+        self.layer_norm = arguments.flag("layer_norm", layer_norm)
         self.batch_first = arguments.flag("batch_first", batch_first)
         self.dtype = arguments.float_type(dtype)
-        sizes = self.cells, self.input_size, self.hidden_sizes, self.bidirectional, self.bias
+        sizes = self.cells, self.input_size, self.hidden_sizes, self.bidirectional, self.bias, self.layer_norm
         parameters.room_for(*sizes)
         self.num_directions = 1 + self.bidirectional
         self.unit_states = tuple(spec(own).states for own in self.cells)
@@ -288,7 +293,7 @@ class Network(LayerParameters):
         on_disk.write(self.to("cpu"), path)
 
     def __repr__(self) -> str:
-        usual = {"bidirectional": False, "bias": True, "batch_first": False}
+        usual = {"bidirectional": False, "bias": True, "layer_norm": False, "batch_first": False}
         changed = [f"{name}={getattr(self, name)}" for name, value in usual.items() if getattr(self, name) != value]
         changed += [f"parametrise={self.parametrise}"] if self.parametrise else []
         numbers = sum(int(np.prod(shape)) for shape in self.shapes.values())

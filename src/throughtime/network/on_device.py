@@ -17,6 +17,10 @@ def together(members: Sequence[Any], axes: Mapping[str, list] | None) -> Any:
     ensemble. One alone, without axes, has no such axis."""
     arrays, stacked = engine.of("cuda").arrays, axes is not None
     arrays.require()
+    if members[0].layer_norm:
+        raise ValueError(
+            "`layer_norm` works on the CPU, and this network is to go to the GPU: leave it there, or make it without."
+        )
     for network in members:
         in_place.parameters(network.parameters, network.shapes, network.dtype)
     made, first = copy.copy(members[0]), members[0]

@@ -6,9 +6,9 @@
 
 A field with a value for each unit is a list. The arrays are the parameters, by PyTorch's names and in PyTorch's order.
 A cell of the library is throughtime.NAME, a user's own goes by the name of its class. Where layers differ, "cell" or
-"hidden_size" is a list with an entry for each. Of parametrised weights the free parameters are there, and how they are
-parametrised stands in the header (parametrised_on_disk.py). Of both the version of the format is 2: a reader of version
-1 says that it does not read it.
+"hidden_size" is a list with an entry for each; "layer_norm": true is said where it is so. Of parametrised weights the
+free parameters are there, and how they are parametrised stands in the header (parametrised_on_disk.py). Of all these
+the version of the format is 2: a reader of version 1 says that it does not read it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FLAGS = ("bidirectional", "bias", "batch_first")
 def write(network: Any, path: Any) -> None:
     """Write a network, whose parameters lie in NumPy's arrays, to `path`."""
     in_place.parameters(network.parameters, network.shapes, network.dtype)
-    plain = alike(network.cells) and alike(network.hidden_sizes) and not network.parametrise
+    plain = alike(network.cells) and alike(network.hidden_sizes) and not (network.layer_norm or network.parametrise)
     fixed: list[Any] = []
     header = described(network, fixed) | parametrised_on_disk.announced(fixed) | ({"version": PLAIN} if plain else {})
     arrays = {name: network.parameters[name] for name in network.shapes} | parametrised_on_disk.named(fixed)
@@ -69,6 +69,7 @@ def described(network: Any, fixed: list[Any]) -> dict[str, Any]:
         "hidden_size": sizes[0] if alike(sizes) else list(sizes),
         "num_layers": network.num_layers,
         **{name: getattr(network, name) for name in FLAGS},
+        **({"layer_norm": True} if network.layer_norm else {}),
         "dtype": network.dtype.name,
         **parametrised_on_disk.told(network, fixed),
     }
@@ -86,6 +87,7 @@ def options(header: archive.Header, fixed: Sequence[Any]) -> dict[str, Any]:
         named = [(own["name"], dict(own["fields"])) for own in each["cell"]]
         sizes = [arguments.size("hidden_size", own) for own in each["hidden_size"]]
         found |= {key: arguments.flag(key, header[key]) for key in FLAGS}
+        found["layer_norm"] = arguments.flag("layer_norm", header.get("layer_norm", False))
         dtype = arguments.float_type(header["dtype"])
         ways = parametrised_on_disk.ways(header.get("parametrise", {}), fixed)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -101,7 +103,8 @@ def shapes(options: dict[str, Any], arrays: int) -> parameters.Shapes:
     if options["num_layers"] > arrays:
         raise archive.Refused("lacks parameters: its header speaks of more layers than there are arrays.")
     cells, sizes = each_layer(options["cell"], options["hidden_size"], options["num_layers"])
-    wanted = parameters.shapes(cells, options["input_size"], sizes, options["bidirectional"], options["bias"])
+    flags = (options[name] for name in ("bidirectional", "bias", "layer_norm"))
+    wanted = parameters.shapes(cells, options["input_size"], sizes, *flags)
     return parametrised.free_shapes(parametrised.assigned(options["parametrise"], wanted, sizes), wanted)
 
 

@@ -3,6 +3,7 @@
 Per layer k and direction, with its own G gates and N units, and I inputs (of layer k > 0: N*directions of the layer
 below):
 
+    norm_weight_l{k}, norm_bias_l{k}  (I,), with layer_norm, first of all
     weight_ih_l{k}  (G*N, I)      weight_hh_l{k}  (G*N, N)      bias_ih_l{k}, bias_hh_l{k}  (G*N,)
 
 Rows are outputs, gate blocks one after another; the reverse direction has the suffix `_reverse`; without bias the
@@ -26,15 +27,20 @@ from .each_layer import NAME_BYTES, one_or_all
 
 Shapes = dict[str, tuple[int, ...]]
 MATRICES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+NORM = {"norm_weight": 1.0, "norm_bias": 0.0}  # of the normalisation of what a layer reads, and what they begin with
 OF_LAYER = re.compile(r"_l(\d+)(?:_reverse)?$")
 KEY = re.compile(r"(?P<kind>weight|bias)_(ih|hh)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
 
 
-def shapes(cells: Sequence[Any], input_size: int, sizes: Sequence[int], bidirectional: bool, bias: bool) -> Shapes:
+def shapes(
+    cells: Sequence[Any], input_size: int, sizes: Sequence[int], bidirectional: bool, bias: bool, layer_norm: bool
+) -> Shapes:
     """Name to shape, in PyTorch's order; `cells` and `sizes` (units) have an entry for each layer."""
     out: Shapes = {}
     inputs = input_size
     for layer, (cell, units) in enumerate(zip(cells, sizes, strict=True)):
+        if layer_norm:
+            out |= {f"{kind}_l{layer}": (inputs,) for kind in NORM}
         own = shapes_of_layer(cell, inputs, units, bias)
         for suffix in ("", "_reverse")[: 1 + bidirectional]:
             out |= {f"{kind}_l{layer}{suffix}": shape for kind, shape in own.items()}
@@ -61,13 +67,15 @@ def kinds(cell: Any) -> tuple[str, ...]:
     return (*MATRICES, *spec(cell).parameters)
 
 
-def room_for(cells: Sequence[Any], input_size: int, sizes: Sequence[int], bidirectional: bool, bias: bool) -> None:
+def room_for(
+    cells: Sequence[Any], input_size: int, sizes: Sequence[int], bidirectional: bool, bias: bool, layer_norm: bool
+) -> None:
     """ValueError if this machine cannot hold the parameters, which are drawn in float64; before their shapes are made,
     for a million layers of one unit are a million names too."""
     directions, inputs, numbers = 1 + bidirectional, input_size, 0
     for record, units in zip(map(spec, cells), sizes, strict=True):
         each = record.gates * inputs + len(record.blocks) * units + len(record.parameters)
-        numbers += directions * units * (each + bias * (record.gates + record.parts))
+        numbers += directions * units * (each + bias * (record.gates + record.parts)) + 2 * layer_norm * inputs
         inputs = units * directions
     names = directions * len(sizes) * (4 if bias else 2) * NAME_BYTES // 8
     units = one_or_all(sizes)
@@ -81,9 +89,16 @@ def room_for_run(network: Any, steps: int, batch: int) -> None:
     records = map(spec, network.cells)
     kept = [one.states + one.saved + 1 + one.staged for one in records]
     each = sum(n * count for n, count in zip(network.hidden_sizes, kept, strict=True))
-    numbers = (steps + 1) * batch * (network.input_size + network.num_directions * each)
+    read = network.input_size + network.num_directions * sum(network.hidden_sizes[:-1])
+    each = network.input_size + network.num_directions * each + 2 * network.layer_norm * read
+    numbers = (steps + 1) * batch * each
     advice = "Unroll fewer sequences or time steps at once, with `state=run.final_state` for the next ones."
     room.check(f"A run of {steps} time steps of {batch} sequences", numbers, network.dtype.itemsize, advice)
+
+
+def first_of_norm(name: str) -> float | None:
+    """What a parameter of a normalisation begins with; None for any other."""
+    return next((first for kind, first in NORM.items() if name.startswith(f"{kind}_l")), None)
 
 
 def layer_of(name: str) -> int:
@@ -143,7 +158,8 @@ def _hint(given: Mapping[Any, Any], wanted: Shapes) -> str:
             " weight_hr_l0 is the projection of an LSTM with `proj_size`, which throughtime does not have; use the "
             "parameters of one without."
         )
-    theirs = _read_off({name: tuple(getattr(given[name], "shape", ())) for name in names if KEY.fullmatch(name)})
+    known = [name for name in names if KEY.fullmatch(name) or first_of_norm(name) is not None]
+    theirs = _read_off({name: tuple(getattr(given[name], "shape", ())) for name in known})
     ours = _read_off(wanted)
     if theirs is None or ours is None or theirs == ours:
         return ""
@@ -176,5 +192,6 @@ def _read_off(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any] | None:
         "num_layers": layers,
         "bidirectional": any(key["reverse"] for key in keys),
         "bias": any(key["kind"] == "bias" for key in keys),
+        "layer_norm": any(first_of_norm(name) is not None for name in shapes),
         "gates": one_or_all([hh[0] / hh[1] for hh in each]),
     }

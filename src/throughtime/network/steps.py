@@ -5,17 +5,19 @@ Dimensions: T time steps, B sequences, N units, S the state size of the whole ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..cells.array_fields import of_units
+from ..engine.normalised import Normalised
 from ..engine.stack import Stack
 from ..refuse import arguments, direction, words
 from . import handed_in, parametrised
 from .derivatives import LayerDerivatives
 from .each_layer import one_or_all
-from .parameters import MATRICES, kinds
+from .parameters import MATRICES, NORM, kinds
 
 Array = np.ndarray  # or of the machine that the run is on
 PRODUCT = "A product with Jacobians"
@@ -85,6 +87,24 @@ class Steps(words.Sealed):
         with self._on():
             return self.engine.arrays.read_only(self._layers[k][d].sent_at_all_times())
 
+    @property
+    def norms(self) -> Sequence[Normalised]:
+        """What every layer reads as it was made of its input; empty without `layer_norm`."""
+        return self._stack.norms
+
+    def given(self, k: int) -> Array:
+        """(T, B, I): what the weights W_ih of layer k read: the input, or what the layer below sends in all directions
+        side by side; normalised where the network has `layer_norm`.
+
+        >>> import numpy as np, throughtime as tt
+        >>> run = tt.Network("gru", 2, 8, num_layers=2, seed=0).unroll(np.ones((20, 3, 2)))
+        >>> bool(np.array_equal(run.given(1), run.sent(0)[1:]))
+        True
+        """
+        k = self._place(k)[0]
+        with self._on():
+            return self.engine.arrays.read_only(self._stack.given(k, self.input))
+
     def output_cotangent(self, t: int, g: Any) -> Array:
         """(B, S): what the gradient g (B, N) of the output after input t-1 brings into states[t], for t = 1 ... T."""
         self._one_way("The cotangent of one state")
@@ -135,7 +155,7 @@ class Steps(words.Sealed):
         with self._on():
             u, g = self._cotangents(u, grad_output, stop - start)
             found = self._stack.back(u, g, start=start, stop=stop, to_weights=True)
-            return found.carry, self.to_parameters(self._named(found.parameters))
+            return found.carry, self.to_parameters(self._named(found.parameters, found.norms))
 
     def _cotangents(self, u: Any, grad_output: Any, steps: int) -> tuple[Array, Any]:
         """Both as the engine takes them."""
@@ -230,7 +250,8 @@ class Steps(words.Sealed):
         True
         """
         with self._on():
-            return self._named([[layer.parameters for layer in of_layer] for of_layer in self._layers])
+            norms = [(own.weight, own.bias) for own in self.norms]
+            return self._named([[layer.parameters for layer in of_layer] for of_layer in self._layers], norms)
 
     def to_parameters(self, gradients: dict[str, Array]) -> dict[str, Array]:
         """Gradients by the weights of the run, a dict by PyTorch's names, as those by the parameters of the network,
@@ -257,11 +278,14 @@ class Steps(words.Sealed):
         """The context in which work of the run is queued."""
         return self.engine.arrays.on(self.stream)
 
-    def _named(self, parameters: list[list[Any]]) -> dict[str, Array]:
-        """What belongs to the parameters of each layer and direction, by PyTorch's names."""
+    def _named(self, parameters: list[list[Any]], norms: Sequence[Sequence[Any]] = ()) -> dict[str, Array]:
+        """What belongs to the parameters of each layer and direction, and to its normalisation, by PyTorch's names."""
         here = self.device == "cpu"  # where an engine has no axis for several networks
         found: dict[str, Array] = {}
         for k, of_layer in enumerate(parameters):
+            for kind, value in zip(NORM, norms[k] if norms else (), strict=False):
+                if value is not None:
+                    found[f"{kind}_l{k}"] = value
             for d, values in enumerate(of_layer):
                 for kind, value in zip(kinds(self.network.cells[k]), values or (), strict=False):
                     name = f"{kind}_l{k}{'_reverse' if d else ''}"

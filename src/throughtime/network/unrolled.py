@@ -64,8 +64,9 @@ class Unrolled(Steps):
                 arrays.pad(self.input, arrays.from_host(self.lengths))
             initial = handed_in.state("state", state, network, B, self._had_batch)
             self._followed = network.followed()
+            cells, parameters, norms = map(in_force, network.cells), network.copies(), network.norms()
             self._stack, sent = stack.forward(
-                network.device, list(map(in_force, network.cells)), network.copies(), self.input, initial, self.lengths
+                network.device, list(cells), parameters, self.input, initial, self.lengths, norms
             )
             self.states = arrays.read_only(self._stack.states)
             self.output = arrays.read_only(self._outside(sent))
@@ -172,7 +173,8 @@ class Unrolled(Steps):
                 of_weights, x, at_start = found.parameters, found.x, found.carry
             if most is not None or window is not None:
                 at_start = self.engine.arrays.compact(of_states[0])
-            named = self.to_parameters(self._named(of_weights if into is None else into.arrays))
+            named = self._named(of_weights) if into is None else self._named(into.arrays, into.norms)
+            named = self.to_parameters(named)
             of_input = None if x is None else self._outside(x)
             return wanted.written(Gradients(named, of_input, self._as_state(at_start), of_states, of_fields))
 

@@ -54,10 +54,9 @@ def saturation(run: Any) -> Array:
     if run.lengths is not None:
         real = np.arange(len(real))[:, None] < run.lengths
     found = np.zeros((net.num_layers, len(GATES[kind]), 2))
-    x = run.input
     for layer in range(net.num_layers):
         units, first = net.hidden_sizes[layer], run.columns(layer).start
-        h = run.states[:, :, first : first + units]
+        x, h = run.given(layer), run.states[:, :, first : first + units]
         own = {key.removesuffix(f"_l{layer}"): v for key, v in run.made_with().items() if key.endswith(f"_l{layer}")}
         for g, block in enumerate(GATES[kind].values()):
             rows = slice(block * units, (block + 1) * units)
@@ -66,7 +65,6 @@ def saturation(run: Any) -> Array:
             u = u + sum(own[bias][rows] for bias in ("bias_ih", "bias_hh") if bias in own)
             edge = np.log(HIGH / (1 - HIGH))  # σ(edge) = 0.9, σ(−edge) = 0.1
             found[layer, g] = (u < -edge)[real].mean(), (u > edge)[real].mean()
-        x = h[1:]
     return found
 
 

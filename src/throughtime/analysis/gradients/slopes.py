@@ -9,6 +9,7 @@ import numpy as np
 
 from ...cells.base import spec
 from ...cells.ranges import Range
+from ...network.parameters import NORM
 from ...results import Array
 
 
@@ -53,6 +54,12 @@ def _ranges(net: Any, input_bound: float, sent: float) -> tuple[list[Range], lis
     weight = np.abs(w_ih).sum(axis=1)
     width = np.zeros_like(weight)
     width[weight > 0.0] = input_bound * weight[weight > 0.0]  # 0·inf is 0 here: an input without weight does nothing
+    if net.layer_norm:  # of I numbers of mean 0 and variance 1 none is above √(I−1), and their norm is √I at most
+        weight, bias = (net.parameters[f"{kind}_l0"].astype(np.float64) for kind in NORM)
+        rows = np.abs(w_ih * weight)
+        inputs = rows.shape[1]
+        b_ih = b_ih + w_ih @ bias
+        width = np.minimum(rows.sum(axis=1) * np.sqrt(inputs - 1), np.sqrt(inputs) * np.linalg.norm(rows, axis=1))
     sides = ((b_ih, width), (b_hh, sent * np.abs(w_hh).sum(axis=1)))
     n = net.hidden_size
     of_x, of_r = ([*map(Range, centre.reshape(-1, n), half.reshape(-1, n))] for centre, half in sides)

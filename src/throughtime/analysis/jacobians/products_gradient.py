@@ -25,7 +25,8 @@ import numpy as np
 from ...cells.base import spec
 from ...cells.on_arrays import emitted, staged
 from ...cells.second_derivatives import change_of_cotangents, change_of_slopes, change_of_stage_cotangents
-from ...network.parameters import kinds
+from ...engine.normalised import through
+from ...network.parameters import NORM, kinds
 from ...results import Array
 from .wires import Wires
 
@@ -48,7 +49,7 @@ def gradient_of_products(
     layers = list[_Layer]()
     for k in range(depth):
         layer = _Layer(run, k, start, n, alive)
-        layer.enter(q[:, :, run.columns(k)], layers[-1].sent if layers else None)
+        layer.enter(q[:, :, run.columns(k)], layer.read(layers[-1].sent) if layers else None)
         if not slopes_held or k + 1 < depth:
             layer.forward()
         layers.append(layer)
@@ -58,11 +59,12 @@ def gradient_of_products(
         own = run.columns(k)
         direct = layers[k].come_back(a[:, :, own], None if by_given is None else by_given[1])
         if slopes_held:
-            found |= direct
-            by_given = None, layers[k].on_x @ layers[k].w_ih
+            by_given, of_norm = layers[k].unread((None, layers[k].on_x @ layers[k].w_ih))
+            found |= direct | of_norm
             continue
-        by_state[:, own], by_given, parameters = layers[k].bend(by_given)
-        found |= {name: value + direct[name] for name, value in parameters.items()}
+        by_state[:, own], by_read, parameters = layers[k].bend(by_given)
+        by_given, of_norm = layers[k].unread(by_read)
+        found |= {name: value + direct[name] for name, value in parameters.items()} | of_norm
     by_weights = {name: found[name].astype(w.dtype) for name, w in weights.items()}
     return by_state.reshape(n, B, S), run.to_parameters(by_weights)
 
@@ -95,6 +97,7 @@ class _Layer:
         self.b_ih, self.b_hh = (self._parts(w.get(f"{kind}_l{k}", np.zeros(n * self.N)), n) for kind, n in biases)
         self.p = tuple(value.astype(np.float64) for value in self.local.parameters)
 
+        self.before_norm: Array | None = None
         local = self.local
         sides = local.by_input, local.by_recurrent, local.by_state, local.by_parameter
         of_stage = local.stage_by_input, local.stage_by_recurrent, local.stage_by_state, local.stage_by_parameter
@@ -116,10 +119,8 @@ class _Layer:
 
     @cached_property
     def given(self) -> Array:
-        """What the layer was given, (M, inputs)."""
-        if self.k == 0:
-            return self._rows(self.run.input[self.times])
-        return self._rows(self.run.sent(self.k - 1)[1:][self.times])
+        """What the weights of the layer read, (M, inputs)."""
+        return self._rows(self.run.given(self.k)[self.times])
 
     @cached_property
     def values(self) -> tuple[list[Array], list[Array], list[Array]]:
@@ -140,6 +141,47 @@ class _Layer:
             return float(value)
         flat = value.reshape(len(self.alive), -1).astype(np.float64, copy=False)
         return flat if self.whole else np.where(self.alive, flat, 0.0)
+
+    @cached_property
+    def norm(self) -> tuple[Array, Array, Array] | None:
+        """Of the normalisation of what the layer reads: w (I,), n (M, I), 1/σ (M, 1); None without one."""
+        if not self.run.norms:
+            return None
+        own = self.run.norms[self.k]
+        return own.weight.astype(np.float64), self._rows(own.normal[self.times]), self._rows(own.scale[self.times])
+
+    def read(self, given: Array) -> Array:
+        """What tangents (M, K, I) of what the layer is given make of what it reads."""
+        self.before_norm = given
+        if self.norm is None:
+            return given
+        w, n, scale = self.norm
+        return w * through(given, n[:, None], scale[:, None])
+
+    def unread(self, by_read: tuple[Array | None, Array]) -> tuple[tuple[Array | None, Array], dict[str, Array]]:
+        """The gradient by what the layer reads, (M, I), None where units' derivatives are held, and those by its
+        tangents, (M, K, I), as the gradients by what it is given and by its tangents; and by w and b of the
+        normalisation.
+
+            φ = a · (∂n/∂x) v  has  ∂φ/∂x = −(φ n + (n·v) ∂n/∂x a + (n·a) ∂n/∂x v)/(σ I)
+        """
+        if self.norm is None:
+            return by_read, {}
+        (w, n, scale), (by_value, by_tangent) = self.norm, by_read
+        names, I = [f"{kind}_l{self.k}" for kind in NORM], n.shape[1]
+        if self.before_norm is None:  # the input, which has no tangents
+            rows = np.zeros_like(n) if by_value is None else by_value
+            return by_read, dict(zip(names, ((rows * n).sum(axis=0), rows.sum(axis=0)), strict=True))
+        n_, scale_, v, a = n[:, None], scale[:, None], self.before_norm, w * by_tangent
+        moved, back = through(v, n_, scale_), through(a, n_, scale_)
+        of_w, of_b = (by_tangent * moved).sum(axis=(0, 1)), np.zeros(I)
+        if by_value is not None:
+            pairs = (a, moved), (n_, v), (n_, a)
+            phi, along_v, along_a = ((own * other).sum(axis=2, keepdims=True) for own, other in pairs)
+            bent = -(phi * n_ + along_v * back + along_a * moved).sum(axis=1) * scale / I
+            of_w, of_b = of_w + (by_value * n).sum(axis=0), by_value.sum(axis=0)
+            by_value = through(w * by_value, n, scale) + bent
+        return (by_value, back), dict(zip(names, (of_w, of_b), strict=True))
 
     def enter(self, q: Array, given: Array | None) -> None:
         """Take up the tangents q (M, K, states) of the states, and those of what the layer is given."""

@@ -27,8 +27,9 @@ class AutonomousMap:
             raise TypeError(f"`net` is {kind(net)}; expected a network: `throughtime.Network(…)`.{run}")
         direction.one_way(net, "A fixed point")
         self.net = Network(
-            list(net.cells), net.input_size, list(net.hidden_sizes), bias=net.bias, init=_parameters(net)
-        )
+            list(net.cells), net.input_size, list(net.hidden_sizes), bias=net.bias, layer_norm=net.layer_norm,
+            init=_parameters(net),
+        )  # fmt: skip
         given = np.zeros(net.input_size) if x is None else x
         hint = "Fixed points belong to one constant input: a single vector, not a sequence."
         self.x = numeric.array("x", given, {"input_size": net.input_size}, np.dtype(np.float64), hint=hint)

@@ -5,6 +5,8 @@
 Dimensions: B sequences, S states of a unit, N units, size = that of the state of all layers.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 
 from .. import memory
@@ -18,8 +20,11 @@ AT_ONCE = 1 << 24  # bytes of products with what a layer receives, held while it
 
 
 @single_blas
-def of_layers(layers: list[Layer], start: int, stop: int) -> Array:
+def of_layers(layers: list[Layer], start: int, stop: int, between: Sequence[Callable] = ()) -> Array:
     """ds_{t+1}/ds_t of layers one above the other for t = start ... stop-1, (stop-start, B, size, size).
+
+    between[k](rows, t): what perturbations (steps, B, inputs, own) of what layer k is given from step t on make of what
+    it reads, where that is not the same.
 
     Layer by layer, from below: the block of a layer's own states, and those of the layers below, by what it receives.
     """
@@ -36,7 +41,9 @@ def of_layers(layers: list[Layer], start: int, stop: int) -> Array:
                 part = out[a - start : min(a + piece, stop) - start]
                 room = memory.empty((*part.shape[:2], layer.parameters[0].shape[0], own), out.dtype)
                 with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
-                    w = np.matmul(layer.parameters[0], _received(layers[k - 1], part, a)[..., :own], out=room)
+                    received = _received(layers[k - 1], part, a)[..., :own]
+                    received = between[k](received, a) if between else received
+                    w = np.matmul(layer.parameters[0], received, out=room)
                 _block(layer, w, part, a, column=0, columns=own, width=own, w_gap=w[0, 0].size, between=1)
     return out
 
