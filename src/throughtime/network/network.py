@@ -15,20 +15,11 @@ from ..engine.blas import single_blas
 from ..init.named import Initialiser, initialiser
 from ..refuse import arguments, in_place, words
 from ..refuse.called import called
-from . import on_disk, parameters, parametrised
+from . import not_set, on_disk, parameters, parametrised
 from .each_layer import alike, as_written, each_layer, one_or_all
 from .layer_parameters import LayerParameters
 from .on_device import together
 from .unrolled import Unrolled
-
-ARGUMENTS = (
-    "cell", "input_size", "hidden_size", "num_layers", "bidirectional", "bias", "layer_norm", "batch_first", "dtype",
-    "init", "parametrise", "seed", "device",
-)  # fmt: skip
-FOLLOWING = (
-    "cells", "hidden_sizes", "unit_states", "num_directions", "state_size", "shapes", "weight_shapes",
-    "networks", "stacked", "axes",
-)  # fmt: skip
 
 
 @called("a network")
@@ -146,21 +137,7 @@ class Network(LayerParameters):
         return engine.of(self.device)
 
     def _unset(self, name: str) -> str:
-        if name == "parameters":
-            return ""
-        if name in self.shapes:
-            return f'The parameters are in a dict: write `net.parameters["{name}"][...] = …`, not `net.{name} = …`.'
-        if name in ARGUMENTS:
-            return (
-                f"`net.{name}` says what the network is, and setting it would change nothing; make another, "
-                f"`tt.Network(…, {name}=…)`."
-            )
-        if hasattr(Network, name) or name in FOLLOWING:
-            return f"`net.{name}` follows from the arguments of `tt.Network`; it cannot be set."
-        if type(self) is not Network:  # your own class has attributes of its own
-            return ""
-        advice = words.ATTRIBUTES.get(name) or words.near(name, [*self.shapes, *ARGUMENTS, *dir(self)])
-        return f"A network has no attribute `{name}` to set{advice and '; ' + advice}."
+        return not_set.advice(self, name, dir(Network), own_class=type(self) is not Network)
 
     def __getattr__(self, name: str) -> Any:
         write = f'write `net.parameters["{name}"]`' if name in self.__dict__.get("shapes", ()) else ""

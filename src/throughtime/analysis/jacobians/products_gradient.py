@@ -25,9 +25,9 @@ import numpy as np
 from ...cells.base import spec
 from ...cells.on_arrays import emitted, staged
 from ...cells.second_derivatives import change_of_cotangents, change_of_slopes, change_of_stage_cotangents
-from ...engine.normalised import through
-from ...network.parameters import NORM, kinds
+from ...network.parameters import kinds
 from ...results import Array
+from .normalised_rows import NormalisedRows
 from .wires import Wires
 
 
@@ -49,7 +49,7 @@ def gradient_of_products(
     layers = list[_Layer]()
     for k in range(depth):
         layer = _Layer(run, k, start, n, alive)
-        layer.enter(q[:, :, run.columns(k)], layer.read(layers[-1].sent) if layers else None)
+        layer.enter(q[:, :, run.columns(k)], layers[-1].sent if layers else None)
         if not slopes_held or k + 1 < depth:
             layer.forward()
         layers.append(layer)
@@ -59,11 +59,11 @@ def gradient_of_products(
         own = run.columns(k)
         direct = layers[k].come_back(a[:, :, own], None if by_given is None else by_given[1])
         if slopes_held:
-            by_given, of_norm = layers[k].unread((None, layers[k].on_x @ layers[k].w_ih))
+            by_given, of_norm = layers[k].by_given(None, layers[k].on_x @ layers[k].w_ih)
             found |= direct | of_norm
             continue
         by_state[:, own], by_read, parameters = layers[k].bend(by_given)
-        by_given, of_norm = layers[k].unread(by_read)
+        by_given, of_norm = layers[k].by_given(*by_read)
         found |= {name: value + direct[name] for name, value in parameters.items()} | of_norm
     by_weights = {name: found[name].astype(w.dtype) for name, w in weights.items()}
     return by_state.reshape(n, B, S), run.to_parameters(by_weights)
@@ -97,7 +97,7 @@ class _Layer:
         self.b_ih, self.b_hh = (self._parts(w.get(f"{kind}_l{k}", np.zeros(n * self.N)), n) for kind, n in biases)
         self.p = tuple(value.astype(np.float64) for value in self.local.parameters)
 
-        self.before_norm: Array | None = None
+        self.norm = NormalisedRows(run, k, self.times, self._rows) if run.norms else None
         local = self.local
         sides = local.by_input, local.by_recurrent, local.by_state, local.by_parameter
         of_stage = local.stage_by_input, local.stage_by_recurrent, local.stage_by_state, local.stage_by_parameter
@@ -142,50 +142,10 @@ class _Layer:
         flat = value.reshape(len(self.alive), -1).astype(np.float64, copy=False)
         return flat if self.whole else np.where(self.alive, flat, 0.0)
 
-    @cached_property
-    def norm(self) -> tuple[Array, Array, Array] | None:
-        """Of the normalisation of what the layer reads: w (I,), n (M, I), 1/σ (M, 1); None without one."""
-        if not self.run.norms:
-            return None
-        own = self.run.norms[self.k]
-        return own.weight.astype(np.float64), self._rows(own.normal[self.times]), self._rows(own.scale[self.times])
-
-    def read(self, given: Array) -> Array:
-        """What tangents (M, K, I) of what the layer is given make of what it reads."""
-        self.before_norm = given
-        if self.norm is None:
-            return given
-        w, n, scale = self.norm
-        return w * through(given, n[:, None], scale[:, None])
-
-    def unread(self, by_read: tuple[Array | None, Array]) -> tuple[tuple[Array | None, Array], dict[str, Array]]:
-        """The gradient by what the layer reads, (M, I), None where units' derivatives are held, and those by its
-        tangents, (M, K, I), as the gradients by what it is given and by its tangents; and by w and b of the
-        normalisation.
-
-            φ = a · (∂n/∂x) v  has  ∂φ/∂x = −(φ n + (n·v) ∂n/∂x a + (n·a) ∂n/∂x v)/(σ I)
-        """
-        if self.norm is None:
-            return by_read, {}
-        (w, n, scale), (by_value, by_tangent) = self.norm, by_read
-        names, I = [f"{kind}_l{self.k}" for kind in NORM], n.shape[1]
-        if self.before_norm is None:  # the input, which has no tangents
-            rows = np.zeros_like(n) if by_value is None else by_value
-            return by_read, dict(zip(names, ((rows * n).sum(axis=0), rows.sum(axis=0)), strict=True))
-        n_, scale_, v, a = n[:, None], scale[:, None], self.before_norm, w * by_tangent
-        moved, back = through(v, n_, scale_), through(a, n_, scale_)
-        of_w, of_b = (by_tangent * moved).sum(axis=(0, 1)), np.zeros(I)
-        if by_value is not None:
-            pairs = (a, moved), (n_, v), (n_, a)
-            phi, along_v, along_a = ((own * other).sum(axis=2, keepdims=True) for own, other in pairs)
-            bent = -(phi * n_ + along_v * back + along_a * moved).sum(axis=1) * scale / I
-            of_w, of_b = of_w + (by_value * n).sum(axis=0), by_value.sum(axis=0)
-            by_value = through(w * by_value, n, scale) + bent
-        return (by_value, back), dict(zip(names, (of_w, of_b), strict=True))
-
     def enter(self, q: Array, given: Array | None) -> None:
         """Take up the tangents q (M, K, states) of the states, and those of what the layer is given."""
-        self.ds, self.dgiven = self._parts(q, self.record.states), given
+        self.ds = self._parts(q, self.record.states)
+        self.dgiven = given if self.norm is None or given is None else self.norm.ahead(given)
         self.dsent = [_sum(_wide(slope) * v for slope, v in zip(own, self.ds, strict=True)) for own in self.before]
 
     @cached_property
@@ -228,7 +188,7 @@ class _Layer:
                            *np.zeros((len(self.p), self.N)))  # fmt: skip
 
     def bend(self, by_sent: tuple[Array, Array] | None) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
-        """By what moves the units' derivatives: the gradient by the states (M, states), that by what the layer is given
+        """By what moves the units' derivatives: the gradient by the states (M, states), that by what the layer reads
         and by its tangents, and those of the parameters. `by_sent` are the same of what is sent on."""
         sent = self.values[2]
         by_next: list[Any] = [0.0] * self.record.states
@@ -255,10 +215,13 @@ class _Layer:
                                  *(v.sum(axis=0) for v in by_p))  # fmt: skip
         return np.concatenate(by_s, axis=1), (flat @ self.w_ih, self.on_x @ self.w_ih), parameters
 
+    def by_given(self, by_value: Array | None, by_tangents: Array) -> tuple[tuple, dict[str, Array]]:
+        """From the gradients by what the layer reads and its tangents; and those of the normalisation's parameters."""
+        return ((by_value, by_tangents), {}) if self.norm is None else self.norm.back(by_value, by_tangents)
+
     def _named(self, *values: Array) -> dict[str, Array]:
-        named = zip(kinds(self.cell), values, strict=True)
-        known = self.run.network.weight_shapes
-        return {f"{kind}_l{self.k}": value for kind, value in named if f"{kind}_l{self.k}" in known}
+        named = {f"{kind}_l{self.k}": value for kind, value in zip(kinds(self.cell), values, strict=True)}
+        return {name: value for name, value in named.items() if name in self.run.network.weight_shapes}
 
     def _second(self, change: Any, cotangents: list[Array], parts: int) -> list[list[Any]]:
         """Σ_k of the change of the units' derivatives along tangent k, as seen by cotangent k: of x, `parts` of r, s
