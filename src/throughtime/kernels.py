@@ -7,6 +7,9 @@
                                        grad_output (T, B, N), grad_last (B, S)
                                        -> dW_ih, dW_hh, db_ih, db_hh, grad_x (T, B, I), grad_first (B, S)
 
+Of a cell whose units have parameters, their gradients (N,) come after those of the biases, in their order. Of one that
+sends nothing, dW_hh and db_hh are empty.
+
 All arrays are C-contiguous and of the network's dtype; each call looks at its arguments first, also in compiled code,
 and raises ValueError for shapes that do not fit and arrays of another dtype or order, TypeError for what is no array.
 The functions are Numba dispatchers: a `@njit` function names them as globals, and takes `k.weights` as an argument, for
@@ -27,18 +30,18 @@ it holds addresses of this process. They run in the calling thread and release t
 
 from __future__ import annotations
 
+import zlib
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .engine.cpu import build
-from .engine.cpu import run as cpu
+from .engine.cpu import build, panels, unit_numbers
 from .engine.cpu.build import BACKWARD, FORWARD, Shape, kernels
 from .engine.cpu.operands import Gradients, Pointwise, Steps
 from .engine.cpu.taken import array_type, count_type, in_words, taken, tuple_type
 from .engine.sizes import Backward, Forward, Places, Share
-from .jit import PLACEHOLDER, named_in, specialise
+from .jit import PLACEHOLDER, inlined, named_in, specialise
 from .network.network import Network
 from .refuse import arguments, expected, words
 
@@ -90,8 +93,8 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
     weights = tuple(p.copy() for p in network.layer(layer, reverse))
     inputs, units = weights[0].shape[1], weights[1].shape[1]
     pointwise = compiled.pointwise(*FORWARD, *BACKWARD)
-    fields = cpu.fields(cell, network.dtype)
-    forward, backward = cpu.pack_forward(compiled, weights), cpu.pack_backward(compiled, weights)
+    fields = unit_numbers.fields(compiled, cell, weights)
+    forward, backward = panels.pack_forward(compiled, weights), panels.pack_backward(compiled, weights)
     shape = compiled.shape
     packed = (fields, pointwise, forward, backward, _counts(shape), (inputs, units))
     return LayerKernels(*_functions(shape), packed)
@@ -99,7 +102,9 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
 
 def _counts(shape: Shape) -> tuple[int, ...]:
     """What the functions were compiled for, so that they know the weights of another cell."""
-    return shape.gates, shape.states, shape.saved, int(shape.emits), int(shape.shared)
+    wires = zlib.crc32(repr((shape.sends, shape.stage)).encode())
+    counts = (shape.gates, shape.states, shape.saved, shape.emits, shape.shared, shape.fields, shape.parameters)
+    return (*map(int, counts), wires)
 
 
 @cache
@@ -108,12 +113,20 @@ def _functions(shape: Shape) -> tuple[Any, Any, Any]:
         return specialise(function, shape.name, **named_in(function, shape.constants | names))
 
     sent = compiled(_sent, loop=build.loop(shape, "unroll"))
-    given = _arguments(shape) | {"fits": compiled(_fits), "run": sent}
+    given = _arguments(shape) | {"fits": compiled(_fits, COUNTS=_counts(shape)), "run": sent}
     unroll, step = compiled(_unroll, **given), compiled(_step, **given)
-    back = compiled(_backprop, **given, loop=build.loop(shape, "backprop"))
+    back = compiled(_backprop, **given, loop=build.loop(shape, "backprop"), each=_rows(shape.parameters))
     last = "backprop(weights, x, states, saved, grad_output, grad_last)"
     step, unroll = in_words(step, "step(weights, x, state)"), in_words(unroll, "unroll(weights, x, states)")
     return step, unroll, in_words(back, last)
+
+
+def _rows(count: int) -> Any:
+    """The tuple of the first rows of a matrix."""
+    if count == 0:
+        return inlined(lambda matrix: ())
+    others, last = _rows(count - 1), count - 1
+    return inlined(lambda matrix: others(matrix) + (matrix[last],))
 
 
 def _arguments(shape: Shape) -> dict[str, Any]:
@@ -129,13 +142,15 @@ def _arguments(shape: Shape) -> dict[str, Any]:
         wanted = array_type(shape.dtype, axes.count(",") + 1 - (key == "saved"))
         found[f"taken_{key}"] = taken(what, wanted, how, written=key == "states")
     integers = [count_type(n) for n in (len(Pointwise._fields), len(_counts(shape)), 2)]
-    kinds = vector, integers[0], tuple_type((vector,) * 4), tuple_type((vector,) * 2), *integers[1:]
+    packed = (tuple_type((vector,) * count) for count in ((6, 3) if shape.staged else (4, 2)))
+    kinds = vector, integers[0], *packed, *integers[1:]
     how = f"the `weights` of tt.kernels.of(net) for a network of {name}."
     return found | {"taken_weights": taken("weights", tuple_type(kinds), how)}
 
 
-BLOCK = WIDTH = BACK = GATES = STATES = SAVED = KEPT = LANES = EMITS = SHARED = PLACEHOLDER
-loop = run = fits = PLACEHOLDER
+BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = BACK = KEPT = LANES = COUNTS = PLACEHOLDER
+GATES = PARTS = STATES = SIGNALS = WIRED = EMITS = SHARED = STAGED = PARAMETERS = BESIDE = PLACEHOLDER
+loop = run = fits = each = PLACEHOLDER
 taken_weights = taken_x = taken_x_now = taken_state = taken_states = taken_saved = PLACEHOLDER
 taken_grad_output = taken_grad_last = PLACEHOLDER
 
@@ -143,16 +158,19 @@ taken_grad_output = taken_grad_last = PLACEHOLDER
 def _fits(weights):
     """Raises unless the packed weights are those of a layer of the cell that this was compiled for."""
     fields, _, forward, backward, counts, (inputs, units) = weights
-    if counts != (GATES, STATES, SAVED, int(EMITS), int(SHARED)):
+    if counts != COUNTS:
         raise ValueError(
             "`weights` belong to another kind of cell: take functions and weights from one k = tt.kernels.of(net), "
             "and write k.step(k.weights, …)."
         )
     panels, columns, backs = (units + BLOCK - 1) // BLOCK, (inputs + BACK - 1) // BACK, (units + BACK - 1) // BACK
-    w_ih, b_ih, w_hh, b_hh = forward
-    right = inputs > 0 and units > 0 and fields.size > 0 and b_ih.size == panels * WIDTH and b_hh.size == b_ih.size
-    right = right and w_ih.size == panels * inputs * WIDTH and w_hh.size == panels * units * WIDTH
-    right = right and backward[0].size == backs * panels * WIDTH * BACK
+    w_ih, b_ih, w_hh, b_hh = forward[:4]
+    right = inputs > 0 and units > 0 and fields.size >= max(1, panels * FIELD_STEP) and b_ih.size == panels * WIDTH
+    right = right and w_ih.size == panels * inputs * WIDTH and w_hh.size == panels * SIGNALS * units * RWIDTH
+    right = right and b_hh.size == panels * RWIDTH and backward[0].size == SIGNALS * backs * panels * RWIDTH * BACK
+    if STAGED:
+        right = right and forward[4].size == panels * STAGED * units * AWIDTH and forward[5].size == panels * AWIDTH
+        right = right and backward[2].size == STAGED * backs * panels * AWIDTH * BACK
     if not (right and backward[1].size == columns * panels * WIDTH * BACK):
         raise ValueError("`weights` do not fit together: take them as they are from k = tt.kernels.of(net), k.weights.")
 
@@ -162,13 +180,18 @@ def _sent(weights, x, states, saved):
     fields, pointwise, forward, _, _, (inputs, units) = weights
     steps, batch = x.shape[0], x.shape[1]
     flat = states.reshape(-1)
-    sent, row = (np.empty((steps + 1) * batch * units, x.dtype), units) if EMITS else (flat, STATES * units)
+    own = SIGNALS * units
+    sent, row = (np.empty((steps + 1) * batch * own, x.dtype), own) if EMITS else (flat, STATES * units)
     if steps * batch > 0:
         known = Steps(fields, flat, saved, np.full(batch, steps))
         places = Places(x_at=0, x_row=inputs, s_at=0, s_row=STATES * units, e_at=0, e_row=row)
         size = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=places[:], reverse=0)
         share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(1, np.int64)
-        loop(pointwise, forward, known[:], x.reshape(-1), sent, size[:], share[:], meeting)
+        beside: Any = ()
+        if STAGED:  # what the stage sent stands behind what the steps saved
+            kept = saved.size - steps * batch * STAGED * units
+            beside = saved[kept:], forward[4], forward[5]
+        loop(pointwise, forward[:4], known[:], x.reshape(-1), sent, beside, size[:], share[:], meeting)
     return sent, row
 
 
@@ -186,7 +209,7 @@ def _unroll(weights, x, states):
             "unroll: `states` must have the shape (T+1, B, S), one time more than `x` (T, B, I) and the same batch, "
             "with S the units times the cell's states: np.zeros((len(x) + 1, x.shape[1], S), x.dtype)."
         )
-    saved = np.empty(x.shape[0] * x.shape[1] * ((units + BLOCK - 1) // BLOCK) * KEPT, x.dtype)
+    saved = np.empty(x.shape[0] * x.shape[1] * ((units + BLOCK - 1) // BLOCK * KEPT + STAGED * units), x.dtype)
     run(weights, x, states, saved)
     return saved
 
@@ -208,7 +231,7 @@ def _step(weights, x, state):
     for b in range(batch):
         for n in range(size):
             states[0, b, n] = state[b, n]
-    saved = np.empty(batch * ((units + BLOCK - 1) // BLOCK) * KEPT, x.dtype)
+    saved = np.empty(batch * ((units + BLOCK - 1) // BLOCK * KEPT + STAGED * units), x.dtype)
     run(weights, x.reshape(1, batch, x.shape[1]), states, saved)
     return states[1]
 
@@ -226,7 +249,8 @@ def _backprop(weights, x, states, saved, grad_output, grad_last):
         raise ValueError(
             "backprop: `states` must have the shape (T+1, B, S), and be those that `unroll` filled from `x`."
         )
-    if saved.size != steps * batch * ((units + BLOCK - 1) // BLOCK) * KEPT:
+    kept = steps * batch * ((units + BLOCK - 1) // BLOCK) * KEPT
+    if saved.size != kept + steps * batch * STAGED * units:
         raise ValueError(
             "backprop: `saved` has another size than `unroll` returns: saved = k.unroll(k.weights, x, states)."
         )
@@ -236,21 +260,31 @@ def _backprop(weights, x, states, saved, grad_output, grad_last):
         )
     if grad_last.shape != (batch, STATES * units):
         raise ValueError("backprop: `grad_last` must have the shape (B, S), that of a state: states[-1].")
-    depth = (units + BLOCK - 1) // BLOCK * WIDTH
+    padded = (units + BLOCK - 1) // BLOCK
     grad_x, carry = np.zeros((steps, batch, inputs), x.dtype), grad_last.copy()
-    g_ih, g_hh = np.zeros((GATES * units, inputs), x.dtype), np.zeros((GATES * units, units), x.dtype)
-    gb_ih, gb_hh = np.zeros(GATES * units, x.dtype), np.zeros(GATES * units, x.dtype)
+    g_ih, g_hh = np.zeros((GATES * units, inputs), x.dtype), np.zeros((WIRED * units, units), x.dtype)
+    gb_ih, gb_hh, g_units = (
+        np.zeros(GATES * units, x.dtype),
+        np.zeros(PARTS * units, x.dtype),
+        each(np.zeros((PARAMETERS, units), x.dtype)),
+    )
     if steps * batch > 0:
         flat = states.reshape(-1)
         # what the units sent is not kept for those who send something else than h; it is made again
         sent, row = run(weights, x, states.copy(), saved.copy()) if EMITS else (flat, STATES * units)
         chunk = min(steps, max(1, 512 // batch))
-        dr = np.empty(chunk * batch * (depth + LANES), x.dtype)
-        dx = dr if SHARED else np.empty(chunk * batch * (depth + LANES), x.dtype)
+        dr = np.empty(chunk * batch * (padded * RWIDTH + LANES), x.dtype)
+        dx = dr if SHARED else np.empty(chunk * batch * (padded * WIDTH + LANES), x.dtype)
+        beside: Any = ()
+        if BESIDE:
+            da = np.empty(chunk * batch * (padded * AWIDTH + LANES), x.dtype)
+            dq = np.empty(chunk * batch * (padded * QWIDTH + LANES), x.dtype)
+            beside = saved[kept:], backward[-1], da, dq
         known = Steps(fields, flat, saved, np.full(batch, steps))
         gradients = Gradients(
             output=grad_output.reshape(-1), states=np.zeros(1, x.dtype), x=grad_x.reshape(-1),
-            parameters=(g_ih.reshape(-1), g_hh.reshape(-1), gb_ih, gb_hh), carry=carry.reshape(-1), dr=dr, dx=dx,
+            parameters=(g_ih.reshape(-1), g_hh.reshape(-1), gb_ih, gb_hh) + g_units, carry=carry.reshape(-1),
+            dr=dr, dx=dx,
         )  # fmt: skip
         places = Places(x_at=0, x_row=inputs, s_at=0, s_row=STATES * units, e_at=0, e_row=row)
         size = Backward(
@@ -259,5 +293,7 @@ def _backprop(weights, x, states, saved, grad_output, grad_last):
             from_output=1, to_states=0, to_input=1, to_weights=1, each=0,
         )  # fmt: skip
         share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(1, np.int64)
-        loop(pointwise, backward, known[:], x.reshape(-1), sent, gradients[:], size[:], share[:], meeting)
-    return g_ih, g_hh, gb_ih, gb_hh, grad_x, carry
+        loop(
+            pointwise, backward[:2], known[:], x.reshape(-1), sent, beside, gradients[:], size[:], share[:], meeting
+        )  # fmt: skip
+    return (g_ih, g_hh, gb_ih, gb_hh) + g_units + (grad_x, carry)

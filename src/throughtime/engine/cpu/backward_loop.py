@@ -4,17 +4,22 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import Backward, Places, Share
+from .input_gradients import input_gradients
 from .meeting import meet
 from .operands import Pointwise
 from .primitives import call, clear, copy, move, wide
-from .weight_gradients import input_gradients, weight_gradients
+from .stages import stage_back
+from .weight_gradients import parameter_gradients
 
-BLOCK = WIDTH = GATES = STATES = KEPT = BACK = GROUP_BACK = LANES = EMITS = SHARED = PLACEHOLDER
-S0 = S1 = KEEP = E = DS = DX = DR = DP = SLOPE = END = PLACEHOLDER
+BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
+BACK = GROUP_BACK = LANES = WIRED = SENT = PLACEHOLDER
+EMITS = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = PLACEHOLDER
+S0 = S1 = KEEP = E = DS = DX = DR = DP = DQ = SLOPE = END = PLACEHOLDER
 product_back = product_packed = pack_strips = PLACEHOLDER
+of_input = of_state = of_stage = PLACEHOLDER  # weight_gradients.py of the three products
 
 
-def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting):
+def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, meeting):
     """Backward through time from `stop` to `start`: all that is wanted of the gradients, see there."""
     wide()
     blocks = Pointwise(*pointwise)
@@ -31,15 +36,18 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
     index, threads, lockstep = share.member, share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
-    M, rows, depth = B * copies, row1 - row0, P * WIDTH
-    d_row = depth + LANES  # rows of dr and dx; at a power of two all would meet in the same lines of the cache
+    M, rows, depth = B * copies, row1 - row0, P * RWIDTH
+    # Rows of dr and dx; at a power of two all would meet in the same lines of the cache.
+    d_row, dx_row, da_row, dq_row = depth + LANES, P * WIDTH + LANES, P * AWIDTH + LANES, P * QWIDTH + LANES
     first_back, last_back = unit0 // BACK, (unit1 + BACK - 1) // BACK
-    group = GROUP_BACK if rows == 1 else 1
+    group, per_signal = GROUP_BACK if rows == 1 else 1, (N + BACK - 1) // BACK
     whole = rows // LANES * LANES if last_back - first_back > 1 else 0  # rows that it pays to pack
-    strips = np.empty(whole * depth, x.dtype)
+    strips = np.empty(whole * max(depth, P * AWIDTH), x.dtype)
     rs = np.empty(group * rows * BACK, x.dtype)
     zeros = np.zeros(BACK, x.dtype)
     work = np.zeros(END, x.dtype)
+    if BESIDE:
+        staged, w_a, da, dq = beside
     round_ = 0
     for done in range(0, stop - start, chunk):
         steps = min(chunk, stop - start - done)
@@ -52,7 +60,8 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
                 unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
                 for m in range(row0, row1):
                     b = m // copies
-                    here, place = m * STATES * N + unit, (slot * M + m) * d_row + p * WIDTH
+                    here, place = m * STATES * N + unit, (slot * M + m) * d_row + p * RWIDTH
+                    x_place = (slot * M + m) * dx_row + p * WIDTH
                     o_then, g_t = o_at + ((then - start) * M + m) * o_row + unit, g_at + ((t - start) * M + m) * g_row
                     move(work, DS, BLOCK, carry, here, N, STATES, count, BLOCK)
                     if to_states == 2:
@@ -63,7 +72,7 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
                         if from_output:
                             move(work, E, 0, grad_output, g_t + unit, 0, 1, count, BLOCK)
                             if EMITS:
-                                call(slope_block, fields, work)
+                                call(slope_block, fields, p * FIELD_STEP, work)
                                 for j in range(STATES * BLOCK):
                                     work[DS + j] += work[SLOPE + j] * work[E + j % BLOCK]
                             else:
@@ -72,49 +81,70 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
                     if to_states == 1:
                         move(grad_states, o_then, N, work, DS, BLOCK, STATES, count, BLOCK)
                     if not alive:
-                        clear(dr, place, WIDTH)
+                        clear(dr, place, RWIDTH)
                         if not SHARED:
-                            clear(dx, place, WIDTH)
+                            clear(dx, x_place, WIDTH)
+                        if STAGED:
+                            clear(da, (slot * M + m) * da_row + p * AWIDTH, AWIDTH)
+                        if PARAMETERS:
+                            clear(dq, (slot * M + m) * dq_row + p * QWIDTH, QWIDTH)
                         continue
                     move(work, S0, BLOCK, states, s_at + (now * B + b) * s_row + unit, N, STATES, count, BLOCK)
                     copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
-                    call(backward_block, fields, work)
+                    call(backward_block, fields, p * FIELD_STEP, work)
                     if count < BLOCK:  # the products to come would count what lies beyond the last unit
-                        for g in range(GATES):
-                            clear(work, DR + g * BLOCK + count, BLOCK - count)
+                        for g in range(GATES + PARTS):  # of DX, and of DR behind it
                             clear(work, DX + g * BLOCK + count, BLOCK - count)
-                    copy(dr, place, work, DR, WIDTH)
+                    copy(dr, place, work, DR, RWIDTH)
                     if not SHARED:
-                        copy(dx, place, work, DX, WIDTH)
+                        copy(dx, x_place, work, DX, WIDTH)
+                    if STAGED:
+                        copy(da, (slot * M + m) * da_row + p * AWIDTH, work, DR + RWIDTH, AWIDTH)
+                    if PARAMETERS:
+                        copy(dq, (slot * M + m) * dq_row + p * QWIDTH, work, DQ, QWIDTH)
                     move(carry, here, N, work, DP, BLOCK, STATES, count, BLOCK)
+            if STAGED:
+                if lockstep:
+                    round_ = meet(meeting, threads, round_)
+                stage_back(
+                    blocks.stage_backward_block, fields, states, saved, lengths, w_a, da, dr, dx, dq, carry, strips,
+                    zeros, work, t, slot, s_at + now * B * s_row, s_row, B, copies, N, row0, rows, whole, first_back,
+                    last_back,
+                )  # fmt: skip
             if lockstep:
                 round_ = meet(meeting, threads, round_)
+            if not FIRST:
+                continue
             d_at = (slot * M + row0) * d_row
             pack_strips(dr, d_at, d_row, whole, depth, strips)
             for turn in range(0, last_back - first_back, group):
                 q0 = first_back + turn if t % 2 else max(first_back, last_back - turn - group)
                 q1 = min(q0 + group, last_back - turn if t % 2 == 0 else last_back)
-                product_packed(strips, whole, depth, w_hh, q0, zeros, 0, rs)
-                if whole < rows:
-                    at_rest, rest = d_at + whole * d_row, rows - whole
-                    product_back(dr, at_rest, d_row, rest, depth, w_hh, q0, q1, zeros, 0, rs, whole * BACK)
-                for qm in range((q1 - q0) * rows):
-                    q, m = q0 + qm // rows, row0 + qm % rows
-                    b = m // copies
-                    if t >= lengths[b]:
-                        continue
-                    here, place, width = m * STATES * N + q * BACK, qm * BACK, min(BACK, N - q * BACK)
-                    if EMITS:
-                        for cut in range(0, width, BLOCK):
-                            count, s_now = min(BLOCK, width - cut), s_at + (now * B + b) * s_row + q * BACK + cut
-                            move(work, S1, BLOCK, states, s_now, N, STATES, count, BLOCK)
-                            call(slope_block, fields, work)
-                            for j in range(STATES):
-                                for n in range(count):
-                                    carry[here + j * N + cut + n] += work[SLOPE + j * BLOCK + n] * rs[place + cut + n]
-                    else:
-                        for n in range(width):
-                            carry[here + n] += rs[place + n]
+                for e in range(SIGNALS):
+                    w0, w1 = q0 + e * per_signal, q1 + e * per_signal
+                    product_packed(strips, whole, depth, w_hh, w0, zeros, 0, rs)
+                    if whole < rows:
+                        at_rest, rest = d_at + whole * d_row, rows - whole
+                        product_back(dr, at_rest, d_row, rest, depth, w_hh, w0, w1, zeros, 0, rs, whole * BACK)
+                    for qm in range((q1 - q0) * rows):
+                        q, m = q0 + qm // rows, row0 + qm % rows
+                        b = m // copies
+                        if t >= lengths[b]:
+                            continue
+                        here, place, width = m * STATES * N + q * BACK, qm * BACK, min(BACK, N - q * BACK)
+                        if EMITS:
+                            for cut in range(0, width, BLOCK):
+                                unit, count = q * BACK + cut, min(BLOCK, width - cut)
+                                before = s_at + (now * B + b) * s_row + unit
+                                move(work, S1, BLOCK, states, before, N, STATES, count, BLOCK)
+                                call(slope_block, fields, unit // BLOCK * FIELD_STEP, work)
+                                for j in range(STATES):
+                                    slope = SLOPE + (e * STATES + j) * BLOCK
+                                    for n in range(count):
+                                        carry[here + j * N + cut + n] += work[slope + n] * rs[place + cut + n]
+                        else:  # signal e is state e
+                            for n in range(width):
+                                carry[here + e * N + n] += rs[place + n]
         if to_input or to_weights:
             round_ = meet(meeting, threads, round_)
             d = dr if SHARED else dx
@@ -123,12 +153,25 @@ def backprop(pointwise, weights, known, x, sent, gradient, size, share, meeting)
                 x_low, e_low = x_at + low * B * x_row, e_at + origin * B * e_row
                 apart, tall = (B, steps) if each else (1, steps * M)  # sums, and the rows of one
                 for b in range(apart):
-                    weight_gradients(
-                        d, dr, x, sent, grads, b, tall, I, N, b * d_row, apart * d_row, x_low + b * x_row,
-                        apart * x_row, e_low + b * e_row, apart * e_row, index, threads,
+                    of_input(
+                        d, b * dx_row, apart * dx_row, x, x_low + b * x_row, apart * x_row, I, grads[0], b * GATES * N,
+                        grads[2], b * GATES * N, tall, N, index, threads,
                     )  # fmt: skip
+                    if FIRST:
+                        of_state(
+                            dr, b * d_row, apart * d_row, sent, e_low + b * e_row, apart * e_row, N, grads[1],
+                            b * WIRED * N, grads[3], b * PARTS * N, tall, N, index, threads,
+                        )  # fmt: skip
+                    if STAGED:
+                        a_low, a_step = low * B * STAGED * N, STAGED * N
+                        of_stage(
+                            da, b * da_row, apart * da_row, staged, a_low + b * a_step, apart * a_step, N, grads[1],
+                            (b * WIRED + SENT) * N, grads[3], (b * PARTS + FIRST) * N, tall, N, index, threads,
+                        )  # fmt: skip
+                    if PARAMETERS:
+                        parameter_gradients(dq, b * dq_row, apart * dq_row, grads, b * N, tall, N, index, threads)
             if to_input:
-                input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, depth, index, threads)
+                input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, P * WIDTH, index, threads)
         if lockstep or to_input or to_weights:  # the next step may write what another thread still reads
             round_ = meet(meeting, threads, round_)
     if to_states:

@@ -4,7 +4,7 @@ The loops are compiled for a shape (gates, states, saved, ...), the pointwise fu
 kinds share one loop, and a new cell costs the compilation of a few lines.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import numba
 import numpy as np
 from numba import types
 
+from ...cells.array_fields import has_arrays
 from ...cells.base import Spec, spec
 from ...cells.sharing import gives_one_tuple_twice
 from ...cells.versions import in_force
@@ -19,92 +20,75 @@ from ...code.fingerprints import fingerprint
 from ...code.precision import in_precision
 from ...jit import address_of, inlined, intrinsic, merged, named_in, specialise
 from .. import failures
-from . import backward_loop, loops, pointwise, tangents, weight_gradients
-from .matmul import group, products
+from . import backward_loop, input_gradients, loops, pointwise, stages, tangents, weight_gradients
+from .matmul import products
 from .operands import Pointwise
 from .panels import packers
 from .register_tile import lanes
+from .shape import Shape, Wires
 
-LOOPS = (loops, weight_gradients, backward_loop, tangents)
-
-
-@dataclass(frozen=True)
-class Shape:
-    """All that the loops know of a cell, and how they cut it into blocks.
-
-    A panel of weights holds the G gates of a block side by side, some 3 to 4 vectors: a tile that fills the registers
-    with sums then reads little per multiplication.
-    """
-
-    dtype: np.dtype
-    gates: int
-    states: int
-    saved: int
-    emits: bool
-    shared: bool
-
-    @cached_property
-    def block(self) -> int:
-        """Units worked on together."""
-        return lanes(self.dtype) * (1 if self.gates > 2 else 2)
-
-    @cached_property
-    def width(self) -> int:
-        """Columns of a panel of packed weights."""
-        return self.gates * self.block
-
-    @cached_property
-    def back(self) -> int:
-        """Columns of a panel of the transposed weights: 2 vectors."""
-        return 2 * lanes(self.dtype)
-
-    @property
-    def constants(self) -> dict[str, Any]:
-        """The upper-case names of loops.py and pointwise.py."""
-        G, S, U = self.gates, self.states, self.block
-        parts = {"X": G, "R": G, "S0": S, "S1": S, "KEEP": self.saved, "E": 1, "DS": S, "DX": G, "DR": G, "DP": S}
-        places, end = {}, 0
-        for name, blocks in (parts | {"V": S, "C": S * (2 * G + S), "SLOPE": S}).items():
-            places[name], end = end, end + blocks * U
-        sizes = {"BLOCK": U, "WIDTH": self.width, "BACK": self.back, "KEPT": self.saved * U, "SIZE": (2 * G + S) * U}
-        lane = lanes(self.dtype)
-        sizes |= {"END": end, "GROUP": group(self.width // lane), "GROUP_BACK": group(2), "LANES": lane}
-        sizes |= {"VECTORS": self.width // lane}
-        cell = {"GATES": G, "STATES": S, "SAVED": self.saved, "EMITS": self.emits, "SHARED": self.shared}
-        return places | sizes | cell
-
-    @property
-    def name(self) -> str:
-        flags = "e" * self.emits + "s" * self.shared
-        return f"{self.gates}{self.states}{self.saved}{flags}-{self.dtype.name}"
+LOOPS = (loops, weight_gradients, input_gradients, backward_loop, tangents, stages)
+CALLED = {  # functions that loops call -> whether a shape needs them
+    "input_gradients": lambda shape: True,
+    "parameter_gradients": lambda shape: shape.parameters > 0,
+    "first_stage": lambda shape: shape.staged > 0,
+    "stage_back": lambda shape: shape.staged > 0,
+    "stage_tangent": lambda shape: shape.staged > 0,
+}
+SUMS = ("of_input", "of_state", "of_stage")
 
 
 @cache
 def loop(shape: Shape, name: str) -> Any:
-    """A function of the files of LOOPS, compiled for a shape."""
+    """A function of the files of LOOPS, compiled for a shape; what it does not need is None and left out."""
     function = next(vars(file)[name] for file in LOOPS if name in vars(file))
-    forward, back = products(shape.width // lanes(shape.dtype), shape.dtype), products(2, shape.dtype)
-    names: dict[str, Any] = {**packers(shape.dtype), **shape.constants}
-    names |= {"product": forward["product"], "product_back": back["product"], "accumulate": back["accumulate"]}
-    names |= {"pack_strips": back["pack_strips"], "product_packed": back["product_packed"]}
-    if name == "backprop":
-        names |= {part: loop(shape, part) for part in ("weight_gradients", "input_gradients")}
-    if name == "weight_gradients":
-        bias_gradient = weight_gradients.bias_gradient
-        names["bias_gradient"] = merged(bias_gradient, **named_in(bias_gradient, names))
-    return specialise(function, shape.name, **named_in(function, names))
+    lane, back = lanes(shape.dtype), products(2, shape.dtype)
+    names: dict[str, Any] = {**packers(shape.dtype), **shape.constants, "product_back": back["product"]}
+    names |= {key: back[key] for key in ("accumulate", "pack_strips", "product_packed")}
+    for key, parts in (("product", shape.gates), ("product_r", shape.first), ("product_a", shape.second)):
+        names[key] = products(parts * shape.block // lane, shape.dtype)["product"] if parts else None
+    used = named_in(function, names)
+    called = set(function.__code__.co_names)
+    used |= {key: loop(shape, key) if needed(shape) else None for key, needed in CALLED.items() if key in called}
+    for key, wires in zip(SUMS, shape.wires, strict=True):
+        if key in called:
+            used[key] = _sums(shape.dtype, shape.block, wires) if wires else None
+    return specialise(function, shape.name, **used)
+
+
+@cache
+def _sums(dtype: np.dtype, block: int, wires: Wires) -> Any:
+    """weight_gradients.py for the weights of one product; those of a plain cell's input and recurrence are the same."""
+    signals, parts = (len({wire[k] for wire in wires}) for k in (0, 1))
+    width, lane = parts * block, lanes(dtype)
+    names: dict[str, Any] = {
+        "BLOCK": block,
+        "WIDTH": width,
+        "VECTORS": width // lane,
+        "PARTS": parts,
+        "SIGNALS": signals,
+    }
+    names |= {"WIRES": wires, "BACK": 2 * lane, "accumulate": products(2, dtype)["accumulate"], **packers(dtype)}
+    bias = weight_gradients.bias_gradient
+    names["bias_gradient"] = merged(bias, **named_in(bias, names))
+    function = weight_gradients.weight_gradients
+    return specialise(function, f"{parts}{signals}-{np.dtype(dtype).name}", **named_in(function, names))
 
 
 class Kernels:
-    """The compiled parts of one cell class in one precision."""
+    """The compiled parts of one cell class in one precision, for fields that have one value, or one for each unit."""
 
-    def __init__(self, record: Spec, dtype: np.dtype) -> None:
+    def __init__(self, record: Spec, dtype: np.dtype, by_unit: bool) -> None:
         cls: Any = record.cls
-        record = replace(record, shared=gives_one_tuple_twice(cls.backward))  # as it is now, when it is compiled
+        # whether one tuple is given twice is seen in the code as it is now, when it is compiled
+        alike = record.first == record.parts == record.gates and gives_one_tuple_twice(cls.backward)
+        record = replace(record, shared=alike)
         self.record, self.dtype = record, dtype
-        self.shape = Shape(dtype, record.gates, record.states, record.saved, record.emits, record.shared)
-        emit, slope = (cls.emit, cls.emit_slope) if record.emits else (_h, _slope_of_h(record.states))
+        self.shape = Shape.of(record, dtype, by_unit)
+        emit, slope = (cls.emit, cls.emit_slope) if record.emits else (_signals(record), _slopes(record))
         self._functions = {"forward": cls.forward, "backward": cls.backward, "emit": emit, "emit_slope": slope}
+        if record.stage:
+            self._functions |= {"stage": cls.stage, "stage_backward": cls.stage_backward}
         self._made: dict[str, int] = {}
         self._tables: dict[tuple[str, ...], tuple[int, ...]] = {}
 
@@ -117,6 +101,7 @@ class Kernels:
         """The addresses of the pointwise functions as the loops take them, 0 for those not wanted."""
         if wanted not in self._tables:
             needed = set(wanted) - (set() if self.record.emits else {"emit_block", "slope_block"})
+            needed -= set() if self.record.stage else STAGE
             addresses = {name: self._address(name) if name in needed else 0 for name in Pointwise._fields}
             self._tables[wanted] = Pointwise(**addresses)[:]
         return self._tables[wanted]
@@ -126,9 +111,10 @@ class Kernels:
             function = getattr(pointwise, name)
             names = named_in(function, self.shape.constants)
             failures.look(self.record)
-            code = {key: fingerprint(value) for key, value in self._functions.items()}
+            code: dict[str, Any] = {key: fingerprint(value) for key, value in self._functions.items()}
+            code |= {"fields": self.record.cls._fields, "by_unit": self.shape.by_unit}  # type: ignore[attr-defined]
             for key, value in named_in(function, self._functions).items():
-                names[key] = _on_fields(value, self.record.cls, self.dtype.type)
+                names[key] = self._on_fields(key, value)
             pointer = types.CPointer(numba.from_dtype(self.dtype))
             label, signature = f"{self.record.name}-{self.dtype.name}", types.void(pointer, pointer)
             try:
@@ -137,52 +123,87 @@ class Kernels:
                 raise failures.in_words(self.record, self.dtype, error) from None
         return self._made[name]
 
-
-FORWARD = ("forward_block", "emit_block")
-BACKWARD = ("backward_block", "slope_block")
-TANGENT = ("tangent_block", "apply_block", "slope_block")
-
-
-def _h(cell, s):
-    return s[0]
-
-
-def _slope_of_h(states: int) -> Any:
-    """de/ds for a unit that sends h: 1, 0, ..."""
-    slopes = (1.0,) + (0.0,) * (states - 1)
-
-    def slope(cell, s):
-        return slopes
-
-    return slope
+    def _on_fields(self, name: str, function: Any) -> Any:
+        """The cell's function taking a pointer to the fields and the unit instead of the cell, inlined where called."""
+        compiled = inlined(in_precision(function, self.dtype.type))
+        as_cell, own = _reader(self.record.cls, self.shape), _parameters(self.record.cls, self.shape)
+        if name == "emit" and self.shape.signals == 1:
+            return inlined(lambda fields, n, s: (compiled(as_cell(fields, n), s),))
+        if name in ("emit", "emit_slope"):
+            return inlined(lambda fields, n, s: compiled(as_cell(fields, n), s))
+        count = function.__code__.co_argcount - 1
+        if not self.record.parameters:
+            if count == 3:
+                return inlined(lambda fields, n, a, b, c: compiled(as_cell(fields, n), a, b, c))
+            return inlined(lambda fields, n, a, b, c, d: compiled(as_cell(fields, n), a, b, c, d))
+        if count == 4:
+            return inlined(lambda fields, n, a, b, c: compiled(as_cell(fields, n), a, b, c, own(fields, n)))
+        return inlined(lambda fields, n, a, b, c, d: compiled(as_cell(fields, n), a, b, c, d, own(fields, n)))
 
 
-def _on_fields(function: Any, cls: Any, real: type) -> Any:
-    """The cell's function taking a pointer to the fields instead of the cell, inlined where it is called."""
-    compiled = inlined(in_precision(function, real))
-    count = len(cls._fields)
+FORWARD = ("forward_block", "emit_block", "stage_block")
+BACKWARD = ("backward_block", "slope_block", "stage_backward_block")
+TANGENT = ("tangent_block", "apply_block", "slope_block", "stage_tangent_block", "stage_apply_block")
+STAGE = {"stage_block", "stage_backward_block", "stage_tangent_block", "stage_apply_block"}
+
+
+def _signals(record: Spec) -> Any:
+    """What a unit without `emit` sends: h, or its first states."""
+    if record.signals == 1:
+        return lambda cell, s: s[0]
+    count = record.signals
+    return lambda cell, s: s[:count]
+
+
+def _slopes(record: Spec) -> Any:
+    """de/ds for such a unit: 1, 0, ..."""
+    rows = tuple(tuple(float(j == k) for j in range(record.states)) for k in range(record.signals))
+    slopes: Any = rows[0] if record.signals == 1 else rows
+    return lambda cell, s: slopes
+
+
+def _reader(cls: Any, shape: Shape) -> Any:
+    """An intrinsic that gives the cell of a unit."""
+    count, stride = len(cls._fields), shape.block
 
     @intrinsic
-    def as_cell(_, fields):
+    def as_cell(_, fields, n):
         named = types.NamedUniTuple(fields.dtype, count, cls) if count else types.NamedTuple((), cls)
 
         def codegen(context, builder, sig, args):
-            values = [builder.load(builder.gep(args[0], [context.get_constant(types.intp, k)])) for k in range(count)]
+            values = _loaded(context, builder, args, 0, count, stride if shape.by_unit else 0)
             return context.make_tuple(builder, sig.return_type, values)
 
-        return named(fields), codegen
+        return named(fields, n), codegen
 
-    arguments = function.__code__.co_argcount
-    if arguments == 2:
-        return inlined(lambda fields, s: compiled(as_cell(fields), s))
-    if arguments == 4:
-        return inlined(lambda fields, x, r, s: compiled(as_cell(fields), x, r, s))
-    return inlined(lambda fields, ds, s, s_next, saved: compiled(as_cell(fields), ds, s, s_next, saved))
+    return as_cell
+
+
+def _parameters(cls: Any, shape: Shape) -> Any:
+    """An intrinsic that gives the tuple of a unit's parameters, which lie behind its fields."""
+    first, count, stride = shape.fields, shape.parameters, shape.block
+
+    @intrinsic
+    def own(_, fields, n):
+        def codegen(context, builder, sig, args):
+            return context.make_tuple(builder, sig.return_type, _loaded(context, builder, args, first, count, stride))
+
+        return types.UniTuple(fields.dtype, count)(fields, n), codegen
+
+    return own
+
+
+def _loaded(context: Any, builder: Any, args: Any, first: int, count: int, stride: int) -> list[Any]:
+    """Numbers `first` ... of unit n from a panel of fields; with stride 0 those of all units."""
+    places = [context.get_constant(types.intp, k * (stride or 1)) for k in range(first, first + count)]
+    if stride:
+        places = [builder.add(place, args[1]) for place in places]
+    return [builder.load(builder.gep(args[0], [place])) for place in places]
 
 
 @cache
-def _kernels(cls: Any, dtype: np.dtype) -> Kernels:
-    return Kernels(spec(cls), dtype)
+def _kernels(cls: Any, dtype: np.dtype, by_unit: bool) -> Kernels:
+    return Kernels(spec(cls), dtype, by_unit)
 
 
 def kernels(cell: Any, dtype: Any) -> Kernels:
@@ -191,4 +212,4 @@ def kernels(cell: Any, dtype: Any) -> Kernels:
     A class registered again (edited in a notebook, say) is new and gets its own.
     """
     cls: Any = type(in_force(cell))
-    return _kernels(cls, np.dtype(dtype))
+    return _kernels(cls, np.dtype(dtype), bool(spec(cls).parameters) or has_arrays(cell))

@@ -9,25 +9,29 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ...cells.on_arrays import sent_slopes
 from .. import memory
 from ..blas import single_blas
 from ..sizes import JacobianBlock
 from . import shares, threads
 from .build import TANGENT
-from .run import Array, Layer, sent_slopes
+from .one_layer import Array, Layer
 
 AT_ONCE = 1 << 24  # bytes of products with what a layer receives, held while its part of the matrices is written
 
 
 @single_blas
-def of_layers(layers: list[Layer], start: int, stop: int, between: Sequence[Callable] = ()) -> Array:
+def of_layers(layers: list[Layer], start: int, stop: int, between: Sequence[Callable] = ()) -> Array | None:
     """ds_{t+1}/ds_t of layers one above the other for t = start ... stop-1, (stop-start, B, size, size).
 
     between[k](rows, t): what perturbations (steps, B, inputs, own) of what layer k is given from step t on make of what
     it reads, where that is not the same.
 
     Layer by layer, from below: the block of a layer's own states, and those of the layers below, by what it receives.
+    None where one signal does not feed all gates in one stage.
     """
+    if not all(layer.kernels.record.plain for layer in layers):
+        return None
     size, batch = layers[0].states.shape[2], layers[0].batch
     out = memory.empty((stop - start, batch, size, size), layers[0].states.dtype)
     for k, layer in enumerate(layers if out.size else ()):
@@ -55,7 +59,7 @@ def _received(below: Layer, out: Array, start: int) -> Array:
         return out[:, :, own : own + units]
     after = below.states[start + 1 : start + 1 + len(out)]
     parts = [slice(own + i * units, own + (i + 1) * units) for i in range(below.kernels.record.states)]
-    slopes = sent_slopes(below, tuple(after[:, :, part] for part in parts))
+    slopes = sent_slopes(below.cell, tuple(after[:, :, part] for part in parts))
     return sum(np.asarray(slope)[..., None] * out[:, :, part] for slope, part in zip(slopes, parts, strict=True))
 
 

@@ -4,9 +4,11 @@ Dimensions
     T, B   time steps, sequences of the batch
     I, N   inputs, units
     G, S   gates, states of a unit
+    R0, R1 parts of r that the state feeds, and that a stage feeds; of a plain cell R0 = G and R1 = 0
+    E, A   signals of the state, of the stage
     M      rows of a backward or tangent pass: B * copies; row m belongs to sequence m // copies
     BLOCK  units worked on together
-    WIDTH  G * BLOCK, a panel of weights: BLOCK units with all their gates
+    WIDTH  G * BLOCK, a panel of weights: BLOCK units with all their gates; RWIDTH of R0, AWIDTH of R1 parts
     KEPT   numbers that a block saves
 
 Arrays are flat (operands.py); an element's place is spelt where it is used: x_at and x_row say where the rows of x
@@ -18,7 +20,9 @@ so one compiled loop serves all cells of the same shape (G, S, saved), and a new
 copies to and from `work` cost some 10 % of a pointwise block and nothing beside the product. Beyond the last unit a
 block holds left-over numbers, which never come out.
 
-The upper-case names and the products are globals of each compiled copy (`jit.specialise`, build.py).
+The upper-case names and the products are globals of each compiled copy (`jit.specialise`, shape.py and build.py). What
+stands under `if` and one of them alone (STAGED, FIRST, ...) is left out before anything is compiled: plain cells do not
+pay for what others need.
 """
 
 import numpy as np
@@ -28,17 +32,19 @@ from ..sizes import Forward, Places, Share
 from .meeting import meet
 from .operands import Pointwise
 from .primitives import call, copy, move, wide
+from .stages import first_stage
 
-BLOCK = WIDTH = STATES = KEPT = GROUP = EMITS = PLACEHOLDER
+BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER
+EMITS = FIRST = STAGED = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = END = PLACEHOLDER
-product = PLACEHOLDER
+product = product_r = product_a = PLACEHOLDER
 
 
-def unroll(pointwise, weights, known, x, sent, size, share, meeting):
+def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
     """Forward through time: fills states and saved (and sent, where a unit sends something else than h)."""
     wide()
     blocks = Pointwise(*pointwise)
-    forward_block, emit_block = blocks.forward_block, blocks.emit_block
+    forward_block, emit_block, stage_block = blocks.forward_block, blocks.emit_block, blocks.stage_block
     w_ih, b_ih, w_hh, b_hh = weights
     fields, states, saved, lengths = known
     size, share = Forward(*size), Share(*share)
@@ -50,8 +56,12 @@ def unroll(pointwise, weights, known, x, sent, size, share, meeting):
     rows = row1 - row0
     chunk = max(1, 24 // rows) if rows == B else 1  # few rows: several steps of the input at once make tall tiles
     group = GROUP if rows == 1 else 1
-    xs = np.empty(((last - first) * chunk if chunk > 1 else group) * rows * WIDTH, x.dtype)
-    rs = np.empty(group * rows * WIDTH, x.dtype)
+    held = last - first if STAGED else group  # panels of x and r that are worked out together
+    xs = np.empty(((last - first) * chunk if chunk > 1 else held) * rows * WIDTH, x.dtype)
+    rs = np.empty(held * rows * RWIDTH, x.dtype)
+    if STAGED:
+        staged, w_a, b_a = beside
+        ra = np.empty(group * rows * AWIDTH, x.dtype)
     work = np.zeros(END, x.dtype)
     round_ = 0
     if EMITS:  # what the initial state sends
@@ -60,8 +70,8 @@ def unroll(pointwise, weights, known, x, sent, size, share, meeting):
             for unit in range(first * BLOCK, unit1, BLOCK):
                 count = min(BLOCK, N - unit)
                 move(work, S1, BLOCK, states, s_at + (begin * B + m) * s_row + unit, N, STATES, count, BLOCK)
-                call(emit_block, fields, work)
-                move(sent, e_at + (begin * B + m) * e_row + unit, 0, work, E, 0, 1, count, BLOCK)
+                call(emit_block, fields, unit // BLOCK * FIELD_STEP, work)
+                move(sent, e_at + (begin * B + m) * e_row + unit, N, work, E, BLOCK, SIGNALS, count, BLOCK)
         if lockstep:
             round_ = meet(meeting, threads, round_)
     for done in range(0, T, chunk):
@@ -73,13 +83,31 @@ def unroll(pointwise, weights, known, x, sent, size, share, meeting):
             step = steps - 1 - k if reverse else k
             t = low + step
             now, then = (t + 1, t) if reverse else (t, t + 1)
+            if STAGED:
+                if chunk == 1:
+                    product(x, x_at + (t * B + row0) * x_row, x_row, rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
+                if FIRST:
+                    e_now, deep = e_at + (now * B + row0) * e_row, SIGNALS * N
+                    product_r(sent, e_now, e_row, rows, deep, w_hh, first, last, b_hh, RWIDTH, rs, 0)
+                first_stage(
+                    stage_block, fields, states, lengths, staged, xs, rs, work, t, s_at + now * B * s_row, s_row, B, N,
+                    row0, rows, first, last, steps, step,
+                )  # fmt: skip
+                if lockstep:
+                    round_ = meet(meeting, threads, round_)
             for turn in range(0, last - first, group):
                 # there and back: the weights in the cache at the end of one step are the first to be used in the next
                 p0 = first + turn if t % 2 else max(first, last - turn - group)
                 p1 = min(p0 + group, last - turn if t % 2 == 0 else last)
-                if chunk == 1:
-                    product(x, x_at + (t * B + row0) * x_row, x_row, rows, I, w_ih, p0, p1, b_ih, WIDTH, xs, 0)
-                product(sent, e_at + (now * B + row0) * e_row, e_row, rows, N, w_hh, p0, p1, b_hh, WIDTH, rs, 0)
+                if STAGED:
+                    a_row = STAGED * N
+                    product_a(staged, (t * B + row0) * a_row, a_row, rows, a_row, w_a, p0, p1, b_a, AWIDTH, ra, 0)
+                else:
+                    if chunk == 1:
+                        product(x, x_at + (t * B + row0) * x_row, x_row, rows, I, w_ih, p0, p1, b_ih, WIDTH, xs, 0)
+                    if FIRST:
+                        e_now, deep = e_at + (now * B + row0) * e_row, SIGNALS * N
+                        product_r(sent, e_now, e_row, rows, deep, w_hh, p0, p1, b_hh, RWIDTH, rs, 0)
                 for pm in range((p1 - p0) * rows):
                     p, m = p0 + pm // rows, pm % rows
                     unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
@@ -89,15 +117,20 @@ def unroll(pointwise, weights, known, x, sent, size, share, meeting):
                     if t >= lengths[b]:  # this sequence has ended (in reverse: not begun), its state stands still
                         move(states, after, N, states, before, N, STATES, count, BLOCK)
                         if EMITS:
-                            move(sent, e_after, 0, sent, e_before, 0, 1, count, BLOCK)
+                            move(sent, e_after, N, sent, e_before, N, SIGNALS, count, BLOCK)
                         continue
-                    copy(work, X, xs, (((p - first) * steps + step) * rows + m if chunk > 1 else pm) * WIDTH, WIDTH)
-                    copy(work, R, rs, pm * WIDTH, WIDTH)
+                    if STAGED:
+                        copy(work, X, xs, (((p - first) * steps + step) * rows + m) * WIDTH, WIDTH)
+                        copy(work, R, rs, ((p - first) * rows + m) * RWIDTH, RWIDTH)
+                        copy(work, R + RWIDTH, ra, pm * AWIDTH, AWIDTH)
+                    else:
+                        copy(work, X, xs, (((p - first) * steps + step) * rows + m if chunk > 1 else pm) * WIDTH, WIDTH)
+                        copy(work, R, rs, pm * RWIDTH, RWIDTH)
                     move(work, S0, BLOCK, states, before, N, STATES, count, BLOCK)
-                    call(forward_block, fields, work)
+                    call(forward_block, fields, p * FIELD_STEP, work)
                     move(states, after, N, work, S1, BLOCK, STATES, count, BLOCK)
                     copy(saved, ((t * P + p) * B + b) * KEPT, work, KEEP, KEPT)
                     if EMITS:
-                        move(sent, e_after, 0, work, E, 0, 1, count, BLOCK)
+                        move(sent, e_after, N, work, E, BLOCK, SIGNALS, count, BLOCK)
             if lockstep:
                 round_ = meet(meeting, threads, round_)

@@ -16,12 +16,16 @@ class Pointwise(NamedTuple):
     slope_block: int
     apply_block: int
     emit_block: int
+    stage_block: int
+    stage_backward_block: int
+    stage_tangent_block: int
+    stage_apply_block: int
 
 
 class Steps(NamedTuple):
     """What is known of a layer's steps."""
 
-    fields: Any  # the cell's hyper-parameters
+    fields: Any  # the cell's hyper-parameters; by unit, and with unit parameters, a panel for each block
     states: Any
     saved: Any
     lengths: Any
@@ -33,16 +37,40 @@ class Gradients(NamedTuple):
     output: Any  # (steps, M, N), of what the layer sends, given
     states: Any  # (steps+1, M, S*N) of every state, filled
     x: Any  # (steps, M, I), filled
-    parameters: Any  # of w_ih, w_hh, b_ih, b_hh, to which is added; empty where one is not wanted
+    parameters: Any  # of w_ih, w_hh, b_ih, b_hh and those of the units, to which is added; empty if not wanted
     carry: Any  # (M, S*N): of the last states, then of the first
-    dr: Any  # (chunk, M, G*N), of the recurrent part of the gates
-    dx: Any  # of the input part; dr itself where the two are the same
+    dr: Any  # (chunk, M, R0*N), of the parts of r that the state feeds
+    dx: Any  # (chunk, M, G*N), of the input part; dr itself where the two are the same
 
 
 class Perturbations(NamedTuple):
     """What goes forward through a layer beside its states, `copies` for each sequence."""
 
     v: Any  # (M, S*N), of the first states, then of the last
-    sends: Any  # (2, M, N), of what the units send, at this step and the next
+    sends: Any  # (2, M, E*N), of what the units send, at this step and the next
     x: Any  # (steps, M, I)
     output: Any  # (steps, M, N), filled: the next layer's x
+
+
+class Staged(NamedTuple):
+    """Beside the rest, of a cell with a stage; other cells have (), and code that does not read it."""
+
+    sent: Any  # (T, B, A*N): the stage's signals, filled
+    weights: Any
+    biases: Any
+
+
+class StagedBack(NamedTuple):
+    """Beside the rest, of a cell with a stage or unit parameters."""
+
+    sent: Any
+    weights: Any  # transposed
+    da: Any  # (chunk, M, R1*N), of the parts of r that the stage feeds
+    dq: Any  # (chunk, M, P*N), of the units' parameters
+
+
+class StagedTangent(NamedTuple):
+    """Beside the rest, of a cell with a stage."""
+
+    sent: Any  # (M, A*N), the perturbation of the stage's signals
+    weights: Any

@@ -16,41 +16,78 @@ from ..sizes import Share
 from . import shares, threads
 from .primitives import clear, move
 from .register_tile import lanes, transpose
+from .shape import Shape, Wires
 
 Array = np.ndarray
 WIDTH = LANES = PLACEHOLDER
 
 
-def pack_forward(kernel: Any, parameters: tuple) -> tuple[Array, Array, Array, Array]:
-    """(w_ih, b_ih, w_hh, b_hh) in panels: blocks of units, all gates side by side, 0 beyond the last unit."""
-    block, gates, units = kernel.shape.block, kernel.record.gates, parameters[1].shape[1]
-    panels, pack_gates = -(-units // block), packers(kernel.dtype)["pack_gates"]
-    packed = []
-    for matrix in parameters[:2]:
-        depth = matrix.shape[1]
-        out = _room(panels * depth * kernel.shape.width, kernel.dtype, padded=units % block > 0)
-        arguments = (matrix.reshape(-1), gates, units, depth, block, out)
-        threads.run(pack_gates, arguments, *shares.of_packing(units, kernel.shape.back, out.size))
-        packed.append(out)
-    padded = np.zeros((2, gates, panels * block), kernel.dtype)
-    for side, bias in enumerate(parameters[2:]):
-        padded[side, :, :units] = bias.reshape(gates, units)
-    biases = padded.reshape(2, gates, panels, block).transpose(0, 2, 1, 3).reshape(2, -1)
-    return packed[0], biases[0], packed[1], biases[1]
+def pack_forward(kernel: Any, parameters: tuple) -> tuple[Array, ...]:
+    """(w_ih, b_ih, w_hh, b_hh) in panels: blocks of units, all parts side by side, 0 beyond the last unit; and of a
+    cell with a stage those of its product after them."""
+    shape, units = kernel.shape, parameters[1].shape[1]
+    w_ih, w_hh, b_ih, b_hh = parameters[:4]
+    first, second = _squares(shape, w_hh)
+    cut = shape.first * units
+    found = [_panels(shape, w_ih, units), _bias(shape, b_ih, units), _panels(shape, first, units)]
+    found.append(_bias(shape, b_hh[:cut], units))
+    return (*found, _panels(shape, second, units), _bias(shape, b_hh[cut:], units)) if shape.staged else tuple(found)
 
 
-def pack_backward(kernel: Any, parameters: tuple) -> tuple[Array, Array]:
-    """(w_hh, w_ih) transposed, in panels of `back` columns."""
-    block, gates, back, units = kernel.shape.block, kernel.record.gates, kernel.shape.back, parameters[1].shape[1]
-    depth = -(-units // block) * kernel.shape.width
-    packed = []
-    for matrix in (parameters[1], parameters[0]):
-        columns = matrix.shape[1]
-        out = _room(-(-columns // back) * depth * back, kernel.dtype, padded=units % block > 0 or columns % back > 0)
-        arguments = (matrix.reshape(-1), gates, units, columns, block, out)
-        threads.run(packers(kernel.dtype)["pack_transposed"], arguments, *shares.of_packing(units, back, out.size))
-        packed.append(out)
-    return packed[0], packed[1]
+def pack_backward(kernel: Any, parameters: tuple) -> tuple[Array, ...]:
+    """(w_hh, w_ih) transposed, in panels of `back` columns, those of each signal after one another; and of a cell with
+    a stage the weights of its product after them."""
+    shape, units = kernel.shape, parameters[1].shape[1]
+    first, second = _squares(shape, parameters[1])
+    found = _transposed(shape, first, units, shape.signals), _transposed(shape, parameters[0], units)
+    return (*found, _transposed(shape, second, units, shape.staged)) if shape.staged else found
+
+
+def _squares(shape: Shape, w_hh: Array) -> tuple[Array, Array]:
+    """Of each of the two products the weights (parts*N, signals*N), 0 where a signal does not feed a part."""
+    cut, units = len(shape.sends) * w_hh.shape[1], w_hh.shape[1]
+    return (
+        _dense(shape.sends, shape.first, shape.signals, w_hh[:cut], units),
+        _dense(shape.stage, shape.second, shape.staged, w_hh[cut:], units),
+    )
+
+
+def _dense(wires: Wires, parts: int, signals: int, squares: Array, units: int) -> Array:
+    if wires == tuple((0, part) for part in range(parts)):
+        return squares
+    out = np.zeros((parts, units, signals, units), squares.dtype)
+    for (signal, part), square in zip(wires, squares.reshape(len(wires), units, units), strict=True):
+        out[part, :, signal] = square
+    return out.reshape(parts * units, signals * units)
+
+
+def _panels(shape: Shape, matrix: Array, units: int) -> Array:
+    """A matrix (parts*N, depth) for the way forward."""
+    block, panels, (rows, depth) = shape.block, -(-units // shape.block), matrix.shape
+    out = _room(panels * depth * (rows // units) * block, shape.dtype, padded=units % block > 0)
+    if out.size:
+        arguments = (matrix.reshape(-1), rows // units, units, depth, block, out)
+        threads.run(packers(shape.dtype)["pack_gates"], arguments, *shares.of_packing(units, shape.back, out.size))
+    return out
+
+
+def _bias(shape: Shape, bias: Array, units: int) -> Array:
+    block, panels, parts = shape.block, -(-units // shape.block), len(bias) // units
+    padded = np.zeros((parts, panels * block), shape.dtype)
+    padded[:, :units] = bias.reshape(parts, units)
+    return padded.reshape(parts, panels, block).swapaxes(0, 1).reshape(-1)
+
+
+def _transposed(shape: Shape, matrix: Array, units: int, signals: int = 1) -> Array:
+    """A matrix (parts*N, signals*columns) for the way back."""
+    block, back, parts, columns = shape.block, shape.back, len(matrix) // units, matrix.shape[1] // signals
+    size = -(-columns // back) * -(-units // block) * parts * block * back
+    out = _room(signals * size, shape.dtype, padded=units % block > 0 or columns % back > 0)
+    for k in range(signals if size else 0):
+        own = matrix if signals == 1 else np.ascontiguousarray(matrix[:, k * columns : (k + 1) * columns])
+        arguments = (own.reshape(-1), parts, units, columns, block, out[k * size : (k + 1) * size])
+        threads.run(packers(shape.dtype)["pack_transposed"], arguments, *shares.of_packing(units, back, size))
+    return out
 
 
 def _room(size: int, dtype: np.dtype, padded: bool) -> Array:

@@ -1,39 +1,43 @@
 """The mathematics of a block of units: made from a cell's functions, compiled for each cell, called by address.
 
 All of it happens in one small array `work`, its parts at constant distances, so that LLVM sees that nothing overlaps
-and vectorises the loops, which have a constant number of turns. `fields` are the cell's hyper-parameters.
+and vectorises the loops, which have a constant number of turns. `fields` are the cell's hyper-parameters, and of the
+block's units the parameters.
 """
 
 from ...jit import PLACEHOLDER
 from .primitives import one_hot, read, wide, write
 
-BLOCK = GATES = STATES = SAVED = SIZE = SHARED = PLACEHOLDER
-X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = V = C = SLOPE = PLACEHOLDER
-forward = backward = emit = emit_slope = PLACEHOLDER
+BLOCK = GATES = PARTS = FIRST = STATES = SAVED = SIGNALS = STAGED = PARAMETERS = PLACEHOLDER
+SIZE = ASIZE = SLOPES = SHARED = ALIKE = PLACEHOLDER
+X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = DQ = V = C = SLOPE = A = DA = CA = PLACEHOLDER
+forward = backward = emit = emit_slope = stage = stage_backward = PLACEHOLDER
 
 
 def forward_block(fields, work):
     """One step: work[X], work[R], work[S0] -> work[S1], work[KEEP], work[E]."""
     wide()
     for n in range(BLOCK):
-        s_next, keep = forward(
-            fields, read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, GATES), read(work, S0 + n, BLOCK, STATES)
-        )
+        x, r, s = read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, PARTS), read(work, S0 + n, BLOCK, STATES)
+        s_next, keep = forward(fields, n, x, r, s)
         write(work, S1 + n, BLOCK, s_next, STATES)
         write(work, KEEP + n, BLOCK, keep, SAVED)
-        write(work, E + n, BLOCK, (emit(fields, s_next),), 1)
+        write(work, E + n, BLOCK, emit(fields, n, s_next), SIGNALS)
 
 
 def backward_block(fields, work):
-    """One step back: work[DS], work[S0], work[S1], work[KEEP] -> work[DX], work[DR], work[DP]."""
+    """One step back: work[DS], work[S0], work[S1], work[KEEP] -> work[DX], work[DR], work[DP], work[DQ]."""
     wide()
     for n in range(BLOCK):
         s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
-        dx, dr, dp = backward(fields, read(work, DS + n, BLOCK, STATES), s, s_next, read(work, KEEP + n, BLOCK, SAVED))
+        keep = read(work, KEEP + n, BLOCK, SAVED)
+        found = backward(fields, n, read(work, DS + n, BLOCK, STATES), s, s_next, keep)
         if not SHARED:
-            write(work, DX + n, BLOCK, dx, GATES)
-        write(work, DR + n, BLOCK, dr, GATES)
-        write(work, DP + n, BLOCK, dp, STATES)
+            write(work, DX + n, BLOCK, found[0], GATES)
+        write(work, DR + n, BLOCK, found[1], PARTS)
+        write(work, DP + n, BLOCK, found[2], STATES)
+        if PARAMETERS:
+            write(work, DQ + n, BLOCK, found[3], PARAMETERS)
 
 
 def tangent_block(fields, work):
@@ -46,26 +50,29 @@ def tangent_block(fields, work):
         c = C + i * SIZE
         for n in range(BLOCK):
             s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
-            dx, dr, dp = backward(fields, one_hot(work, i, STATES), s, s_next, read(work, KEEP + n, BLOCK, SAVED))
-            write(work, c + n, BLOCK, dx, GATES)
-            write(work, c + GATES * BLOCK + n, BLOCK, dr, GATES)
-            write(work, c + 2 * GATES * BLOCK + n, BLOCK, dp, STATES)
+            keep = read(work, KEEP + n, BLOCK, SAVED)
+            found = backward(fields, n, one_hot(work, i, STATES), s, s_next, keep)
+            write(work, c + n, BLOCK, found[0], GATES)
+            write(work, c + GATES * BLOCK + n, BLOCK, found[1], PARTS)
+            write(work, c + (GATES + PARTS) * BLOCK + n, BLOCK, found[2], STATES)
     for n in range(BLOCK):
-        write(work, SLOPE + n, BLOCK, emit_slope(fields, read(work, S1 + n, BLOCK, STATES)), STATES)
+        slope = emit_slope(fields, n, read(work, S1 + n, BLOCK, STATES))
+        write(work, SLOPE + n, BLOCK, slope, SLOPES)
 
 
 def emit_block(fields, work):
     """What the units send: work[S1] -> work[E]."""
     wide()
     for n in range(BLOCK):
-        write(work, E + n, BLOCK, (emit(fields, read(work, S1 + n, BLOCK, STATES)),), 1)
+        write(work, E + n, BLOCK, emit(fields, n, read(work, S1 + n, BLOCK, STATES)), SIGNALS)
 
 
 def slope_block(fields, work):
     """The derivative of what the units send by their states: work[S1] -> work[SLOPE]."""
     wide()
     for n in range(BLOCK):
-        write(work, SLOPE + n, BLOCK, emit_slope(fields, read(work, S1 + n, BLOCK, STATES)), STATES)
+        slope = emit_slope(fields, n, read(work, S1 + n, BLOCK, STATES))
+        write(work, SLOPE + n, BLOCK, slope, SLOPES)
 
 
 def apply_block(fields, work):
@@ -74,16 +81,74 @@ def apply_block(fields, work):
     DP = D_x X + D_r R + D_s V and E = SLOPE . DP, for every unit.
     """
     wide()
-    for n in range(BLOCK):
+    for n in range(SIGNALS * BLOCK):
         work[E + n] = 0
     for i in range(STATES):
         c = C + i * SIZE
         for n in range(BLOCK):
-            total = work[c + n] * work[X + n] + work[c + GATES * BLOCK + n] * work[R + n]
+            if ALIKE:
+                total = work[c + n] * work[X + n] + work[c + GATES * BLOCK + n] * work[R + n]
+                for g in range(1, GATES):
+                    total += work[c + g * BLOCK + n] * work[X + g * BLOCK + n]
+                    total += work[c + (GATES + g) * BLOCK + n] * work[R + g * BLOCK + n]
+            else:
+                total = work[c + n] * work[X + n]
+                for g in range(1, GATES):
+                    total += work[c + g * BLOCK + n] * work[X + g * BLOCK + n]
+                for j in range(PARTS):
+                    total += work[c + (GATES + j) * BLOCK + n] * work[R + j * BLOCK + n]
+            for j in range(STATES):
+                total += work[c + (GATES + PARTS + j) * BLOCK + n] * work[V + j * BLOCK + n]
+            work[DP + i * BLOCK + n] = total
+            for k in range(SIGNALS):
+                work[E + k * BLOCK + n] += work[SLOPE + (k * STATES + i) * BLOCK + n] * total
+
+
+def stage_block(fields, work):
+    """The first stage of a step: work[X], the first parts of work[R], work[S0] -> work[A], its signals."""
+    wide()
+    for n in range(BLOCK):
+        x, r, s = read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, FIRST), read(work, S0 + n, BLOCK, STATES)
+        write(work, A + n, BLOCK, stage(fields, n, x, r, s), STAGED)
+
+
+def stage_backward_block(fields, work):
+    """Its way back: work[DA], work[S0], work[KEEP] -> work[DX], the first parts of work[DR], work[DP], work[DQ]."""
+    wide()
+    for n in range(BLOCK):
+        s, keep = read(work, S0 + n, BLOCK, STATES), read(work, KEEP + n, BLOCK, SAVED)
+        found = stage_backward(fields, n, read(work, DA + n, BLOCK, STAGED), s, keep)
+        write(work, DX + n, BLOCK, found[0], GATES)
+        write(work, DR + n, BLOCK, found[1], FIRST)
+        write(work, DP + n, BLOCK, found[2], STATES)
+        if PARAMETERS:
+            write(work, DQ + n, BLOCK, found[3], PARAMETERS)
+
+
+def stage_tangent_block(fields, work):
+    """Its local derivative, as in tangent_block: work[S0], work[KEEP] -> work[CA], a row of ASIZE for each signal."""
+    wide()
+    for k in range(STAGED):
+        c = CA + k * ASIZE
+        for n in range(BLOCK):
+            s, keep = read(work, S0 + n, BLOCK, STATES), read(work, KEEP + n, BLOCK, SAVED)
+            found = stage_backward(fields, n, one_hot(work, k, STAGED), s, keep)
+            write(work, c + n, BLOCK, found[0], GATES)
+            write(work, c + GATES * BLOCK + n, BLOCK, found[1], FIRST)
+            write(work, c + (GATES + FIRST) * BLOCK + n, BLOCK, found[2], STATES)
+
+
+def stage_apply_block(fields, work):
+    """One direction through it: work[X], the first parts of work[R], work[V], work[CA] -> work[A]."""
+    wide()
+    for k in range(STAGED):
+        c = CA + k * ASIZE
+        for n in range(BLOCK):
+            total = work[c + n] * work[X + n]
             for g in range(1, GATES):
                 total += work[c + g * BLOCK + n] * work[X + g * BLOCK + n]
-                total += work[c + (GATES + g) * BLOCK + n] * work[R + g * BLOCK + n]
+            for j in range(FIRST):
+                total += work[c + (GATES + j) * BLOCK + n] * work[R + j * BLOCK + n]
             for j in range(STATES):
-                total += work[c + (2 * GATES + j) * BLOCK + n] * work[V + j * BLOCK + n]
-            work[DP + i * BLOCK + n] = total
-            work[E + n] += work[SLOPE + i * BLOCK + n] * total
+                total += work[c + (GATES + FIRST + j) * BLOCK + n] * work[V + j * BLOCK + n]
+            work[A + k * BLOCK + n] = total

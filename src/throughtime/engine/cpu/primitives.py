@@ -39,25 +39,36 @@ def read(_, array, at, stride, count):
 
 @intrinsic(prefer_literal=True)
 def write(_, array, at, stride, values, count):
-    """array[at], array[at + stride], ... = values, a tuple of `count` real numbers, cast to the array's type.
+    """array[at], array[at + stride], ... = values, a tuple of `count` real numbers, or of tuples of them one after
+    another, cast to the array's type.
 
     Other counts do not compile: what a cell returns is seen here last, and more numbers would land on their neighbours.
     """
     if not isinstance(count, types.IntegerLiteral) or not isinstance(values, types.BaseTuple):
         return None
-    real = all(isinstance(kind, (types.Integer, types.Float, types.Boolean)) for kind in values)
-    if len(values) != count.literal_value or not real:
+    kinds = [kind for _, kind in _leaves(values)]
+    real = all(isinstance(kind, (types.Integer, types.Float, types.Boolean)) for kind in kinds)
+    if len(kinds) != count.literal_value or not real:
         return None
     signature = types.void(array, types.intp, types.intp, values, count)
 
     def codegen(context, builder, sig, args):
         base = _address(context, builder, sig.args[0], args[0], args[1])
-        for k, kind in enumerate(sig.args[3]):
-            value = context.cast(builder, builder.extract_value(args[3], k), kind, sig.args[0].dtype)
+        for k, (path, kind) in enumerate(_leaves(sig.args[3])):
+            value = context.cast(builder, builder.extract_value(args[3], path), kind, sig.args[0].dtype)
             builder.store(value, builder.gep(base, [builder.mul(args[2], _int(k))]))
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _leaves(kind, path=()):
+    """The numbers of a tuple of numbers or tuples, each with the way to it."""
+    for k, part in enumerate(kind):
+        if isinstance(part, types.BaseTuple):
+            yield from _leaves(part, (*path, k))
+        else:
+            yield (*path, k), part
 
 
 @intrinsic(prefer_literal=True)
@@ -223,12 +234,13 @@ def combine(_, target, to, row, factors, at, at_row, at_term, source, first, ter
 
 
 @intrinsic
-def call(_, address, fields, work):
-    """Call the compiled pointwise function at `address` with (fields, work)."""
-    signature = types.void(types.intp, fields, work)
+def call(_, address, fields, at, work):
+    """Call the compiled pointwise function at `address` with (fields from `at` on, work)."""
+    signature = types.void(types.intp, fields, types.intp, work)
 
     def codegen(context, builder, sig, args):
-        pointers = [_address(context, builder, sig.args[k], args[k], _int(0)) for k in (1, 2)]
+        own = _address(context, builder, sig.args[1], args[1], args[2])
+        pointers = [own, _address(context, builder, sig.args[3], args[3], _int(0))]
         kind = ir.FunctionType(ir.VoidType(), [pointer.type for pointer in pointers])
         builder.call(builder.inttoptr(args[0], kind.as_pointer()), pointers)
         return context.get_dummy_value()

@@ -24,10 +24,11 @@ LARGE = 1 << 22  # bytes of matrices under which a second thread that writes the
 Shares = tuple[list[tuple], tuple]
 
 
-def of_steps(steps: int, rows: int, units: int, per_row: int, itemsize: int, grain: int) -> Shares:
+def of_steps(steps: int, rows: int, units: int, per_row: int, itemsize: int, grain: int, meets: bool = True) -> Shares:
     """Of a pass through time: by rows, or, where the weights are large or the rows few, by units in lockstep.
 
-    per_row: multiply-adds of a row in a step; grain: units that stay together, as their weights lie together.
+    per_row: multiply-adds of a row in a step; grain: units that stay together, as their weights lie together; meets:
+    whether units need what others sent.
     """
     whole, team = alone(rows, units), threads.get_num_threads()
     if team == 1 or steps * rows * per_row < SMALL:
@@ -37,8 +38,8 @@ def of_steps(steps: int, rows: int, units: int, per_row: int, itemsize: int, gra
     if rows >= 2 * team and not (heavy and blocks >= team):
         return _by_rows(rows, units, team), whole
     team = min(team, blocks)
-    if team > 1 and rows * per_row > STEP:
-        return _by_units(rows, units, grain, team, lockstep=1), whole
+    if team > 1 and (rows * per_row > STEP or not meets):
+        return _by_units(rows, units, grain, team, lockstep=int(meets)), whole
     return [whole], whole
 
 

@@ -7,19 +7,22 @@ from ..sizes import JacobianBlock, Places, Share, Tangent
 from .meeting import meet
 from .operands import Pointwise
 from .primitives import call, clear, combine, copy, move, wide
+from .stages import stage_tangent
 
-BLOCK = WIDTH = GATES = STATES = KEPT = SIZE = EMITS = PLACEHOLDER
+BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = GATES = STATES = SIGNALS = KEPT = SIZE = PLACEHOLDER
+EMITS = FIRST = STAGED = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = PLACEHOLDER
-product = PLACEHOLDER
+product = product_r = product_a = PLACEHOLDER
 
 TOGETHER = 16  # matrices that a block of units serves before the next block takes its turn
 
 
-def tangent(pointwise, weights, known, perturbation, size, share, meeting):
+def tangent(pointwise, weights, known, perturbation, beside, size, share, meeting):
     """Forward through time: perturbations of states[start] to those of states[stop]."""
     wide()
     blocks = Pointwise(*pointwise)
     tangent_block, apply_block = blocks.tangent_block, blocks.apply_block
+    stage_tangent_block, stage_apply_block = blocks.stage_tangent_block, blocks.stage_apply_block
     w_ih, w_hh = weights
     fields, states, saved, lengths = known
     v, sends, vx, out = perturbation
@@ -30,40 +33,63 @@ def tangent(pointwise, weights, known, perturbation, size, share, meeting):
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
     threads, lockstep = share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
-    M, rows = B * copies, row1 - row0
-    rs, xs = np.empty(rows * WIDTH, v.dtype), np.empty(rows * WIDTH, v.dtype)
-    zeros = np.zeros(WIDTH, v.dtype)
+    M, rows, e_row = B * copies, row1 - row0, SIGNALS * N
+    held = last - first if STAGED else 1  # panels of x and r that are worked out together
+    rs, xs = np.empty(held * rows * RWIDTH, v.dtype), np.empty(held * rows * WIDTH, v.dtype)
+    zeros = np.zeros(max(WIDTH, RWIDTH, AWIDTH), v.dtype)
     work = np.zeros(END, v.dtype)
+    if STAGED:
+        signals, w_a = beside
+        ra = np.empty(rows * AWIDTH, v.dtype)
     round_ = 0
     for t in range(start, stop):
-        old, new = (t - start) % 2 * M * N, (t - start + 1) % 2 * M * N
+        old, new = (t - start) % 2 * M * e_row, (t - start + 1) % 2 * M * e_row
+        if STAGED:
+            if FIRST:
+                product_r(sends, old + row0 * e_row, e_row, rows, e_row, w_hh, first, last, zeros, 0, rs, 0)
+            if from_input:
+                product(vx, ((t - start) * M + row0) * I, I, rows, I, w_ih, first, last, zeros, 0, xs, 0)
+            stage_tangent(
+                stage_tangent_block, stage_apply_block, fields, states, saved, lengths, v, signals, xs, rs, work, t,
+                s_at + t * B * s_row, s_row, B, copies, N, row0, rows, first, last, from_input,
+            )  # fmt: skip
+            if lockstep:
+                round_ = meet(meeting, threads, round_)
         for p in range(first, last):
             unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
-            product(sends, old + row0 * N, N, rows, N, w_hh, p, p + 1, zeros, 0, rs, 0)
-            if from_input:
-                product(vx, ((t - start) * M + row0) * I, I, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0)
+            if STAGED:
+                a_row = STAGED * N
+                product_a(signals, row0 * a_row, a_row, rows, a_row, w_a, p, p + 1, zeros, 0, ra, 0)
+            else:
+                if FIRST:
+                    product_r(sends, old + row0 * e_row, e_row, rows, e_row, w_hh, p, p + 1, zeros, 0, rs, 0)
+                if from_input:
+                    product(vx, ((t - start) * M + row0) * I, I, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0)
             ready = -1
             for m in range(row0, row1):
                 b, here = m // copies, m * STATES * N + unit
                 if t >= lengths[b]:
-                    for n in range(count):
-                        sends[new + m * N + unit + n] = sends[old + m * N + unit + n]
-                        if to_output:
-                            out[((t - start) * M + m) * N + unit + n] = 0
+                    here = m * e_row + unit
+                    move(sends, new + here, N, sends, old + here, N, SIGNALS, count, BLOCK)
+                    if to_output:
+                        clear(out, ((t - start) * M + m) * N + unit, count)
                     continue
                 if b != ready:
                     move(work, S0, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
                     move(work, S1, BLOCK, states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
                     copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
-                    call(tangent_block, fields, work)
+                    call(tangent_block, fields, p * FIELD_STEP, work)
                     ready = b
-                copy(work, R, rs, (m - row0) * WIDTH, WIDTH)
+                place = (p - first) * rows + m - row0 if STAGED else m - row0
+                copy(work, R, rs, place * RWIDTH, RWIDTH)
                 if from_input:
-                    copy(work, X, xs, (m - row0) * WIDTH, WIDTH)
+                    copy(work, X, xs, place * WIDTH, WIDTH)
+                if STAGED:
+                    copy(work, R + RWIDTH, ra, (m - row0) * AWIDTH, AWIDTH)
                 move(work, V, BLOCK, v, here, N, STATES, count, BLOCK)
-                call(apply_block, fields, work)
+                call(apply_block, fields, p * FIELD_STEP, work)
                 move(v, here, N, work, DP, BLOCK, STATES, count, BLOCK)
-                move(sends, new + m * N + unit, 0, work, E, 0, 1, count, BLOCK)
+                move(sends, new + m * e_row + unit, N, work, E, BLOCK, SIGNALS, count, BLOCK)
                 if to_output:
                     move(out, ((t - start) * M + m) * N + unit, 0, work, E, 0, 1, count, BLOCK)
         if lockstep:
@@ -99,7 +125,7 @@ def jacobian(pointwise, w, known, out, size, share, meeting):
                 for unit in range(0, N, BLOCK):
                     count = min(BLOCK, N - unit)
                     move(work, S1, BLOCK, states, s_at + (start * B + m) * s_row + unit, N, STATES, count, BLOCK)
-                    call(slope_block, fields, work)
+                    call(slope_block, fields, unit // BLOCK * FIELD_STEP, work)
                     move(before, (m - group) * STATES * N + unit, N, work, SLOPE, BLOCK, STATES, count, BLOCK)
         for p in range(first, last):
             unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
@@ -110,7 +136,7 @@ def jacobian(pointwise, w, known, out, size, share, meeting):
                     move(work, S0, BLOCK, states, s_at + (t * B + b) * s_row + unit, N, STATES, count, BLOCK)
                     move(work, S1, BLOCK, states, s_at + ((t + 1) * B + b) * s_row + unit, N, STATES, count, BLOCK)
                     copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
-                    call(tangent_block, fields, work)
+                    call(tangent_block, fields, p * FIELD_STEP, work)
                 for n in range(unit, unit + count):
                     here, c = (m * size + n) * size + corner, C + n - unit
                     if not alive:

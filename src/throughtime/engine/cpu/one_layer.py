@@ -1,0 +1,119 @@
+"""One direction of one layer on the CPU, unrolled over its input, and how compiled loops are given it."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import memory
+from ..sizes import Places
+from . import shares
+from .build import Kernels, kernels
+from .operands import Steps
+from .panels import pack_backward, pack_forward
+from .unit_numbers import fields
+
+Array = np.ndarray
+
+
+@dataclass
+class Layer:
+    """One direction of one layer unrolled over its input: what the way back needs. Weights are packed at first use."""
+
+    cell: Any
+    parameters: tuple[Array, ...]  # w_ih (G*N, I), w_hh (W*N, N), b_ih (G*N,), b_hh (R*N,), of the units (N,) each
+    x: Array  # flat; row (t, b) begins at x_at + (t*B + b) * x_row
+    x_at: int
+    x_row: int
+    steps: int
+    batch: int
+    states: Array  # (T+1, B, size)
+    offset: int
+    lengths: Array
+    reverse: bool
+    sent: Array  # (T+1, B, E*N): what the units send, a view of the states where it is the first of them
+    saved: Array  # flat (T, P, B, K*BLOCK): what is saved together lies together
+    staged: Array  # (T, B, A*N): the signals of the stage
+    networks: ClassVar[int] = 1
+
+    @property
+    def kernels(self) -> Kernels:
+        return kernels(self.cell, self.states.dtype)
+
+    @cached_property
+    def fields(self) -> Array:
+        """The cell's hyper-parameters and the units' parameters in the precision of the computation."""
+        return fields(self.kernels, self.cell, self.parameters)
+
+    @cached_property
+    def padded(self) -> bool:
+        """Whether any sequence ends early."""
+        return bool((self.lengths < self.steps).any())
+
+    @property
+    def inputs(self) -> int:
+        return self.parameters[0].shape[1]
+
+    @property
+    def units(self) -> int:
+        return self.parameters[1].shape[1]
+
+    @cached_property
+    def packed_forward(self) -> tuple[Array, ...]:
+        return pack_forward(self.kernels, self.parameters)
+
+    @cached_property
+    def packed_backward(self) -> tuple[Array, ...]:
+        return pack_backward(self.kernels, self.parameters)
+
+    def saved_by_unit(self, start: int, stop: int) -> tuple[Array, ...]:
+        """What the steps start ... stop-1 saved, as the cell's K numbers of each unit: K arrays (stop-start, B, N)."""
+        count, block = self.kernels.record.saved, self.kernels.shape.block
+        panels = -(-self.units // block)
+        kept = self.saved.reshape(self.steps, panels, self.batch, count, block)[start:stop].transpose(3, 0, 2, 1, 4)
+        return tuple(part.reshape(stop - start, self.batch, panels * block)[:, :, : self.units] for part in kept)
+
+    def apart(self, start: int, alive: Array) -> "Layer":
+        """The layer with the rows (t, b) from step `start` on as a batch of a single step, in copies; alive: 1, and 0
+        after a sequence's end."""
+        record, shape, n, B, rows = self.kernels.record, self.kernels.shape, self.units, self.batch, len(alive)
+        stop, own = start + rows // max(1, B), slice(self.offset, self.offset + record.states * n)
+        states = memory.empty((2, rows, self.states.shape[2]), self.states.dtype)  # nobody looks at those of others
+        e = record.signals * n
+        sent = memory.empty((2, rows, e), states.dtype) if record.emits else states[:, :, own][:, :, :e]
+        for side, times in enumerate((slice(start, stop), slice(start + 1, stop + 1))):
+            states[side, :, own] = self.states[times, :, own].reshape(rows, record.states * n)
+            if record.emits:
+                sent[side] = self.sent[times].reshape(rows, e)
+        by_panel = (self.steps, -(-n // shape.block), B, record.saved * shape.block)
+        saved = np.ascontiguousarray(self.saved.reshape(by_panel)[start:stop].swapaxes(0, 1)).reshape(-1)
+        return replace(
+            self, x_at=self.x_at + start * B * self.x_row, steps=1, batch=rows, states=states, lengths=alive,
+            sent=sent, saved=saved, staged=self.staged[start:stop].reshape(1, rows, record.staged * n),
+        )  # fmt: skip
+
+    def output(self) -> Array:
+        """What the layer sends after each step, (T, B, N), a view."""
+        return (self.sent[:-1] if self.reverse else self.sent[1:])[:, :, : self.units]
+
+    def sent_at_all_times(self) -> Array:
+        """What the layer above hears, (T+1, B, N)."""
+        return self.sent[:, :, : self.units]
+
+    def given(self, kernel: Kernels) -> tuple[tuple[Array, ...], Array, Array, tuple[int, ...]]:
+        """What compiled loops read of the layer: what is known of its steps, x, what it sends, and their places."""
+        emits, size, states = kernel.record.emits, self.states.shape[2], self.states.reshape(-1)
+        sent, e_at, e_row = (self.sent.reshape(-1), 0, self.sent.shape[2]) if emits else (states, self.offset, size)
+        known = Steps(fields=self.fields, states=states, saved=self.saved, lengths=self.lengths)
+        places = Places(x_at=self.x_at, x_row=self.x_row, s_at=self.offset, s_row=size, e_at=e_at, e_row=e_row)
+        return known[:], self.x, sent, places[:]
+
+    def shares(self, kernel: Kernels, rows: int, steps: int) -> shares.Shares:
+        """A pass of so many rows divided among threads."""
+        shape, record, units = kernel.shape, kernel.record, self.units
+        per_row = units * (len(record.blocks) * units + record.gates * self.inputs)
+        # whole panels; where nothing is sent, nobody waits for anybody
+        return shares.of_steps(
+            steps, rows, units, per_row, self.states.itemsize, grain=shape.back, meets=record.recurrent
+        )
