@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from throughtime.cells.wiring import wiring
 from throughtime.engine.cuda import arrays, device, plans, projections, tiled_matmul, weight_packing
 from throughtime.engine.cuda.device import to_device, to_host
 
@@ -62,7 +61,7 @@ def test_input_from_columns_of_the_states(dtype):
 def a_layer(dtype, nets, per, steps, units, gates, inputs, **other):
     w_ih = whole_numbers(1, nets, gates * units, inputs, dtype=dtype)
     known = {"networks": nets, "per": per, "batch": nets * per, "units": units, "inputs": inputs, "steps": steps}
-    record = wiring(gates, 1, None, None, ())
+    record = SimpleNamespace(gates=gates, parts=gates, plain=True, parameters=())
     return SimpleNamespace(**known, record=record, parameters=(to_device(w_ih),), **other), w_ih
 
 
