@@ -13,9 +13,9 @@ from throughtime.scalar import sigmoid, sigmoid_slope, tanh, tanh_slope
 T, B, N = 7, 3, 5
 
 
-def problem(cell, layers=1, lengths=None, dtype="float64"):
+def problem(cell, layers=1, lengths=None, dtype="float64", **options):
     rng = np.random.default_rng(0)
-    net = tt.Network(cell, 2, N, num_layers=layers, dtype=dtype, seed=1)
+    net = tt.Network(cell, 2, N, num_layers=layers, dtype=dtype, seed=1, **options)
     run = net.unroll(rng.standard_normal((T, B, 2)).astype(dtype), lengths=lengths)
     return run, lag_sweep.checked(run, rng.standard_normal(run.output.shape).astype(dtype), "it")[0]
 
@@ -87,13 +87,13 @@ class Alone(NamedTuple):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("lengths", [None, [7, 0, 4]])
-@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(("layers", "norm"), [(1, False), (2, False), (2, True)])
 @pytest.mark.parametrize(
     "cell", [Everything(), Alone(), tt.LeakyTanh(np.linspace(0.2, 0.6, N))], ids=["everything", "alone", "leaks"]
 )
-def test_lags_add_up_to_the_gradient_of_the_run(cell, layers, lengths, dtype):
+def test_lags_add_up_to_the_gradient_of_the_run(cell, layers, norm, lengths, dtype):
     """And each norm is that of the cotangent which the run itself takes back so far."""
-    run, g = problem(cell, layers, lengths, dtype)
+    run, g = problem(cell, layers, lengths, dtype, layer_norm=norm)
     names, eps = tuple(run.network.parameters), np.finfo(dtype).eps
     found = list(lag_sweep.by_lag(run, g, T - 1, names))
     for name, whole in lag_sweep.whole(run, g).items():

@@ -13,9 +13,8 @@ import numpy as np
 
 from ...cells.base import spec
 from ...engine import memory
-from ...engine.normalised import of_parameters, through
-from ...network.parameters import NORM
 from ...results import Array
+from .normalised_back import NormalisedBack
 
 Terms = list[tuple[int, int, Array | float]]  # (from state, to gate or state, factor (T·B, N)), those that are not zero
 
@@ -44,11 +43,8 @@ class LayerBack:
         self.sends = 0 if sent_as_it_is else None
         self._rooms: dict[str, Array] = {}
         sent = run.sent(k)[:-1].reshape(T * B, self.units)
-        x, norm = run.given(k).reshape(T * B, -1), run.norms[k] if run.norms else None
-        self.norm = None if norm is None else tuple(own.reshape(T * B, -1) for own in (norm.normal, norm.scale))
-        self.norm_weight = None if norm is None else norm.weight
-        self.norms = [f"{kind}_l{k}" for kind in NORM]
-        self.norms_wanted = [name in names for name in self.norms]
+        x = run.given(k).reshape(T * B, -1)
+        self.norm = NormalisedBack(run, k, names) if run.norms else None
         kinds = {"weight_ih": ("x", x), "weight_hh": ("r", sent), "bias_ih": ("x", None), "bias_hh": ("r", None)}
         self.wanted = {f"{kind}_l{k}": how for kind, how in kinds.items() if f"{kind}_l{k}" in names}
 
@@ -95,15 +91,12 @@ class LayerBack:
             d = (dx if side == "x" else dr).reshape(M, -1)
             d = d if scale is None else d * scale
             found[name] = d.sum(axis=0) if source is None else _product(d.T, source[:M])
-        if self.first and not any(self.norms_wanted):
+        if self.first and not (self.norm and any(self.norm.wanted)):
             return None, found
         below = _product(dx.reshape(M, -1), self.w_ih)
         if self.norm is not None:
-            n, factor = (part[:M] for part in self.norm)
-            sums = of_parameters(below if scale is None else below * scale, n)
-            of_norm = zip(self.norms, self.norms_wanted, sums, strict=True)
-            found |= {name: value for name, wanted, value in of_norm if wanted}
-            below = through(self.norm_weight * below, n, factor)
+            below, of_norm = self.norm.back(below, scale)
+            found |= of_norm
         return None if self.first else below, found
 
     def _room(self, name: str, rows: int) -> Array:

@@ -17,6 +17,7 @@ from ...cells.base import spec
 from ...cells.on_arrays import emitted, staged
 from ...results import Array
 from ..jacobians.wires import Wires
+from .normalised_back import NormalisedBack
 
 Side = list[list[Any]]  # [from state or signal][to gate, part, state or parameter]: (T·B, N), or a number
 
@@ -32,7 +33,8 @@ class WiredBack:
         self.w_ih = self.weights["weight_ih" + self.end]
         self.wires = Wires(self.record, self.weights.get("weight_hh" + self.end), self.units)
         self.wanted = [name for name in self.weights if name in names]
-        self.given = (run.input if self.first else run.sent(k - 1)[1:]).reshape(-1, self.w_ih.shape[1])
+        self.given = run.given(k).reshape(-1, self.w_ih.shape[1])
+        self.norm = NormalisedBack(run, k, names) if run.norms else None
         lengths = np.full(run.states.shape[1], run.steps) if run.lengths is None else run.lengths
         self.alive = (np.arange(run.steps)[:, None] < lengths).reshape(-1, 1)
         local = self.local
@@ -92,7 +94,13 @@ class WiredBack:
                 s = [own + _of(slope, M) * back for own, slope in zip(s, slopes, strict=True)]
         before[...] = np.concatenate(s, axis=1)
         found = self._gradients(x, r, p, scale, M)
-        return None if self.first else np.concatenate(x, axis=1) @ self.w_ih, found
+        if self.first and not (self.norm and any(self.norm.wanted)):
+            return None, found
+        below = np.concatenate(x, axis=1) @ self.w_ih
+        if self.norm is not None:
+            below, of_norm = self.norm.back(below, scale)
+            found |= of_norm
+        return None if self.first else below, found
 
     def _through(self, side: Side, states: list[Array], M: int) -> list[Array]:
         """What cotangents of states, or of the stage's signals, are for what these depend on, (M, N) each."""
@@ -113,9 +121,9 @@ class WiredBack:
                 found[name] = np.concatenate(x, axis=1).T @ self.given[:M]
             elif kind == "weight_hh":
                 found[name] = self.wires.gradient(r, [own[:M] for own in self.sent])
-            elif kind.startswith("bias"):
+            elif kind in ("bias_ih", "bias_hh"):
                 found[name] = np.concatenate([own.sum(axis=0) for own in (x if kind == "bias_ih" else r)])
-            else:
+            elif kind in self.record.parameters:
                 found[name] = p[self.record.parameters.index(kind)].sum(axis=0)
         return found
 
