@@ -133,6 +133,32 @@ def slstm_stays(w, u, s):
     return (s[2].real > 0) & (slstm_log_forget(w, u, s).real > slstm_gates(w, u, s)[0].real)
 
 
+def cho_gru(w, u, s, leak):
+    (h,), (x_r, x_z, x_n), ((w_r, w_z, w_n), (b_r, b_z, b_n)) = s, drives(w, u), blocks(w)
+    r, z = sigmoid(x_r + h @ w_r.T + b_r), sigmoid(x_z + h @ w_z.T + b_z)
+    return (z * h + (1 - z) * np.tanh(x_n + (r * h) @ w_n.T + b_n),)
+
+
+def mgu(w, u, s, leak):
+    (h,), (x_f, x_n), ((w_f, w_n), (b_f, b_n)) = s, drives(w, u), blocks(w)
+    f = sigmoid(x_f + h @ w_f.T + b_f)
+    return ((1 - f) * h + f * np.tanh(x_n + (f * h) @ w_n.T + b_n),)
+
+
+def minimal_rnn(w, u, s, leak):
+    (h,), ((u_h, u_z), (b_h, b_z)) = s, blocks(w)
+    z = np.tanh(drive(w, u))
+    gate = sigmoid(h @ u_h.T + z @ u_z.T + b_h + b_z)
+    return (gate * h + (1 - gate) * z,)
+
+
+def peephole_lstm(w, u, s, leak):
+    (h, c), (p_i, p_f, p_o) = s, w.p
+    i, f, g, o = np.split(drive(w, u) + recur(w, h), 4, axis=-1)
+    c = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * np.tanh(g)
+    return sigmoid(o + p_o * c) * np.tanh(c), c
+
+
 class Cell(NamedTuple):
     step: object
     gates: int = 1
@@ -152,8 +178,12 @@ CELLS = {
     "rate": Cell(rate, emit=lambda s: np.tanh(s[0])),
     "lstm": Cell(lstm, gates=4, states=2),
     "gru": Cell(gru, gates=3),
+    "cho_gru": Cell(cho_gru, gates=3),
+    "mgu": Cell(mgu, gates=2),
     "ugrnn": Cell(ugrnn, gates=2),
+    "minimal_rnn": Cell(minimal_rnn, squares=2, parts=2),
     "lstm1997": Cell(lstm1997, gates=3, states=2),
+    "peephole_lstm": Cell(peephole_lstm, gates=4, states=2, parameters=("peep_i", "peep_f", "peep_o")),
     "slstm": Cell(slstm, gates=4, states=4),
 }
 

@@ -12,8 +12,8 @@ from golden import make_published as golden
 import throughtime as tt
 
 EPS = np.finfo(np.float64).eps
+KINDS_OF_PEEPHOLES = ("peep_i", "peep_f", "peep_o")
 MIXTURES = ("gru", "cho_gru", "mgu", "ugrnn", "minimal_rnn")  # h' = g h + (1 - g) n
-CASES = [case for case in golden.SHAPES if case.removesuffix("_started") in tt.CELLS]
 
 
 def golden_case(case):
@@ -21,7 +21,7 @@ def golden_case(case):
         return {name.removeprefix(f"{case}."): archive[name] for name in archive.files if name.startswith(f"{case}.")}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", golden.SHAPES)
 def test_golden(case):
     known = golden_case(case)
     net = tt.Network(case.removesuffix("_started"), golden.INPUTS, golden.UNITS, seed=0)
@@ -99,7 +99,7 @@ def test_slstm_stays_finite_where_exponentials_do_not(dtype):
 
 
 # ---- LSTMs: the volume of a step
-@pytest.mark.parametrize("cell", [name for name in ("lstm", "lstm1997", "peephole_lstm") if name in tt.CELLS])
+@pytest.mark.parametrize("cell", ["lstm", "lstm1997", "peephole_lstm"])
 def test_volume_of_an_lstm(cell):
     """det ds'/ds = Π dc'/dc · det(diag(dh'/du_o) W_o): h acts through the gates, and on h' at fixed c' through o alone.
 
@@ -138,7 +138,7 @@ def test_the_carousel_of_1997_keeps_every_error():
     np.testing.assert_array_equal(grads.states[:, 0, 5:], np.broadcast_to(delta[0], (501, 5)))
 
 
-@pytest.mark.parametrize("cell", [name for name in MIXTURES if name in tt.CELLS])
+@pytest.mark.parametrize("cell", MIXTURES)
 def test_mixtures_stay_where_they_began(cell):
     """h' lies between h and a number of modulus below 1, whatever the weights: |h'| <= max(1, |h|)."""
     net, rng = random_network(cell, gain=30.0), np.random.default_rng(1)
@@ -178,3 +178,51 @@ def test_published_initialisation_of_slstm():
     assert not np.any([i, z, o])
     assert not w["weight_hh"].any()
     assert w["weight_ih"].std() == pytest.approx(np.sqrt(2 / (5 * 40)), rel=4 / np.sqrt(2 * 6400))
+
+
+def test_published_initialisation_of_cho_gru():
+    w = started("cho_gru")
+    for block in np.split(w["weight_hh"], 3):
+        np.testing.assert_allclose(block @ block.T, np.eye(40), rtol=0, atol=100 * EPS)
+    assert w["weight_ih"].std() == pytest.approx(0.01, rel=4 / np.sqrt(2 * 4800))
+    assert not w["bias_ih"].any()
+    assert not w["bias_hh"].any()
+
+
+def test_published_initialisation_of_peephole_lstm():
+    w = started("peephole_lstm")
+    for name, value in w.items():
+        assert value.std() == pytest.approx(0.1, rel=4 / np.sqrt(2 * value.size)), name
+
+
+# ---- peepholes beside PyTorch, any size
+@pytest.mark.parametrize(("steps", "batch", "inputs", "units"), [(1, 1, 1, 1), (7, 3, 2, 5), (30, 2, 4, 17)])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_peephole_lstm_beside_torch(steps, batch, inputs, units, layers):
+    """Graves's equations in PyTorch: the output and the gradients of all parameters, peepholes among them."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(steps)
+    net = tt.Network("peephole_lstm", inputs, units, num_layers=layers, seed=0)
+    for value in net.parameters.values():
+        value[...] = rng.normal(0, 0.7, value.shape)
+    x, delta = rng.normal(size=(steps, batch, inputs)), rng.normal(size=(steps, batch, units))
+    w = {name: torch.tensor(value, requires_grad=True) for name, value in net.parameters.items()}
+    given = torch.tensor(x, requires_grad=True)
+    below = list(given)
+    for k in range(layers):
+        w_ih, w_hh, p_i, p_f, p_o = (w[f"{name}_l{k}"] for name in ("weight_ih", "weight_hh", *KINDS_OF_PEEPHOLES))
+        bias = w[f"bias_ih_l{k}"] + w[f"bias_hh_l{k}"]
+        h = c = torch.zeros(batch, units, dtype=torch.float64)
+        for t, u in enumerate(below):
+            i, f, g, o = torch.chunk(u @ w_ih.T + h @ w_hh.T + bias, 4, dim=1)
+            c = torch.sigmoid(f + p_f * c) * c + torch.sigmoid(i + p_i * c) * torch.tanh(g)
+            h = torch.sigmoid(o + p_o * c) * torch.tanh(c)
+            below[t] = h
+    (torch.stack(below) * torch.tensor(delta)).sum().backward()
+    run = net.unroll(x)
+    grads = run.backprop(delta)
+    theirs = {name: value.grad.numpy() for name, value in w.items()} | {"input": given.grad.numpy()}
+    for name, value in (grads.parameters | {"input": grads.input}).items():
+        scale = max(abs(theirs[name]).max(), 1e-3)
+        np.testing.assert_allclose(value, theirs[name], rtol=0, atol=1000 * EPS * scale, err_msg=name)
+    np.testing.assert_allclose(run.output, torch.stack(below).detach().numpy(), rtol=0, atol=1000 * EPS)

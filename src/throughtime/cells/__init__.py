@@ -11,13 +11,17 @@ from .base import cell, registered, spec
 # isort: off
 from .elman import Tanh, Relu, Linear, Sigmoid
 from .leaky import LeakyTanh
+from .euler import EulerTanh
 from .rate import Rate
+from .threshold_power import ThresholdPower
 from .lstm import LSTM
 from .gru import GRU
-from .euler import EulerTanh
-from .threshold_power import ThresholdPower
+from .cho_gru import ChoGRU
+from .mgu import MGU
 from .ugrnn import UGRNN
+from .minimal_rnn import MinimalRNN
 from .lstm1997 import LSTM1997
+from .peephole_lstm import PeepholeLSTM
 from .slstm import SLSTM
 # isort: on
 
