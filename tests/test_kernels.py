@@ -9,6 +9,7 @@ from numba import njit
 
 import throughtime as tt
 from throughtime import kernels
+from throughtime.cells import spec
 
 # To a caller's compiled code, six seconds of compilation each, these are what tanh is: one gate, one state, no fields,
 # nothing else sent than h. Their own numbers are in test_conformance.py.
@@ -39,7 +40,8 @@ def agrees(cell, dtype, steps=7, batch=5, inputs=3, units=11, exactly=True):
     stepped, states, (*of_parameters, of_input, of_first) = user_pass(k.step, k.unroll, k.backprop, k.weights, *given)
     np.testing.assert_array_equal(stepped, states)
     ours = {"states": states, "gradient of input": of_input, "gradient of state": of_first}
-    ours |= {f"gradient of {name}": value for name, value in zip(GRADIENTS, of_parameters, strict=True)}
+    names = *GRADIENTS, *(f"{name}_l0" for name in spec(p.net.cell).parameters)
+    ours |= {f"gradient of {name}": value for name, value in zip(names, of_parameters, strict=True)}
     for name, value in ours.items():
         assert value.dtype == np.dtype(dtype), name
         if exactly:

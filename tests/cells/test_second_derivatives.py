@@ -14,7 +14,7 @@ from throughtime.cells import CELLS
 from throughtime.cells.base import spec
 from throughtime.cells.dual_numbers import dual
 from throughtime.cells.on_arrays import on_arrays
-from throughtime.cells.second_derivatives import change_of_cotangents, change_of_slopes
+from throughtime.cells.second_derivatives import change_of_cotangents, change_of_slopes, change_of_stage_cotangents
 
 STEP = 1e-3
 
@@ -31,22 +31,31 @@ def drawn(cell, seed=0):
     def three():
         return tuple(
             tuple(rng.standard_normal((3, 4)) for _ in range(count))
-            for count in (record.gates, record.gates, record.states)
+            for count in (record.gates, record.parts, record.states)
         )
 
     return three(), three(), tuple(rng.standard_normal((3, 4)) for _ in range(record.states))
 
 
-def along(cell, point, direction, cotangent):
+def units_own(cell, seed=2):
+    """Parameters of the units, as a tuple of none or one tuple."""
+    rng = np.random.default_rng(seed)
+    names = spec(cell).parameters
+    return (tuple(rng.standard_normal((3, 4)) for _ in names),) if names else ()
+
+
+def along(cell, point, direction, cotangent, stage=False):
     """The change of the cotangents by differences of fourth order, h⁴ beside fifth derivatives of some 10: 1e-11."""
+    own = units_own(cell)
 
     def at(e):
         x, r, s = (
             tuple(a + e * v for a, v in zip(own, way, strict=True)) for own, way in zip(point, direction, strict=True)
         )
-        s_next, saved = on_arrays(cell.forward, (x, r, s))
-        found = on_arrays(cell.backward, (cotangent, s, s_next, saved))
-        return np.array([np.broadcast_to(value, (3, 4)) for part in found for value in part])
+        s_next, saved = on_arrays(cell.forward, (x, r, s, *own))
+        if stage:
+            return flat(on_arrays(cell.stage_backward, (cotangent, s, saved, *own)))
+        return flat(on_arrays(cell.backward, (cotangent, s, s_next, saved, *own)))
 
     h = STEP
     return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
@@ -64,8 +73,18 @@ def test_of_every_cell(name):
         point = ((np.sign(point[0][0]) * (1 + np.abs(point[0][0])),), (0.1 * point[1][0],), point[2])
     for k in networks.POSITIVE.get(name, ()):  # away from its pole
         point[2][k][...] = 0.2 + np.abs(point[2][k])
-    found = flat(change_of_cotangents(cell, cotangent, *point, direction))
+    found = flat(change_of_cotangents(cell, cotangent, *point, direction, *units_own(cell)))
     expected = along(cell, point, direction, cotangent)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * max(1.0, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("name", [name for name in networks.CELLS if spec(a_cell(name)).stage])
+def test_of_every_stage(name):
+    cell = a_cell(name)
+    point, direction, _ = drawn(cell)
+    cotangent = tuple(np.random.default_rng(3).standard_normal((3, 4)) for _ in spec(cell).stage)
+    found = flat(change_of_stage_cotangents(cell, cotangent, *point, direction, *units_own(cell)))
+    expected = along(cell, point, direction, cotangent, stage=True)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * max(1.0, np.abs(expected).max()))
 
 

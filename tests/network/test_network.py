@@ -31,18 +31,20 @@ def assert_same(net, values):
 @pytest.mark.parametrize("cell", CELLS)
 def test_names_order_and_shapes(cell):
     net = tt.Network(cell, 3, 5, num_layers=2, bidirectional=True)
-    g = spec(CELLS[cell]).gates * 5
-    assert g == 5 * GATES.get(cell, spec(CELLS[cell]).gates)
+    record = spec(CELLS[cell])
+    g, blocks, parts = 5 * record.gates, 5 * len(record.blocks), 5 * record.parts
+    assert g == 5 * GATES.get(cell, record.gates)
     expected = {}
     for k, inputs in ((0, 3), (1, 10)):
         for suffix in ("", "_reverse"):
             expected[f"weight_ih_l{k}{suffix}"] = (g, inputs)
-            expected[f"weight_hh_l{k}{suffix}"] = (g, 5)
+            expected |= {f"weight_hh_l{k}{suffix}": (blocks, 5)} if blocks else {}
             expected[f"bias_ih_l{k}{suffix}"] = (g,)
-            expected[f"bias_hh_l{k}{suffix}"] = (g,)
+            expected |= {f"bias_hh_l{k}{suffix}": (parts,)} if parts else {}
+            expected |= {f"{name}_l{k}{suffix}": (5,) for name in record.parameters}
     assert {name: value.shape for name, value in net.parameters.items()} == expected == net.shapes
     assert list(net.parameters) == list(expected)
-    assert net.state_size == 2 * 2 * 5 * spec(CELLS[cell]).states
+    assert net.state_size == 2 * 2 * 5 * record.states
 
 
 @pytest.mark.parametrize("cell", TORCH)
