@@ -8,6 +8,7 @@ import throughtime as tt
 from throughtime.engine.cuda import device
 
 SHAPES = [Shape(1, 4, 5, True, False), Shape(5, 1, 1), Shape(10, 2, 3, False, False), Shape(6, 3, 0, True)]
+SHAPES += [Shape(2, 2, 4, True, False, (("a", "b"), ("b", "c")), (("d",), ("d", "a")), 2)]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)

@@ -8,6 +8,7 @@ import scheduler
 import wired
 from test_loops import CUTS, INPUTS, T, close, draw, near, on_gpu, parts, random
 
+import throughtime as tt
 from throughtime.engine.cuda import device, plans
 from throughtime.engine.cuda import run as gpu
 from throughtime.engine.cuda.jacobians import of_layers
@@ -143,3 +144,20 @@ def test_backward_in_time(monkeypatch, name):
 def test_single_precision_in_the_cuts_of_their_sizes(monkeypatch, name):
     monkeypatch.setattr(scheduler, "SEED", 2)
     check(problem(name, 4, 1, 1, None, "float32", offset=4))
+
+
+def test_layers_of_unlike_cells(monkeypatch):
+    """A stage below units that hear of no other, and a plain cell above: the product of the steps' Jacobians."""
+    monkeypatch.setattr(scheduler, "SEED", 0)
+    net = tt.Network([wired.Cho(), wired.Alone(), "lstm"], 2, [3, 4, 2], num_layers=3, seed=0)
+    rng = np.random.default_rng(1)
+    run = net.to("cuda").unroll(rng.standard_normal((T, 2, 2)), lengths=[T, 1])
+    u, v = (rng.standard_normal((2, net.state_size)) for _ in range(2))
+    product = v
+    for matrix in device.to_host(run.jacobians(0, T)):
+        product = np.einsum("bij,bj->bi", matrix, product)
+    forward, back = device.to_host(run.jvp(v, 0, T)), device.to_host(run.vjp(u, 0, T))
+    np.testing.assert_allclose(forward, product, rtol=0, atol=1e-14)
+    np.testing.assert_allclose((u * forward).sum(1), (back * v).sum(1), rtol=0, atol=1e-14)
+    found = run.backprop(rng.standard_normal((T, 2, 2))).parameters
+    assert {name: value.shape for name, value in found.items()} == {n: p.shape for n, p in net.parameters.items()}
