@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import throughtime as tt
+from throughtime.cells import spec
+from throughtime.cells.on_arrays import unit_derivatives
 from throughtime.cells.wiring import wiring
 
 N, I = 30, 7
@@ -173,6 +175,28 @@ def test_the_usual_sign_of_a_forget_gate_and_the_other():
     np.testing.assert_array_equal(found["bias_hh_l0"][N:], base["bias_hh_l0"][N:])
     alone = network(Alone(), tt.init.forget_bias(1.5)).parameters
     np.testing.assert_array_equal(alone["bias_ih_l0"][:N], -1.5)
+
+
+@pytest.mark.parametrize("name", [name for name, cls in tt.CELLS.items() if spec(cls).forgets])
+def test_the_gate_that_a_cell_names_keeps_a_state(name):
+    """With forget_bias(value) and nothing else at the gates, a step keeps the more of a state the larger the value: of
+    an LSTM's c and a GRU's h the part σ(value); where gates are divided by their sum another, from nothing to most."""
+    cell = tt.CELLS[name]()
+    record, found = spec(cell), []
+    for value in (-20.0, -2.0, 0.5, 20.0):
+        init = tt.init.forget_bias(value, tt.init.gaussian(0.0, input_gain=0.0))
+        bias = tt.Network(cell, 1, 1, init=init, seed=0).parameters["bias_ih_l0"]
+        s = tuple(np.full(1, own) for own in (0.3, -0.7, 0.9, 0.2)[: record.states])
+        r = tuple(np.zeros(1) for _ in range(record.parts))
+        own = tuple(np.zeros(1) for _ in record.parameters)
+        s_next, saved = cell.forward(tuple(bias[:, None]), r, s, *((own,) if own else ()))
+        rows = unit_derivatives(cell, s, s_next, saved, own)
+        found.append(max(float(np.broadcast_to(row[2][j], 1)[0]) for j, row in enumerate(rows)))
+        if name in ("lstm", "gru", "ugrnn"):
+            assert found[-1] == pytest.approx(1 / (1 + np.exp(-value)), rel=1e-12)
+    assert found == sorted(found)
+    assert found[0] < 1e-6
+    assert found[-1] > 0.6
 
 
 @pytest.mark.parametrize("cell", [Whole(), Alone()], ids=["Whole", "Alone"])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import throughtime as tt
 from throughtime.engine.cuda import device
 from throughtime.engine.cuda.toolkit import cuda
+from throughtime.scalar import sigmoid, sigmoid_slope, tanh, tanh_slope
 
 
 def host(value):
@@ -105,6 +107,49 @@ def test_fields_of_several_networks():
     found = there.backprop(np.concatenate([g] * 3, axis=1)).cells
     for k, own in enumerate(found):
         np.testing.assert_allclose(own.leak, [of_one[k].leak for of_one in each], rtol=1e-12, atol=1e-13)
+
+
+@tt.cell(gates=("z", "n"), sends={"h": ("z",)}, stage={"a": ("n",)}, parameters=("tau",))
+class Staged(NamedTuple):
+    """A product after a gate, a parameter of the units, and fields in the step, in the stage and in what is sent."""
+
+    leak: float = 0.6
+    staged: float = 0.8
+    sent: float = 1.3
+
+    def emit(cell, s):
+        return tanh(cell.sent * s[0])
+
+    def emit_slope(cell, s):
+        return (cell.sent * tanh_slope(cell.sent * s[0]),)
+
+    def stage(cell, x, r, s, p):
+        return (cell.staged * sigmoid(x[0] + r[0]) * s[0],)
+
+    def stage_backward(cell, da, s, saved, p):
+        d = cell.staged * da[0] * s[0] * sigmoid_slope(saved[0])
+        return (d, 0.0), (d,), (cell.staged * sigmoid(saved[0]) * da[0],), (0.0,)
+
+    def forward(cell, x, r, s, p):
+        u = x[1] + r[1]
+        return (s[0] + cell.leak * p[0] * (tanh(u) - s[0]),), (x[0] + r[0], u)
+
+    def backward(cell, ds, s, s_next, saved, p):
+        d = cell.leak * ds[0]
+        du = p[0] * d * tanh_slope(saved[1])
+        return (0.0, du), (0.0, du), (ds[0] - p[0] * d,), (d * (tanh(saved[1]) - s[0]),)
+
+
+@pytest.mark.parametrize("leak", [0.6, np.array([0.2, 0.5, 0.7])], ids=["number", "array"])
+def test_fields_of_cells_that_are_not_plain(leak):
+    networks = [tt.Network(Staged(leak=leak), 2, 3, num_layers=2, seed=seed) for seed in range(2)]
+    x, g = np.random.default_rng(2).standard_normal((4, 2, 2)), np.random.default_rng(3).standard_normal((4, 2, 3))
+    each = [net.unroll(x, lengths=[2, 4]).backprop(g).cells for net in networks]
+    there = tt.Ensemble(networks).to("cuda").unroll(x, lengths=[2, 4])
+    for k, own in enumerate(there.backprop(np.concatenate([g] * 2, axis=1)).cells):
+        for field in Staged._fields:
+            expected = [getattr(of_one[k], field) for of_one in each]
+            np.testing.assert_allclose(getattr(own, field), expected, rtol=1e-12, atol=1e-13)
 
 
 def test_truncated_refusals():
