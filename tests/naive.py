@@ -159,6 +159,46 @@ def peephole_lstm(w, u, s, leak):
     return sigmoid(o + p_o * c) * np.tanh(c), c
 
 
+def min_gru(w, u, s, leak):
+    (h,) = s
+    z, n = drives(w, u)
+    return ((1 - sigmoid(z)) * h + sigmoid(z) * n,)
+
+
+def min_lstm(w, u, s, leak):
+    (h,) = s
+    f, i, n = drives(w, u)
+    f, i = sigmoid(f), sigmoid(i)
+    return (f / (f + i) * h + i / (f + i) * n,)
+
+
+def lru(w, u, s, leak):
+    nu, theta, gamma = map(np.exp, w.p)
+    cos, sin = np.exp(-nu) * np.cos(theta), np.exp(-nu) * np.sin(theta)
+    re, im = drives(w, u)
+    return cos * s[0] - sin * s[1] + gamma * re, sin * s[0] + cos * s[1] + gamma * im
+
+
+def ind_rnn(w, u, s, leak):
+    return (relu(drive(w, u) + w.p[0] * s[0]),)
+
+
+def co_rnn(w, u, s, leak):
+    y, z = s
+    (w_y, w_z), (bias,) = blocks(w)
+    z = z + 0.042 * (np.tanh(drive(w, u) + y @ w_y.T + z @ w_z.T + bias) - 2.7 * y - 4.7 * z)
+    return y + 0.042 * z, z
+
+
+def euler_tanh(w, u, s, leak):
+    return (s[0] + 0.1 * np.tanh(drive(w, u) + recur(w, s[0])),)
+
+
+def threshold_power(w, u, s, leak):
+    (v,) = s
+    return (v + (drive(w, u) + recur(w, 0.3 * relu(v) ** 2) - v) / 20,)
+
+
 class Cell(NamedTuple):
     step: object
     gates: int = 1
@@ -180,6 +220,13 @@ CELLS = {
     "gru": Cell(gru, gates=3),
     "cho_gru": Cell(cho_gru, gates=3),
     "mgu": Cell(mgu, gates=2),
+    "euler_tanh": Cell(euler_tanh),
+    "threshold_power": Cell(threshold_power, emit=lambda s: 0.3 * relu(s[0]) ** 2),
+    "min_gru": Cell(min_gru, gates=2, squares=0),
+    "min_lstm": Cell(min_lstm, gates=3, squares=0),
+    "lru": Cell(lru, gates=2, states=2, squares=0, parameters=("nu_log", "theta_log", "gamma_log")),
+    "ind_rnn": Cell(ind_rnn, squares=0, parameters=("recurrent",)),
+    "co_rnn": Cell(co_rnn, states=2, squares=2, parts=1),
     "ugrnn": Cell(ugrnn, gates=2),
     "minimal_rnn": Cell(minimal_rnn, squares=2, parts=2),
     "lstm1997": Cell(lstm1997, gates=3, states=2),

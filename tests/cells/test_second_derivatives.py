@@ -71,6 +71,8 @@ def test_of_every_cell(name):
     point, direction, cotangent = drawn(cell)
     if name == "relu":  # away from its corner
         point = ((np.sign(point[0][0]) * (1 + np.abs(point[0][0])),), (0.1 * point[1][0],), point[2])
+    if name == "ind_rnn":
+        point = ((np.sign(point[0][0]) * (9 + np.abs(point[0][0])),), (), point[2])
     for k in networks.POSITIVE.get(name, ()):  # away from its pole
         point[2][k][...] = 0.2 + np.abs(point[2][k])
     found = flat(change_of_cotangents(cell, cotangent, *point, direction, *units_own(cell)))

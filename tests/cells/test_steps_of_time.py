@@ -56,4 +56,4 @@ def test_voltages_and_rates_of_a_power_law_are_one_network():
 )  # fmt: skip
 def test_fields_out_of_their_range_are_refused(cell, said):
     with pytest.raises(ValueError, match=said):
-        cell.valid()
+        tt.Network(cell, 1, 2)

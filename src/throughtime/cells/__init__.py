@@ -23,6 +23,11 @@ from .minimal_rnn import MinimalRNN
 from .lstm1997 import LSTM1997
 from .peephole_lstm import PeepholeLSTM
 from .slstm import SLSTM
+from .min_gru import MinGRU
+from .min_lstm import MinLSTM
+from .lru import LRU
+from .ind_rnn import IndRNN
+from .co_rnn import CoRNN
 # isort: on
 
 

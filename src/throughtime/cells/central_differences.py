@@ -55,8 +55,23 @@ def drawn(cell: Any, record: Spec, units: int, rng: np.random.Generator) -> Poin
 
 
 def neighbours(cell: Any, units: int) -> Iterator[tuple[Any, str]]:
-    """The cell, and it with each field in turn at other values of the same sign; with words that say which. Last all
-    fields with a value for each of so many units, of which any arrays are made."""
+    """The cell, and it with each field in turn at other values of the same sign that it does not refuse; with words
+    that say which. Last all fields with a value for each of so many units, of which any arrays are made."""
+    return (found for found in _neighbours(cell, units) if not found[1] or _takes(found[0]))
+
+
+def _takes(cell: Any) -> bool:
+    """Whether a cell's own `valid` lets its fields pass."""
+    try:
+        if callable(getattr(type(cell), "valid", None)):
+            for unit in range(units_of(cell) or 1):
+                of_units(cell, unit).valid()
+    except ValueError:
+        return False
+    return True
+
+
+def _neighbours(cell: Any, units: int) -> Iterator[tuple[Any, str]]:
     cls: Any = type(cell)
     cell = of_units(cell, np.arange(units) % (units_of(cell) or 1))
     yield cell, ""

@@ -7,8 +7,6 @@ A residual network in time. Theirs has W_hh = M - M^T - gamma 1, a parametrisati
 
 from typing import NamedTuple
 
-import numpy as np
-
 from ..scalar import tanh, tanh_slope
 from .base import cell
 
@@ -36,9 +34,9 @@ class EulerTanh(NamedTuple):
     step: float = 0.1
 
     def valid(cell):
-        if not np.all(np.asarray(cell.step) > 0.0):
+        if not cell.step > 0.0:
             raise ValueError(
-                f"The `step` of the cell is {cell.step}; expected more than 0: how far time goes in one step."
+                f"The `step` of the cell is {cell.step:g}; expected more than 0: how far time goes in one step."
             )
 
     def forward(cell, x, r, s):

@@ -9,8 +9,6 @@ where all tau are equal, v = W r + input makes of it the form here.
 
 from typing import NamedTuple
 
-import numpy as np
-
 from ..scalar import relu, relu_slope
 from .base import cell
 
@@ -45,14 +43,14 @@ class ThresholdPower(NamedTuple):
     power: float = 2.0
 
     def valid(cell):
-        if not np.all(np.asarray(cell.tau) > 0.5):
+        if not cell.tau > 0.5:
             raise ValueError(
-                f"The `tau` of the cell is {cell.tau}; expected more than 1/2, as a rule at least 1: the time constant "
-                "in steps; from 1/2 down what is left of the state grows by itself."
+                f"The `tau` of the cell is {cell.tau:g}; expected more than 1/2, as a rule at least 1: the time "
+                "constant in steps; from 1/2 down what is left of the state grows by itself."
             )
-        if not np.all(np.asarray(cell.power) >= 1.0):
+        if not cell.power >= 1.0:
             raise ValueError(
-                f"The `power` of the cell is {cell.power}; expected at least 1: below, the rate has no slope at 0."
+                f"The `power` of the cell is {cell.power:g}; expected at least 1: below, the rate has no slope at 0."
             )
 
     def forward(cell, x, r, s):
