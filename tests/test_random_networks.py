@@ -10,6 +10,7 @@ import pytest
 
 import throughtime as tt
 from throughtime import analysis
+from throughtime.cells import spec
 
 CELLS = tuple(tt.CELLS)
 DRAWS = max(1, int(8 * float(os.environ.get("THROUGHTIME_FUZZ", "1"))))
@@ -62,14 +63,25 @@ def test_products_and_spectra(seed):
             np.testing.assert_allclose(spectrum.singular_values[t, b], sigma, rtol=0, atol=own * max(sigma[0], 1e-30))
 
 
+def by_states(net, rows):
+    """Rows (B, S) as h or (h, c, …), (L, B, N) each; of layers that differ in shape a list of such, one for each."""
+    shapes = [(spec(cell).states, units) for cell, units in zip(net.cells, net.hidden_sizes, strict=True)]
+    ends = np.cumsum([states * units for states, units in shapes])
+    layers = [
+        np.stack(np.split(block, states, axis=1))[:, None]
+        for block, (states, _) in zip(np.split(rows, ends[:-1], axis=1), shapes, strict=True)
+    ]
+    whole = [np.concatenate(layers, axis=1)] if len(set(shapes)) == 1 else layers
+    found = [own[0] if len(own) == 1 else tuple(own) for own in whole]
+    return found[0] if len(set(shapes)) == 1 else found
+
+
 @pytest.mark.parametrize("seed", range(DRAWS))
 def test_gradients(seed):
     rng, run, _ = draw(seed + 1000)
     last = rng.standard_normal(run.states.shape[1:]).astype(run.network.dtype)
     J = run.jacobians().astype(np.float64)
-    parts = last.reshape(len(last), run.network.num_layers, -1, run.network.hidden_size).transpose(2, 1, 0, 3)
-    state = np.ascontiguousarray(parts[0]) if len(parts) == 1 else tuple(np.ascontiguousarray(part) for part in parts)
-    found = analysis.gradient_norms(run, grad_final_state=state)
+    found = analysis.gradient_norms(run, grad_final_state=by_states(run.network, last))
     tolerance = 1e3 * float(np.finfo(run.network.dtype).eps)
     for b in range(len(last)):
         u, scale = last[b].astype(np.float64), float(np.linalg.norm(last[b]))
