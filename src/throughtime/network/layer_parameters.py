@@ -106,6 +106,13 @@ class LayerParameters(words.Sealed):
         """The weights that follow from free parameters as these are now, with what the way back to them needs."""
         return parametrised.followed(self, self._held()) if self._assignment else {}
 
+    def patterns(self) -> list[list[Any]] | None:
+        """Of every layer and direction where its recurrent weights are, None where everywhere; for the CPU's engine."""
+        if not self._assignment or self.device != "cpu":
+            return None
+        ways = ("", "_reverse")[: 1 + self.bidirectional]
+        return [[parametrised.pattern(self, f"weight_hh_l{k}{way}") for way in ways] for k in range(self.num_layers)]
+
     def weights_behind(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """The names of the weights that are these parameters or follow from them."""
         return tuple(dict.fromkeys(name.partition(".")[0] for name in names)) if self._assignment else names

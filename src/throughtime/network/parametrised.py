@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ..engine.cpu.sparse import Pattern
 from ..parametrise.form import Parametrisation, Size, Values
 from ..refuse import arguments, numeric
 from . import parameters
@@ -45,6 +46,7 @@ class Followed(NamedTuple):
 
 
 Assignment = dict[str, Assigned]
+_patterns: WeakKeyDictionary[Parametrisation, dict[Size, Pattern | None]] = WeakKeyDictionary()
 _latest: WeakKeyDictionary[Any, dict[str, list[Followed]]] = WeakKeyDictionary()  # of each network
 
 
@@ -144,6 +146,18 @@ def followed(network: Any, held: Mapping[str, Any]) -> dict[str, list[Followed]]
         ]
     _latest[network] = found
     return found
+
+
+def pattern(network: Any, name: str) -> Pattern | None:
+    """Where weights are, of those that are 0 elsewhere whatever is free."""
+    own = network._assignment.get(name)
+    if own is None:
+        return None
+    known = _patterns.setdefault(own.way, {})
+    if own.size not in known:
+        places = own.way.places(own.size)
+        known[own.size] = None if places is None else Pattern(places)
+    return known[own.size]
 
 
 def _same(one: Values, other: Values) -> bool:

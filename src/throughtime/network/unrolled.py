@@ -66,7 +66,7 @@ class Unrolled(Steps):
             self._followed = network.followed()
             cells, parameters, norms = map(in_force, network.cells), network.copies(), network.norms()
             self._stack, sent = stack.forward(
-                network.device, list(cells), parameters, self.input, initial, self.lengths, norms
+                network.device, list(cells), parameters, self.input, initial, self.lengths, norms, network.patterns()
             )
             self.states = arrays.read_only(self._stack.states)
             self.output = arrays.read_only(self._outside(sent))

@@ -30,6 +30,9 @@ class Masked(Parametrisation):
         own = np.where(fitting("pattern", self.pattern, Size(*g.shape[-3:])), g, 0)
         return {"full": own.reshape(*g.shape[:-3], *free["full"].shape)}
 
+    def places(self, size: Size) -> Array | None:
+        return fitting("pattern", self.pattern, size).reshape(-1, size.columns)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sparse(Parametrisation):
@@ -50,6 +53,9 @@ class Sparse(Parametrisation):
     def pullback(self, free: Values, kept: Any, g: Array) -> Values:
         return {"values": g[..., fitting("pattern", self.pattern, Size(*g.shape[-3:]))]}
 
+    def places(self, size: Size) -> Array | None:
+        return fitting("pattern", self.pattern, size).reshape(-1, size.columns)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dale(Parametrisation):
@@ -69,6 +75,9 @@ class Dale(Parametrisation):
     def _where(self, size: Size) -> Any:
         """True where there are connections."""
         return True if self.pattern is None else fitting("pattern", self.pattern, size)
+
+    def places(self, size: Size) -> Array | None:
+        return None if self.pattern is None else fitting("pattern", self.pattern, size).reshape(-1, size.columns)
 
     def start(self, w: Array) -> Values:
         return {"full": w.reshape(-1, w.shape[-1])}
@@ -109,6 +118,13 @@ def sparse(pattern: Any) -> Parametrisation:
     "weight_hh_l0.values", (n,), has the n of them, row by row, as in the `data` of a CSR matrix. They begin as what the
     initialiser draws there. pattern : 0 and 1, (R, C) for every one of the G blocks, or (G*R, C) for all of them; a
     SciPy sparse matrix will do. ValueError for other numbers than 0 and 1, and from Network for another shape.
+
+    On the CPU loops take these weights alone, of this and of all parametrisations with a pattern, where that is faster:
+    from 256 units on, up to a density of 10 %, or 5 % with fewer sequences than a vector has numbers; for cells without
+    a stage, several signals or parameters of units. States and gradients of states have the same bits, the gradients
+    of the weights are other sums of the same terms. A pass forward and back of `tanh` with N = 2000 and 32 sequences
+    took 7 times less at 1 %, 3 times at 5 % (float64, one thread, beside other work). What is infinite goes only where
+    there is a weight.
 
         >>> import numpy as np, throughtime as tt
         >>> pattern = np.random.default_rng(0).random((100, 100)) < 0.05

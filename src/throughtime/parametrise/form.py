@@ -55,18 +55,22 @@ class Parametrisation:
         """The gradient g of the weights as that of the free parameters."""
         raise NotImplementedError
 
+    def places(self, size: Size) -> Array | None:
+        """(G*R, C), True where a weight can be other than 0; None where all can."""
+        return None
+
     def fields(self) -> dict[str, Any]:
         """What it was made with, by the names of its arguments."""
         return {own.name: getattr(self, own.name) for own in fields(self)}
 
     def __eq__(self, other: Any) -> bool:
-        if type(self) is not type(other):
-            return False
+        if self is other or type(self) is not type(other):
+            return self is other
         theirs = other.fields()
         return all(np.array_equal(value, theirs[name]) for name, value in self.fields().items())
 
     def __hash__(self) -> int:
-        return hash(repr(self))
+        return hash((self.name, *(getattr(value, "shape", value) for value in self.fields().values())))
 
     def __repr__(self) -> str:
         told = [f"{name}={_short(value)}" for name, value in self.fields().items() if value is not None]

@@ -76,6 +76,9 @@ class Diagonal(Parametrisation):
     def pullback(self, free: Values, kept: Any, g: Array) -> Values:
         return {"diagonal": np.diagonal(g, axis1=-2, axis2=-1).reshape(*g.shape[:-3], -1)}
 
+    def places(self, size: Size) -> Array | None:
+        return np.tile(np.eye(size.rows, dtype=bool), (size.blocks, 1))
+
 
 @words.explained
 def low_rank(rank: int, *, fixed: Any = None) -> Parametrisation:
@@ -112,8 +115,8 @@ def diagonal() -> Parametrisation:
     """Every square block is W = diag(w): a unit hears, of all units, itself alone.
 
     Free are the N numbers of each of the G blocks: "weight_hh_l0.diagonal", (G*N,). They begin as the diagonal of what
-    the initialiser draws, 1 with "identity". The step still is one with all N² weights. ValueError from Network for
-    blocks that are not square.
+    the initialiser draws, 1 with "identity". From 256 units on the loops take these weights alone, as of `sparse`.
+    ValueError from Network for blocks that are not square.
 
     Source: Li, Li, Cook, Zhu & Gao, IndRNN, CVPR 2018, arXiv:1803.04831.
 

@@ -13,9 +13,10 @@ from .weight_gradients import parameter_gradients
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
 BACK = GROUP_BACK = LANES = WIRED = SENT = PLACEHOLDER
-EMITS = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = PLACEHOLDER
+EMITS = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = SPARSE = PLACEHOLDER
 S0 = S1 = KEEP = E = DS = DX = DR = DP = DQ = SLOPE = END = PLACEHOLDER
 product_back = product_packed = pack_strips = PLACEHOLDER
+spread = product_sparse_back = sparse_gradients = PLACEHOLDER
 of_input = of_state = of_stage = PLACEHOLDER  # weight_gradients.py of the three products
 
 
@@ -34,7 +35,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
     reverse, chunk, from_output, to_states = size.reverse, size.chunk, size.from_output, size.to_states
     to_input, to_weights, each = size.to_input, size.to_weights, size.each
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
-    index, threads, lockstep = share.member, share.team, share.lockstep
+    member, threads, lockstep = share.member, share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     M, rows, depth = B * copies, row1 - row0, P * RWIDTH
     # Rows of dr and dx; at a power of two all would meet in the same lines of the cache.
@@ -42,7 +43,14 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
     first_back, last_back = unit0 // BACK, (unit1 + BACK - 1) // BACK
     group, per_signal = GROUP_BACK if rows == 1 else 1, (N + BACK - 1) // BACK
     whole = rows // LANES * LANES if last_back - first_back > 1 else 0  # rows that it pays to pack
-    strips = np.empty(whole * max(depth, P * AWIDTH), x.dtype)
+    if SPARSE:
+        index, ends, of_weights, ends_of_weights, places_of_weights = beside
+        strips, room = (
+            np.zeros((rows + LANES - 1) // LANES * LANES * depth, x.dtype),
+            np.empty(4 * LANES * LANES, x.dtype),
+        )
+    else:
+        strips = np.empty(whole * max(depth, P * AWIDTH), x.dtype)
     rs = np.empty(group * rows * BACK, x.dtype)
     zeros = np.zeros(BACK, x.dtype)
     work = np.zeros(END, x.dtype)
@@ -116,16 +124,22 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
             if not FIRST:
                 continue
             d_at = (slot * M + row0) * d_row
-            pack_strips(dr, d_at, d_row, whole, depth, strips)
+            if SPARSE:
+                spread(dr, d_at, d_row, rows, depth, strips)
+            else:
+                pack_strips(dr, d_at, d_row, whole, depth, strips)
             for turn in range(0, last_back - first_back, group):
                 q0 = first_back + turn if t % 2 else max(first_back, last_back - turn - group)
                 q1 = min(q0 + group, last_back - turn if t % 2 == 0 else last_back)
                 for e in range(SIGNALS):
                     w0, w1 = q0 + e * per_signal, q1 + e * per_signal
-                    product_packed(strips, whole, depth, w_hh, w0, zeros, 0, rs)
-                    if whole < rows:
-                        at_rest, rest = d_at + whole * d_row, rows - whole
-                        product_back(dr, at_rest, d_row, rest, depth, w_hh, w0, w1, zeros, 0, rs, whole * BACK)
+                    if SPARSE:
+                        product_sparse_back(strips, rows, depth, w_hh, index, ends, w0, w1, zeros, 0, rs, 0, room)
+                    else:
+                        product_packed(strips, whole, depth, w_hh, w0, zeros, 0, rs)
+                        if whole < rows:
+                            at_rest, rest = d_at + whole * d_row, rows - whole
+                            product_back(dr, at_rest, d_row, rest, depth, w_hh, w0, w1, zeros, 0, rs, whole * BACK)
                     for qm in range((q1 - q0) * rows):
                         q, m = q0 + qm // rows, row0 + qm % rows
                         b = m // copies
@@ -155,23 +169,34 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                 for b in range(apart):
                     of_input(
                         d, b * dx_row, apart * dx_row, x, x_low + b * x_row, apart * x_row, I, grads[0], b * GATES * N,
-                        grads[2], b * GATES * N, tall, N, index, threads,
+                        grads[2], b * GATES * N, tall, N, member, threads,
                     )  # fmt: skip
-                    if FIRST:
+                    if SPARSE:
+                        of_state(
+                            dr, b * d_row, apart * d_row, sent, e_low + b * e_row, apart * e_row, N, zeros[:0], 0,
+                            grads[3], b * PARTS * N, tall, N, member, threads,
+                        )  # fmt: skip
+                        if grads[1].size:
+                            sparse_gradients(
+                                dr, b * d_row, apart * d_row, sent, e_low + b * e_row, apart * e_row, of_weights,
+                                ends_of_weights, places_of_weights, grads[1], b * WIRED * N * N, tall, N, P, member,
+                                threads,
+                            )  # fmt: skip
+                    elif FIRST:
                         of_state(
                             dr, b * d_row, apart * d_row, sent, e_low + b * e_row, apart * e_row, N, grads[1],
-                            b * WIRED * N, grads[3], b * PARTS * N, tall, N, index, threads,
+                            b * WIRED * N, grads[3], b * PARTS * N, tall, N, member, threads,
                         )  # fmt: skip
                     if STAGED:
                         a_low, a_step = low * B * STAGED * N, STAGED * N
                         of_stage(
                             da, b * da_row, apart * da_row, staged, a_low + b * a_step, apart * a_step, N, grads[1],
-                            (b * WIRED + SENT) * N, grads[3], (b * PARTS + FIRST) * N, tall, N, index, threads,
+                            (b * WIRED + SENT) * N, grads[3], (b * PARTS + FIRST) * N, tall, N, member, threads,
                         )  # fmt: skip
                     if PARAMETERS:
-                        parameter_gradients(dq, b * dq_row, apart * dq_row, grads, b * N, tall, N, index, threads)
+                        parameter_gradients(dq, b * dq_row, apart * dq_row, grads, b * N, tall, N, member, threads)
             if to_input:
-                input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, P * WIDTH, index, threads)
+                input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, P * WIDTH, member, threads)
         if lockstep or to_input or to_weights:  # the next step may write what another thread still reads
             round_ = meet(meeting, threads, round_)
     if to_states:

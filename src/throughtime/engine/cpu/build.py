@@ -20,7 +20,7 @@ from ...code.fingerprints import fingerprint
 from ...code.precision import in_precision
 from ...jit import address_of, inlined, intrinsic, merged, named_in, specialise
 from .. import failures
-from . import backward_loop, input_gradients, loops, pointwise, stages, tangents, weight_gradients
+from . import backward_loop, input_gradients, loops, pointwise, sparse, stages, tangents, weight_gradients
 from .matmul import products
 from .operands import Pointwise
 from .panels import packers
@@ -45,6 +45,11 @@ def loop(shape: Shape, name: str) -> Any:
     lane, back = lanes(shape.dtype), products(2, shape.dtype)
     names: dict[str, Any] = {**packers(shape.dtype), **shape.constants, "product_back": back["product"]}
     names |= {key: back[key] for key in ("accumulate", "pack_strips", "product_packed")}
+    if shape.sparse:
+        names |= sparse.products(shape.first * shape.block, shape.dtype)
+        names["product_sparse_back"] = sparse.products(shape.back, shape.dtype)["product_sparse"]
+    else:
+        names |= dict.fromkeys(("spread", "product_sparse", "product_sparse_back", "sparse_gradients"))
     for key, parts in (("product", shape.gates), ("product_r", shape.first), ("product_a", shape.second)):
         names[key] = products(parts * shape.block // lane, shape.dtype)["product"] if parts else None
     used = named_in(function, names)
@@ -78,13 +83,13 @@ def _sums(dtype: np.dtype, block: int, wires: Wires) -> Any:
 class Kernels:
     """The compiled parts of one cell class in one precision, for fields that have one value, or one for each unit."""
 
-    def __init__(self, record: Spec, dtype: np.dtype, by_unit: bool) -> None:
+    def __init__(self, record: Spec, dtype: np.dtype, by_unit: bool, sparse: bool = False) -> None:
         cls: Any = record.cls
         # whether one tuple is given twice is seen in the code as it is now, when it is compiled
         alike = record.first == record.parts == record.gates and gives_one_tuple_twice(cls.backward)
         record = replace(record, shared=alike)
         self.record, self.dtype = record, dtype
-        self.shape = Shape.of(record, dtype, by_unit)
+        self.shape = replace(Shape.of(record, dtype, by_unit), sparse=sparse)
         emit, slope = (cls.emit, cls.emit_slope) if record.emits else (_signals(record), _slopes(record))
         self._functions = {"forward": cls.forward, "backward": cls.backward, "emit": emit, "emit_slope": slope}
         if record.stage:
@@ -202,14 +207,15 @@ def _loaded(context: Any, builder: Any, args: Any, first: int, count: int, strid
 
 
 @cache
-def _kernels(cls: Any, dtype: np.dtype, by_unit: bool) -> Kernels:
-    return Kernels(spec(cls), dtype, by_unit)
+def _kernels(cls: Any, dtype: np.dtype, by_unit: bool, sparse: bool) -> Kernels:
+    return Kernels(spec(cls), dtype, by_unit, sparse)
 
 
-def kernels(cell: Any, dtype: Any) -> Kernels:
+def kernels(cell: Any, dtype: Any, sparse: bool = False) -> Kernels:
     """The compiled parts of the version of a cell that is in force, or that a run's cell holds (cells/versions.py).
 
-    A class registered again (edited in a notebook, say) is new and gets its own.
+    sparse: those for recurrent weights of which few are there. A class registered again (edited in a notebook, say) is
+    new and gets its own.
     """
     cls: Any = type(in_force(cell))
-    return _kernels(cls, np.dtype(dtype), bool(spec(cls).parameters) or has_arrays(cell))
+    return _kernels(cls, np.dtype(dtype), bool(spec(cls).parameters) or has_arrays(cell), sparse)

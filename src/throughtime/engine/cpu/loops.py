@@ -35,9 +35,9 @@ from .primitives import call, copy, move, wide
 from .stages import first_stage
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER
-EMITS = FIRST = STAGED = PLACEHOLDER
+EMITS = FIRST = STAGED = SPARSE = LANES = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = END = PLACEHOLDER
-product = product_r = product_a = PLACEHOLDER
+product = product_r = product_a = spread = product_sparse = PLACEHOLDER
 
 
 def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
@@ -62,6 +62,9 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
     if STAGED:
         staged, w_a, b_a = beside
         ra = np.empty(group * rows * AWIDTH, x.dtype)
+    if SPARSE:
+        index, ends = beside
+        strips, room = np.zeros((rows + LANES - 1) // LANES * LANES * N, x.dtype), np.empty(4 * LANES * LANES, x.dtype)
     work = np.zeros(END, x.dtype)
     round_ = 0
     if EMITS:  # what the initial state sends
@@ -95,6 +98,8 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                 )  # fmt: skip
                 if lockstep:
                     round_ = meet(meeting, threads, round_)
+            if SPARSE:
+                spread(sent, e_at + (now * B + row0) * e_row, e_row, rows, N, strips)
             for turn in range(0, last - first, group):
                 # there and back: the weights in the cache at the end of one step are the first to be used in the next
                 p0 = first + turn if t % 2 else max(first, last - turn - group)
@@ -105,7 +110,9 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                 else:
                     if chunk == 1:
                         product(x, x_at + (t * B + row0) * x_row, x_row, rows, I, w_ih, p0, p1, b_ih, WIDTH, xs, 0)
-                    if FIRST:
+                    if SPARSE:
+                        product_sparse(strips, rows, N, w_hh, index, ends, p0, p1, b_hh, RWIDTH, rs, 0, room)
+                    elif FIRST:
                         e_now, deep = e_at + (now * B + row0) * e_row, SIGNALS * N
                         product_r(sent, e_now, e_row, rows, deep, w_hh, p0, p1, b_hh, RWIDTH, rs, 0)
                 for pm in range((p1 - p0) * rows):

@@ -12,6 +12,7 @@ from . import shares
 from .build import Kernels, kernels
 from .operands import Steps
 from .panels import pack_backward, pack_forward
+from .sparse import Pattern
 from .unit_numbers import fields
 
 Array = np.ndarray
@@ -35,11 +36,12 @@ class Layer:
     sent: Array  # (T+1, B, E*N): what the units send, a view of the states where it is the first of them
     saved: Array  # flat (T, P, B, K*BLOCK): what is saved together lies together
     staged: Array  # (T, B, A*N): the signals of the stage
+    pattern: Pattern | None = None  # of the recurrent weights, where few are there
     networks: ClassVar[int] = 1
 
     @property
     def kernels(self) -> Kernels:
-        return kernels(self.cell, self.states.dtype)
+        return kernels(self.cell, self.states.dtype, self.pattern is not None)
 
     @cached_property
     def fields(self) -> Array:
@@ -61,11 +63,11 @@ class Layer:
 
     @cached_property
     def packed_forward(self) -> tuple[Array, ...]:
-        return pack_forward(self.kernels, self.parameters)
+        return pack_forward(self.kernels, self.parameters, self.pattern)
 
     @cached_property
     def packed_backward(self) -> tuple[Array, ...]:
-        return pack_backward(self.kernels, self.parameters)
+        return pack_backward(self.kernels, self.parameters, self.pattern)
 
     def saved_by_unit(self, start: int, stop: int) -> tuple[Array, ...]:
         """What the steps start ... stop-1 saved, as the cell's K numbers of each unit: K arrays (stop-start, B, N)."""
@@ -108,6 +110,14 @@ class Layer:
         known = Steps(fields=self.fields, states=states, saved=self.saved, lengths=self.lengths)
         places = Places(x_at=self.x_at, x_row=self.x_row, s_at=self.offset, s_row=size, e_at=e_at, e_row=e_row)
         return known[:], self.x, sent, places[:]
+
+    def lists(self, back: bool = False) -> tuple[Array, ...]:
+        """What loops take beside the rest where few weights are there: indices and ends of their lists."""
+        if self.pattern is None:
+            return ()
+        forward, backward = self.pattern.lists(self.kernels.shape)
+        own = forward.rows, forward.ends
+        return (backward.rows, backward.ends, *own, forward.place) if back else own
 
     def shares(self, kernel: Kernels, rows: int, steps: int) -> shares.Shares:
         """A pass of so many rows divided among threads."""

@@ -22,22 +22,27 @@ Array = np.ndarray
 WIDTH = LANES = PLACEHOLDER
 
 
-def pack_forward(kernel: Any, parameters: tuple) -> tuple[Array, ...]:
+def pack_forward(kernel: Any, parameters: tuple, pattern: Any = None) -> tuple[Array, ...]:
     """(w_ih, b_ih, w_hh, b_hh) in panels: blocks of units, all parts side by side, 0 beyond the last unit; and of a
-    cell with a stage those of its product after them."""
+    cell with a stage those of its product after them. pattern: of w_hh, whose weights alone are then taken, in the
+    order of its lists."""
     shape, units = kernel.shape, parameters[1].shape[1]
     w_ih, w_hh, b_ih, b_hh = parameters[:4]
     first, second = _squares(shape, w_hh)
     cut = shape.first * units
-    found = [_panels(shape, w_ih, units), _bias(shape, b_ih, units), _panels(shape, first, units)]
+    recurrent = _panels(shape, first, units) if pattern is None else w_hh.reshape(-1)[pattern.lists(shape)[0].place]
+    found = [_panels(shape, w_ih, units), _bias(shape, b_ih, units), recurrent]
     found.append(_bias(shape, b_hh[:cut], units))
     return (*found, _panels(shape, second, units), _bias(shape, b_hh[cut:], units)) if shape.staged else tuple(found)
 
 
-def pack_backward(kernel: Any, parameters: tuple) -> tuple[Array, ...]:
+def pack_backward(kernel: Any, parameters: tuple, pattern: Any = None) -> tuple[Array, ...]:
     """(w_hh, w_ih) transposed, in panels of `back` columns, those of each signal after one another; and of a cell with
     a stage the weights of its product after them."""
     shape, units = kernel.shape, parameters[1].shape[1]
+    if pattern is not None:
+        few = parameters[1].reshape(-1)[pattern.lists(shape)[1].place]
+        return few, _transposed(shape, parameters[0], units)
     first, second = _squares(shape, parameters[1])
     found = _transposed(shape, first, units, shape.signals), _transposed(shape, parameters[0], units)
     return (*found, _transposed(shape, second, units, shape.staged)) if shape.staged else found

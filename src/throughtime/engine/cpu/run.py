@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...cells.base import spec
 from .. import memory
 from ..sizes import Backward, Forward, Tangent
 from . import threads
@@ -17,6 +18,7 @@ from .one_layer import Layer
 from .operands import Gradients, Perturbations, Staged, StagedBack, StagedTangent
 from .panels import pack_forward
 from .sent_by_units import sent_tangent, slopes
+from .sparse import Pattern
 
 __all__ = ["Layer", "backprop", "sent_back", "tangent", "unroll"]
 
@@ -31,6 +33,7 @@ def unroll(
     offset: int,
     lengths: Array | None,
     reverse: bool,
+    pattern: Pattern | None = None,
 ) -> Layer:
     """Run one layer over x (T, B, I), from the states that stand at its first time, and fill in the others.
 
@@ -38,7 +41,8 @@ def unroll(
     """
     steps, batch, inputs = x.shape
     units = parameters[1].shape[1]
-    kernel = kernels(cell, states.dtype)
+    pattern = pattern if pattern is not None and pattern.pays(spec(cell), batch, states.dtype) else None
+    kernel = kernels(cell, states.dtype, pattern is not None)
     record, shape = kernel.record, kernel.shape
     panels = -(-units // shape.block)
     if lengths is None:
@@ -51,13 +55,27 @@ def unroll(
     staged = memory.empty((steps, batch, record.staged * units), states.dtype)
     flat, x_at, x_row = base(x)
     layer = Layer(
-        cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved, staged
+        cell,
+        parameters,
+        flat,
+        x_at,
+        x_row,
+        steps,
+        batch,
+        states,
+        offset,
+        lengths,
+        reverse,
+        sent,
+        saved,
+        staged,
+        pattern,
     )
     if steps and batch:
         known, flat, flat_sent, places = layer.given(kernel)
         size = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=places, reverse=int(reverse))
-        packed = pack_forward(kernel, parameters)
-        beside = Staged(staged.reshape(-1), *packed[4:])[:] if record.stage else ()
+        packed = pack_forward(kernel, parameters, pattern)
+        beside = Staged(staged.reshape(-1), *packed[4:])[:] if record.stage else layer.lists()
         arguments = (kernel.pointwise(*FORWARD), packed[:4], known, flat, flat_sent, beside, size[:])
         threads.run(kernel.unroll, arguments, *layer.shares(kernel, batch, steps))
     return layer
@@ -127,7 +145,11 @@ def backprop(
             output=g, states=o, x=grad_x.reshape(-1), parameters=grads, carry=carry.reshape(-1), dr=dr, dx=dx
         )  # fmt: skip
         w_hh, w_ih, *w_a = layer.packed_backward
-        beside = StagedBack(layer.staged.reshape(-1), w_a[0] if w_a else nothing, da, dq)[:] if shape.beside else ()
+        beside = (
+            StagedBack(layer.staged.reshape(-1), w_a[0] if w_a else nothing, da, dq)[:]
+            if shape.beside
+            else layer.lists(back=True)
+        )
         given = (known, flat, flat_sent, beside, gradients[:])
         arguments = (kernel.pointwise(*BACKWARD), (w_hh, w_ih), *given, size[:])
         threads.run(kernel.backprop, arguments, *layer.shares(kernel, M, steps))
@@ -152,7 +174,7 @@ def tangent(
         sends = memory.empty((2, M, record.signals * units), dtype)
         sends[0] = sent_tangent(layer, v, start, copies)
         w_ih, _, w_hh, _, *stage = layer.packed_forward
-        beside = StagedTangent(memory.empty(M * record.staged * units, dtype), stage[0])[:] if stage else ()
+        beside = StagedTangent(memory.empty(M * record.staged * units, dtype), stage[0])[:] if stage else layer.lists()
         x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
         known, _, _, places = layer.given(kernel)
         size = Tangent(

@@ -34,6 +34,7 @@ class Shape:
     staged: int = 0  # signals of the stage
     fields: int = 0  # that have a value for each unit
     parameters: int = 0
+    sparse: bool = False  # whether the weights of the one signal are those of a pattern
 
     @classmethod
     def of(cls, record: Spec, dtype: np.dtype, by_unit: bool) -> "Shape":
@@ -107,12 +108,23 @@ class Shape:
             "PARAMETERS": Q,
             "ALIKE": G == R,
         }
-        cell |= {"BESIDE": self.beside, "WIRED": len(self.sends) + len(self.stage), "SENT": len(self.sends)}
+        cell |= {
+            "SPARSE": self.sparse,
+            "BESIDE": self.beside,
+            "WIRED": len(self.sends) + len(self.stage),
+            "SENT": len(self.sends),
+        }
         return places | sizes | cell
 
     @property
     def name(self) -> str:
-        flags = "e" * self.emits + "s" * self.shared + "u" * (self.fields > 0) + f"p{self.parameters}" * self.beside
+        flags = (
+            "e" * self.emits
+            + "s" * self.shared
+            + "u" * (self.fields > 0)
+            + f"p{self.parameters}" * self.beside
+            + "w" * self.sparse
+        )
         wiring = f"-{self.first}{self.second}{self.signals}{self.staged}" if self.first != self.gates else ""
         return f"{self.gates}{self.states}{self.saved}{flags}{wiring}-{self.dtype.name}"
 

@@ -10,9 +10,9 @@ from .primitives import call, clear, combine, copy, move, wide
 from .stages import stage_tangent
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = GATES = STATES = SIGNALS = KEPT = SIZE = PLACEHOLDER
-EMITS = FIRST = STAGED = PLACEHOLDER
+EMITS = FIRST = STAGED = SPARSE = LANES = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = PLACEHOLDER
-product = product_r = product_a = PLACEHOLDER
+product = product_r = product_a = spread = product_sparse = PLACEHOLDER
 
 TOGETHER = 16  # matrices that a block of units serves before the next block takes its turn
 
@@ -41,6 +41,9 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
     if STAGED:
         signals, w_a = beside
         ra = np.empty(rows * AWIDTH, v.dtype)
+    if SPARSE:
+        index, ends = beside
+        strips, room = np.zeros((rows + LANES - 1) // LANES * LANES * N, v.dtype), np.empty(4 * LANES * LANES, v.dtype)
     round_ = 0
     for t in range(start, stop):
         old, new = (t - start) % 2 * M * e_row, (t - start + 1) % 2 * M * e_row
@@ -55,13 +58,17 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
             )  # fmt: skip
             if lockstep:
                 round_ = meet(meeting, threads, round_)
+        if SPARSE:
+            spread(sends, old + row0 * e_row, e_row, rows, N, strips)
         for p in range(first, last):
             unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
             if STAGED:
                 a_row = STAGED * N
                 product_a(signals, row0 * a_row, a_row, rows, a_row, w_a, p, p + 1, zeros, 0, ra, 0)
             else:
-                if FIRST:
+                if SPARSE:
+                    product_sparse(strips, rows, N, w_hh, index, ends, p, p + 1, zeros, 0, rs, 0, room)
+                elif FIRST:
                     product_r(sends, old + row0 * e_row, e_row, rows, e_row, w_hh, p, p + 1, zeros, 0, rs, 0)
                 if from_input:
                     product(vx, ((t - start) * M + row0) * I, I, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0)
