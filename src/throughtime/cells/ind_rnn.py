@@ -37,6 +37,9 @@ class IndRNN(NamedTuple):
         du = ds[0] * relu_slope(saved[0])
         return (du,), (), (p[0] * du,), (s[0] * du,)
 
+    def slope_bounds(cell, ranges, state_bound, p):
+        return ((),), ((abs(p[0]),),), (1.0,)
+
     def initial(cell, units, rng):
         return (rng.uniform(0.0, 1.0, units),)
 

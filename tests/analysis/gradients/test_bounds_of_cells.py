@@ -109,7 +109,7 @@ def test_units_that_hear_no_others():
     assert bound.factor == pytest.approx((1 / (1 + np.exp(lowest))).max(), rel=1e-14)
     assert bound.must_vanish
     assert (bound.gamma.shape, bound.sigma.shape) == ((1, 0), (0,))
-    assert "Alone" in repr(bound)
+    assert "no W_hh: the units hear no others" in repr(bound)
     assert analysis.pascanu_bound(net).factor == 1.0  # without a bound on the input the gate may shut
 
 
@@ -118,6 +118,16 @@ def test_parameters_of_units_come_to_the_bounds():
     net.parameters["keep_l0"][...] = np.linspace(-0.7, 0.3, N)
     sigma = np.linalg.norm(net.parameters["weight_hh_l0"], 2)
     assert analysis.pascanu_bound(net).factor == pytest.approx(0.7 + sigma, rel=1e-14)
+
+
+def test_the_independently_recurrent_network_is_bounded_by_its_paper_s_own():
+    """|recurrent|^lag (Li et al. 2018)."""
+    net = tt.Network("ind_rnn", 2, N, seed=1)
+    net.parameters["recurrent_l0"][...] = np.linspace(-0.95, 0.5, N)
+    bound = analysis.pascanu_bound(net)
+    np.testing.assert_allclose(bound.log_bound([0, 1, 30]), np.log(0.95) * np.array([0, 1, 30]), atol=1e-14)
+    run = net.unroll(np.random.default_rng(0).standard_normal((30, 4, 2)))
+    assert analysis.gradient_products(run, bound=bound).holds
 
 
 def test_one_signal_for_some_of_the_gates():

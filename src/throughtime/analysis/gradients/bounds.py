@@ -77,11 +77,14 @@ class GradientBound(Result):
     def __repr__(self) -> str:
         verdict = "every gradient vanishes" if self.must_vanish else "proves nothing about vanishing or exploding"
         assumed = f"|input| ≤ {self.input_bound:g}, |initial state| ≤ {self.state_bound:g}"
+        weights = [
+            f"  γ       {short(self.gamma)} (largest slope; states × gates)",
+            f"  σ₁      {short(self.sigma)} (of W_hh, by gate)",
+        ]
         return "\n".join(
             [
                 f"Gradient bound of a {self.cell} network, {assumed}",
-                f"  γ       {short(self.gamma)} (largest slope; states × gates)",
-                f"  σ₁      {short(self.sigma)} (of W_hh, by gate)",
+                *(weights if self.sigma.size else ["  no W_hh: the units hear no others"]),
                 f"  factor  {self.factor:.6g} per step at most",
                 f"  rate    {self.rate:.4g} nats per step at most: {verdict}",
             ]
