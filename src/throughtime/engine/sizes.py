@@ -98,3 +98,39 @@ class JacobianBlock(NamedTuple):
     width: int  # columns that are written, 0 beyond those of w
     w_gap: int  # from the w of one matrix to that of the next
     between: int  # 1 for the block between two layers, 0 for a layer's own states
+
+
+class Scan(NamedTuple):
+    """Of a pass forward by pieces of time."""
+
+    steps: int
+    batch: int
+    inputs: int
+    units: int
+    places: tuple[int, ...]
+    reverse: int
+    length: int  # of a piece, which one lane takes
+    sections: int  # of as many pieces as there are lanes
+
+
+class ScanBack(NamedTuple):
+    """Of a pass back by pieces of time, from `stop` to `start`; what is wanted as in Backward."""
+
+    start: int
+    stop: int
+    batch: int
+    inputs: int
+    units: int
+    places: tuple[int, ...]
+    g_at: int
+    g_row: int
+    o_at: int
+    o_row: int
+    reverse: int
+    length: int
+    sections: int
+    from_output: int
+    to_states: int
+    to_input: int
+    to_weights: int
+    each: int

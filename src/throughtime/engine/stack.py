@@ -223,12 +223,14 @@ def forward(
     lengths: np.ndarray | None,
     norms: Sequence[tuple[Array, Array]] = (),
     patterns: Sequence[Sequence[Any]] | None = None,
+    method: str | None = None,
 ) -> tuple[Stack, Array]:
     """The layers run over x (T, B, I) from the state `initial` (B, S), with `cells[k]` and `parameters[k][d]`: w_ih,
     w_hh, b_ih, b_hh and the unit parameters of layer k and direction d. norms[k]: w and b of the normalisation of what
-    layer k reads, patterns[k][d]: where the weights w_hh are, None where everywhere; both on the CPU. Also what the
-    last layer sends, (T, B, N·D), 0 in the padding."""
+    layer k reads, patterns[k][d]: where the weights w_hh are, None where everywhere, method: how it goes through time;
+    all three on the CPU. Also what the last layer sends, (T, B, N·D), 0 in the padding."""
     engine = of(device)
+    how = {} if method is None else {"method": method}
     arrays, (T, B, _) = engine.arrays, (int(n) for n in x.shape)
     place = 0  # where the state of a layer and direction begins
     states = arrays.empty((T + 1, B, initial.shape[1]), initial.dtype)
@@ -245,7 +247,7 @@ def forward(
             columns = slice(place, place + spec(cell).states * int(units))
             arrays.move(states[T if d else 0, :, columns], initial[:, columns])
             own = () if patterns is None else (patterns[k][d],)
-            of_layer.append(engine.unroll(cell, weights, x, states, place, ends, bool(d), *own))
+            of_layer.append(engine.unroll(cell, weights, x, states, place, ends, bool(d), *own, **how))
             place = columns.stop
         layers.append(of_layer)
         x = arrays.joined([layer.output() for layer in of_layer])

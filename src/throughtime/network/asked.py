@@ -67,6 +67,18 @@ class Asked:
         return Gradients(parameters, of_input, initial, of_states, found._fields)
 
 
+def asked_method(network: Any, method: Any) -> str | None:
+    """The argument `method` of `unroll`, looked at."""
+    if method is not None:
+        arguments.known("method", method, ("loop", "scan"))
+        if network.device != "cpu":
+            raise ValueError(
+                f'method="{method}" is of networks on the CPU, and this one is on the GPU, which goes step by step: '
+                "leave it out."
+            )
+    return method
+
+
 def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any, out: Any) -> Asked:
     """The arguments of `backprop` looked at; TypeError or ValueError in words for what does not fit."""
     of_input, of_states = arguments.flag("input", input), arguments.flag("states", states)

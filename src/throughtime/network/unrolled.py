@@ -14,7 +14,7 @@ from ..engine import stack
 from ..refuse import arguments, checks, direction, room, words
 from ..refuse.called import called
 from . import clipped, handed_in, handed_out, truncated
-from .asked import asked
+from .asked import asked, asked_method
 from .fields_back import deferred
 from .gradients import Gradients
 from .on_host import OnHost
@@ -53,8 +53,8 @@ class Unrolled(Steps):
     ((20, 3, 8), (21, 3, 16), [(1, 3, 8), (1, 3, 8)])
     """
 
-    def __init__(self, network: Any, x: Any, state: Any = None, lengths: Any = None) -> None:
-        arrays = network.engine.arrays
+    def __init__(self, network: Any, x: Any, state: Any = None, lengths: Any = None, method: str | None = None) -> None:
+        arrays, method = network.engine.arrays, asked_method(network, method)
         self.network, self.stream = network, arrays.stream_of(x)
         with arrays.on(self.stream):
             self.input, self._had_batch = handed_in.sequence(x, network, own=lengths is not None)
@@ -66,7 +66,15 @@ class Unrolled(Steps):
             self._followed = network.followed()
             cells, parameters, norms = map(in_force, network.cells), network.copies(), network.norms()
             self._stack, sent = stack.forward(
-                network.device, list(cells), parameters, self.input, initial, self.lengths, norms, network.patterns()
+                network.device,
+                list(cells),
+                parameters,
+                self.input,
+                initial,
+                self.lengths,
+                norms,
+                network.patterns(),
+                method,
             )
             self.states = arrays.read_only(self._stack.states)
             self.output = arrays.read_only(self._outside(sent))

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .. import memory
-from ..sizes import Places
-from . import shares
-from .build import Kernels, kernels
-from .operands import Steps
+from ..sizes import Forward, Places
+from . import shares, threads
+from .build import FORWARD, Kernels, kernels
+from .operands import Staged, Steps
 from .panels import pack_backward, pack_forward
 from .sparse import Pattern
 from .unit_numbers import fields
@@ -34,10 +34,15 @@ class Layer:
     lengths: Array
     reverse: bool
     sent: Array  # (T+1, B, E*N): what the units send, a view of the states where it is the first of them
-    saved: Array  # flat (T, P, B, K*BLOCK): what is saved together lies together
+    kept: Array | None  # what the steps saved, see there; None after a scan, which keeps nothing
     staged: Array  # (T, B, A*N): the signals of the stage
     pattern: Pattern | None = None  # of the recurrent weights, where few are there
     networks: ClassVar[int] = 1
+
+    @cached_property
+    def saved(self) -> Array:
+        """What the steps saved, flat (T, P, B, K*BLOCK): what is saved together lies together."""
+        return self._saved_again() if self.kept is None else self.kept
 
     @property
     def kernels(self) -> Kernels:
@@ -92,8 +97,37 @@ class Layer:
         saved = np.ascontiguousarray(self.saved.reshape(by_panel)[start:stop].swapaxes(0, 1)).reshape(-1)
         return replace(
             self, x_at=self.x_at + start * B * self.x_row, steps=1, batch=rows, states=states, lengths=alive,
-            sent=sent, saved=saved, staged=self.staged[start:stop].reshape(1, rows, record.staged * n),
+            sent=sent, kept=saved, staged=self.staged[start:stop].reshape(1, rows, record.staged * n),
         )  # fmt: skip
+
+    def fill(self) -> None:
+        """Run the layer, from the states that stand at its first time, and fill in all else."""
+        if self.steps and self.batch:
+            kernel, record = self.kernels, self.kernels.record
+            known, x, sent, places = self.given(kernel)
+            size = Forward(
+                steps=self.steps, batch=self.batch, inputs=self.inputs, units=self.units, places=places,
+                reverse=int(self.reverse),
+            )  # fmt: skip
+            packed = pack_forward(kernel, self.parameters, self.pattern)
+            beside = Staged(self.staged.reshape(-1), *packed[4:])[:] if record.stage else self.lists()
+            arguments = (kernel.pointwise(*FORWARD), packed[:4], known, x, sent, beside, size[:])
+            threads.run(kernel.unroll, arguments, *self.shares(kernel, self.batch, self.steps))
+
+    def _saved_again(self) -> Array:
+        """The same from the states, every row (t, b) a sequence of one step; of a layer without stages."""
+        record, shape, n, T = self.kernels.record, self.kernels.shape, self.units, self.steps
+        rows = T * self.batch
+        own, panels = slice(self.offset, self.offset + record.states * n), -(-n // shape.block)
+        states = memory.empty((2, rows, self.states.shape[2]), self.states.dtype)
+        before = self.states[1:] if self.reverse else self.states[:-1]
+        states[0, :, own] = before[:, :, own].reshape(rows, record.states * n)
+        e = record.signals * n
+        sent = memory.empty((2, rows, e), states.dtype) if record.emits else states[:, :, own][:, :, :e]
+        alive = (np.arange(T)[:, None] < self.lengths).astype(np.int64).reshape(-1)
+        kept = memory.empty(rows * panels * record.saved * shape.block, states.dtype)
+        replace(self, steps=1, batch=rows, states=states, lengths=alive, reverse=False, sent=sent, kept=kept).fill()
+        return np.ascontiguousarray(kept.reshape(panels, T, -1).swapaxes(0, 1)).reshape(-1)
 
     def output(self) -> Array:
         """What the layer sends after each step, (T, B, N), a view."""
@@ -105,11 +139,17 @@ class Layer:
 
     def given(self, kernel: Kernels) -> tuple[tuple[Array, ...], Array, Array, tuple[int, ...]]:
         """What compiled loops read of the layer: what is known of its steps, x, what it sends, and their places."""
+        sent, places = self.sending(kernel)
+        states = self.states.reshape(-1)
+        known = Steps(fields=self.fields, states=states, saved=self.saved, lengths=self.lengths)
+        return known[:], self.x, sent, places
+
+    def sending(self, kernel: Kernels) -> tuple[Array, tuple[int, ...]]:
+        """What the layer sends, flat, and the places of x, states and this."""
         emits, size, states = kernel.record.emits, self.states.shape[2], self.states.reshape(-1)
         sent, e_at, e_row = (self.sent.reshape(-1), 0, self.sent.shape[2]) if emits else (states, self.offset, size)
-        known = Steps(fields=self.fields, states=states, saved=self.saved, lengths=self.lengths)
         places = Places(x_at=self.x_at, x_row=self.x_row, s_at=self.offset, s_row=size, e_at=e_at, e_row=e_row)
-        return known[:], self.x, sent, places[:]
+        return sent, places[:]
 
     def lists(self, back: bool = False) -> tuple[Array, ...]:
         """What loops take beside the rest where few weights are there: indices and ends of their lists."""

@@ -20,6 +20,7 @@ class Pointwise(NamedTuple):
     stage_backward_block: int
     stage_tangent_block: int
     stage_apply_block: int
+    affine_block: int
 
 
 class Steps(NamedTuple):

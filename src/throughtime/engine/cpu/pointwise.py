@@ -25,6 +25,22 @@ def forward_block(fields, work):
         write(work, E + n, BLOCK, emit(fields, n, s_next), SIGNALS)
 
 
+def affine_block(fields, work):
+    """A step that is linear in the state: work[X] -> work[C], its matrix row by row, work[S1], what it makes of the
+    state 0, and work[KEEP], which does not come from the state."""
+    wide()
+    for n in range(BLOCK):
+        x, r, s = read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, PARTS), one_hot(work, STATES, STATES)
+        s_next, keep = forward(fields, n, x, r, s)
+        write(work, S1 + n, BLOCK, s_next, STATES)
+        write(work, KEEP + n, BLOCK, keep, SAVED)
+    for i in range(STATES):
+        for n in range(BLOCK):
+            s, s_next = one_hot(work, STATES, STATES), read(work, S1 + n, BLOCK, STATES)
+            found = backward(fields, n, one_hot(work, i, STATES), s, s_next, read(work, KEEP + n, BLOCK, SAVED))
+            write(work, C + i * STATES * BLOCK + n, BLOCK, found[2], STATES)
+
+
 def backward_block(fields, work):
     """One step back: work[DS], work[S0], work[S1], work[KEEP] -> work[DX], work[DR], work[DP], work[DQ]."""
     wide()

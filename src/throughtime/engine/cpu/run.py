@@ -10,13 +10,12 @@ import numpy as np
 
 from ...cells.base import spec
 from .. import memory
-from ..sizes import Backward, Forward, Tangent
-from . import threads
-from .build import BACKWARD, FORWARD, TANGENT, kernels
+from ..sizes import Backward, Tangent
+from . import scanned, threads
+from .build import BACKWARD, TANGENT, kernels
 from .flat_rows import base
 from .one_layer import Layer
-from .operands import Gradients, Perturbations, Staged, StagedBack, StagedTangent
-from .panels import pack_forward
+from .operands import Gradients, Perturbations, StagedBack, StagedTangent
 from .sent_by_units import sent_tangent, slopes
 from .sparse import Pattern
 
@@ -34,12 +33,14 @@ def unroll(
     lengths: Array | None,
     reverse: bool,
     pattern: Pattern | None = None,
+    method: str | None = None,
 ) -> Layer:
     """Run one layer over x (T, B, I), from the states that stand at its first time, and fill in the others.
 
-    x is C-contiguous, or a view of such an array that leaves out columns (the h of the layer below).
+    method: "scan" by pieces of time, "loop" step by step, None as it is faster; ValueError for a scan that cannot be. x
+    is C-contiguous, or a view of such an array that leaves out columns (the h of the layer below).
     """
-    steps, batch, inputs = x.shape
+    steps, batch, _ = x.shape
     units = parameters[1].shape[1]
     pattern = pattern if pattern is not None and pattern.pays(spec(cell), batch, states.dtype) else None
     kernel = kernels(cell, states.dtype, pattern is not None)
@@ -51,7 +52,8 @@ def unroll(
         sent = memory.empty((steps + 1, batch, record.signals * units), states.dtype)
     else:
         sent = states[:, :, offset : offset + record.signals * units]
-    saved = memory.empty(steps * batch * panels * record.saved * shape.block, states.dtype)
+    by_pieces = scanned.chosen(kernel, method, steps, units)
+    saved = None if by_pieces else memory.empty(steps * batch * panels * record.saved * shape.block, states.dtype)
     staged = memory.empty((steps, batch, record.staged * units), states.dtype)
     flat, x_at, x_row = base(x)
     layer = Layer(
@@ -71,13 +73,10 @@ def unroll(
         staged,
         pattern,
     )
-    if steps and batch:
-        known, flat, flat_sent, places = layer.given(kernel)
-        size = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=places, reverse=int(reverse))
-        packed = pack_forward(kernel, parameters, pattern)
-        beside = Staged(staged.reshape(-1), *packed[4:])[:] if record.stage else layer.lists()
-        arguments = (kernel.pointwise(*FORWARD), packed[:4], known, flat, flat_sent, beside, size[:])
-        threads.run(kernel.unroll, arguments, *layer.shares(kernel, batch, steps))
+    if not by_pieces:
+        layer.fill()
+    elif steps and batch:
+        scanned.forward(layer, kernel)
     return layer
 
 
@@ -123,7 +122,13 @@ def backprop(
     to_weights = to_weights and any(own.size for own in grads)
     grad_x = memory.empty((steps, M, inputs) if to_input else (0, M, inputs), dtype)
     carry = np.array(carry, dtype, order="C")
-    if steps and M:
+    if layer.kept is None and copies == 1 and steps and M:
+        g_of = None if grad_output is None else base(grad_output)
+        carry = scanned.backward(
+            layer, kernel, carry, g_of, grad_states, apart, grad_x if to_input else None, into if to_weights else None,
+            each, start, stop,
+        )  # fmt: skip
+    elif steps and M:
         shape = kernel.shape
         pad, block = shape.back // 2, -(-units // shape.block) * shape.block
         counts = (shape.first, 0 if shape.shared else shape.gates, shape.second, shape.parameters)
