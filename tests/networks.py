@@ -62,15 +62,75 @@ def adapting(w, u, s, leak):
     return v, a + 0.4 * (v - a)
 
 
+@tt.cell(
+    gates=("z", "n"), states=2, sends={"v": ("z", "n"), "a": ("n",)}, stage={"kept": ("n", "b")},
+    parameters=("peep", "speed"),
+)  # fmt: skip
+class Staged(NamedTuple):
+    """A user's cell with everything that a cell can have: two signals, of which a part of r hears both, a product after
+    a gate, two parameters of each unit, and a field."""
+
+    gain: float = 0.5
+
+    def stage(cell, x, r, s, p):
+        return (sigmoid(x[0] + r[0] + p[0] * s[1]) * s[0],)
+
+    def forward(cell, x, r, s, p):
+        u, m, b = x[0] + r[0] + p[0] * s[1], x[1] + r[1] + r[2], r[3]
+        v = s[0] + sigmoid(u) * (tanh(m) - s[0])
+        return (v, s[1] + p[1] * (cell.gain * tanh(b) + v - s[1])), (u, m, b)
+
+    def backward(cell, ds, s, s_next, saved, p):
+        u, m, b = saved
+        dv, z = ds[0] + p[1] * ds[1], sigmoid(u)
+        dz, dn = dv * (tanh(m) - s[0]) * sigmoid_slope(u), dv * z * tanh_slope(m)
+        db, dspeed = ds[1] * p[1] * cell.gain * tanh_slope(b), ds[1] * (cell.gain * tanh(b) + s_next[0] - s[1])
+        before = dv * (1.0 - z), ds[1] * (1.0 - p[1]) + dz * p[0]
+        return (dz, dn), (dz, dn, dn, db), before, (dz * s[1], dspeed)
+
+    def stage_backward(cell, da, s, saved, p):
+        d = da[0] * s[0] * sigmoid_slope(saved[0])
+        return (d, 0.0), (d, 0.0), (da[0] * sigmoid(saved[0]), d * p[0]), (d * s[1], 0.0)
+
+    def emit(cell, s):
+        return tanh(s[0]) + s[1] / 5.0, s[1]
+
+    def emit_slope(cell, s):
+        return (tanh_slope(s[0]), 0.2), (0.0, 1.0)
+
+    def initial(cell, units, rng):
+        return rng.normal(size=units), 0.3
+
+
+def staged(w, u, s, leak):
+    """The oracle's version of it, for a gain of 0.8."""
+    (v, a), (x_z, x_n), ((w_vz, w_vn, w_an, w_n, w_b), (b_z, b_n, b_stage, b_b)) = (
+        s,
+        naive.drives(w, u),
+        naive.blocks(w),
+    )
+    peep, speed = w.p
+    shown = np.tanh(v) + a / 5
+    z = naive.sigmoid(x_z + shown @ w_vz.T + b_z + peep * a)
+    kept = z * v
+    n = np.tanh(x_n + shown @ w_vn.T + a @ w_an.T + b_n + kept @ w_n.T + b_stage)
+    v = (1 - z) * v + z * n
+    return v, a + speed * (0.8 * np.tanh(kept @ w_b.T + b_b) + v - a)
+
+
+STAGED = naive.Cell(
+    staged, gates=2, states=2, emit=lambda s: np.tanh(s[0]) + s[1] / 5, parameters=("peep", "speed"), squares=5, parts=4
+)
 ADAPTING = naive.Cell(adapting, gates=2, states=2, emit=lambda s: np.tanh(s[0]) * (1 + s[1] / 5))
 POSITIVE = {"slstm": (2,)}  # states that are sums of positive numbers: no run leaves them, and 0 is a pole
-CELLS = (*LIBRARY, "adapting")  # every shared test runs over the library's cells and over a user's
+OWN = {"adapting": ADAPTING, "staged": STAGED}
+CELLS = (*LIBRARY, *OWN)  # every shared test runs over the library's cells and over a user's
 
 
 def library_cell(name):
     """A name as the user writes it, or an instance where the cell has a field."""
-    if name == "adapting":
-        return Adapting(0.4)
+    if name in OWN:
+        return Adapting(0.4) if name == "adapting" else Staged(0.8)
     fields = {"leak": LEAK} if "leak" in LIBRARY[name]._fields else {}
     return LIBRARY[name](**fields) if fields else name
 
@@ -80,8 +140,8 @@ def oracle(name):
 
     The second kind says nothing of the formula, which is the cell's to know, and everything of what is made of it.
     """
-    if name == "adapting":
-        return ADAPTING
+    if name in OWN:
+        return OWN[name]
     own = library_cell(name)
     return naive.CELLS.get(name) or from_functions(LIBRARY[name]() if isinstance(own, str) else own)
 
@@ -167,7 +227,7 @@ def problem(name, steps, batch, inputs, units, *, layers=1, dtype="float64", len
     rng = np.random.default_rng(seed)
     net = tt.Network(library_cell(name), inputs, units, num_layers=layers, dtype=dtype, seed=0, **options)
     for key, value in net.parameters.items():
-        if key.rpartition("_l")[0].removesuffix("_reverse") in spec(net.cell).parameters:
+        if is_of_units(key):
             value[...] = near_start(value, rng)
         else:
             value[...] = rng.uniform(-gain, gain, value.shape) / np.sqrt(units)
@@ -182,6 +242,11 @@ def problem(name, steps, batch, inputs, units, *, layers=1, dtype="float64", len
             start[:, at : at + units] = 0.2 + abs(start[:, at : at + units])
     grads = draw(steps, batch, units * plain.directions), draw(batch, plain.state_size)
     return Problem(net, plain, x, start, *grads, None if lengths is None else np.asarray(lengths))
+
+
+def is_of_units(name):
+    """Whether a parameter is a number of each unit that its cell has by itself."""
+    return not name.startswith(("weight_", "bias_"))
 
 
 def near_start(value, rng):

@@ -7,12 +7,12 @@ import os
 
 import numpy as np
 import pytest
+from networks import CELLS, is_of_units, library_cell, near_start
 
 import throughtime as tt
 from throughtime import analysis
 from throughtime.cells import spec
 
-CELLS = tuple(tt.CELLS)
 DRAWS = max(1, int(8 * float(os.environ.get("THROUGHTIME_FUZZ", "1"))))
 
 
@@ -25,8 +25,11 @@ def draw(seed):
         cells, sizes = [cell, CELLS[int(rng.integers(len(CELLS)))]], [units, int(rng.integers(1, 6))]
     else:
         cells, sizes = [cell] * layers, [units] * layers
-    net = tt.Network(cells, 2, sizes, dtype=dtype, seed=0)
+    net = tt.Network(list(map(library_cell, cells)), 2, sizes, dtype=dtype, seed=0)
     for name, value in net.parameters.items():
+        if is_of_units(name):
+            value[...] = near_start(value, rng)
+            continue
         value[...] = rng.uniform(0.3, 2.0) * rng.standard_normal(value.shape)
         if rng.random() < 0.3 and name.startswith("weight_hh"):
             value[rng.random(len(value)) < 0.5] = 0.0

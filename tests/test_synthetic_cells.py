@@ -23,6 +23,7 @@ from networks import from_functions
 import throughtime as tt
 from throughtime.cells import central_differences
 from throughtime.cells.base import spec
+from throughtime.network.parameters import kinds
 
 C = 400
 
@@ -313,7 +314,8 @@ def agrees(shape, dtype, units, batch, layers=1, team=1, with_kernels=False, arr
         close(own, states, dtype, "kernels.unroll")
         close(k.step(k.weights, x[0], start), states[1], dtype, "kernels.step")
         found = k.backprop(k.weights, x, own, saved, outward, last)
-        wanted = (*grads.values(), g_x, g_start)
+        empty = {"weight_hh": np.zeros((0, units)), "bias_hh": np.zeros(0)}
+        wanted = (*(grads.get(f"{kind}_l0", empty.get(kind)) for kind in kinds(cell)), g_x, g_start)
         for ours, theirs in zip(found, wanted, strict=True):
             close(ours, theirs, dtype, "kernels.backprop")
 
@@ -387,15 +389,23 @@ def test_the_plain_network_against_complex_steps(shape):
     close(g_start, theirs.start, "float64", "gradient of the state")
 
 
+@pytest.mark.parametrize("shape", EXTENDED, ids=str)
+def test_extended_shapes_against_numpy(shape):
+    agrees(shape, "float64", 9, 2, 2, 2)
+    if shape.emits:
+        agrees(shape, "float64", 17, 1, 1, 1, arrays=True)
+
+
 def test_single_precision_and_kernels():
     agrees(Shape(5, 1, 1), "float32", 19, 3)
     agrees(Shape(5, 1, 1), "float64", 19, 3, with_kernels=True)
+    agrees(EXTENDED[0], "float32", 19, 3)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif("THROUGHTIME_FUZZ" not in os.environ, reason="ten minutes of compiling: THROUGHTIME_FUZZ=1 asks")
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("shape", [*SHAPES, *MORE], ids=str)
+@pytest.mark.parametrize("shape", [*SHAPES, *EXTENDED, *MORE], ids=str)
 def test_more_shapes_against_numpy(shape, dtype):
     for units, batch, layers, team in ((1, 1, 1, 1), (17, 1, 2, 2), (40, 3, 1, 2), (5, 27, 3, 1)):
         agrees(shape, dtype, units, batch, layers, team, with_kernels=layers == 1)
@@ -403,7 +413,8 @@ def test_more_shapes_against_numpy(shape, dtype):
 
 def test_units_shared_by_two_threads():
     """Weights that are worth two threads for one row: the units are divided, and the tiles of a single row are used."""
-    for shape, units in ((Shape(5, 1, 1), 130), (Shape(10, 3, 5, False, False), 100)):
+    for shape, units in ((Shape(5, 1, 1), 130), (Shape(10, 3, 5, False, False), 100), (EXTENDED[0], 130),
+                         (EXTENDED[1], 130), (EXTENDED[2], 130)):  # fmt: skip
         cell, results = made(shape)(0.7), []
         for team in (1, 2):
             tt.set_num_threads(team)

@@ -13,7 +13,7 @@ import throughtime as tt
 from throughtime.cells import CELLS
 from throughtime.cells.base import spec
 from throughtime.cells.dual_numbers import dual
-from throughtime.cells.on_arrays import on_arrays
+from throughtime.cells.on_arrays import on_arrays, signal_slopes
 from throughtime.cells.second_derivatives import change_of_cotangents, change_of_slopes, change_of_stage_cotangents
 
 STEP = 1e-3
@@ -94,18 +94,19 @@ def test_of_every_stage(name):
 def test_of_what_units_send(name):
     cell = a_cell(name)
     (_, _, s), (_, _, v), _ = drawn(cell, 1)
-    found = change_of_slopes(cell, s, v)
-    if not spec(cell).emits:
-        assert not np.any(found)
-        return
+    for signal in range(spec(cell).signals):
+        found = change_of_slopes(cell, s, v, signal)
+        if not spec(cell).emits:
+            assert not np.any(found)
+            continue
 
-    def at(e):
-        moved = tuple(a + e * w for a, w in zip(s, v, strict=True))
-        return np.array([np.broadcast_to(value, (3, 4)) for value in cell.emit_slope(moved)])
+        def at(e, signal=signal):
+            moved = tuple(a + e * w for a, w in zip(s, v, strict=True))
+            return np.array([np.broadcast_to(value, (3, 4)) for value in signal_slopes(cell, moved)[signal]])
 
-    h = STEP
-    expected = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
-    np.testing.assert_allclose(np.array(found), expected, rtol=0, atol=1e-9)
+        h = STEP
+        expected = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
+        np.testing.assert_allclose(np.array(found), expected, rtol=0, atol=1e-9)
 
 
 @tt.cell()

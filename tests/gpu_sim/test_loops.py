@@ -105,10 +105,19 @@ def check(p, reverse=False, windows=((0, T),), copies=2):
         if not reverse:
             check_tangent(p, layer, layers, True, copies=1, to_output=True, **window)
             check_tangent(p, layer, layers, False, copies=copies, **window)
-    if not reverse:
-        own = slice(p.offset, p.offset + p.record.states * layer.units)
-        wanted = np.concatenate([jacobians.of_layers([one], T - 1, T)[0][:, own, own] for one in layers])
-        close(p, of_device(layer, T - 1, T)[0], wanted, "Jacobian")
+    if not reverse and not p.record.stage:  # of a stage they come by products, which the stack makes
+        close(p, of_device(layer, T - 1, T)[0], np.concatenate([jacobian_of(p, one) for one in layers]), "Jacobian")
+
+
+def jacobian_of(p, layer):
+    """The last step's (B, S, S), on the CPU: row by row from perturbations along the unit vectors, where no other way
+    is."""
+    found, own = jacobians.of_layers([layer], T - 1, T), slice(p.offset, p.offset + p.size)
+    if found is not None:
+        return found[0][:, own, own]
+    eye = np.tile(np.eye(p.size, dtype=p.dtype), (layer.batch, 1))
+    moved, _ = cpu.tangent(layer, eye, start=T - 1, stop=T, copies=p.size)
+    return moved.reshape(layer.batch, p.size, p.size).swapaxes(1, 2)
 
 
 def parts(p, array, copies, axis=1):

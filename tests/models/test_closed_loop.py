@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from networks import Staged
 
 import throughtime as tt
 from throughtime.models import Chain, Dropout, LayerNorm, Readout, Residual
+from throughtime.scalar import tanh, tanh_slope
 
 B, WARM, STEPS = 3, 6, 12
 
@@ -25,7 +28,29 @@ def gated(cell, seed):
     return Residual([LayerNorm(5), net(cell, 5, seed=seed)])
 
 
+@tt.cell(parameters=("slope",))
+class Tuned(NamedTuple):
+    """h' = (1 − leak) h + leak tanh(slope u): plain but for a parameter of each unit."""
+
+    leak: float = 0.5
+
+    def forward(cell, x, r, s, p):
+        u = x[0] + r[0]
+        return (s[0] + cell.leak * (tanh(p[0] * u) - s[0]),), (u,)
+
+    def backward(cell, ds, s, s_next, saved, p):
+        d = cell.leak * tanh_slope(p[0] * saved[0]) * ds[0]
+        du = (d * p[0],)
+        return du, du, (ds[0] - cell.leak * ds[0],), (d * saved[0],)
+
+    def initial(cell, units, rng):
+        return (rng.uniform(0.5, 1.5, units),)
+
+
 MODELS = {
+    "a leak and a slope of each unit": lambda: Chain([net(Tuned(np.linspace(0.3, 0.7, 5))), out()]),
+    "a stage": lambda: Chain([net(Staged(0.8)), out()]),
+    "two layers with stages": lambda: Chain([net(Staged(0.8), num_layers=2), out()]),
     "tanh": lambda: Chain([net("tanh"), out()]),
     "relu": lambda: Chain([net("relu"), out()]),
     "sigmoid without bias": lambda: Chain([net("sigmoid", bias=False), out(bias=False)]),
@@ -42,7 +67,15 @@ MODELS = {
         [Chain([net("tanh"), out(5, 3)]), Chain([net("gru", 3), net("lstm", 5)]), out()]
     ),
 }
-NETWORKS = {"tanh", "relu", "sigmoid without bias", "rate", "leaky", "lstm between linear maps"}
+NETWORKS = {
+    "a leak and a slope of each unit",
+    "tanh",
+    "relu",
+    "sigmoid without bias",
+    "rate",
+    "leaky",
+    "lstm between linear maps",
+}
 EVERY = pytest.mark.parametrize("name", MODELS)
 
 
