@@ -24,7 +24,8 @@ class MGU(NamedTuple):
 
     For each of the N units; x = W_ih input + b_ih; blocks of N rows in the order f, n: weight_ih (2N, I), weight_hh
     (2N, N), both biases (2N,). It has no fields. The state is h alone, so that a network of N units has N Lyapunov
-    exponents. The gate acts before the product, as in the paper.
+    exponents. The gate acts before the product, as in the paper. How all its weights are to start is not known here, so
+    that there is no init="published".
 
     Source: Zhou, Wu, Zhang & Zhou, Int. J. Autom. Comput. 13, 226, 2016, arXiv:1603.09420.
 

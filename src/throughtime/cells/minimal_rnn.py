@@ -23,7 +23,8 @@ class MinimalRNN(NamedTuple):
 
     For each of the N units. weight_ih (N, I); weight_hh (2N, N) is U_h above U_z, which acts on z of the same step;
     bias_hh (2N,) holds two numbers for every unit, whose sum is b. It has no fields. The state is h alone, so that a
-    network of N units has N Lyapunov exponents.
+    network of N units has N Lyapunov exponents. How all its weights are to start is not known here, so that there is no
+    init="published".
 
     Source: Chen 2017, arXiv:1711.06788; Chen, Pennington & Schoenholz, ICML 2018, for its mean field.
 
