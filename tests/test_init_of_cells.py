@@ -185,14 +185,15 @@ def test_the_gate_that_a_cell_names_keeps_a_state(name):
     record, found = spec(cell), []
     for value in (-20.0, -2.0, 0.5, 20.0):
         init = tt.init.forget_bias(value, tt.init.gaussian(0.0, input_gain=0.0))
-        bias = tt.Network(cell, 1, 1, init=init, seed=0).parameters["bias_ih_l0"]
+        parameters = tt.Network(cell, 1, 1, init=init, seed=0).parameters
+        bias, recurrent = parameters["bias_ih_l0"], parameters.get("bias_hh_l0", np.zeros(0))
         s = tuple(np.full(1, own) for own in (0.3, -0.7, 0.9, 0.2)[: record.states])
-        r = tuple(np.zeros(1) for _ in range(record.parts))
+        r = tuple(recurrent[:, None])
         own = tuple(np.zeros(1) for _ in record.parameters)
         s_next, saved = cell.forward(tuple(bias[:, None]), r, s, *((own,) if own else ()))
         rows = unit_derivatives(cell, s, s_next, saved, own)
         found.append(max(float(np.broadcast_to(row[2][j], 1)[0]) for j, row in enumerate(rows)))
-        if name in ("lstm", "gru", "ugrnn"):
+        if name in ("lstm", "gru", "ugrnn", "cho_gru", "minimal_rnn"):
             assert found[-1] == pytest.approx(1 / (1 + np.exp(-value)), rel=1e-12)
     assert found == sorted(found)
     assert found[0] < 1e-6
@@ -320,10 +321,10 @@ def test_arguments(call, error, words):
     ("forgets", "expected"),
     [
         (None, ()),
-        ("f", ((1, 1.0),)),
-        (1, ((1, 1.0),)),
-        ({"f": -1}, ((1, -1.0),)),
-        ({"f": 1, 0: -1}, ((1, 1.0), (0, -1.0))),
+        ("f", (("f", 1.0),)),
+        (1, (("f", 1.0),)),
+        ({"f": -1}, (("f", -1.0),)),
+        ({"f": 1, 0: -1}, (("f", 1.0), ("i", -1.0))),
     ],
     ids=str,
 )
@@ -348,3 +349,10 @@ def test_how_a_cell_says_which_gate_forgets(forgets, expected):
 def test_what_says_no_gate(forgets, error, words):
     with pytest.raises(error, match=words):
         wiring(("i", "f"), 1, None, None, (), forgets)
+
+
+def test_a_gate_that_no_input_reaches_is_a_part_of_r():
+    assert wiring(("z",), 1, {"h": ("u",)}, {"z": ("u",)}, (), "u").forgets == (("u", 1.0),)
+    found, base = (network("minimal_rnn", init).parameters for init in (tt.init.forget_bias(3.0), "uniform"))
+    np.testing.assert_array_equal(found["bias_hh_l0"], np.repeat([3.0, 0.0], N))
+    np.testing.assert_array_equal(found["bias_ih_l0"], base["bias_ih_l0"])

@@ -14,7 +14,7 @@ from ..scalar import sigmoid, sigmoid_slope
 from .base import cell
 
 
-@cell(gates=("z", "n"), sends={})
+@cell(gates=("z", "n"), sends={}, forgets={"z": -1})
 class MinGRU(NamedTuple):
     """minGRU: a running mean of what comes in, whose weight a gate sets that sees the input alone.
 

@@ -15,7 +15,7 @@ from ..scalar import exp, quotient, relu, sigmoid
 from .base import cell
 
 
-@cell(gates=("f", "i", "n"), sends={})
+@cell(gates=("f", "i", "n"), sends={}, forgets={"f": 1, "i": -1})
 class MinLSTM(NamedTuple):
     """minLSTM: the old state and what comes in, mixed in the proportion of two gates that see the input alone.
 

@@ -13,7 +13,7 @@ from ..scalar import sigmoid, sigmoid_slope, tanh, tanh_slope
 from .base import cell
 
 
-@cell(gates=("z",), sends={"h": ("u",)}, stage={"z": ("u",)})
+@cell(gates=("z",), sends={"h": ("u",)}, stage={"z": ("u",)}, forgets="u")
 class MinimalRNN(NamedTuple):
     """The minimal RNN: h moves towards a candidate z that the input alone makes, by a gate u that sees both.
 

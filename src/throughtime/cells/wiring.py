@@ -29,7 +29,7 @@ class Wiring:
     stage: Signals
     part_names: tuple[str, ...]
     parameters: tuple[str, ...]
-    forgets: tuple[tuple[int, float], ...]  # (gate, 1 if a large bias keeps the state, -1 if it lets go of it), …
+    forgets: tuple[tuple[str, float], ...]  # (gate, 1 if a large bias keeps the state, -1 if it lets go of it), …
 
     @property
     def gates(self) -> int:
@@ -92,7 +92,7 @@ def wiring(gates: Any, states: Any, sends: Any, stage: Any, parameters: Any, for
         gate_names, states,
         tuple((signal, tuple(first.index(part) for part in parts)) for signal, parts in state_parts),
         tuple((signal, tuple(len(first) + second.index(part) for part in parts)) for signal, parts in stage_parts),
-        (*first, *second), _parameters(parameters), _forgetting(forgets, gate_names),
+        (*first, *second), _parameters(parameters), _forgetting(forgets, gate_names, (*first, *second)),
     )  # fmt: skip
 
 
@@ -160,27 +160,27 @@ def _parameters(given: Any) -> tuple[str, ...]:
     return names
 
 
-def _forgetting(given: Any, gate_names: tuple[str, ...]) -> tuple[tuple[int, float], ...]:
-    """The gates that forget, by number, each with its sign; "f" stands for {"f": 1}."""
+def _forgetting(given: Any, gate_names: tuple[str, ...], part_names: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
+    """The gates that forget, each with its sign; "f" stands for {"f": 1}. One that no input reaches is a part of r."""
     wanted = 'expected the gate that decides how much of the state is kept, forgets="f", or {"f": 1, "i": -1}'
     if given is None:
         return ()
     if not isinstance(given, (Mapping, str, int)) or given in ({}, ""):
         raise TypeError(f"`forgets` is {kind(given)}; {wanted}.")
     signs = given if isinstance(given, Mapping) else {given: 1}
-    found = []
+    known, found = tuple(dict.fromkeys((*gate_names, *part_names))), list[tuple[str, float]]()
     for gate, sign in signs.items():
         name = gate_names[gate] if type(gate) is int and 0 <= gate < len(gate_names) else gate
         if not isinstance(name, str):
             raise TypeError(f"`forgets` names a gate by {kind(gate)}; {wanted}.")
-        if name not in gate_names:
-            raise ValueError(f"`forgets` names {name!r}; the gates are {', '.join(gate_names)}.")
+        if name not in known:
+            raise ValueError(f"`forgets` names {name!r}; the gates are {', '.join(known)}.")
         if isinstance(sign, bool) or not isinstance(sign, (int, float)) or abs(sign) != 1:
             raise ValueError(
                 f"`forgets[{name!r}]` is {kind(sign)}; expected 1 for a gate whose large bias keeps the state, -1 for "
                 "one whose large bias lets go of it."
             )
-        found.append((gate_names.index(name), float(sign)))
-    if len({gate for gate, _ in found}) < len(found):
+        found.append((name, float(sign)))
+    if len(dict(found)) < len(found):
         raise ValueError("`forgets` names a gate twice.")
     return tuple(found)

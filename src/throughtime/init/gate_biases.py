@@ -61,13 +61,13 @@ def _forgetting(network: Layout, name: str) -> list[LayerPart]:
     return found
 
 
-def _set_gate(values: Values, part: LayerPart, gate: int, value: np.ndarray) -> None:
-    """The sum of both biases of a gate is `value`: all of it in bias_ih, nothing where the gate hears other units."""
+def _set_gate(values: Values, part: LayerPart, gate: str, value: np.ndarray) -> None:
+    """The sum of all biases of a gate is `value`: all of it in bias_ih, or, where no input reaches it, in bias_hh."""
     record, n = spec(part.cell), part.hidden_size
-    values["bias_ih" + part.end][gate * n : (gate + 1) * n] = value
-    for k, name in enumerate(record.part_names):
-        if name == record.gate_names[gate]:
-            values["bias_hh" + part.end][k * n : (k + 1) * n] = 0.0
+    places = [("bias_ih", k) for k, name in enumerate(record.gate_names) if name == gate]
+    places += [("bias_hh", k) for k, name in enumerate(record.part_names) if name == gate]
+    for first, (kind, k) in enumerate(places):
+        values[kind + part.end][k * n : (k + 1) * n] = 0.0 if first else value
 
 
 @words.explained

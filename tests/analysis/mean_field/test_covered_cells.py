@@ -224,3 +224,13 @@ def test_numbers_by_names_of_gates():
 def test_what_no_equation_is_about(cell, options, error, words):
     with pytest.raises(error, match=words):
         mean_field.population(cell, **{"units": 5, "steps": 5} | options)
+
+
+@pytest.mark.parametrize("gains", [(2.0, 1.0), (6.0, 1.4)])
+def test_the_minimal_rnn_has_its_closed_form(gains):
+    """Chen, Pennington & Schoenholz: of the candidates z nothing enters but their power, which is E tanh² here."""
+    z, weights = gaussian_rule(0.8)
+    closed = mean_field.minimal_rnn(*gains, power=float(weights @ np.tanh(0.8 * z) ** 2))
+    theory = mean_field.population("minimal_rnn", gains, noise=0.8, tied=False, units=UNITS, steps=STEPS)
+    near(theory, closed.lyapunov, closed.q)
+    assert theory.jacobian_moment == pytest.approx(closed.chi, rel=0.05)
