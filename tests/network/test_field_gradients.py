@@ -286,11 +286,30 @@ def test_they_are_of_what_was_handed_in_and_of_the_run_s_own_parameters():
     p = Problem(Sender(), num_layers=2)
     run = p.run()
     expected = [vars(own) for own in run.backprop(p.g, p.at_end).cells]
-    g, at_end = p.g.copy(), tuple(part.copy() for part in p.at_end)
-    grads = run.backprop(g, at_end)
-    g[...], at_end[0][...], grads.states[...] = 0.0, 0.0, 0.0
+    at_end = tuple(part.copy() for part in p.at_end)
+    grads = run.backprop(p.g, at_end)
+    at_end[0][...], grads.states[...] = 0.0, 0.0
     run.network.parameters["weight_hh_l0"][...] = 0.0
     assert [vars(own) for own in grads.cells] == expected
+
+
+@pytest.mark.parametrize(
+    "change", [np.negative, lambda g: g[::-1].copy(), lambda g: g[..., ::-1].copy(), np.zeros_like]
+)
+def test_a_gradient_that_was_written_over_is_told(change):
+    p = Problem(Sender(), num_layers=2, dtype="float32")
+    g = p.g.astype("float32")
+    run = p.run()
+    seen, grads = run.backprop(g), run.backprop(g)
+    expected = vars(seen.cells[0])
+    g[...] = change(g)
+    assert vars(seen.cells[0]) == expected
+    with pytest.raises(ValueError, match=r"`grad_output` has other numbers now.*look at `.cells` before"):
+        _ = grads.cells
+    g[...] = p.g
+    assert vars(grads.cells[0]) == expected
+    p.g[2, 1] = np.nan
+    assert np.isnan(run.backprop(p.g).cells[0].gain)
 
 
 def test_the_run_is_let_go_of_once_they_are_known():

@@ -28,11 +28,30 @@ PIECE = 1 << 18  # numbers of one state or gate that are worked out at once
 
 
 def deferred(run: Any, g: Any, at_end: Any, window: int | None, most: float | None, each: bool) -> Deferred:
-    """The gradients of `of_fields`, of copies of what the user may change."""
+    """The gradients of `of_fields`. The gradient of the output is kept as it is, and not a copy, which on the CPU would
+    be a good part of all memory: whether it has changed is seen."""
     if not any(len(layer.cell) for of_layer in run._layers for layer in of_layer):
         return Deferred(tuple)
     copy = run.engine.arrays.copy
-    return Deferred(of_fields, run, None if g is None else copy(g), copy(at_end), window, most, each)
+    given = window, most, each
+    if g is None or run.device != "cpu":
+        return Deferred(of_fields, run, None if g is None else copy(g), copy(at_end), *given)
+    return Deferred(_unless_changed, _sums(g), run, g, copy(at_end), *given)
+
+
+def _unless_changed(sums: Array, run: Any, g: Array, *given: Any) -> tuple[FieldGradients, ...]:
+    if not np.array_equal(_sums(g), sums, equal_nan=True):
+        raise ValueError(
+            "`grad_output` has other numbers now than when `backprop` was called, and the gradients by fields are "
+            "worked out when somebody looks: look at `.cells` before you change it, or hand in a copy."
+        )
+    return of_fields(run, g, *given)
+
+
+def _sums(g: Array) -> Array:
+    """(T, B): of the numbers at each place, each with a weight of its own; two gradients will hardly share them."""
+    with np.errstate(all="ignore"):
+        return np.asarray(np.einsum("tbn,n->tb", g, np.sqrt(np.arange(2.0, g.shape[2] + 2.0)).astype(g.dtype)))
 
 
 @single_blas

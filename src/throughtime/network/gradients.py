@@ -46,8 +46,8 @@ class Gradients:
 
         A number in Python, or an array (N,) in NumPy where the field has one value for each unit. Those of several
         layers are apart, also where they share a cell: their sum is the gradient by a field of all. They are worked out
-        when somebody looks; until then the gradients of a cell with fields keep the run and copies of grad_output and
-        grad_final_state in memory.
+        when somebody looks; until then the gradients of a cell with fields keep the run and grad_output in memory.
+        ValueError if grad_output has been written over by then.
 
         >>> import numpy as np, throughtime as tt
         >>> run = tt.Network(tt.Rate(leak=0.2), 2, 8, num_layers=2, seed=0).unroll(np.ones((20, 2)))
