@@ -4,6 +4,8 @@ Start here; `help(...)` of each name tells the rest:
 
     Network          a cell, its sizes and parameters, in PyTorch's conventions; .unroll(x) sends a sequence through it
     Unrolled         what comes of it, help(tt.Unrolled): output, states, .backprop, .jacobian(t), .jvp, .vjp
+    Zoneout, RecurrentDropout
+                     noise in the recurrence, for training: net.unroll(x, noise=tt.Zoneout(0.1, seed=0))
     Gradients        what backprop gives: .parameters, .input, .initial_state, .states (dL/ds_t at all times)
     Ensemble         a family of networks, seeds × gains × …, unrolled and analysed in one call
     analysis         Lyapunov spectra, Jacobian spectra, gradient norms and lags, bounds, fixed points, mean fields
@@ -41,6 +43,7 @@ from .engine.cpu.threads import get_num_threads, set_num_threads
 from .engine.other_threads import PerformanceWarning  # noqa: F401
 from .network.gradients import Gradients
 from .network.network import Network
+from .network.noise import RecurrentDropout, Zoneout  # noqa: F401
 from .network.unrolled import Unrolled  # noqa: F401
 
 if _TYPE_CHECKING:
@@ -65,7 +68,16 @@ _LAZY = ("analysis", "kernels", "models", "plots", "tasks", "training")
 
 def __dir__() -> list[str]:
     """What a user calls; the modules that only the package itself imports are left out."""
-    beside = {"PerformanceWarning", "Unrolled", "cells", "__version__", "__doc__", "__path__"}
+    beside = {
+        "PerformanceWarning",
+        "RecurrentDropout",
+        "Unrolled",
+        "Zoneout",
+        "cells",
+        "__version__",
+        "__doc__",
+        "__path__",
+    }
     return sorted({*__all__, *_CLASSES, *beside})
 
 

@@ -59,6 +59,7 @@ class Stack:
     lengths: np.ndarray | None
     back_only: bool = False
     norms: Sequence[Normalised] = ()  # what the layers read, where that is normalised
+    masked: bool = False  # whether there is noise in the recurrence
 
     def __post_init__(self) -> None:
         self._columns = [
@@ -86,6 +87,14 @@ class Stack:
     def columns(self, k: int, d: int = 0) -> slice:
         """Where the state of layer k, direction d, lies among the S numbers."""
         return self._columns[k][d]
+
+    def without_noise(self) -> None:
+        """ValueError where masks were drawn: a run with them goes back only."""
+        if self.masked:
+            raise ValueError(
+                "This run was made with `noise`, for training, and has no more than gradients and products going back; "
+                "take the run without, `net.unroll(x)`."
+            )
 
     def given(self, k: int, x: Array) -> Array:
         """What layer k reads, (T, B, I); x: the input of all."""
@@ -150,6 +159,7 @@ class Stack:
         """J_stop ... J_{start+1} v for rows v (M, S); of one direction."""
         if self.back_only:
             raise ValueError("Single steps go back only; forward take `run.jvp(v, t, t + 1)` of each time.")
+        self.without_noise()
         if self._alone:
             return self.engine.tangent(self.layers[0][0], rows, None, start=start, stop=stop, copies=copies)[0]
         piece, arrays, top = self._piece(rows), self.engine.arrays, len(self.layers) - 1
@@ -179,12 +189,15 @@ class Stack:
         there = self.engine.arrays.from_host(alive)
         layers = [[layer.apart(start, there)] for (layer,) in self.layers]
         norms = [own.apart(start, stop) for own in self.norms]
-        return Stack(self.device, layers, self.states, None if self.lengths is None else alive, True, norms)
+        return Stack(
+            self.device, layers, self.states, None if self.lengths is None else alive, True, norms, self.masked
+        )
 
     def jacobians(self, start: int, stop: int) -> Array:
         """ds_{t+1}/ds_t for t = start ... stop-1, (steps, B, S, S)."""
         if self.back_only:
             raise ValueError("The Jacobians of single steps are `run.jacobians(start, stop)` of their run.")
+        self.without_noise()
         layers = [layer for (layer,) in self.layers]
         between = [own.tangent_of_rows for own in self.norms]
         found = self.engine.jacobians.of_layers(layers, start, stop, **({"between": between} if between else {}))
@@ -224,11 +237,13 @@ def forward(
     norms: Sequence[tuple[Array, Array]] = (),
     patterns: Sequence[Sequence[Any]] | None = None,
     method: str | None = None,
+    masks: Sequence[Sequence[tuple[Array, Array]]] | None = None,
 ) -> tuple[Stack, Array]:
     """The layers run over x (T, B, I) from the state `initial` (B, S), with `cells[k]` and `parameters[k][d]`: w_ih,
     w_hh, b_ih, b_hh and the unit parameters of layer k and direction d. norms[k]: w and b of the normalisation of what
-    layer k reads, patterns[k][d]: where the weights w_hh are, None where everywhere, method: how it goes through time;
-    all three on the CPU. Also what the last layer sends, (T, B, N·D), 0 in the padding."""
+    layer k reads, patterns[k][d]: where the weights w_hh are, None where everywhere, method: how it goes through time,
+    masks[k][d]: of the noise in the recurrence; all on the CPU. Also what the last layer sends, (T, B, N·D), 0 in the
+    padding."""
     engine = of(device)
     how = {} if method is None else {"method": method}
     arrays, (T, B, _) = engine.arrays, (int(n) for n in x.shape)
@@ -246,11 +261,12 @@ def forward(
             *_, units = weights[1].shape
             columns = slice(place, place + spec(cell).states * int(units))
             arrays.move(states[T if d else 0, :, columns], initial[:, columns])
-            own = () if patterns is None else (patterns[k][d],)
-            of_layer.append(engine.unroll(cell, weights, x, states, place, ends, bool(d), *own, **how))
+            given = {"pattern": patterns, "masks": masks}
+            own = {name: value[k][d] for name, value in given.items() if value is not None}
+            of_layer.append(engine.unroll(cell, weights, x, states, place, ends, bool(d), **own, **how))
             place = columns.stop
         layers.append(of_layer)
         x = arrays.joined([layer.output() for layer in of_layer])
     if lengths is not None:
         x = arrays.pad(arrays.copy(x), ends)
-    return Stack(device, layers, states, lengths, norms=read), x
+    return Stack(device, layers, states, lengths, norms=read, masked=masks is not None), x

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..network.network import Network
+from ..network.noise import RecurrentDropout, Zoneout, checked
 from ..refuse import arguments
 from ..refuse.called import told
 from .chain_run import ChainRun
@@ -15,10 +17,13 @@ from .composite import Composite
 from .directions import sum_directions
 from .dropout import Dropout
 from .fitting_pieces import is_bare, is_recurrent, pieces_fit, sizes_of
+from .kinds import kind
 from .model import Model
 from .model_run import ModelRun
 
 Array = np.ndarray
+kind(Zoneout)  # files know them by name
+kind(RecurrentDropout)
 
 
 class Chain(Composite):
@@ -35,6 +40,8 @@ class Chain(Composite):
             `tt.models.mean` for one output per sequence, and a `Repeat` where one vector is to become many. These have
             no number in the names, as they have no parameters.
         classes: whether the outputs are logits of classes, of which `predict` gives the number of the largest.
+        noise: a `tt.Zoneout`, a `tt.RecurrentDropout`, or a list of both, for the networks among the pieces, while the
+            chain is trained and only then: `unroll`, `predict` and every analysis are without.
 
     Attributes:
         flat (P,), parameters, shapes, dtype: see `tt.models.Readout`.
@@ -59,10 +66,12 @@ class Chain(Composite):
 
     skips = False  # whether what goes in is added to what comes out
 
-    def __init__(self, pieces: Sequence[Any], *, classes: bool = False) -> None:
+    def __init__(self, pieces: Sequence[Any], *, classes: bool = False, noise: Any = None) -> None:
         if not isinstance(pieces, (list, tuple)) or not pieces:
             raise TypeError(f"`pieces` is {told(pieces)}; a chain takes a list of pieces, one after another.")
-        self.pieces, self.classes = tuple(pieces), arguments.flag("classes", classes)
+        self.pieces, self.classes, self.noise = tuple(pieces), arguments.flag("classes", classes), checked(noise)
+        if self.noise and not any(isinstance(piece, Network) for piece in pieces):
+            raise ValueError("`noise` is for networks among the pieces, and here are none.")
         self.one_in, self.one_out, self.directions = pieces_fit(self.pieces)
         with_parameters = [piece for piece in self.pieces if not is_bare(piece)]
         self._join([(str(k), piece) for k, piece in enumerate(with_parameters)])
@@ -70,7 +79,7 @@ class Chain(Composite):
     @property
     def generators(self) -> dict[str, np.random.Generator]:
         """The generators from which training draws, by the place of their piece: what a checkpoint has to hold."""
-        found: dict[str, np.random.Generator] = {}
+        found = {f"noise.{type(own).__name__}": own.generator for own in self.noise}
         for k, piece in enumerate(self.pieces):
             if isinstance(piece, Dropout):
                 found[str(k)] = piece.generator
@@ -102,7 +111,7 @@ class Chain(Composite):
 
     def _run(self, x: Any, state: Any, lengths: Any, training: bool) -> ModelRun:
         self._held()
-        return ChainRun(self.pieces, x, state, lengths, training)
+        return ChainRun(self.pieces, x, state, lengths, training, noise=self.noise)
 
     def predict(self, x: Any, state: Any = None, lengths: Any = None) -> Array:
         """The output for x, with `classes=True` the number of its largest entry; state, lengths as of `unroll`.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..network.network import Network
 from ..network.unrolled import Unrolled
 from ..refuse import checks
 from ..refuse.called import called, told
@@ -24,9 +25,18 @@ Array = np.ndarray
 @called("a run of a model")
 class ChainRun(ModelRun):
     """Pieces over one input; `backprop` goes back through them. runs: name of a piece, "" without, and its run; the
-    names are numbers from `first` on."""
+    names are numbers from `first` on. noise: in the networks, where it is for training."""
 
-    def __init__(self, pieces: Sequence[Any], x: Any, state: Any, lengths: Any, training: bool, first: int = 0) -> None:
+    def __init__(
+        self,
+        pieces: Sequence[Any],
+        x: Any,
+        state: Any,
+        lengths: Any,
+        training: bool,
+        first: int = 0,
+        noise: Sequence[Any] = (),
+    ) -> None:
         solid = [piece for piece in pieces if not is_bare(piece)]
         numbered = [(str(k), piece) for k, piece in enumerate(solid, first)]
         self.initial_names = [number for number, piece in numbered if is_recurrent(piece)]
@@ -41,6 +51,8 @@ class ChainRun(ModelRun):
                 own = states.get(number)
                 if training and isinstance(piece, (Model, Dropout)):
                     run = piece._run(x, own, lengths, training)
+                elif training and noise and isinstance(piece, Network):
+                    run = piece.unroll(x, own, lengths, noise=list(noise))
                 else:
                     run = piece.unroll(x, own, lengths)
             lengths = run.lengths  # checked and copied; none once a sequence has one output

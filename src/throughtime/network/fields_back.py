@@ -32,6 +32,8 @@ def deferred(run: Any, g: Any, at_end: Any, window: int | None, most: float | No
     be a good part of all memory: whether it has changed is seen."""
     if not any(len(layer.cell) for of_layer in run._layers for layer in of_layer):
         return Deferred(tuple)
+    if run._stack.masked:
+        return Deferred(run._stack.without_noise)
     copy = run.engine.arrays.copy
     given = window, most, each
     if g is None or run.device != "cpu":

@@ -146,7 +146,9 @@ class Network(LayerParameters):
     def __call__(self, *args: Any, **options: Any) -> Any:
         raise TypeError(f"A network is not called as a function; {words.UNROLL}.")
 
-    def unroll(self, x: Any, state: Any = None, lengths: Any = None, *, method: str | None = None) -> Unrolled:
+    def unroll(
+        self, x: Any, state: Any = None, lengths: Any = None, *, method: str | None = None, noise: Any = None
+    ) -> Unrolled:
         """The network unfolded over one input: outputs, states, and from there backprop, jvp, vjp and jacobian.
 
         x (T, B, I), or (T, I) for one sequence, or (B, T, I) with batch_first. state: the initial h, of an LSTM (h, c),
@@ -155,7 +157,9 @@ class Network(LayerParameters):
         it; None is zeros. lengths: B whole numbers from 0 to T, where sequences are shorter than T; what follows is
         padding, and the reverse direction starts at the last valid step. method: "loop" step by step, "scan" by
         pieces of time side by side, for cells that are linear in their state (tt.MinGRU); None: by size. NaN and inf go
-        through and stay in their own sequence. TypeError or ValueError for what does not fit.
+        through and stay in their own sequence. noise: for training, a `tt.Zoneout`, a `tt.RecurrentDropout`, or both in
+        a list, whose masks are drawn now; such a run has gradients and products going back, and no Jacobians.
+        TypeError or ValueError for what does not fit.
 
         On the GPU x is a NumPy array, which is copied to the device, or anything there: an object with
         `__cuda_array_interface__` (CuPy, PyTorch, Numba) or DLPack, of the network's dtype, which is not copied if it
@@ -166,7 +170,7 @@ class Network(LayerParameters):
         >>> run.output.shape, run.final_state.shape, run.output[2:, 1].any()
         ((5, 2, 4), (1, 2, 4), np.False_)
         """
-        return Unrolled(self, x, state, lengths, method)
+        return Unrolled(self, x, state, lengths, method, noise)
 
     def to(self, device: str) -> Any:
         """The network on a device, "cpu" or "cuda": this one if it is there, or another with copies of the parameters;

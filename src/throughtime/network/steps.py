@@ -100,6 +100,7 @@ class Steps(RunLayers):
         True
         """
         start, stop = self._window("A derivative of one step", start, stop)
+        self._stack.without_noise()
         k = self._place(k)[0]
         n = self.network.hidden_sizes[k]
         units = n if units is None else arguments.step("units", units, 1, n)

@@ -17,6 +17,7 @@ from . import clipped, handed_in, handed_out, truncated
 from .asked import asked, asked_method
 from .fields_back import deferred
 from .gradients import Gradients
+from .noise import checked, masks
 from .on_host import OnHost
 from .steps import PRODUCT, Steps
 
@@ -53,8 +54,18 @@ class Unrolled(Steps):
     ((20, 3, 8), (21, 3, 16), [(1, 3, 8), (1, 3, 8)])
     """
 
-    def __init__(self, network: Any, x: Any, state: Any = None, lengths: Any = None, method: str | None = None) -> None:
+    def __init__(
+        self,
+        network: Any,
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        method: str | None = None,
+        noise: Any = None,
+    ) -> None:
         arrays, method = network.engine.arrays, asked_method(network, method)
+        if (drawing := checked(noise)) and method == "scan":
+            raise ValueError('`noise` goes step by step: leave method="scan" out.')
         self.network, self.stream = network, arrays.stream_of(x)
         with arrays.on(self.stream):
             self.input, self._had_batch = handed_in.sequence(x, network, own=lengths is not None)
@@ -66,16 +77,10 @@ class Unrolled(Steps):
             self._followed = network.followed()
             cells, parameters, norms = map(in_force, network.cells), network.copies(), network.norms()
             self._stack, sent = stack.forward(
-                network.device,
-                list(cells),
-                parameters,
-                self.input,
-                initial,
-                self.lengths,
-                norms,
-                network.patterns(),
-                method,
-            )
+                network.device, list(cells), parameters, self.input, initial, self.lengths, norms, network.patterns(),
+                "loop" if drawing and network.device == "cpu" else method,
+                masks(drawing, network, int(T), int(B)),
+            )  # fmt: skip
             self.states = arrays.read_only(self._stack.states)
             self.output = arrays.read_only(self._outside(sent))
 

@@ -5,6 +5,7 @@ import numpy as np
 from ...jit import PLACEHOLDER
 from ..sizes import Backward, Places, Share
 from .input_gradients import input_gradients
+from .masked import join_back, zone_back
 from .meeting import meet
 from .operands import Pointwise
 from .primitives import call, clear, copy, move, wide
@@ -13,7 +14,7 @@ from .weight_gradients import parameter_gradients
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
 BACK = GROUP_BACK = LANES = WIRED = SENT = PLACEHOLDER
-EMITS = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = SPARSE = PLACEHOLDER
+EMITS = MASKED = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = SPARSE = PLACEHOLDER
 S0 = S1 = KEEP = E = DS = DX = DR = DP = DQ = SLOPE = END = PLACEHOLDER
 product_back = product_packed = pack_strips = PLACEHOLDER
 spread = product_sparse_back = sparse_gradients = PLACEHOLDER
@@ -26,7 +27,10 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
     blocks = Pointwise(*pointwise)
     backward_block, slope_block = blocks.backward_block, blocks.slope_block
     w_hh, w_ih = weights
-    fields, states, saved, lengths = known
+    if MASKED:
+        fields, states, saved, lengths, kept, candidates, heard = known
+    else:
+        fields, states, saved, lengths = known
     grad_output, grad_states, grad_x, grads, carry, dr, dx = gradient
     size, share = Backward(*size), Share(*share)
     start, stop, B, copies, I, N = size.start, size.stop, size.batch, size.copies, size.inputs, size.units
@@ -99,7 +103,11 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                         continue
                     move(work, S0, BLOCK, states, s_at + (now * B + b) * s_row + unit, N, STATES, count, BLOCK)
                     copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
+                    if MASKED:
+                        zone_back(work, kept, candidates, (t * B + b) * STATES * N + unit, N, count)
                     call(backward_block, fields, p * FIELD_STEP, work)
+                    if MASKED:
+                        join_back(work)
                     if count < BLOCK:  # the products to come would count what lies beyond the last unit
                         for g in range(GATES + PARTS):  # of DX, and of DR behind it
                             clear(work, DX + g * BLOCK + count, BLOCK - count)
@@ -146,6 +154,9 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                         if t >= lengths[b]:
                             continue
                         here, place, width = m * STATES * N + q * BACK, qm * BACK, min(BACK, N - q * BACK)
+                        if MASKED:
+                            for n in range(width):
+                                rs[place + n] *= heard[(b * SIGNALS + e) * N + q * BACK + n]
                         if EMITS:
                             for cut in range(0, width, BLOCK):
                                 unit, count = q * BACK + cut, min(BLOCK, width - cut)

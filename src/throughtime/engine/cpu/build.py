@@ -20,20 +20,21 @@ from ...code.fingerprints import fingerprint
 from ...code.precision import in_precision
 from ...jit import address_of, inlined, intrinsic, merged, named_in, specialise
 from .. import failures
-from . import backward_loop, input_gradients, loops, pointwise, sparse, stages, tangents, weight_gradients
+from . import backward_loop, input_gradients, loops, masked, pointwise, sparse, stages, tangents, weight_gradients
 from .matmul import products
 from .operands import Pointwise
 from .panels import packers
 from .register_tile import lanes
 from .shape import Shape, Wires
 
-LOOPS = (loops, weight_gradients, input_gradients, backward_loop, tangents, stages)
+LOOPS = (loops, weight_gradients, input_gradients, backward_loop, tangents, stages, masked)
 CALLED = {  # functions that loops call -> whether a shape needs them
     "input_gradients": lambda shape: True,
     "parameter_gradients": lambda shape: shape.parameters > 0,
     "first_stage": lambda shape: shape.staged > 0,
     "stage_back": lambda shape: shape.staged > 0,
     "stage_tangent": lambda shape: shape.staged > 0,
+    **dict.fromkeys(("zone", "zone_back", "join_back", "dampen"), lambda shape: shape.masked),
 }
 SUMS = ("of_input", "of_state", "of_stage")
 
@@ -83,13 +84,15 @@ def _sums(dtype: np.dtype, block: int, wires: Wires) -> Any:
 class Kernels:
     """The compiled parts of one cell class in one precision, for fields that have one value, or one for each unit."""
 
-    def __init__(self, record: Spec, dtype: np.dtype, by_unit: bool, sparse: bool = False) -> None:
+    def __init__(
+        self, record: Spec, dtype: np.dtype, by_unit: bool, sparse: bool = False, with_masks: bool = False
+    ) -> None:
         cls: Any = record.cls
         # whether one tuple is given twice is seen in the code as it is now, when it is compiled
         alike = record.first == record.parts == record.gates and gives_one_tuple_twice(cls.backward)
         record = replace(record, shared=alike)
         self.record, self.dtype = record, dtype
-        self.shape = replace(Shape.of(record, dtype, by_unit), sparse=sparse)
+        self.shape = replace(Shape.of(record, dtype, by_unit, with_masks), sparse=sparse)
         emit, slope = (cls.emit, cls.emit_slope) if record.emits else (_signals(record), _slopes(record))
         self._functions = {"forward": cls.forward, "backward": cls.backward, "emit": emit, "emit_slope": slope}
         if record.stage:
@@ -105,7 +108,7 @@ class Kernels:
     def pointwise(self, *wanted: str) -> tuple[int, ...]:
         """The addresses of the pointwise functions as the loops take them, 0 for those not wanted."""
         if wanted not in self._tables:
-            needed = set(wanted) - (set() if self.record.emits else {"emit_block", "slope_block"})
+            needed = set(wanted) - (set() if self.shape.emits else {"emit_block", "slope_block"})
             needed -= set() if self.record.stage else STAGE
             addresses = {name: self._address(name) if name in needed else 0 for name in Pointwise._fields}
             self._tables[wanted] = Pointwise(**addresses)[:]
@@ -207,15 +210,16 @@ def _loaded(context: Any, builder: Any, args: Any, first: int, count: int, strid
 
 
 @cache
-def _kernels(cls: Any, dtype: np.dtype, by_unit: bool, sparse: bool) -> Kernels:
-    return Kernels(spec(cls), dtype, by_unit, sparse)
+def _kernels(cls: Any, dtype: np.dtype, by_unit: bool, sparse: bool, with_masks: bool) -> Kernels:
+    return Kernels(spec(cls), dtype, by_unit, sparse, with_masks)
 
 
-def kernels(cell: Any, dtype: Any, sparse: bool = False) -> Kernels:
+def kernels(cell: Any, dtype: Any, sparse: bool = False, with_masks: bool = False) -> Kernels:
     """The compiled parts of the version of a cell that is in force, or that a run's cell holds (cells/versions.py).
+    with_masks: those of a run with zoneout or dropout of what is sent.
 
     sparse: those for recurrent weights of which few are there. A class registered again (edited in a notebook, say) is
     new and gets its own.
     """
     cls: Any = type(in_force(cell))
-    return _kernels(cls, np.dtype(dtype), bool(spec(cls).parameters) or has_arrays(cell), sparse)
+    return _kernels(cls, np.dtype(dtype), bool(spec(cls).parameters) or has_arrays(cell), sparse, with_masks)

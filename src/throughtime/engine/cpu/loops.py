@@ -29,13 +29,14 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import Forward, Places, Share
+from .masked import dampen, zone
 from .meeting import meet
 from .operands import Pointwise
 from .primitives import call, copy, move, wide
 from .stages import first_stage
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER
-EMITS = FIRST = STAGED = SPARSE = LANES = PLACEHOLDER
+EMITS = FIRST = STAGED = MASKED = SPARSE = LANES = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = END = PLACEHOLDER
 product = product_r = product_a = spread = product_sparse = PLACEHOLDER
 
@@ -46,7 +47,10 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
     blocks = Pointwise(*pointwise)
     forward_block, emit_block, stage_block = blocks.forward_block, blocks.emit_block, blocks.stage_block
     w_ih, b_ih, w_hh, b_hh = weights
-    fields, states, saved, lengths = known
+    if MASKED:
+        fields, states, saved, lengths, kept, candidates, heard = known
+    else:
+        fields, states, saved, lengths = known
     size, share = Forward(*size), Share(*share)
     T, B, I, N, reverse, at = size.steps, size.batch, size.inputs, size.units, size.reverse, Places(*size.places)
     x_at, x_row, s_at, s_row, e_at, e_row = at.x_at, at.x_row, at.s_at, at.s_row, at.e_at, at.e_row
@@ -74,6 +78,8 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                 count = min(BLOCK, N - unit)
                 move(work, S1, BLOCK, states, s_at + (begin * B + m) * s_row + unit, N, STATES, count, BLOCK)
                 call(emit_block, fields, unit // BLOCK * FIELD_STEP, work)
+                if MASKED:
+                    dampen(work, heard, m * SIGNALS * N + unit, N, count)
                 move(sent, e_at + (begin * B + m) * e_row + unit, N, work, E, BLOCK, SIGNALS, count, BLOCK)
         if lockstep:
             round_ = meet(meeting, threads, round_)
@@ -135,6 +141,10 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                         copy(work, R, rs, pm * RWIDTH, RWIDTH)
                     move(work, S0, BLOCK, states, before, N, STATES, count, BLOCK)
                     call(forward_block, fields, p * FIELD_STEP, work)
+                    if MASKED:
+                        zone(work, kept, candidates, (t * B + b) * STATES * N + unit, N, count)
+                        call(emit_block, fields, p * FIELD_STEP, work)
+                        dampen(work, heard, b * SIGNALS * N + unit, N, count)
                     move(states, after, N, work, S1, BLOCK, STATES, count, BLOCK)
                     copy(saved, ((t * P + p) * B + b) * KEPT, work, KEEP, KEPT)
                     if EMITS:

@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ...cells.on_arrays import emitted
 from .. import memory
 from ..sizes import Forward, Places
 from . import shares, threads
 from .build import FORWARD, Kernels, kernels
-from .operands import Staged, Steps
+from .operands import Masks, Staged, Steps
 from .panels import pack_backward, pack_forward
 from .sparse import Pattern
 from .unit_numbers import fields
@@ -37,6 +38,7 @@ class Layer:
     kept: Array | None  # what the steps saved, see there; None after a scan, which keeps nothing
     staged: Array  # (T, B, A*N): the signals of the stage
     pattern: Pattern | None = None  # of the recurrent weights, where few are there
+    masks: Masks | None = None  # of (T, B, S*N), likewise, and (B, E*N); `sent` then is what W_hh hears
     networks: ClassVar[int] = 1
 
     @cached_property
@@ -46,7 +48,7 @@ class Layer:
 
     @property
     def kernels(self) -> Kernels:
-        return kernels(self.cell, self.states.dtype, self.pattern is not None)
+        return kernels(self.cell, self.states.dtype, self.pattern is not None, self.masks is not None)
 
     @cached_property
     def fields(self) -> Array:
@@ -88,16 +90,20 @@ class Layer:
         stop, own = start + rows // max(1, B), slice(self.offset, self.offset + record.states * n)
         states = memory.empty((2, rows, self.states.shape[2]), self.states.dtype)  # nobody looks at those of others
         e = record.signals * n
-        sent = memory.empty((2, rows, e), states.dtype) if record.emits else states[:, :, own][:, :, :e]
+        sent = memory.empty((2, rows, e), states.dtype) if shape.emits else states[:, :, own][:, :, :e]
         for side, times in enumerate((slice(start, stop), slice(start + 1, stop + 1))):
             states[side, :, own] = self.states[times, :, own].reshape(rows, record.states * n)
-            if record.emits:
+            if shape.emits:
                 sent[side] = self.sent[times].reshape(rows, e)
         by_panel = (self.steps, -(-n // shape.block), B, record.saved * shape.block)
         saved = np.ascontiguousarray(self.saved.reshape(by_panel)[start:stop].swapaxes(0, 1)).reshape(-1)
+        masks = self.masks
+        if masks is not None:
+            kept, candidates = (part[start:stop].reshape(1, rows, -1) for part in (masks.kept, masks.candidates))
+            masks = Masks(kept, candidates, np.tile(masks.heard, (stop - start, 1)))
         return replace(
             self, x_at=self.x_at + start * B * self.x_row, steps=1, batch=rows, states=states, lengths=alive,
-            sent=sent, kept=saved, staged=self.staged[start:stop].reshape(1, rows, record.staged * n),
+            sent=sent, kept=saved, masks=masks, staged=self.staged[start:stop].reshape(1, rows, record.staged * n),
         )  # fmt: skip
 
     def fill(self) -> None:
@@ -131,22 +137,37 @@ class Layer:
 
     def output(self) -> Array:
         """What the layer sends after each step, (T, B, N), a view."""
-        return (self.sent[:-1] if self.reverse else self.sent[1:])[:, :, : self.units]
+        sent = self.sent_at_all_times()
+        return sent[:-1] if self.reverse else sent[1:]
 
     def sent_at_all_times(self) -> Array:
         """What the layer above hears, (T+1, B, N)."""
-        return self.sent[:, :, : self.units]
+        if self.masks is None:
+            return self.sent[:, :, : self.units]
+        if not self.kernels.record.emits:
+            return self.states[:, :, self.offset : self.offset + self.units]
+        return self._emitted
+
+    @cached_property
+    def _emitted(self) -> Array:
+        """What the units send, (T+1, B, N), before any mask."""
+        n, own = self.units, self.states[:, :, self.offset :]
+        with np.errstate(all="ignore"):
+            return emitted(self.cell, tuple(own[:, :, k * n : (k + 1) * n] for k in range(self.kernels.record.states)))[
+                0
+            ]
 
     def given(self, kernel: Kernels) -> tuple[tuple[Array, ...], Array, Array, tuple[int, ...]]:
         """What compiled loops read of the layer: what is known of its steps, x, what it sends, and their places."""
         sent, places = self.sending(kernel)
         states = self.states.reshape(-1)
         known = Steps(fields=self.fields, states=states, saved=self.saved, lengths=self.lengths)
-        return known[:], self.x, sent, places
+        masks = () if self.masks is None else tuple(part.reshape(-1) for part in self.masks)
+        return known[:] + masks, self.x, sent, places
 
     def sending(self, kernel: Kernels) -> tuple[Array, tuple[int, ...]]:
         """What the layer sends, flat, and the places of x, states and this."""
-        emits, size, states = kernel.record.emits, self.states.shape[2], self.states.reshape(-1)
+        emits, size, states = kernel.shape.emits, self.states.shape[2], self.states.reshape(-1)
         sent, e_at, e_row = (self.sent.reshape(-1), 0, self.sent.shape[2]) if emits else (states, self.offset, size)
         places = Places(x_at=self.x_at, x_row=self.x_row, s_at=self.offset, s_row=size, e_at=e_at, e_row=e_row)
         return sent, places[:]

@@ -32,6 +32,14 @@ class Steps(NamedTuple):
     lengths: Any
 
 
+class Masks(NamedTuple):
+    """Known too of a layer's steps, where some states are kept and some of what is sent is not heard (masked.py)."""
+
+    kept: Any  # (T, B, S*N), of bytes: 1 for what stays as it was
+    candidates: Any  # (T, B, S*N), filled forward
+    heard: Any  # (B, E*N)
+
+
 class Gradients(NamedTuple):
     """What goes back through a layer. Rows m belong to sequence m // copies."""
 

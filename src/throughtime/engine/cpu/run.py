@@ -15,7 +15,7 @@ from . import scanned, threads
 from .build import BACKWARD, TANGENT, kernels
 from .flat_rows import base
 from .one_layer import Layer
-from .operands import Gradients, Perturbations, StagedBack, StagedTangent
+from .operands import Gradients, Masks, Perturbations, StagedBack, StagedTangent
 from .sent_by_units import sent_tangent, slopes
 from .sparse import Pattern
 
@@ -34,21 +34,24 @@ def unroll(
     reverse: bool,
     pattern: Pattern | None = None,
     method: str | None = None,
+    masks: tuple[Array, Array] | None = None,
 ) -> Layer:
     """Run one layer over x (T, B, I), from the states that stand at its first time, and fill in the others.
 
     method: "scan" by pieces of time, "loop" step by step, None as it is faster; ValueError for a scan that cannot be. x
-    is C-contiguous, or a view of such an array that leaves out columns (the h of the layer below).
+    is C-contiguous, or a view of such an array that leaves out columns (the h of the layer below). masks: which part
+    of each state is kept, (T, B, S*N), and how much W_hh hears of what is sent, (B, E*N), step by step; see masked.py.
     """
     steps, batch, _ = x.shape
     units = parameters[1].shape[1]
-    pattern = pattern if pattern is not None and pattern.pays(spec(cell), batch, states.dtype) else None
-    kernel = kernels(cell, states.dtype, pattern is not None)
+    if pattern is not None and (masks is not None or not pattern.pays(spec(cell), batch, states.dtype)):
+        pattern = None
+    kernel = kernels(cell, states.dtype, pattern is not None, masks is not None)
     record, shape = kernel.record, kernel.shape
     panels = -(-units // shape.block)
     if lengths is None:
         lengths = np.full(batch, steps, np.int64)
-    if record.emits:
+    if shape.emits:
         sent = memory.empty((steps + 1, batch, record.signals * units), states.dtype)
     else:
         sent = states[:, :, offset : offset + record.signals * units]
@@ -56,22 +59,10 @@ def unroll(
     saved = None if by_pieces else memory.empty(steps * batch * panels * record.saved * shape.block, states.dtype)
     staged = memory.empty((steps, batch, record.staged * units), states.dtype)
     flat, x_at, x_row = base(x)
+    whole = None if masks is None else Masks(masks[0], memory.empty(masks[0].shape, states.dtype), masks[1])
     layer = Layer(
-        cell,
-        parameters,
-        flat,
-        x_at,
-        x_row,
-        steps,
-        batch,
-        states,
-        offset,
-        lengths,
-        reverse,
-        sent,
-        saved,
-        staged,
-        pattern,
+        cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved, staged,
+        pattern, whole,
     )
     if not by_pieces:
         layer.fill()

@@ -35,15 +35,16 @@ class Shape:
     fields: int = 0  # that have a value for each unit
     parameters: int = 0
     sparse: bool = False  # whether the weights of the one signal are those of a pattern
+    masked: bool = False  # zoneout, or dropout of what is sent: its loops only
 
     @classmethod
-    def of(cls, record: Spec, dtype: np.dtype, by_unit: bool) -> "Shape":
+    def of(cls, record: Spec, dtype: np.dtype, by_unit: bool, masked: bool = False) -> "Shape":
         split = sum(signal < record.signals for signal, _ in record.blocks)
         stage = tuple((signal - record.signals, part - record.first) for signal, part in record.blocks[split:])
         fields = len(record.cls._fields) if by_unit else 0  # type: ignore[attr-defined]
         return cls(
-            dtype, record.gates, record.states, record.saved, record.emits, record.shared, record.blocks[:split], stage,
-            record.signals, record.staged, fields, len(record.parameters),
+            dtype, record.gates, record.states, record.saved, record.emits or masked, record.shared,
+            record.blocks[:split], stage, record.signals, record.staged, fields, len(record.parameters), masked=masked,
         )  # fmt: skip
 
     @cached_property
@@ -98,7 +99,14 @@ class Shape:
         sizes |= {"BACK": self.back, "KEPT": self.saved * U, "SIZE": (G + R + S) * U, "ASIZE": (G + first + S) * U}
         sizes |= {"END": end, "GROUP": max(groups), "GROUP_BACK": group(2), "LANES": lane}
         sizes |= {"FIELD_STEP": (self.fields + Q) * U}
-        cell = {"GATES": G, "STATES": S, "SAVED": self.saved, "EMITS": self.emits, "SHARED": self.shared}
+        cell = {
+            "GATES": G,
+            "STATES": S,
+            "SAVED": self.saved,
+            "EMITS": self.emits,
+            "MASKED": self.masked,
+            "SHARED": self.shared,
+        }
         cell |= {
             "SLOPES": E * S,
             "FIRST": first,
@@ -119,7 +127,8 @@ class Shape:
     @property
     def name(self) -> str:
         flags = (
-            "e" * self.emits
+            "m" * self.masked
+            + "e" * self.emits
             + "s" * self.shared
             + "u" * (self.fields > 0)
             + f"p{self.parameters}" * self.beside
