@@ -271,7 +271,7 @@ def piece(**changed):
 @pytest.mark.parametrize(
     ("header", "words"),
     [
-        (lambda h: h | {"version": 2, "throughtime": "9.1"}, "format version 2, written by throughtime 9.1; .*Upgrade"),
+        (lambda h: h | {"version": 9, "throughtime": "9.1"}, "format version 9, written by throughtime 9.1; .*Upgrade"),
         (lambda h: {k: v for k, v in h.items() if k != "model"}, "does not describe a model .*'model'"),
         (lambda h: {k: v for k, v in h.items() if k != "generators"}, "does not describe a model .*'generators'"),
         (lambda h: h | {"model": {}}, "does not describe a model"),

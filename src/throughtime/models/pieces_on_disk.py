@@ -97,7 +97,10 @@ def _told(piece: Any, generators: list[np.random.Generator], fixed: list[Any]) -
                 f"`{type(piece).__name__}` takes the argument `{name}` and does not keep it: to be saved, a piece has "
                 f"each argument under its own name, `self.{name} = {name}`."
             )
-        words[name] = _value(f"{type(piece).__name__}.{name}", getattr(piece, name), generators, fixed)
+        held = getattr(piece, name)
+        if argument.default is None and isinstance(held, tuple) and not held:  # none was given, such as `noise`
+            continue
+        words[name] = _value(f"{type(piece).__name__}.{name}", held, generators, fixed)
     return {name_of_kind(type(piece)): words}
 
 
