@@ -29,6 +29,7 @@ from .kinds import KINDS, arguments_of, name_of_kind
 
 FORMAT = archive.Format("throughtime.model", 2, "model", "parameter", "Model.save", "throughtime.load")
 NETWORK, GENERATOR = "throughtime.Network", "numpy.Generator"  # no kinds of KINDS, each said in its own way
+NEWER = ('"parametrise"', '"layer_norm"', '"noise"', '"cell": [', '"hidden_size": [')  # what version 1 has not
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -44,7 +45,8 @@ def write(model: Any, path: Any) -> None:
             "saved follows from its arguments."
         )
     header = {"model": said, "generators": states, **parametrised_on_disk.announced(fixed)}
-    plain = '"parametrise"' not in json.dumps(said)
+    text = json.dumps(said)
+    plain = not any(word in text for word in NEWER)
     arrays = {**model.parameters, **parametrised_on_disk.named(fixed)}
     archive.write(path, FORMAT, {"version": 1, **header} if plain else header, arrays)
 
