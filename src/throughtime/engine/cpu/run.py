@@ -61,8 +61,22 @@ def unroll(
     flat, x_at, x_row = base(x)
     whole = None if masks is None else Masks(masks[0], memory.empty(masks[0].shape, states.dtype), masks[1])
     layer = Layer(
-        cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved, staged,
-        pattern, whole,
+        cell,
+        parameters,
+        flat,
+        x_at,
+        x_row,
+        steps,
+        batch,
+        states,
+        offset,
+        lengths,
+        reverse,
+        sent,
+        saved,
+        staged,
+        pattern,
+        whole,
     )
     if not by_pieces:
         layer.fill()
