@@ -55,13 +55,7 @@ class Unrolled(Steps):
     """
 
     def __init__(
-        self,
-        network: Any,
-        x: Any,
-        state: Any = None,
-        lengths: Any = None,
-        method: str | None = None,
-        noise: Any = None,
+        self, network: Any, x: Any, state: Any = None, lengths: Any = None, method: Any = None, noise: Any = None
     ) -> None:
         arrays, method = network.engine.arrays, asked_method(network, method)
         if (drawing := checked(noise)) and method == "scan":
