@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from ...cells.base import Spec
 from ...cells.on_arrays import sent_slopes
 from .. import memory
 from ..blas import single_blas
@@ -16,6 +17,7 @@ from ..sizes import JacobianBlock
 from . import shares, threads
 from .build import TANGENT
 from .one_layer import Array, Layer
+from .panels import squares
 
 AT_ONCE = 1 << 24  # bytes of products with what a layer receives, held while its part of the matrices is written
 
@@ -28,16 +30,16 @@ def of_layers(layers: list[Layer], start: int, stop: int, between: Sequence[Call
     it reads, where that is not the same.
 
     Layer by layer, from below: the block of a layer's own states, and those of the layers below, by what it receives.
-    None where one signal does not feed all gates in one stage.
+    None for cells with a stage, or with several signals of their own.
     """
-    if not all(layer.kernels.record.plain for layer in layers):
+    if not all(_in_one_pass(layer.kernels.record) for layer in layers):
         return None
     size, batch = layers[0].states.shape[2], layers[0].batch
     out = memory.empty((stop - start, batch, size, size), layers[0].states.dtype)
     for k, layer in enumerate(layers if out.size else ()):
         own = layer.offset
-        w_hh = layer.parameters[1]
-        _block(layer, w_hh, out, start, column=own, columns=layer.units, width=size - own, w_gap=0, between=0)
+        w_hh, _ = squares(layer.kernels.shape, layer.parameters[1])
+        _block(layer, w_hh, out, start, column=own, columns=w_hh.shape[1], width=size - own, w_gap=0, between=0)
         if k:
             per_step = batch * layer.parameters[0].shape[0] * own
             piece = max(1, AT_ONCE // (per_step * out.itemsize))
@@ -50,6 +52,10 @@ def of_layers(layers: list[Layer], start: int, stop: int, between: Sequence[Call
                     w = np.matmul(layer.parameters[0], received, out=room)
                 _block(layer, w, part, a, column=0, columns=own, width=own, w_gap=w[0, 0].size, between=1)
     return out
+
+
+def _in_one_pass(record: Spec) -> bool:
+    return not record.stage and (record.signals == 1 or not record.emits)
 
 
 def _received(below: Layer, out: Array, start: int) -> Array:

@@ -28,12 +28,23 @@ def pack_forward(kernel: Any, parameters: tuple, pattern: Any = None) -> tuple[A
     order of its lists."""
     shape, units = kernel.shape, parameters[1].shape[1]
     w_ih, w_hh, b_ih, b_hh = parameters[:4]
-    first, second = _squares(shape, w_hh)
+    first, second = squares(shape, w_hh)
     cut = shape.first * units
     recurrent = _panels(shape, first, units) if pattern is None else w_hh.reshape(-1)[pattern.lists(shape)[0].place]
     found = [_panels(shape, w_ih, units), _bias(shape, b_ih, units), recurrent]
     found.append(_bias(shape, b_hh[:cut], units))
     return (*found, _panels(shape, second, units), _bias(shape, b_hh[cut:], units)) if shape.staged else tuple(found)
+
+
+def squares(shape: Shape, w_hh: Array) -> tuple[Array, Array]:
+    """Of each of the two products the weights (parts*N, signals*N), 0 where a signal does not feed a part."""
+    if shape.whole:
+        return w_hh, w_hh[:0]
+    cut, units = len(shape.sends) * w_hh.shape[1], w_hh.shape[1]
+    return (
+        _dense(shape.sends, shape.first, shape.signals, w_hh[:cut], units),
+        _dense(shape.stage, shape.second, shape.staged, w_hh[cut:], units),
+    )
 
 
 def pack_backward(kernel: Any, parameters: tuple, pattern: Any = None) -> tuple[Array, ...]:
@@ -43,18 +54,9 @@ def pack_backward(kernel: Any, parameters: tuple, pattern: Any = None) -> tuple[
     if pattern is not None:
         few = parameters[1].reshape(-1)[pattern.lists(shape)[1].place]
         return few, _transposed(shape, parameters[0], units)
-    first, second = _squares(shape, parameters[1])
+    first, second = squares(shape, parameters[1])
     found = _transposed(shape, first, units, shape.signals), _transposed(shape, parameters[0], units)
     return (*found, _transposed(shape, second, units, shape.staged)) if shape.staged else found
-
-
-def _squares(shape: Shape, w_hh: Array) -> tuple[Array, Array]:
-    """Of each of the two products the weights (parts*N, signals*N), 0 where a signal does not feed a part."""
-    cut, units = len(shape.sends) * w_hh.shape[1], w_hh.shape[1]
-    return (
-        _dense(shape.sends, shape.first, shape.signals, w_hh[:cut], units),
-        _dense(shape.stage, shape.second, shape.staged, w_hh[cut:], units),
-    )
 
 
 def _dense(wires: Wires, parts: int, signals: int, squares: Array, units: int) -> Array:

@@ -58,6 +58,11 @@ class Shape:
         return _parts(self.stage)
 
     @cached_property
+    def whole(self) -> bool:
+        """Whether W_hh is one matrix of one signal, its parts in their order."""
+        return not self.stage and self.sends == tuple((0, part) for part in range(self.first))
+
+    @cached_property
     def block(self) -> int:
         """Units worked on together."""
         return lanes(self.dtype) * (1 if max(self.gates, self.first, self.second) > 2 else 2)

@@ -10,7 +10,7 @@ from .primitives import call, clear, combine, copy, move, wide
 from .stages import stage_tangent
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = GATES = STATES = SIGNALS = KEPT = SIZE = PLACEHOLDER
-EMITS = FIRST = STAGED = SPARSE = LANES = PLACEHOLDER
+EMITS = ALIKE = FIRST = STAGED = SPARSE = LANES = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = PLACEHOLDER
 product = product_r = product_a = spread = product_sparse = PLACEHOLDER
 
@@ -106,11 +106,12 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
 def jacobian(pointwise, w, known, out, size, share, meeting):
     """A block of ds_{t+1}/ds_t in the matrices out (M, size, size), row m = (t - start)*B + b for times from start on.
 
-    Row (i, n) of the block, which begins at `corner` of every matrix, is D[i, n] . w[n, :], with D_r and w = W_hh for
-    the layer's own states, times the slope of what they send, plus D_s[i, n] in the unit's own columns; and with D_x
-    and w_m = W_ih (what it receives, by the states before) for those of the layers below, `between` them. w is (G*N,
-    columns), not packed, `w_gap` further on for the next matrix. The rows of a block of units stay near while they
-    serve some matrices, and every row of the result is written once, as it is far larger than all that it is made of.
+    Row (i, n) of the block, which begins at `corner` of every matrix, is D[i, n] . w[n, :]: with D_r and w = W_hh, of
+    all signals side by side, for the layer's own states, times the slope of what they send, plus D_s[i, n] in the
+    unit's own columns; and with D_x and w_m = W_ih (what it receives, by the states before) for those of the layers
+    below, `between` them. w is (parts*N, columns), not packed, `w_gap` further on for the next matrix. The rows of a
+    block of units stay near while they serve some matrices, and every row of the result is written once, as it is far
+    larger than all that it is made of.
     """
     wide()
     blocks = Pointwise(*pointwise)
@@ -122,7 +123,7 @@ def jacobian(pointwise, w, known, out, size, share, meeting):
     s_at, s_row, columns, width, between = at.s_at, at.s_row, block.columns, block.width, block.between
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
-    sends = EMITS and not between
+    sends = EMITS and FIRST > 0 and not between
     before = np.empty(TOGETHER * STATES * N if sends else 0, states.dtype)  # the slopes of what the units sent
     work = np.zeros(END, states.dtype)
     for group in range(row0, row1, TOGETHER):
@@ -152,17 +153,28 @@ def jacobian(pointwise, w, known, out, size, share, meeting):
                             if not between:
                                 out[here + i * N * size + i * N + n] = 1
                         continue
-                    d, line = c + (0 if between else GATES * BLOCK), m * block.w_gap + n * columns
-                    combine(
-                        out, here, N * size, work, d, SIZE, BLOCK, w, line, N * columns, columns, width, GATES, STATES
-                    )
+                    line, gap, top = m * block.w_gap + n * columns, N * columns, N * size
+                    if ALIKE:
+                        d = c + (0 if between else GATES * BLOCK)
+                        combine(out, here, top, work, d, SIZE, BLOCK, w, line, gap, columns, width, GATES, STATES)
+                    else:
+                        if between:
+                            combine(out, here, top, work, c, SIZE, BLOCK, w, line, gap, columns, width, GATES, STATES)
+                        elif FIRST:
+                            d = c + GATES * BLOCK
+                            combine(out, here, top, work, d, SIZE, BLOCK, w, line, gap, columns, width, FIRST, STATES)
+                        else:
+                            for i in range(STATES):
+                                clear(out, here + i * top, width)
                     if between:
                         continue
                     for i in range(STATES):
                         row = here + i * N * size
                         if EMITS:
-                            for j in range(STATES - 1, -1, -1):
-                                for k in range(N):
-                                    out[row + j * N + k] = out[row + k] * before[((m - group) * STATES + j) * N + k]
+                            if FIRST:
+                                for j in range(STATES - 1, -1, -1):
+                                    for k in range(N):
+                                        slope = before[((m - group) * STATES + j) * N + k]
+                                        out[row + j * N + k] = out[row + k] * slope
                         for j in range(STATES):
-                            out[row + j * N + n] += work[c + i * SIZE + (2 * GATES + j) * BLOCK]
+                            out[row + j * N + n] += work[c + i * SIZE + (GATES + FIRST + j) * BLOCK]
