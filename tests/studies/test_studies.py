@@ -21,12 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "figures"
 
 NAMES = sorted(path.stem for path in run_all.studies())
+PEERS = {"speed_cpu": "torch", "speed_training": "torch", "scan_or_loop": "jax"}  # studies that need another library
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_small_study_finds_what_theory_expects(name, tmp_path):
-    if name in ("speed_cpu", "speed_training"):
-        pytest.importorskip("torch", reason=f"{name} compares with PyTorch, which is not installed")
+    if name in PEERS:
+        pytest.importorskip(PEERS[name], reason=f"{name} compares with {PEERS[name]}, which is not installed")
     study = importlib.import_module(name)
     result = study.measure(**study.SMALL)
     missed = [item for item in result["checks"] if not item["pass"]]
