@@ -6,7 +6,7 @@ block's units the parameters.
 """
 
 from ...jit import PLACEHOLDER
-from .primitives import one_hot, read, wide, write
+from .primitives import disjoint, one_hot, read, wide, write
 
 BLOCK = GATES = PARTS = FIRST = STATES = SAVED = SIGNALS = STAGED = PARAMETERS = PLACEHOLDER
 SIZE = ASIZE = SLOPES = SHARED = ALIKE = PLACEHOLDER
@@ -17,6 +17,7 @@ forward = backward = emit = emit_slope = stage = stage_backward = PLACEHOLDER
 def forward_block(fields, work):
     """One step: work[X], work[R], work[S0] -> work[S1], work[KEEP], work[E]."""
     wide()
+    disjoint()
     for n in range(BLOCK):
         x, r, s = read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, PARTS), read(work, S0 + n, BLOCK, STATES)
         s_next, keep = forward(fields, n, x, r, s)
@@ -29,6 +30,7 @@ def affine_block(fields, work):
     """A step that is linear in the state: work[X] -> work[C], its matrix row by row, work[S1], what it makes of the
     state 0, and work[KEEP], which does not come from the state."""
     wide()
+    disjoint()
     for n in range(BLOCK):
         x, r, s = read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, PARTS), one_hot(work, STATES, STATES)
         s_next, keep = forward(fields, n, x, r, s)
@@ -44,6 +46,7 @@ def affine_block(fields, work):
 def backward_block(fields, work):
     """One step back: work[DS], work[S0], work[S1], work[KEEP] -> work[DX], work[DR], work[DP], work[DQ]."""
     wide()
+    disjoint()
     for n in range(BLOCK):
         s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
         keep = read(work, KEEP + n, BLOCK, SAVED)
@@ -62,6 +65,7 @@ def tangent_block(fields, work):
     `backward` fed with the unit cotangent of state i gives row i of (D_x, D_r, D_s), which goes to work[C + i*SIZE].
     """
     wide()
+    disjoint()
     for i in range(STATES):
         c = C + i * SIZE
         for n in range(BLOCK):
@@ -79,6 +83,7 @@ def tangent_block(fields, work):
 def emit_block(fields, work):
     """What the units send: work[S1] -> work[E]."""
     wide()
+    disjoint()
     for n in range(BLOCK):
         write(work, E + n, BLOCK, emit(fields, n, read(work, S1 + n, BLOCK, STATES)), SIGNALS)
 
@@ -86,6 +91,7 @@ def emit_block(fields, work):
 def slope_block(fields, work):
     """The derivative of what the units send by their states: work[S1] -> work[SLOPE]."""
     wide()
+    disjoint()
     for n in range(BLOCK):
         slope = emit_slope(fields, n, read(work, S1 + n, BLOCK, STATES))
         write(work, SLOPE + n, BLOCK, slope, SLOPES)
@@ -97,6 +103,7 @@ def apply_block(fields, work):
     DP = D_x X + D_r R + D_s V and E = SLOPE . DP, for every unit.
     """
     wide()
+    disjoint()
     for n in range(SIGNALS * BLOCK):
         work[E + n] = 0
     for i in range(STATES):
@@ -123,6 +130,7 @@ def apply_block(fields, work):
 def stage_block(fields, work):
     """The first stage of a step: work[X], the first parts of work[R], work[S0] -> work[A], its signals."""
     wide()
+    disjoint()
     for n in range(BLOCK):
         x, r, s = read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, FIRST), read(work, S0 + n, BLOCK, STATES)
         write(work, A + n, BLOCK, stage(fields, n, x, r, s), STAGED)
@@ -131,6 +139,7 @@ def stage_block(fields, work):
 def stage_backward_block(fields, work):
     """Its way back: work[DA], work[S0], work[KEEP] -> work[DX], the first parts of work[DR], work[DP], work[DQ]."""
     wide()
+    disjoint()
     for n in range(BLOCK):
         s, keep = read(work, S0 + n, BLOCK, STATES), read(work, KEEP + n, BLOCK, SAVED)
         found = stage_backward(fields, n, read(work, DA + n, BLOCK, STAGED), s, keep)
@@ -144,6 +153,7 @@ def stage_backward_block(fields, work):
 def stage_tangent_block(fields, work):
     """Its local derivative, as in tangent_block: work[S0], work[KEEP] -> work[CA], a row of ASIZE for each signal."""
     wide()
+    disjoint()
     for k in range(STAGED):
         c = CA + k * ASIZE
         for n in range(BLOCK):
@@ -157,6 +167,7 @@ def stage_tangent_block(fields, work):
 def stage_apply_block(fields, work):
     """One direction through it: work[X], the first parts of work[R], work[V], work[CA] -> work[A]."""
     wide()
+    disjoint()
     for k in range(STAGED):
         c = CA + k * ASIZE
         for n in range(BLOCK):
