@@ -31,12 +31,12 @@ class Wiring:
     parameters: tuple[str, ...]
     forgets: tuple[tuple[str, float], ...]  # (gate, 1 if a large bias keeps the state, -1 if it lets go of it), …
 
-    @property
+    @cached_property
     def gates(self) -> int:
         """G, the numbers of x."""
         return len(self.gate_names)
 
-    @property
+    @cached_property
     def parts(self) -> int:
         """R, the numbers of r."""
         return len(self.part_names)
@@ -46,17 +46,17 @@ class Wiring:
         """R0, the parts of r that are known before the stage."""
         return len({part for _, parts in self.sends for part in parts})
 
-    @property
+    @cached_property
     def signals(self) -> int:
         """E, the signals of the state; one where it sends nothing to other units, for the layer above hears it."""
         return max(1, len(self.sends))
 
-    @property
+    @cached_property
     def staged(self) -> int:
         """A, the signals of the stage."""
         return len(self.stage)
 
-    @property
+    @cached_property
     def recurrent(self) -> bool:
         """Whether there is a product with W_hh at all."""
         return self.parts > 0

@@ -46,7 +46,8 @@ class _Lease:
 
 def empty(shape: Any, dtype: Any) -> np.ndarray:
     """np.empty, in memory that has been used before if there is some."""
-    dtype, shape = np.dtype(dtype), tuple(shape) if isinstance(shape, (tuple, list)) else (int(shape),)
+    shape = shape if type(shape) is tuple else tuple(shape) if isinstance(shape, (tuple, list)) else (int(shape),)
+    dtype = dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return np.empty(shape, dtype)

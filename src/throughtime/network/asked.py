@@ -42,8 +42,10 @@ class Asked:
             [tuple(self._zeros(f"{kind}_l{k}{way}", run) for kind in kinds(cell)) for way in ways]
             for k, cell in enumerate(network.cells)
         ]
+        if not network.layer_norm:
+            return Into(arrays, self.each)
         norms = [[self._zeros(f"{kind}_l{k}", run) for kind in NORM] for k in range(network.num_layers)]
-        return Into(arrays, self.each, norms if network.layer_norm else ())
+        return Into(arrays, self.each, norms)
 
     def _zeros(self, name: str, run: Any) -> Array | None:
         if name not in self.weights:

@@ -24,6 +24,7 @@ from . import clipped, truncated
 from .field_gradients import Deferred, FieldGradients
 
 Array = np.ndarray
+NO_FIELDS = Deferred(tuple)
 PIECE = 1 << 18  # numbers of one state or gate that are worked out at once
 
 
@@ -31,7 +32,7 @@ def deferred(run: Any, g: Any, at_end: Any, window: int | None, most: float | No
     """The gradients of `of_fields`. The gradient of the output is kept as it is, and not a copy, which on the CPU would
     be a good part of all memory: whether it has changed is seen."""
     if not any(len(layer.cell) for of_layer in run._layers for layer in of_layer):
-        return Deferred(tuple)
+        return NO_FIELDS
     if run._stack.masked:
         return Deferred(run._stack.without_noise)
     copy = run.engine.arrays.copy

@@ -16,7 +16,10 @@ def state(flat: Array, network: Any, arrays: Any, had_batch: bool) -> Any:
     """(B, S) as h (L·D, B, N), or as a tuple (h, c, …) of such; of layers of unlike sizes or states a list of what each
     layer has, h (D, B, N) or (h, c, …). Without the axis of the batch where the input had none. arrays: of the engine
     on whose machine `flat` lies."""
-    each, rows = list(zip(network.unit_states, network.hidden_sizes, strict=True)), network.num_directions
+    rows = network.num_directions
+    if len(network.hidden_sizes) == 1:
+        return _parts(flat, rows, network.hidden_sizes[0], arrays, had_batch)
+    each = list(zip(network.unit_states, network.hidden_sizes, strict=True))
     if alike(each):
         return _parts(flat, rows * len(each), each[0][1], arrays, had_batch)
     found, at = [], 0

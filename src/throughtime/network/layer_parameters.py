@@ -79,14 +79,16 @@ class LayerParameters(words.Sealed):
                 f"k={arguments.shown(k)}, reverse={arguments.shown(reverse)}: this network has layers 0 to "
                 f"{self.num_layers - 1} in {ways}."
             )
+        names = [kind + suffix for kind in kinds(self.cells[k])]
+        if self.bias and "weight_hh" + suffix in self.weight_shapes:
+            return [held[name] for name in names]
+        return [held[name] if name in self.weight_shapes else self._absent(name, k) for name in names]
+
+    def _absent(self, name: str, k: int) -> Any:
+        """Zeros for what layer k does not have."""
         units, record = self.hidden_sizes[k], spec(self.cells[k])
         absent = {"weight_hh": (0, units), "bias_ih": (record.gates * units,), "bias_hh": (record.parts * units,)}
-        return [
-            held[kind + suffix] if kind + suffix in self.weight_shapes else self._zeros(absent[kind])
-            for kind in kinds(self.cells[k])
-        ]
-
-    def _zeros(self, shape: tuple[int, ...]) -> Any:
+        shape = absent[name.partition("_l")[0]]
         return self.engine.arrays.zeros((self.networks, *shape) if self.stacked else shape, self.dtype)
 
     def _held(self) -> Mapping[str, Any]:

@@ -110,7 +110,9 @@ class RecurrentDropout:
 
 def checked(noise: Any) -> tuple[Any, ...]:
     """Zoneout, RecurrentDropout, or both in a list; TypeError or ValueError for anything else."""
-    given = tuple(noise) if isinstance(noise, (list, tuple)) else () if noise is None else (noise,)
+    if noise is None:
+        return ()
+    given = tuple(noise) if isinstance(noise, (list, tuple)) else (noise,)
     for own in given:
         if not isinstance(own, (Zoneout, RecurrentDropout)):
             raise TypeError(

@@ -86,11 +86,13 @@ def room_for(
 
 def room_for_run(network: Any, steps: int, batch: int) -> None:
     """ValueError if this machine cannot hold what the way back needs: states, saved numbers, what the units send."""
-    records = map(spec, network.cells)
-    kept = [one.states + one.saved + 1 + one.staged for one in records]
-    each = sum(n * count for n, count in zip(network.hidden_sizes, kept, strict=True))
-    read = network.input_size + network.num_directions * sum(network.hidden_sizes[:-1])
-    each = network.input_size + network.num_directions * each + 2 * network.layer_norm * read
+    each = 0
+    for cell, units in zip(network.cells, network.hidden_sizes, strict=True):
+        record = spec(cell)
+        each += units * (record.states + record.saved + 1 + record.staged)
+    each = network.input_size + network.num_directions * each
+    if network.layer_norm:
+        each += 2 * (network.input_size + network.num_directions * sum(network.hidden_sizes[:-1]))
     numbers = (steps + 1) * batch * each
     advice = "Unroll fewer sequences or time steps at once, with `state=run.final_state` for the next ones."
     room.check(f"A run of {steps} time steps of {batch} sequences", numbers, network.dtype.itemsize, advice)

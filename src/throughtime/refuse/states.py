@@ -23,6 +23,8 @@ def state(state: Any, network: Sizes, batch: int, had_batch: bool, *, name: str 
     batch axis: all numbers of the state, as a run has them in `states[t]`. Of layers of unlike sizes or states it is a
     list with an entry for each, which is what that layer alone would take.
     """
+    if state is None:
+        return np.zeros((batch, network.state_size), network.dtype)
     whole = _flat(name, state, network, batch, had_batch) if name == "state" else None
     if whole is not None:
         return whole

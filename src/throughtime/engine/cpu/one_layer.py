@@ -46,7 +46,7 @@ class Layer:
         """What the steps saved, flat (T, P, B, K*BLOCK): what is saved together lies together."""
         return self._saved_again() if self.kept is None else self.kept
 
-    @property
+    @cached_property
     def kernels(self) -> Kernels:
         return kernels(self.cell, self.states.dtype, self.pattern is not None, self.masks is not None)
 
@@ -160,10 +160,11 @@ class Layer:
     def given(self, kernel: Kernels) -> tuple[tuple[Array, ...], Array, Array, tuple[int, ...]]:
         """What compiled loops read of the layer: what is known of its steps, x, what it sends, and their places."""
         sent, places = self.sending(kernel)
-        states = self.states.reshape(-1)
-        known = Steps(fields=self.fields, states=states, saved=self.saved, lengths=self.lengths)
-        masks = () if self.masks is None else tuple(part.reshape(-1) for part in self.masks)
-        return known[:] + masks, self.x, sent, places
+        saved = self.saved if self.kept is None else self.kept
+        known = Steps(fields=self.fields, states=self.states.reshape(-1), saved=saved, lengths=self.lengths)[:]
+        if self.masks is not None:
+            known += tuple(part.reshape(-1) for part in self.masks)
+        return known, self.x, sent, places
 
     def sending(self, kernel: Kernels) -> tuple[Array, tuple[int, ...]]:
         """What the layer sends, flat, and the places of x, states and this."""

@@ -80,8 +80,12 @@ def _panels(shape: Shape, matrix: Array, units: int) -> Array:
 
 def _bias(shape: Shape, bias: Array, units: int) -> Array:
     block, panels, parts = shape.block, -(-units // shape.block), len(bias) // units
-    padded = np.zeros((parts, panels * block), shape.dtype)
-    padded[:, :units] = bias.reshape(parts, units)
+    padded = bias
+    if panels * block > units:
+        padded = np.zeros((parts, panels * block), shape.dtype)
+        padded[:, :units] = bias.reshape(parts, units)
+    elif parts == 1:
+        return bias
     return padded.reshape(parts, panels, block).swapaxes(0, 1).reshape(-1)
 
 

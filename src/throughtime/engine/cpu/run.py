@@ -61,23 +61,10 @@ def unroll(
     flat, x_at, x_row = base(x)
     whole = None if masks is None else Masks(masks[0], memory.empty(masks[0].shape, states.dtype), masks[1])
     layer = Layer(
-        cell,
-        parameters,
-        flat,
-        x_at,
-        x_row,
-        steps,
-        batch,
-        states,
-        offset,
-        lengths,
-        reverse,
-        sent,
-        saved,
-        staged,
-        pattern,
-        whole,
-    )
+        cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved, staged,
+        pattern, whole,
+    )  # fmt: skip
+    layer.kernels = kernel
     if not by_pieces:
         layer.fill()
     elif steps and batch:
@@ -140,7 +127,7 @@ def backprop(
         one = M * block * sum(counts) * dtype.itemsize
         held = layer.saved.nbytes + layer.states.nbytes
         chunk = max(1, min(steps, max(1 << 20, held // 16) // one, -(-1024 // M)))
-        dr, dx, da, dq = (memory.empty(chunk * M * (block * n + pad) if n else 0, dtype) for n in counts)
+        dr, dx, da, dq = (memory.empty(chunk * M * (block * n + pad), dtype) if n else nothing for n in counts)
         dx = dr if shape.shared else dx
         g, g_at, g_row = base(grad_output) if grad_output is not None else (np.zeros(1, dtype), 0, 0)
         o, o_row = (np.zeros(1, dtype), 0) if grad_states is None else (grad_states.reshape(-1), grad_states.shape[2])
