@@ -18,7 +18,7 @@ import throughtime
 TESTS, PACKAGE = Path(__file__).resolve().parent, Path(throughtime.__file__).resolve().parent
 
 CELL = '''
-"""The minimal gated unit (Zhou, Wu, Zhang & Zhou 2016): a GRU whose one gate f does both, forget and reset.
+"""The minimal gated unit with its gate after the product: a GRU whose one gate f does both, forget and reset.
 
     f = sigma(x_f + r_f)
     n = tanh(x_n + f r_n)              x = W_ih input + b_ih,  r = W_hh h + b_hh,  blocks f, n
@@ -32,11 +32,11 @@ from .base import cell
 
 
 @cell(gates=2)
-class MGU(NamedTuple):
-    """h' = (1 - f) h + f n, the minimal gated unit.
+class LateMGU(NamedTuple):
+    """h' = (1 - f) h + f n, the minimal gated unit with its gate after the product.
 
     >>> import throughtime as tt
-    >>> tt.Network("mgu", 3, 16, seed=0).parameters["weight_hh_l0"].shape
+    >>> tt.Network("late_mgu", 3, 16, seed=0).parameters["weight_hh_l0"].shape
     (32, 16)
     """
 
@@ -79,10 +79,10 @@ def suites(root, words, *files):
 @pytest.mark.slow  # it compiles all kernels of a cell, in both precisions
 def test_a_cell_is_one_file_and_one_line(tmp_path):
     root = copy(tmp_path)
-    (root / "cells" / "mgu.py").write_text(CELL.lstrip(), encoding="utf-8")
-    insert(root / "cells" / "__init__.py", "# isort: on", "from .mgu import MGU")
+    (root / "cells" / "late_mgu.py").write_text(CELL.lstrip(), encoding="utf-8")
+    insert(root / "cells" / "__init__.py", "# isort: on", "from .late_mgu import LateMGU")
     said = suites(
-        root, "mgu", "test_conformance.py", "engine/test_check_cell.py", "test_help.py", "test_docstrings.py",
+        root, "late_mgu", "test_conformance.py", "engine/test_check_cell.py", "test_help.py", "test_docstrings.py",
         "refuse/test_checks.py", "network/test_network.py", "network/test_archive.py", "test_kernels.py",
     )  # fmt: skip
     assert int(said.split()[0]) > 40, said
@@ -163,7 +163,9 @@ def test_an_analysis_is_one_file_and_its_export(tmp_path):
 def test_what_is_wrong_is_seen(tmp_path):
     """A test of the test: a derivative of the cell that is wrong."""
     root = copy(tmp_path)
-    (root / "cells" / "mgu.py").write_text(CELL.lstrip().replace("f * tanh_slope(new)", "tanh_slope(new)"), "utf-8")
-    insert(root / "cells" / "__init__.py", "# isort: on", "from .mgu import MGU")
+    (root / "cells" / "late_mgu.py").write_text(
+        CELL.lstrip().replace("f * tanh_slope(new)", "tanh_slope(new)"), "utf-8"
+    )
+    insert(root / "cells" / "__init__.py", "# isort: on", "from .late_mgu import LateMGU")
     with pytest.raises(AssertionError, match=r"MGU\.backward is wrong"):
-        suites(root, "mgu", "engine/test_check_cell.py")
+        suites(root, "late_mgu", "engine/test_check_cell.py")

@@ -83,7 +83,7 @@ def known(what: str, name: str, names: Iterable[str]) -> str:
         raise TypeError(f"The {what} is {kind(name)}; expected one of the names {', '.join(listed)}.")
     if name in listed:
         return name
-    near = difflib.get_close_matches(name.lower(), listed, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name.lower(), listed, n=1, cutoff=0.55)
     guess = f' Did you mean "{near[0]}"?' if near else ""
     raise ValueError(f'There is no {what} "{name}".{guess} Known: {", ".join(listed)}.')
 

@@ -74,7 +74,7 @@ def oracle(p, run, limit):
 def test_per_step_is_the_oracles(cell, layers):
     p = networks.problem(cell, 8, 3, 2, 5, layers=layers, lengths=[8, 5, 0])
     run = p.unroll()
-    for limit in (0.5, 2.5):
+    for limit in (0.5, 2.5) if cell != "threshold_power" else (0.005, 0.05):  # whose gradients are small: 1/tau
         gradients, fraction = clip.clip_per_step(run, p.grad_output, limit)
         for name, value in oracle(p, run, limit).items():
             np.testing.assert_allclose(gradients[name], value, rtol=1e-11, atol=1e-13)

@@ -40,7 +40,7 @@ def test_by_states_and_by_every_parameter(cell, layers, vectors):
     states = np.array(run.states)
     a, q, v = (rng.standard_normal((N, B, k, states.shape[2])) for k in (vectors, vectors, 1))
     by_states, by_parameters = gradient_of_products(run, a, q, START)
-    step = 1e-7 if cell == "relu" else 1e-3
+    step = 1e-7 if cell == "relu" else 1e-4 if cell == "lru" else 1e-3
     moved = np.zeros_like(states)
     moved[START : START + N] = v[:, :, 0]
     expected = slope(lambda e: phi(p, states + e * moved, a, q), step)

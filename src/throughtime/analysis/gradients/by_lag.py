@@ -75,7 +75,8 @@ def gradient_by_lag(run: Any, grad_output: Any, max_lag: int | None = None, *, p
         G_k = Σ_t (∂s_{t−k}/∂W)ᵀ u_{t,k},   Σ_k G_k = dL/dW,   share[k] = ‖G_k‖/‖dL/dW‖,   Σ_k share[k] cosine[k] = 1
 
     run : from `net.unroll`. grad_output : dL/doutput, the shape of run.output, entry t for L_t. max_lag : K, from
-    0 to T−1, the default. parameters : the names of those that W stands for, by default weight_hh of all layers.
+    0 to T−1, the default. parameters : the names of those that W stands for, by default weight_hh of all layers,
+    or all parameters where there is none.
 
     s_t is the full state after input t, states[t+1], all layers together (an LSTM's h and c), as in run.vjp; ∂s/∂W
     varies W in the step from s_{t−k−1} to s_{t−k} alone, so G_0 + … + G_{w−1} is the gradient truncated to a window of

@@ -105,16 +105,10 @@ def whole(run: Any, g: Array) -> dict[str, Array]:
 
 
 def chosen(run: Any, parameters: Any) -> tuple[str, ...]:
-    """The names of the parameters that a result is about: by default every weight_hh."""
+    """The names of the parameters that a result is about: by default every weight_hh, or all where there is none."""
     known = tuple(run.network.parameters)
     if parameters is None:
-        found = tuple(name for name in known if name.startswith("weight_hh"))
-        if not found:
-            raise ValueError(
-                "This network has no W_hh, which `parameters` stands for by default: name others, of "
-                f"{', '.join(known)}."
-            )
-        return found
+        return tuple(name for name in known if name.startswith("weight_hh")) or known
     names = (parameters,) if isinstance(parameters, str) else parameters
     if not isinstance(names, (tuple, list, set, Mapping)) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"`parameters` is {arguments.kind(parameters)}; expected names, of {', '.join(known)}.")

@@ -70,7 +70,8 @@ def truncation_bias(
 
     run : from `net.unroll`. grad_output : dL/doutput, the shape of run.output. windows : time steps, from `every` to T
     each; `every` is counted from the start of the run, and the last stretch may be shorter. parameters : the names of
-    those that G is of, by default weight_hh of all layers; `list(run.network.parameters)` for all.
+    those that G is of, by default weight_hh of all layers, or all where there is none; `list(run.network.parameters)`
+    for all.
 
     With every = 1 these are the partial sums over lags of `gradient_by_lag`, the gradient of run.backprop(window=w),
     and one sweep over max(windows) lags serves all windows. With every = k1 it is what a trainer does who cuts the
