@@ -69,7 +69,15 @@ RAISED = {
     "final_state": (AttributeError,),
     "fit": (tt.training.Diverged,),
 }
-SKIPPED = {"layer", "made_with", "start", "weight", "pullback", "shapes"}  # of the engine; of parametrisations
+SKIPPED = {
+    "layer",
+    "made_with",
+    "start",
+    "weight",
+    "pullback",
+    "shapes",
+    "places",
+}  # of the engine; of parametrisations
 
 
 def a_loss(given, targets=None, lengths=None, weights=None):

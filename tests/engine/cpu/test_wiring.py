@@ -17,6 +17,7 @@ from throughtime.engine.cpu import shares
 C, TINY = 400, 1e-30
 I = 3
 CELL = pytest.mark.parametrize("cls", CELLS)
+IN_PRECISION = [(cls, "float64") for cls in CELLS] + [(cls, "float32") for cls in (Oscillating, Everything)]
 
 
 def made(cls, units, rng):
@@ -153,8 +154,7 @@ class Problem:
 SIZES = [(1, 4, 2), (5, 3, 3), (17, 1, 1), (33, 3, 2)]  # N, T, B
 
 
-@CELL
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("cls", "dtype"), IN_PRECISION)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_forward_and_gradients(cls, sizes, dtype):
     p = Problem(cls, *sizes, dtype=dtype)
