@@ -31,7 +31,7 @@ PIECE = 1 << 18  # numbers of one state or gate that are worked out at once
 def deferred(run: Any, g: Any, at_end: Any, window: int | None, most: float | None, each: bool) -> Deferred:
     """The gradients of `of_fields`. The gradient of the output is kept as it is, and not a copy, which on the CPU would
     be a good part of all memory: whether it has changed is seen."""
-    if not any(len(layer.cell) for of_layer in run._layers for layer in of_layer):
+    if not any(map(len, run.network.cells)):
         return NO_FIELDS
     if run._stack.masked:
         return Deferred(run._stack.without_noise)

@@ -60,22 +60,25 @@ class Unrolled(Steps):
         arrays, method = network.engine.arrays, asked_method(network, method)
         if (drawing := checked(noise)) and method == "scan":
             raise ValueError('`noise` goes step by step: leave method="scan" out.')
-        self.network, self.stream = network, arrays.stream_of(x)
-        with arrays.on(self.stream):
-            self.input, self._had_batch = handed_in.sequence(x, network, own=lengths is not None)
-            T, B, _ = self.input.shape
-            self.lengths = checks.lengths(handed_in.lengths_of_all(lengths, network, B), T, B)
-            if self.lengths is not None:  # padding is never seen: NaN there would reach a weight's gradient as 0 * NaN
-                arrays.pad(self.input, arrays.from_host(self.lengths))
-            initial = handed_in.state("state", state, network, B, self._had_batch)
-            self._followed = network.followed()
-            cells, parameters, norms = map(in_force, network.cells), network.copies(), network.norms()
-            self._stack, sent = stack.forward(
-                network.device, list(cells), parameters, self.input, initial, self.lengths, norms, network.patterns(),
+        stream = arrays.stream_of(x)
+        with arrays.on(stream):
+            own, had_batch = handed_in.sequence(x, network, own=lengths is not None)
+            T, B, _ = own.shape
+            ends = checks.lengths(handed_in.lengths_of_all(lengths, network, B), T, B)
+            if ends is not None:  # padding is never seen: NaN there would reach a weight's gradient as 0 * NaN
+                arrays.pad(own, arrays.from_host(ends))
+            initial = handed_in.state("state", state, network, B, had_batch)
+            followed = network.followed()
+            cells, parameters, norms = list(map(in_force, network.cells)), network.copies(), network.norms()
+            made, sent = stack.forward(
+                network.device, cells, parameters, own, initial, ends, norms, network.patterns(),
                 "loop" if drawing and network.device == "cpu" else method,
                 masks(drawing, network, int(T), int(B)),
             )  # fmt: skip
-            self.states = arrays.read_only(self._stack.states)
+            self.__dict__.update(  # at once: attributes are checked one by one
+                network=network, stream=stream, input=own, lengths=ends, states=arrays.read_only(made.states),
+                _had_batch=had_batch, _followed=followed, _stack=made,
+            )  # fmt: skip
             self.output = arrays.read_only(self._outside(sent))
 
     _sealed_by = "output"  # the last that __init__ sets

@@ -72,6 +72,8 @@ def array(
 
 def compact(found: Array) -> Array:
     """A plain array, C-contiguous, aligned, writable: as it is, or a copy. Numba would compile anew for others."""
+    if type(found) is np.ndarray and found.flags.carray:
+        return found
     return np.require(found, requirements=["C_CONTIGUOUS", "ALIGNED", "WRITEABLE", "ENSUREARRAY"])
 
 
