@@ -107,8 +107,10 @@ def test_lags_add_up_to_the_gradient_of_the_run(cell, layers, norm, lengths, dty
         np.testing.assert_allclose(found[lag][0][t - lag][alive], theirs, rtol=0, atol=200 * eps)
 
 
-def test_without_a_product_the_default_is_told():
+def test_without_a_product_the_default_is_every_parameter():
     run, g = problem(Alone())
-    with pytest.raises(ValueError, match=r"no W_hh, .*name others, of weight_ih_l0, bias_ih_l0, scale_l0"):
-        tt.analysis.gradient_by_lag(run, g)
+    found = tt.analysis.gradient_by_lag(run, g)
+    assert found.parameters == ("weight_ih_l0", "bias_ih_l0", "scale_l0") == tuple(run.network.parameters)
+    every = tt.analysis.gradient_by_lag(run, g, parameters=list(run.network.parameters))
+    np.testing.assert_array_equal(found.share, every.share)
     assert tt.analysis.gradient_by_lag(run, g, parameters="scale_l0").remainder < 1e-13

@@ -91,6 +91,8 @@ def empty(shape: Any, dtype: Any) -> Any:
 
 def to_device(array: np.ndarray) -> Any:
     """A copy of a NumPy array on the device."""
+    if not array.size:  # NumPy's strides of an empty array are 0, with which the device's cannot be cut
+        return empty(array.shape, array.dtype)
     return cuda.to_device(np.ascontiguousarray(array), stream=_stream.get())
 
 
