@@ -50,6 +50,10 @@ class Layer:
     def kernels(self) -> Kernels:
         return kernels(self.cell, self.states.dtype, self.pattern is not None, self.masks is not None)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is compiled, which is of this process."""
+        return {name: value for name, value in vars(self).items() if name != "kernels"}
+
     @cached_property
     def fields(self) -> Array:
         """The cell's hyper-parameters and the units' parameters in the precision of the computation."""
