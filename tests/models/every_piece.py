@@ -46,12 +46,14 @@ def examples(dtype="float64"):
     def head():
         return m.LayerNorm(N, **of), m.Readout(N, V, **seeded)
 
+    noise = [tt.Zoneout(0.2, seed=11), tt.RecurrentDropout(0.3, seed=12)]
     found = {
         "embedding": (m.Embedding(V, N, **seeded), letters, ends),
         "readout": (m.Readout(N, I, **seeded), x, ends),
         "no bias": (m.Readout(N, I, bias=False, **seeded), x, ends),
         "layer norm": (m.LayerNorm(N, eps=1e-3, **of), x, ends),
         "dropout": (m.Chain([net(0, **of), m.Dropout(0.4, seed=7), m.Readout(N, 2, **seeded)]), x, ends),
+        "noise": (m.Chain([net(0, **of), m.Readout(N, 2, **seeded)], noise=noise), x, ends),
         "last": (m.Chain([net(0, cell="lstm", **of), m.last, m.Readout(N, 2, **seeded)], classes=True), x, ends),
         "mean": (m.Chain([net(0, num_layers=2, **of), m.mean, m.Readout(N, 2, **seeded)]), x, ends),
         "sum": (m.Chain([two, m.sum_directions, m.Readout(N, 2, **seeded)]), x, ends),
@@ -83,7 +85,7 @@ NAMES = tuple(examples())
 
 def kinds_in(model):
     """The classes and functions that a model is made of."""
-    parts = [*getattr(model, "pieces", ()), *(getattr(model, name) for name in ("encoder", "decoder", "attention")
-                                              if getattr(model, name, None) is not None)]  # fmt: skip
+    others = (getattr(model, name, None) for name in ("encoder", "decoder", "attention"))
+    parts = [*getattr(model, "pieces", ()), *getattr(model, "noise", ()), *(one for one in others if one is not None)]
     own = model if callable(model) and hasattr(model, "__code__") else type(model)
     return {own}.union(*map(kinds_in, parts))
