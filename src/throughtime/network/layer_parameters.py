@@ -80,8 +80,6 @@ class LayerParameters(words.Sealed):
                 f"{self.num_layers - 1} in {ways}."
             )
         names = [kind + suffix for kind in kinds(self.cells[k])]
-        if self.bias and "weight_hh" + suffix in self.weight_shapes:
-            return [held[name] for name in names]
         return [held[name] if name in self.weight_shapes else self._absent(name, k) for name in names]
 
     def _absent(self, name: str, k: int) -> Any:

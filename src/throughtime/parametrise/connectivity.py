@@ -12,9 +12,19 @@ from .form import Array, Parametrisation, Size, Values, fitting, read_only, zero
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Masked(Parametrisation):
-    name, square = "masked", False
+class _Patterned(Parametrisation):
+    """Weights that are 0 but where a pattern is True."""
+
+    square = False
     pattern: Array
+
+    def places(self, size: Size) -> Array | None:
+        return fitting("pattern", self.pattern, size).reshape(-1, size.columns)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Masked(_Patterned):
+    name = "masked"
 
     def shapes(self, size: Size) -> dict[str, tuple[int, ...]]:
         fitting("pattern", self.pattern, size)
@@ -30,14 +40,10 @@ class Masked(Parametrisation):
         own = np.where(fitting("pattern", self.pattern, Size(*g.shape[-3:])), g, 0)
         return {"full": own.reshape(*g.shape[:-3], *free["full"].shape)}
 
-    def places(self, size: Size) -> Array | None:
-        return fitting("pattern", self.pattern, size).reshape(-1, size.columns)
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Sparse(Parametrisation):
-    name, square = "sparse", False
-    pattern: Array
+class Sparse(_Patterned):
+    name = "sparse"
 
     def shapes(self, size: Size) -> dict[str, tuple[int, ...]]:
         return {"values": (int(np.count_nonzero(fitting("pattern", self.pattern, size))),)}
@@ -52,9 +58,6 @@ class Sparse(Parametrisation):
 
     def pullback(self, free: Values, kept: Any, g: Array) -> Values:
         return {"values": g[..., fitting("pattern", self.pattern, Size(*g.shape[-3:]))]}
-
-    def places(self, size: Size) -> Array | None:
-        return fitting("pattern", self.pattern, size).reshape(-1, size.columns)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
