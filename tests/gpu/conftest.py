@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+import throughtime as tt
+
 
 def pytest_collection_modifyitems(items):
     for item in items:
@@ -21,4 +23,5 @@ def gpu():
         pytest.skip("NUMBA_ENABLE_CUDASIM is set: the simulator is no device")
     if not cuda.is_available():
         pytest.skip("no CUDA device")
+    tt.set_num_threads(1)  # many processes check side by side
     return cuda.get_current_device()

@@ -4,16 +4,33 @@ The package numba-cuda stands behind `numba.cuda`; with NUMBA_ENABLE_CUDASIM=1 i
 plain Python and no type is ever inferred. As it comes it lacks aligned shared arrays and more: tests/gpu_sim adds them.
 """
 
+import importlib
 import importlib.util
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numba.cuda
+import numpy as np
 from numba import config
 
 cuda: Any = numba.cuda  # its stubs know nothing of what a kernel sees
 SIMULATED = bool(config.ENABLE_CUDASIM)
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a sequence that fits one block is given one block on purpose
+
+
+GONE = "row_stack"
+
+
+def _load_compiler() -> None:
+    """numba-cuda 0.30.4 asks NumPy for a function that NumPy 2.5 has no more, when it loads its own array functions."""
+    vars(np)[GONE] = np.vstack
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of NumPy's dates without a unit
+            importlib.import_module("numba.cuda.np.arrayobj")
+    finally:
+        del vars(np)[GONE]
 
 
 def installed() -> bool:
@@ -40,3 +57,7 @@ def from_dlpack(x: Any, stream: int) -> Any:
     from cuda.core.utils import StridedMemoryView
 
     return StridedMemoryView.from_dlpack(x, stream_ptr=stream)
+
+
+if installed() and not SIMULATED and not hasattr(np, GONE):
+    _load_compiler()
