@@ -84,7 +84,7 @@ def test_what_is_no_number_of_threads(threads, count):
 
 
 def test_the_default_is_what_the_process_may_use():
-    assert team._available() >= 1
+    assert team.available() >= 1
 
 
 # ---- errors --------------------------------------------------------------------------------------

@@ -10,19 +10,18 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+import numpy as np
+
 from ...refuse import arguments
 from ...refuse.expected import checking
 from .. import other_threads as foreign
-from .meeting import new_meeting
+from .meeting import new_meeting, waiting
+from .processors import Places, available
 
 FREE = 1 << 62  # a meeting's count that lets every thread pass
+POLLS = 10_000  # of a caller that is done, some 200 microseconds, before it sleeps: waking it takes 25
 
-
-def _available() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-_wanted = _available()
+_wanted = available()
 
 
 @checking
@@ -73,6 +72,7 @@ class _Team:
     def __init__(self) -> None:
         self.free = threading.Lock()
         self.workers: list[_Worker] = []
+        self.places = Places()
 
 
 _team = _Team()
@@ -100,18 +100,21 @@ def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> N
         look = foreign.look()
         while len(team.workers) < len(parts) - 1:
             team.workers.append(_Worker())
-        _run_together(team.workers[: len(parts) - 1], loop, arguments, parts)
+        if team.places.keep_apart([worker.native_id for worker in team.workers]):
+            _run_together(team.workers[: len(parts) - 1], loop, arguments, parts)
+        else:
+            loop(*arguments, whole, _unused)
     finally:
         team.free.release()
     if look is not None:
-        foreign.judge(look, len(parts), _available())
+        foreign.judge(look, len(parts), available())
 
 
 def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, parts: list[tuple]) -> None:
-    meeting = new_meeting()
+    meeting, ended = new_meeting(), np.zeros(len(workers), np.int64)
     done: SimpleQueue = SimpleQueue()  # of this call alone: a call that was interrupted leaves no answer to the next
 
-    def job(part: tuple) -> Callable[[], None]:
+    def job(index: int, part: tuple) -> Callable[[], None]:
         def work() -> None:
             try:
                 loop(*arguments, part, meeting)
@@ -120,6 +123,7 @@ def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, part
                 done.put(error)
             else:
                 done.put(None)
+            ended[index] = 1
 
         return work
 
@@ -127,9 +131,10 @@ def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, part
     errors: list[BaseException | None] = []
     try:
         for worker, part in zip(workers, parts[1:], strict=True):
-            worker.jobs.put(job(part))
+            worker.jobs.put(job(sent, part))
             sent += 1
         loop(*arguments, parts[0], meeting)
+        waiting()(ended, POLLS)
     except BaseException as error:  # an interrupt, say
         meeting[0] = FREE
         errors.append(error)
