@@ -100,7 +100,7 @@ def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> N
         look = foreign.look()
         while len(team.workers) < len(parts) - 1:
             team.workers.append(_Worker())
-        if team.places.keep_apart([worker.native_id for worker in team.workers]):
+        if team.places.keep_apart([worker.native_id or -1 for worker in team.workers]):
             _run_together(team.workers[: len(parts) - 1], loop, arguments, parts)
         else:
             loop(*arguments, whole, _unused)
