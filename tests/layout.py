@@ -30,6 +30,7 @@ DOORS = {
         "throughtime.plots",
     ): "result.plot() draws: pictures stand above what they show, and are slow to load",
     ("engine", "import_module"): "the engine of a device: Numba's CUDA package is for those who ask for the GPU",
+    ("engine/cuda/toolkit", "import_module"): "a part of Numba's CUDA package, under a name lent to NumPy",
     ("code/names", "import_module"): "what a user's function imports when it runs",
 }
 # Private parts of Python and Numba that have no public name.
