@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from inspect import CO_VARARGS, CO_VARKEYWORDS, signature
 from linecache import getline
 from types import FunctionType
@@ -22,7 +23,15 @@ class Spec(Wiring):
     name: str
     saved: int  # how many numbers `forward` saves
     emits: bool  # the cell has its own `emit`
-    shared: bool  # `backward` always returns one and the same tuple as dx and dr, which is then kept once
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether `backward` always returns one and the same tuple as dx and dr, which is then kept once.
+
+        Found when first asked for: reading the code of all cells took a seventh of the time of importing them.
+        """
+        make: Any = self.cls
+        return self.first == self.parts == self.gates and gives_one_tuple_twice(make.backward)
 
 
 def examined(cls: type, wired: Wiring) -> Spec:
@@ -57,11 +66,9 @@ def examined(cls: type, wired: Wiring) -> Spec:
     for function in ARGUMENTS:
         if hasattr(cls, function):
             _plain(name, function, getattr(cls, function), arguments_of(function, wired))
-    make: Any = cls
-    alike = wired.first == wired.parts == wired.gates and gives_one_tuple_twice(make.backward)
     return Spec(
         wired.gate_names, wired.states, wired.sends, wired.stage, wired.part_names, wired.parameters, wired.forgets,
-        cls, name, _saved(cls, wired), emits, alike,
+        cls, name, _saved(cls, wired), emits,
     )  # fmt: skip
 
 

@@ -5,14 +5,19 @@ of another version nothing is read: the code is compiled again and written in it
 written (a full disk, a folder without permission) is named in one warning per process, and the work goes on.
 """
 
+import fcntl
 import hashlib
 import os
 import pickle
+import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+from numba.core.runtime import rtsys
 from numba.misc.appdirs import AppDirs
 
 MAGIC = b"throughtime machine code 1\n"
@@ -63,7 +68,27 @@ class _Files(IndexDataCacheFile):
     """Numba's index and data files, each behind a checksum; what a file holds says itself which function it is."""
 
     def save(self, key: Any, data: Any) -> None:
-        super().save(key, (key, data))
+        with self._alone():  # two processes that add to one index at once would lose what one of them adds
+            super().save(key, (key, data))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While other processes that write into the folder wait: for a second, as one of them may have been stopped
+        in the middle. On a file system without locks all go on at once."""
+        folder = os.open(self._cache_path, os.O_RDONLY)
+        try:
+            for _ in range(100):
+                try:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(0.01)
+                    continue
+                except OSError:
+                    pass
+                break
+            yield
+        finally:
+            os.close(folder)
 
     def load(self, key: Any) -> Any:
         found = super().load(key)
@@ -120,8 +145,14 @@ class CodeCache(FunctionCache):
         self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What was kept, None for what has to be compiled.
+
+        Numba's own begins by loading all that its compiler knows, 0.2 s in every process; kept code needs nothing of
+        it but the functions that count references.
+        """
         try:
-            return super().load_overload(sig, target_context)
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
         except Exception:  # as it was written, but not for this process: of a module that cannot be imported here, say
             return None
 

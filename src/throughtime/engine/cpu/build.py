@@ -14,7 +14,6 @@ from numba import types
 
 from ...cells.array_fields import has_arrays
 from ...cells.base import Spec, spec
-from ...cells.sharing import gives_one_tuple_twice
 from ...cells.versions import in_force
 from ...code.fingerprints import fingerprint
 from ...code.precision import in_precision
@@ -88,9 +87,7 @@ class Kernels:
         self, record: Spec, dtype: np.dtype, by_unit: bool, sparse: bool = False, with_masks: bool = False
     ) -> None:
         cls: Any = record.cls
-        # whether one tuple is given twice is seen in the code as it is now, when it is compiled
-        alike = record.first == record.parts == record.gates and gives_one_tuple_twice(cls.backward)
-        record = replace(record, shared=alike)
+        record = replace(record)  # whether it is `shared` is seen in the code as it is now, when it is compiled
         self.record, self.dtype = record, dtype
         self.shape = replace(Shape.of(record, dtype, by_unit, with_masks), sparse=sparse)
         emit, slope = (cls.emit, cls.emit_slope) if record.emits else (_signals(record), _slopes(record))
