@@ -3,8 +3,13 @@
 A study is one file with SIZES, FULL and SMALL (the sizes of `make figures`, of the papers and of the tests),
 measure(**sizes) -> result, draw(result) -> figure, and `study.run(globals())`. Its docstring begins with its question,
 which the README shows. A result is {"checks": [...], "seeds": ..., "data": ...}, and the picture is drawn from it
-alone. A study with RESUMES = True is given the folder of the figures too, measure(folder=...), where it keeps what it
-has measured so far.
+alone. `pictures(result)`, {suffix: figure}, draws more of them, if a study has it.
+
+`main` does the same for every study: it says beforehand about how long it takes here, shows how far it is, keeps what
+its functions have returned (_kept.py), so that it goes on where it was interrupted, and writes the time it took. What
+takes long is a function of the study's file, and its loops are `study.progress(...)`; no more is asked of a study. One
+with RESUMES = True is given the folder of the figures too, measure(folder=...), and keeps its own record there. One
+whose times are given with its sizes has about(**sizes), in seconds.
 """
 
 import os
@@ -19,14 +24,16 @@ import json
 import math
 import platform
 import sys
-import time
 from pathlib import Path
 
+import _kept
+import _machine
+import _progress
 import matplotlib
 import numba
 import numpy as np
+from _progress import duration
 from matplotlib import pyplot
-from tqdm import tqdm
 
 import throughtime as tt
 
@@ -90,9 +97,9 @@ def end_labels(ax, labels, *, gap):
         )
 
 
-def progress(things, what, **options):
-    """A progress bar over `things`; none under run_all."""
-    return tqdm(things, desc=what, leave=False, disable=QUIET, **options)
+def progress(things, what, total=None):
+    """The things one by one, counted on the line that shows how far the study is; without things, a count to update."""
+    return _progress.Loop(things, what, total)
 
 
 def plain(value, digits=6):
@@ -122,41 +129,78 @@ def versions():
 
 def main(module, argv=None, epilogue=None):
     """Measure, draw, write figures/NAME.png and .json, and say what came out; the exit status is 1 if a check fails."""
-    name, doc = Path(module["__file__"]).stem, module["__doc__"]
+    path, doc = Path(module["__file__"]), module["__doc__"]
+    name = path.stem
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="the sizes of the papers: minutes instead of seconds")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "figures", help="folder for the picture and the numbers (default: figures/)"
     )
     options = parser.parse_args(argv)
-    sizes = module["FULL"] if options.full else module["SIZES"]
-    began = time.perf_counter()
-    resumes = {"folder": options.out} if module.get("RESUMES") else {}
-    result = module["measure"](**sizes, **resumes)
+    which = "FULL" if options.full else "SIZES"
+    sizes, file = module[which], options.out / f"{name}.json"
+    kept = _kept.Kept(options.out / ".kept" / f"{name}-{which}", {"code": _kept.code(path), "sizes": plain(sizes)})
+    pace, about = _machine.pace(), None
+    if recorded := times(ROOT / "figures" / f"{name}.json").get(which):
+        about = recorded["seconds"] * pace / recorded["pace"]
+        say(f"{name}: about {duration(about)} here; {duration(recorded['seconds'])} on {recorded['processor']}")
+    elif "about" in module:
+        about = module["about"](**sizes)
+        say(f"{name}: about {duration(about)} here, by its own estimate")
+    else:
+        say(f"{name}: how long these sizes take is not on record")
+    if kept.before:
+        say(f"{name}: goes on where it stopped, {duration(kept.before)} done, {kept.results} results kept")
     options.out.mkdir(parents=True, exist_ok=True)
-    write(options.out / f"{name}.json", name, doc, sizes, result)  # before the picture: what fails there loses nothing
-    picture = module["draw"](result)
-    # No software or date in the file: the same numbers give the same bytes.
-    picture.savefig(options.out / f"{name}.png", metadata={"Software": None})
-    pyplot.close(picture)
+    resumes = {"folder": options.out} if module.get("RESUMES") else {}
+    progress = _progress.Progress(name, about, kept.before)
+    try:
+        with _kept.calls(module, kept, progress):
+            result = module["measure"](**sizes, **resumes)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted after {duration(progress.seconds())}; the same command goes on where it stopped")
+        return 130
+    took = {"seconds": progress.seconds(), "pace": pace, "processor": _machine.processor()}
+    # The numbers before the picture: what fails there loses nothing.
+    write(file, name, doc, sizes, result, times(file) | {which: took})
+    pictures = {"": module["draw"](result)} | (module["pictures"](result) if "pictures" in module else {})
+    for suffix, picture in pictures.items():
+        # No software or date in the file: the same numbers give the same bytes.
+        picture.savefig(options.out / f"{name}{suffix}.png", metadata={"Software": None})
+        pyplot.close(picture)
+    kept.done()
     for item in result["checks"]:
         verdict = "ok  " if item["pass"] else "FAIL"
         numbers = f"{item['measured']:.6g}, expected {item['expected']:.6g} ± {item['tolerance']:.2g}"
         print(f"{verdict} {item['name']}: {numbers}")
     if epilogue:
         print(epilogue(result))
-    print(f"{name}: {time.perf_counter() - began:.1f} s, {options.out / name}.png and .json")
+    print(f"{name}: {took['seconds']:.1f} s, {options.out / name}.png and .json")
     return 0 if all(item["pass"] for item in result["checks"]) else 1
 
 
-def write(path, name, doc, sizes, result):
-    """The numbers of a study as one JSON file: one line per check and per series."""
+def say(text):
+    """A line before the work, at once."""
+    print(text, flush=True)
+
+
+def times(path):
+    """{"SIZES": {"seconds", "pace", "processor"}, "FULL": ...} of a study's JSON file, as far as it ran."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("times", {})
+    except (OSError, ValueError):
+        return {}
+
+
+def write(path, name, doc, sizes, result, took=None):
+    """The numbers of a study as one JSON file: one line per check and per series. took: as `times` reads it."""
 
     def text(value, digits=6):
         return json.dumps(plain(value, digits), ensure_ascii=False, allow_nan=False)
 
     head = {"study": name, "question": doc.strip().splitlines()[0], "command": f"python analysis/{name}.py"}
     head |= {"versions": versions(), "sizes": sizes, "seeds": result["seeds"]}
+    head |= {"times": took} if took else {}
     lines = [f" {text(key)}: {text(value)}" for key, value in head.items()]
     checks = ",\n".join(f"  {text(item, 17)}" for item in result["checks"])
     data = ",\n".join(f"  {text(key)}: {text(value)}" for key, value in result["data"].items())

@@ -12,7 +12,7 @@ Source: the cells' own files name their papers.
 """
 
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 
 import _study as study
 import numpy as np
@@ -131,9 +131,15 @@ def in_processes(groups, sizes, processes):
     if processes == 1:
         yield from (rows(names, sizes) for names in groups)
         return
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(rows, names, sizes) for names in groups]):
+    with ThreadPoolExecutor(processes) as pool:
+        for future in as_completed([pool.submit(elsewhere, names, sizes) for names in groups]):
             yield future.result()
+
+
+def elsewhere(names, sizes):
+    """In a process that ends with it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(rows, names, sizes).result()
 
 
 def in_order(found):

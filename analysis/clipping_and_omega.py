@@ -51,7 +51,7 @@ def measure(units=50, length=20, steps=1500, seeds=4):
     def wrong(model):
         return float((model.predict(held_out.x) != held_out.targets).mean())
 
-    family = tt.Ensemble(make, {"way": list(WAYS), "seed": list(range(seeds))}, progress=not study.QUIET)
+    family = tt.Ensemble(make, {"way": list(WAYS), "seed": list(range(seeds))}, progress=True)
     trained = tt.training.fit(
         family,
         lambda seed: [one_hot(batch) for batch, _ in zip(task.batches(BATCH, seed=seed), range(steps), strict=False)],

@@ -13,6 +13,7 @@ Source: Bengio, Simard & Frasconi, IEEE Trans. Neural Netw. 5, 1994; Hochreiter 
 (adding problem); Williams & Peng, Neural Comput. 2, 1990 (truncation).
 """
 
+import functools
 import inspect
 
 import _study as study
@@ -62,24 +63,43 @@ def late_slope(profile):
     return np.polyfit(part, profile[part], 1)[0]
 
 
+@functools.cache
+def task(name, units, steps, sequences):
+    return {"text": text, "adding": adding}[name](units, steps, sequences)
+
+
+def by_lag(name, **sizes):
+    return tt.analysis.gradient_by_lag(*task(name, **sizes))
+
+
+def truncated(name, window, every=1, **sizes):
+    """Relative errors of a window or of several: each loss by itself, or pieces of `every` steps."""
+    return tt.analysis.truncation_bias(*task(name, **sizes), window, every=every).relative_error
+
+
+def direct(name, window=None, **sizes):
+    """dL/dW_hh by backprop, through a window."""
+    run, g = task(name, **sizes)
+    return run.backprop(g, window=window).parameters["weight_hh_l0"]
+
+
 def measure(units=64, steps=200, sequences=4):
     checks, data, thin = [], {}, -(-steps // 100)  # the picture has no room for more
     windows = np.unique(np.geomspace(1, steps // 4, 8).round().astype(int))
-    for name, task in study.progress({"text": text, "adding": adding}.items(), "gradient_by_lag"):
-        run, g = task(units, steps, sequences)
-        lags = tt.analysis.gradient_by_lag(run, g)
-        every = tt.analysis.truncation_bias(run, g, np.arange(1, steps + 1))
-        pieces = [tt.analysis.truncation_bias(run, g, w, every=int(w)).relative_error[0] for w in windows]
-        full = run.backprop(g).parameters["weight_hh_l0"]
-        cut = [run.backprop(g, window=int(w)).parameters["weight_hh_l0"] for w in windows]
-        direct = np.array([np.linalg.norm(c - full) for c in cut]) / np.linalg.norm(full)
+    sizes = {"units": units, "steps": steps, "sequences": sequences}
+    for name in study.progress(("text", "adding"), "networks"):
+        lags, errors = by_lag(name, **sizes), truncated(name, np.arange(1, steps + 1), **sizes)
+        pieces = [truncated(name, int(w), every=int(w), **sizes)[0] for w in study.progress(windows, "pieces")]
+        cut, full = [direct(name, int(w), **sizes) for w in study.progress(windows, "windows")], direct(name, **sizes)
+        off = np.array([np.linalg.norm(c - full) for c in cut]) / np.linalg.norm(full)
         why = "the double sum over loss times and lags is the full gradient; rounding"
         checks.append(study.check(f"{name}: what all lags leave of dL/dW_hh", lags.remainder, 0, 1e-13, why=why))
         whole = np.nansum(lags.share * lags.cosine)
         checks.append(study.check(f"{name}: Σ share · cosine", whole, 1, 1e-12, why="⟨Σ G_k, G⟩/‖G‖²; rounding"))
-        gap = np.abs(every.relative_error[windows - 1] - direct).max()
+        gap = np.abs(errors[windows - 1] - off).max()
         why = "partial sums over lags against truncated BPTT, largest difference of the relative error; rounding"
         checks.append(study.check(f"{name}: error of {windows.size} windows", gap, 0, 1e-12, why=why))
+        run = task(name, **sizes)[0]
         spectrum = tt.analysis.lyapunov_spectrum(run.network, run.input[:, 0], k=1, seed=SEED)
         exponent, error = spectrum.exponents[0], spectrum.standard_error[0]
         why = "the Lyapunov exponent on one of the sequences; 4 SE, and 4/T for the direction, not yet aligned"
@@ -88,7 +108,7 @@ def measure(units=64, steps=200, sequences=4):
         data[name] = {
             "log_norm": (lags.log_norm[:, :, 0] - lags.log_norm[:, :1, 0])[::thin, ::thin].round(1),
             "profile": lags.profile, "share": lags.share, "cosine": lags.cosine, "exponent": exponent,
-            "error": every.relative_error, "windows": windows, "direct_error": direct, "pieces_error": pieces,
+            "error": errors, "windows": windows, "direct_error": off, "pieces_error": pieces,
         }  # fmt: skip
     return {"checks": checks, "seeds": {"weights, readout, numbers, frame": SEED}, "data": data}
 

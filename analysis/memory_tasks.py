@@ -105,7 +105,7 @@ def learn(name, units, seeds, lengths, most):
         optimiser,
         steps=most,
         callbacks=learnt,
-        progress=not study.QUIET,
+        progress=True,
     )
     reached = np.array([result.reason == "callback" for result in trained.results]).reshape(trained.shape)
     loss = tt.training.evaluate(
