@@ -40,9 +40,10 @@ def pytest_collection_modifyitems(config, items):
 def small_passes_are_divided():
     """Tests are small, and the bits for any number of threads are theirs to compare: what is too small for a second
     thread to pay is divided all the same."""
-    from throughtime.engine.cpu import shares
+    from throughtime.engine.cpu import lateness, shares
 
     shares.SMALL = shares.PRODUCT = 200_000
+    lateness.LEAST = float("inf")  # and with more threads than processors too
 
 
 @pytest.fixture

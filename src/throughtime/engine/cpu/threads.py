@@ -7,6 +7,7 @@ results have the same bits.
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 
@@ -15,6 +16,7 @@ import numpy as np
 from ...refuse import arguments
 from ...refuse.expected import checking
 from .. import other_threads as foreign
+from .lateness import Lateness
 from .meeting import new_meeting, waiting
 from .processors import Places, available
 
@@ -73,6 +75,7 @@ class _Team:
         self.free = threading.Lock()
         self.workers: list[_Worker] = []
         self.places = Places()
+        self.lateness = Lateness()
 
 
 _team = _Team()
@@ -90,10 +93,10 @@ if hasattr(os, "register_at_fork"):
 def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> None:
     """Call `loop(*arguments, part, meeting)` for all parts at once, each in its own thread.
 
-    If the team is busy, or there is one part, the caller works alone, on the `whole`.
+    If the team is busy or its processors are, or there is one part, the caller works alone, on the `whole`.
     """
     team = _team
-    if len(parts) == 1 or not team.free.acquire(blocking=False):
+    if len(parts) == 1 or team.lateness.alone() or not team.free.acquire(blocking=False):
         loop(*arguments, whole, _unused)
         return
     try:
@@ -101,7 +104,7 @@ def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> N
         while len(team.workers) < len(parts) - 1:
             team.workers.append(_Worker())
         if team.places.keep_apart([worker.native_id or -1 for worker in team.workers]):
-            _run_together(team.workers[: len(parts) - 1], loop, arguments, parts)
+            team.lateness.judge(*_run_together(team.workers[: len(parts) - 1], loop, arguments, parts))
         else:
             loop(*arguments, whole, _unused)
     finally:
@@ -110,19 +113,27 @@ def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> N
         foreign.judge(look, len(parts), available())
 
 
-def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, parts: list[tuple]) -> None:
+def _run_together(
+    workers: list[_Worker], loop: Callable, arguments: tuple, parts: list[tuple]
+) -> tuple[float, float]:
+    """(seconds until the part of one worker was over, seconds that it ran): of the one that lost most; of a call in
+    which the loop was compiled, for which others wait, two zeros."""
+    compiled = _compiled(loop)
     meeting, ended = new_meeting(), np.zeros(len(workers), np.int64)
+    times = [(0.0, 0.0)] * len(workers)
+    given = time.monotonic()
     done: SimpleQueue = SimpleQueue()  # of this call alone: a call that was interrupted leaves no answer to the next
 
     def job(index: int, part: tuple) -> Callable[[], None]:
         def work() -> None:
+            before, failed = time.thread_time(), None
             try:
                 loop(*arguments, part, meeting)
             except BaseException as error:  # handed to the caller, who raises it
                 meeting[0] = FREE  # nobody may wait for a thread that does not come
-                done.put(error)
-            else:
-                done.put(None)
+                failed = error
+            times[index] = time.monotonic() - given, time.thread_time() - before
+            done.put(failed)
             ended[index] = 1
 
         return work
@@ -142,3 +153,9 @@ def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, part
     for first in errors:
         if first is not None:
             raise first
+    return max(times, key=lambda one: one[0] - one[1]) if _compiled(loop) == compiled else (0.0, 0.0)
+
+
+def _compiled(loop: Callable) -> int:
+    """Versions of a loop that there are."""
+    return len(getattr(loop, "overloads", ()))
