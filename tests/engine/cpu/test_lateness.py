@@ -1,4 +1,4 @@
-"""A team whose workers do not get their processors lets the caller work alone, for longer each time, and tries again."""
+"""A team whose workers do not get their processors lets the caller work alone, longer each time, and tries again."""
 
 import time
 

@@ -113,9 +113,7 @@ def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> N
         foreign.judge(look, len(parts), available())
 
 
-def _run_together(
-    workers: list[_Worker], loop: Callable, arguments: tuple, parts: list[tuple]
-) -> tuple[float, float]:
+def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, parts: list[tuple]) -> tuple[float, float]:
     """(seconds until the part of one worker was over, seconds that it ran): of the one that lost most; of a call in
     which the loop was compiled, for which others wait, two zeros."""
     compiled = _compiled(loop)
