@@ -92,7 +92,9 @@ def run(case: Case) -> list[offline.Launched]:
     return launches
 
 
-FRAMES = ((8, 64, "float32"), (8, 64, "float64"), (64, 64, "float32"), (64, 64, "float64"))  # columns, size, dtype
+FRAMES = tuple(
+    (columns, size, dtype) for columns, size in ((8, 64), (64, 64), (80, 80)) for dtype in ("float32", "float64")
+)
 
 
 def run_frames(columns: int, size: int, dtype: str) -> list[offline.Launched]:

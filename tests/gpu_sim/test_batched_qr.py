@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scheduler
 
-from throughtime.engine.cuda import batched_qr, device
+from throughtime.engine.cuda import batched_qr, device, wide_qr
 
 RNG = np.random.default_rng(4)
 EPS = {np.float32: 2.0**-23, np.float64: 2.0**-52}
@@ -104,6 +104,39 @@ def test_rows_of_very_different_size_are_no_lost_rank(real):
     assert abs(log_r.sum(dtype=np.float64) - expected) <= 1e3 * EPS[real] * np.abs(log_r).sum()
     assert np.sum(log_r < -30) == 2
     assert np.sum(log_r < -15) == 3
+
+
+def graded(columns, tiny):
+    """Square, with rows of size one and, every third, of size `tiny`."""
+    sizes = np.where(np.arange(columns) % 3 == 1, tiny, 1.0)
+    return sizes[:, None] * RNG.standard_normal((columns, columns)), sizes
+
+
+@both
+def test_frames_of_several_tiles_end_where_they_can(real, monkeypatch):
+    """By the passes of many blocks, with scaled rows in float32, and by reflections what is left."""
+    monkeypatch.setattr(batched_qr, "side_for", lambda columns: 4)
+    columns = 18
+    plain, lost = RNG.standard_normal((columns, columns)), RNG.standard_normal((columns, columns))
+    (mild, sizes), (wild, tiny) = graded(columns, 1e-5), graded(columns, 1e-20)
+    lost[:, 10] = lost[:, 1] - lost[:, 2]
+    a = np.stack([plain, lost, np.zeros_like(plain), mild, wild]).astype(real)
+    batch = len(a)
+    on_device = device.to_device(np.ascontiguousarray(a.transpose(0, 2, 1)).reshape(batch * columns, columns))
+    work = batched_qr.workspace(batch, columns, columns, real)
+    log_r = device.to_host(batched_qr.orthonormalise(on_device, columns, work))
+    q = device.to_host(on_device).reshape(batch, columns, columns).transpose(0, 2, 1)
+    last = device.to_host(work[3])
+    assert last[0] == wide_qr.SETTLED
+    assert last[3] == wide_qr.SETTLED  # in float64 it is not in doubt, in float32 its rows are scaled
+    assert set(last[1:3]) <= {wide_qr.LEFT, wide_qr.LEFT_SCALED}
+    check(a[0], q[0], log_r[0])
+    np.testing.assert_array_equal(np.isneginf(log_r[1]), np.arange(columns) == 10)
+    assert np.isneginf(log_r[2]).all()
+    for b, own in ((3, sizes), (4, tiny)):
+        np.testing.assert_allclose(q[b].T @ q[b], np.eye(columns), rtol=0, atol=16 * columns * EPS[real])
+        expected = np.linalg.slogdet(a[b] / own[:, None].astype(np.float64))[1] + np.log(own).sum()
+        assert abs(log_r[b].sum(dtype=np.float64) - expected) <= 1e3 * EPS[real] * np.abs(log_r[b]).sum()
 
 
 @both

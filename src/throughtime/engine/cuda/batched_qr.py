@@ -1,7 +1,8 @@
-"""Batched QR of frames of tangent vectors in one launch; lengths of many vectors.
+"""Batched QR of frames of tangent vectors; lengths of many vectors.
 
-One block per frame. Row b*K + k of `frames` is column k of the frame of sequence b, so a frame lies transposed in
-memory, each column contiguous. Dimensions: B frames, K columns (COLUMNS), S numbers each (SIZE).
+One launch with a block per frame, where a tile holds all its columns. Wider frames are first taken by many blocks each
+(wide_qr.py), and what remains of them in the same way. Row b*K + k of `frames` is column k of the frame of sequence b,
+so a frame lies transposed in memory, each column contiguous. Dimensions: B frames, K columns, S numbers each.
 
 A pass over the frame takes panels of TILE columns, left to right: each is freed of the earlier panels (block modified
 Gram-Schmidt), then made orthonormal by Cholesky-QR. A pivot below rounding is raised to FLOOR of its column's square,
@@ -17,15 +18,16 @@ No sum depends on the schedule: the same bits every time.
 """
 
 import math
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from . import block_reductions, cholesky_qr, compiler, device, householder
+from . import device, wide_qr
 from .cholesky_qr import EACH, SUMS
-from .register_arrays import ALIGNED, thread, vec
+from .qr_kernels import compiled
+from .register_arrays import ALIGNED, thread
 from .toolkit import SIMULATED, cuda
+from .wide_qr import LEFT_SCALED, SETTLED
 
 from .kernel_names import (  # isort: skip
     DEVIATION, EXCHANGE, HUGE, INFINITY, LANES, NAN, ONE, RIGHT, ROUNDING, SQUARE, THREADS, TILE, ZERO, added,
@@ -35,9 +37,17 @@ from .kernel_names import (  # isort: skip
 PASSES = 5
 
 
-def decompose(frames, work, order, log_r, K, S):
-    """The kernel: frame blockIdx.x becomes its Q, row blockIdx.x of log_r the logarithms of the diagonal of R."""
+def decompose(frames, work, order, log_r, last, begun, K, S):
+    """The kernel: frame blockIdx.x becomes its Q, row blockIdx.x of log_r the logarithms of the diagonal of R.
+
+    begun: whether `last` says how others (wide_qr.py) have left each frame; what is found is added to their logarithms.
+    """
     b, tid = cuda.blockIdx.x, thread()
+    reflected = False
+    if begun:
+        if last[b] == SETTLED:
+            return
+        reflected = last[b] == LEFT_SCALED
     at, here, log_at, place = b * K * S, b * (K * S + 2 * K + S), b * K, b * S
     squares = here + K * S
     logs, sizes = squares + K, squares + 2 * K
@@ -60,8 +70,9 @@ def decompose(frames, work, order, log_r, K, S):
         frames[at + n] = value
         work[here + n] = value
     for i in range(tid, K, THREADS):
-        log_r[log_at + i] = math.log(scale) if usable else NAN
-    done, reflected = not usable, False
+        before = log_r[log_at + i] if begun else ZERO
+        log_r[log_at + i] = before + math.log(scale) if usable else NAN
+    done = not usable
     while not done:
         tid = thread()
         for i in range(tid, K, THREADS):
@@ -120,37 +131,6 @@ def measure(v, lengths, rows, size):
         lengths[m] = NAN if lost > ZERO else length
 
 
-PARTS = (
-    *(block_reductions.added, block_reductions.greatest, block_reductions.greatest_of_block),
-    *(cholesky_qr.square_lengths, cholesky_qr.multiply, cholesky_qr.columns_by_columns, cholesky_qr.store),
-    *(cholesky_qr.subtract, cholesky_qr.factorise, cholesky_qr.solve, cholesky_qr.one_pass),
-    *(householder.mirror, householder.reflect),
-)  # each after those that it calls
-
-
-def constants(dtype: Any, side: int) -> dict[str, Any]:
-    """How the kernels are cut: blocks of side**2 threads, tiles of EACH*side columns."""
-    real, bytes_, tile = np.dtype(dtype).type, np.dtype(dtype).itemsize, EACH * side
-    depth, pitch, largest = min(tile, 128 // bytes_), tile + vec(bytes_), np.finfo(dtype).max
-    return {
-        "SIDE": side, "THREADS": side * side, "LANES": min(32, side * side), "TILE": tile, "DEPTH": depth,
-        "PITCH": pitch, "SQUARE": tile * pitch, "RIGHT": depth * pitch, "EXCHANGE": 3 * tile,
-        "ROUNDING": real(8.0 * np.finfo(dtype).eps), "DEVIATION": real(0.1), "HUGE": largest, "ZERO": real(0),
-        "ONE": real(1), "NAN": real(np.nan), "INFINITY": real(np.inf),
-    }  # fmt: skip
-
-
-@cache
-def compiled(kernel: Any, dtype: Any, side: int) -> Any:
-    """`decompose` or `measure`, cut for one dtype."""
-    names, name = constants(dtype, side), f"{np.dtype(dtype)}-{side}"
-    for function in PARTS:
-        names[function.__name__] = compiler.part(function, name, names)
-    # Two blocks on a multiprocessor hide each other's barriers; float64 would not fit their 128 registers by a few.
-    blocks = 2 if side == 16 and np.dtype(dtype) == np.float32 else 1
-    return compiler.kernel(kernel, name, names, side * side, blocks)
-
-
 def side_for(columns: int) -> int:
     """Edge of a block of threads; one tile holds all columns up to 64."""
     if SIMULATED:
@@ -158,14 +138,19 @@ def side_for(columns: int) -> int:
     return 8 if columns <= 8 * EACH else 16
 
 
-def workspace(batch: int, columns: int, size: int, dtype: Any) -> tuple[Any, Any]:
-    """What `orthonormalise` needs beside the frames: once as much memory as they take, to be kept between calls."""
-    numbers = columns * size + 2 * columns + size
-    return device.empty(batch * numbers, dtype), device.empty(batch * size, np.int32)
+def workspace(batch: int, columns: int, size: int, dtype: Any) -> tuple[Any, ...]:
+    """What `orthonormalise` needs beside the frames: once as much memory as they take, and once K*K numbers for each
+    where K is more than a tile; to be kept between calls."""
+    numbers, wide = columns * size + 2 * columns + size, columns > EACH * side_for(columns)
+    matrix, last = (batch * columns**2, batch) if wide else (1, 1)
+    return (
+        device.empty(batch * numbers, dtype), device.empty(batch * size, np.int32), device.empty(matrix, dtype),
+        device.empty(last, np.int32),
+    )  # fmt: skip
 
 
-def orthonormalise(frames: Any, columns: int, work: tuple[Any, Any] | None = None) -> Any:
-    """QR-decompose each frame of a batch in place, A = QR, in one launch.
+def orthonormalise(frames: Any, columns: int, work: tuple[Any, ...] | None = None) -> Any:
+    """QR-decompose each frame of a batch in place, A = QR: in one launch, or more where K is more than a tile.
 
     frames : (B*K, S) on the device, row b*K + k is column k of frame b; K = `columns` <= S. work : from `workspace`.
     Returns ln|R_ii| (B, K) on the device in the dtype of `frames`: -inf where a frame has lost rank, NaN where it
@@ -178,11 +163,18 @@ def orthonormalise(frames: Any, columns: int, work: tuple[Any, Any] | None = Non
             f"(B*{columns}, S) with S >= {columns}."
         )
     batch, side = rows // columns, side_for(columns)
-    room, order = work or workspace(batch, columns, size, frames.dtype)
+    room, order, matrix, last = work or workspace(batch, columns, size, frames.dtype)
     log_r = device.empty((batch, columns), frames.dtype)
     if batch:
-        arguments = (frames.reshape(-1), room, order, log_r.reshape(-1), columns, size)
-        device.launch(compiled(decompose, np.dtype(frames.dtype), side), (batch, 1, 1), side * side, arguments)
+        flat, logs, wide = frames.reshape(-1), log_r.reshape(-1), columns > EACH * side
+
+        def launch(kernel: Any, blocks: int, *arguments: Any) -> None:
+            made = compiled(kernel, np.dtype(frames.dtype), side)
+            device.launch(made, (batch * blocks, 1, 1), side * side, arguments)
+
+        if wide:
+            wide_qr.passes(launch, EACH * side, flat, room, matrix, last, logs, (columns, size))
+        launch(decompose, 1, flat, room, order, logs, last, int(wide), columns, size)
     return log_r
 
 

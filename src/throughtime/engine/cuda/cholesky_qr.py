@@ -8,7 +8,7 @@ tile: rows from threadIdx.x // SIDE * EACH on, columns from threadIdx.x % SIDE *
 import math
 
 from .kernel_names import DEPTH, INFINITY, LANES, ONE, PITCH, SIDE, THREADS, TILE, ZERO, added
-from .register_arrays import fill, outer, thread
+from .register_arrays import fill, outer, read, thread, write
 from .toolkit import cuda
 
 EACH = 4  # a thread holds EACH x EACH sums of a tile
@@ -53,16 +53,16 @@ def store(sums, square):
             square[(row + i) * PITCH + column + j] = sums[i * EACH + j]
 
 
-def subtract(sums, square, right, w, mine, count, other, S):
-    """Column i from `mine` on loses square[k, i] of column k from `other` on."""
-    for start in range(0, S, TILE):
+def subtract(sums, square, right, w, mine, count, other, begin, end, S):
+    """Column i from `mine` on loses square[k, i] of column k from `other` on, in its numbers from `begin` to `end`."""
+    for start in range(begin, end, TILE):
         tid = thread()
         for i in range(SUMS):
             sums[i] = ZERO
         for low in range(0, TILE, DEPTH):
             for n in range(tid, TILE * DEPTH, THREADS):
                 k, s = n // TILE, start + n % TILE
-                right[k * PITCH + n % TILE] = w[other + (low + k) * S + s] if s < S else ZERO
+                right[k * PITCH + n % TILE] = w[other + (low + k) * S + s] if s < end else ZERO
             cuda.syncthreads()
             multiply(sums, square, low, right)
             cuda.syncthreads()
@@ -70,22 +70,28 @@ def subtract(sums, square, right, w, mine, count, other, S):
         row, column = tid // SIDE * EACH, start + tid % SIDE * EACH
         for i in range(EACH):
             for j in range(EACH):
-                if row + i < count and column + j < S:
+                if row + i < count and column + j < end:
                     w[mine + (row + i) * S + column + j] -= sums[i * EACH + j]
 
 
-def factorise(sums, square, exchange, inverse, w, squares, logs, first, count, floor):
-    """Cholesky: from the Gram matrix in `sums` to -L, without its diagonal, in square[j, i], and 1/L_jj.
+def own_squares(sums, inverse):
+    """inverse[j] = sums[j, j], the squares of the columns: what factorise takes for their size."""
+    tid = thread()
+    if tid % SIDE == tid // SIDE:
+        for i in range(EACH):
+            inverse[tid // SIDE * EACH + i] = sums[i * EACH + i]
 
-    Returns the sum over columns of the squared sine's distance from 1, infinity where a column is zero.
+
+def factorise(sums, square, exchange, inverse, w, squares, logs, first, count, floor):
+    """Cholesky: from the Gram matrix in `sums` to -L, without its diagonal, in square[j, i], and 1/L_jj in `inverse`.
+
+    A pivot is raised to `floor` times inverse[j], which the caller has set. Returns the sum over columns of the squared
+    sine's distance from 1, infinity where a column is zero.
     """
     tid = thread()
     tx, ty = tid % SIDE, tid // SIDE
     f = cuda.local.array(EACH, square.dtype)
     g = cuda.local.array(EACH, square.dtype)
-    for i in range(EACH):
-        if tx == ty:
-            inverse[ty * EACH + i] = sums[i * EACH + i]  # the squares of the columns, until 1/L_jj takes their place
     deviation = ZERO
     for j in range(count):
         place = j % 2 * TILE
@@ -110,28 +116,35 @@ def factorise(sums, square, exchange, inverse, w, squares, logs, first, count, f
         outer(sums, f, g, EACH, EACH)
         if tid == 0:
             exchange[2 * TILE + j] = scale
-            w[logs + first + j] += math.log(pivot) / (ONE + ONE)
     cuda.syncthreads()
     for j in range(tid, count, THREADS):
-        inverse[j] = exchange[2 * TILE + j]
+        scale = exchange[2 * TILE + j]
+        inverse[j] = scale
+        w[logs + first + j] -= math.log(scale)  # here, where every thread takes one: in the loop all would wait for it
     cuda.syncthreads()
     return deviation
 
 
-def solve(square, inverse, w, mine, count, S):
-    """Columns from `mine` on, times the inverse of R: a thread solves for the same number of all columns."""
+def solve(square, inverse, w, mine, count, begin, end, S):
+    """Columns from `mine` on, times the inverse of R: a thread solves for the same number of all columns.
+
+    For their numbers from `begin` to `end`. Of the columns before, SOLVED are asked for at once.
+    """
     x = cuda.local.array(SOLVED, square.dtype)
     a = cuda.local.array(SOLVED, square.dtype)
     b = cuda.local.array(1, square.dtype)
+    before = cuda.local.array(SOLVED, square.dtype)
     tid = thread()
-    for s in range(tid, S, THREADS):
+    for s in range(begin + tid, end, THREADS):
         for low in range(0, count, SOLVED):
             for i in range(SOLVED):
                 x[i] = w[mine + (low + i) * S + s] if low + i < count else ZERO
-            for k in range(low):
-                b[0] = w[mine + k * S + s]
-                fill(a, square, k * PITCH + low, 0, 1, SOLVED, 1)
-                outer(x, a, b, SOLVED, 1)
+            for k in range(0, low, SOLVED):
+                write(before, 0, 1, read(w, mine + k * S + s, S, SOLVED))
+                for i in range(SOLVED):
+                    b[0] = before[i]
+                    fill(a, square, (k + i) * PITCH + low, 0, 1, SOLVED, 1)
+                    outer(x, a, b, SOLVED, 1)
             for i in range(SOLVED):
                 if low + i < count:
                     b[0] = x[i] * inverse[low + i]
@@ -165,10 +178,11 @@ def one_pass(sums, square, right, exchange, inverse, w, at, squares, logs, K, S,
             other = at + earlier * S
             columns_by_columns(sums, square, right, w, other, TILE, mine, count, S)
             store(sums, square)
-            subtract(sums, square, right, w, mine, count, other, S)
+            subtract(sums, square, right, w, mine, count, other, 0, S, S)
             cuda.syncthreads()
         columns_by_columns(sums, square, right, w, mine, count, mine, count, S)
+        own_squares(sums, inverse)
         deviation += factorise(sums, square, exchange, inverse, w, squares, logs, first, count, floor)
-        solve(square, inverse, w, mine, count, S)
+        solve(square, inverse, w, mine, count, 0, S, S)
         cuda.syncthreads()
     return deviation
