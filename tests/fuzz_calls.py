@@ -100,7 +100,7 @@ def good_values():
         "batches": [[(X, X)] * 3], "optimiser": [tt.training.SGD(0.1)], "loss": [a_loss], "first": [one],
         "second": [("weight_hh_l0", (0, 1))], "first_values": [[0.0, 0.1]], "second_values": [[0.0]],
         "windows": [[1, 2]], "thresholds": [[0.5]], "max_norm": [1.0], "max_value": [1.0], "exponents": [[0.1, -0.2]],
-        "clip_state": [0.5], "grad_exponents": [np.ones(1)],
+        "clip_state": [0.5], "grad_exponents": [np.ones(1)], "checkpoint": [2, "auto"],
         "device": ["cpu"], "v": [np.ones((B, N))], "u": [np.ones((B, N))], "g": [np.ones((B, N))], "value": [1.0],
         "gain": [1.5], "count": [2], "function": [lambda given: 1.0], "starts": [4], "points": [4], "units": [50],
         "iterations": [20], "seed": [0], "factor": [2.0], "lag": [2], "gains": [[0.5, 1.0]], "chi": [[0.5, 1.0]],

@@ -9,7 +9,7 @@ M = B·K rows of K perturbations of each sequence.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,7 @@ class Stack:
     back_only: bool = False
     norms: Sequence[Normalised] = ()  # what the layers read, where that is normalised
     masked: bool = False  # whether there is noise in the recurrence
+    every: int = 0  # steps after which states are kept, of a run that keeps but some
 
     def __post_init__(self) -> None:
         self._columns = [
@@ -96,6 +97,22 @@ class Stack:
                 "take the run without, `net.unroll(x)`."
             )
 
+    def at_ends(self) -> Array:
+        """(B, S): the state of every sequence at its own end, of each direction."""
+        last = self.engine.arrays.empty(self.states.shape[1:], self.states.dtype)
+        for of_layer in self._columns:
+            for d, columns in enumerate(of_layer):
+                self.engine.arrays.move(last[:, columns], self.states[0 if d else self.steps, :, columns])
+        return last
+
+    def parts_from_end(self) -> Iterator[tuple[Stack, int]]:
+        """The steps in pieces, of one direction, the last first, each with the time at which it begins."""
+        yield self, 0
+
+    def sent(self, k: int, d: int) -> Array:
+        """(T+1, B, N): what layer k, direction d, sends at the times of the states."""
+        return self.layers[k][d].sent_at_all_times()
+
     def given(self, k: int, x: Array) -> Array:
         """What layer k reads, (T, B, I); x: the input of all."""
         if self.norms:
@@ -114,16 +131,18 @@ class Stack:
         to_weights: bool = False,
         to_input: bool = False,
         into: Into | None = None,
+        apart: bool = False,
     ) -> Back:
         """Cotangents `carry` (M, S) of states[stop], and grad_output (steps, M, N·D) of what the last layer sends on
         the way, taken back to states[start]. grad_states (steps+1, M, S), if given, receives those of every state.
-        into: on the CPU, the arrays to which the gradients of the parameters are added."""
+        apart: without what enters at the same time by grad_output. into: on the CPU, the arrays to which the gradients
+        of the parameters are added."""
         stop = self.steps if stop is None else stop
         arrays, backprop, top = self.engine.arrays, self.engine.backprop, len(self.layers) - 1
         if self._alone and not self.norms:
             whole = backprop(
                 self.layers[0][0], carry, grad_output, start=start, stop=stop, copies=copies, grad_states=grad_states,
-                to_weights=to_weights, to_input=to_input, **_given(into, 0, 0),
+                apart=apart, to_weights=to_weights, to_input=to_input, **_given(into, 0, 0),
             )  # fmt: skip
             return Back(whole.carry, [[whole.parameters]], whole.x)
         out, found, g = arrays.empty(carry.shape, carry.dtype), list[list[Any]](), grad_output
@@ -136,7 +155,7 @@ class Stack:
                 columns, n = self._columns[k][d], layer.units
                 own = backprop(
                     layer, carry[:, columns], g if g is None or len(directions) == 1 else g[:, :, d * n : (d + 1) * n],
-                    start=start, stop=stop, copies=copies, grad_states=grad_states, apart=k < top,
+                    start=start, stop=stop, copies=copies, grad_states=grad_states, apart=apart or k < top,
                     to_weights=to_weights, to_input=to_input or k > 0 or to_norm, **_given(into, k, d),
                 )  # fmt: skip
                 arrays.move(out[:, columns], own.carry)
@@ -238,12 +257,16 @@ def forward(
     patterns: Sequence[Sequence[Any]] | None = None,
     method: str | None = None,
     masks: Sequence[Sequence[tuple[Array, Array]]] | None = None,
+    *,
+    reverse: bool = False,
+    like: Sequence[Sequence[Any]] | None = None,
 ) -> tuple[Stack, Array]:
     """The layers run over x (T, B, I) from the state `initial` (B, S), with `cells[k]` and `parameters[k][d]`: w_ih,
     w_hh, b_ih, b_hh and the unit parameters of layer k and direction d. norms[k]: w and b of the normalisation of what
     layer k reads, patterns[k][d]: where the weights w_hh are, None where everywhere, method: how it goes through time,
-    masks[k][d]: of the noise in the recurrence; all on the CPU. Also what the last layer sends, (T, B, N·D), 0 in the
-    padding."""
+    masks[k][d]: of the noise in the recurrence; all on the CPU. reverse: of one direction, which begins at the end.
+    like[k][d]: layers of the run that these steps are a piece of. Also what the last layer sends, (T, B, N·D), 0 in
+    the padding."""
     engine = of(device)
     how = {} if method is None else {"method": method}
     arrays, (T, B, _) = engine.arrays, (int(n) for n in x.shape)
@@ -260,10 +283,10 @@ def forward(
         for d, weights in enumerate(directions):
             *_, units = weights[1].shape
             columns = slice(place, place + spec(cell).states * int(units))
-            arrays.move(states[T if d else 0, :, columns], initial[:, columns])
-            given = {"pattern": patterns, "masks": masks}
+            arrays.move(states[T if d or reverse else 0, :, columns], initial[:, columns])
+            given = {"pattern": patterns, "masks": masks, "like": like}
             own = {name: value[k][d] for name, value in given.items() if value is not None}
-            of_layer.append(engine.unroll(cell, weights, x, states, place, ends, bool(d), **own, **how))
+            of_layer.append(engine.unroll(cell, weights, x, states, place, ends, reverse or bool(d), **own, **how))
             place = columns.stop
         layers.append(of_layer)
         x = arrays.joined([layer.output() for layer in of_layer])

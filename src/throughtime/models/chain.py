@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..network.asked import asked_checkpoint
 from ..network.network import Network
 from ..network.noise import RecurrentDropout, Zoneout, checked
 from ..refuse import arguments
@@ -42,6 +43,8 @@ class Chain(Composite):
         classes: whether the outputs are logits of classes, of which `predict` gives the number of the largest.
         noise: a `tt.Zoneout`, a `tt.RecurrentDropout`, or a list of both, for the networks among the pieces, while the
             chain is trained and only then: `unroll`, `predict` and every analysis are without.
+        checkpoint: as of `tt.Network(…).unroll`, for the networks among the pieces while the chain is trained: the
+            steps after each of which their states are kept, or "auto". `forward_backward` then gives no dL/ds_t.
 
     Attributes:
         flat (P,), parameters, shapes, dtype: see `tt.models.Readout`.
@@ -66,12 +69,15 @@ class Chain(Composite):
 
     skips = False  # whether what goes in is added to what comes out
 
-    def __init__(self, pieces: Sequence[Any], *, classes: bool = False, noise: Any = None) -> None:
+    def __init__(
+        self, pieces: Sequence[Any], *, classes: bool = False, noise: Any = None, checkpoint: Any = None
+    ) -> None:  # fmt: skip
         if not isinstance(pieces, (list, tuple)) or not pieces:
             raise TypeError(f"`pieces` is {told(pieces)}; a chain takes a list of pieces, one after another.")
         self.pieces, self.classes, self.noise = tuple(pieces), arguments.flag("classes", classes), checked(noise)
         if self.noise and not any(isinstance(piece, Network) for piece in pieces):
             raise ValueError("`noise` is for networks among the pieces, and here are none.")
+        self.checkpoint = asked_checkpoint(checkpoint)
         self.one_in, self.one_out, self.directions = pieces_fit(self.pieces)
         with_parameters = [piece for piece in self.pieces if not is_bare(piece)]
         self._join([(str(k), piece) for k, piece in enumerate(with_parameters)])
@@ -111,7 +117,7 @@ class Chain(Composite):
 
     def _run(self, x: Any, state: Any, lengths: Any, training: bool) -> ModelRun:
         self._held()
-        return ChainRun(self.pieces, x, state, lengths, training, noise=self.noise)
+        return ChainRun(self.pieces, x, state, lengths, training, noise=self.noise, checkpoint=self.checkpoint)
 
     def predict(self, x: Any, state: Any = None, lengths: Any = None) -> Array:
         """The output for x, with `classes=True` the number of its largest entry; state, lengths as of `unroll`.

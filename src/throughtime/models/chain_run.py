@@ -25,7 +25,7 @@ Array = np.ndarray
 @called("a run of a model")
 class ChainRun(ModelRun):
     """Pieces over one input; `backprop` goes back through them. runs: name of a piece, "" without, and its run; the
-    names are numbers from `first` on. noise: in the networks, where it is for training."""
+    names are numbers from `first` on. noise, checkpoint: of the networks, where it is for training."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class ChainRun(ModelRun):
         training: bool,
         first: int = 0,
         noise: Sequence[Any] = (),
+        checkpoint: Any = None,
     ) -> None:
         solid = [piece for piece in pieces if not is_bare(piece)]
         numbered = [(str(k), piece) for k, piece in enumerate(solid, first)]
@@ -51,8 +52,8 @@ class ChainRun(ModelRun):
                 own = states.get(number)
                 if training and isinstance(piece, (Model, Dropout)):
                     run = piece._run(x, own, lengths, training)
-                elif training and noise and isinstance(piece, Network):
-                    run = piece.unroll(x, own, lengths, noise=list(noise))
+                elif training and isinstance(piece, Network):
+                    run = piece.unroll(x, own, lengths, noise=list(noise) or None, checkpoint=checkpoint)
                 else:
                     run = piece.unroll(x, own, lengths)
             lengths = run.lengths  # checked and copied; none once a sequence has one output

@@ -86,8 +86,9 @@ class EncoderDecoder(Composite):
                 raise ValueError(f"`encoder` has dtype {encoder.dtype}, `{name}` {part.dtype}: make both of one.")
         if isinstance(decoder, Chain) and (decoder.one_in or decoder.one_out):
             raise ValueError("`decoder` reads and gives something at every step; leave last, mean and Repeat out.")
-        if attention is not None and isinstance(decoder, Chain) and decoder.noise:
-            raise ValueError("A decoder that attends has its own steps, without `noise`; leave that out of it.")
+        if attention is not None and isinstance(decoder, Chain) and (decoder.noise or decoder.checkpoint):
+            own = "noise" if decoder.noise else "checkpoint"
+            raise ValueError(f"A decoder that attends has its own steps, without `{own}`; leave that out of it.")
         rng = arguments.generator(seed)
         self.encoder, self.decoder, self.attention = encoder, decoder, attention
         self.combine: Any = None

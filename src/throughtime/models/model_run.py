@@ -111,6 +111,7 @@ def sent_back(run: Any, g: Any, at_end: Any, wanted: Wanted) -> Any:
     options: dict[str, Any] = clipping(run, wanted.clip_state)
     if isinstance(run, Unrolled):
         options["cells"] = wanted.states
+        wanted = wanted._replace(states=wanted.states and run.checkpoint is None)
     if isinstance(run, Unrolled) or run.frugal:
         return run.backprop(g, at_end, input=wanted.input, states=wanted.states, out=wanted.out, **options)
     found = run.backprop(g, at_end, **options)

@@ -29,7 +29,14 @@ from .kinds import KINDS, arguments_of, name_of_kind
 
 FORMAT = archive.Format("throughtime.model", 2, "model", "parameter", "Model.save", "throughtime.load")
 NETWORK, GENERATOR = "throughtime.Network", "numpy.Generator"  # no kinds of KINDS, each said in its own way
-NEWER = ('"parametrise"', '"layer_norm"', '"noise"', '"cell": [', '"hidden_size": [')  # what version 1 has not
+NEWER = (
+    '"parametrise"',
+    '"layer_norm"',
+    '"noise"',
+    '"checkpoint"',
+    '"cell": [',
+    '"hidden_size": [',
+)  # what version 1 has not
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -100,7 +107,8 @@ def _told(piece: Any, generators: list[np.random.Generator], fixed: list[Any]) -
                 f"each argument under its own name, `self.{name} = {name}`."
             )
         held = getattr(piece, name)
-        if argument.default is None and isinstance(held, tuple) and not held:  # none was given, such as `noise`
+        given = held if isinstance(held, tuple) else name != "checkpoint" or held
+        if argument.default is None and not given:  # none was given, such as `noise`
             continue
         words[name] = _value(f"{type(piece).__name__}.{name}", held, generators, fixed)
     return {name_of_kind(type(piece)): words}

@@ -5,10 +5,12 @@ Dimensions: T time steps, B sequences, I inputs, S the state size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from ..engine import memory
+from ..engine import checkpointed, memory, stack
 from ..engine.stack import Into
 from ..refuse import arguments
 from ..refuse.called import told
@@ -79,6 +81,27 @@ def asked_method(network: Any, method: Any) -> str | None:
                 "leave it out."
             )
     return method
+
+
+def asked_forward(network: Any, checkpoint: Any) -> Callable[..., tuple[stack.Stack, Array]]:
+    """The function that goes forward as the argument `checkpoint` of `unroll` says."""
+    every = asked_checkpoint(checkpoint)
+    if every is None:
+        return stack.forward
+    if network.device != "cpu":
+        raise ValueError('`checkpoint` works on the CPU: take the run of `network.to("cpu")`.')
+    return partial(checkpointed.forward, every if isinstance(every, int) else None)
+
+
+def asked_checkpoint(checkpoint: Any) -> int | str | None:
+    """A number of steps, "auto", or None; TypeError or ValueError in words for anything else."""
+    if checkpoint is None or checkpoint is False:
+        return None
+    if checkpoint is True or (isinstance(checkpoint, str) and checkpoint == "auto"):
+        return "auto"
+    if isinstance(checkpoint, str):
+        raise ValueError(f'`checkpoint` is {told(checkpoint)}; expected a number of steps, or "auto" for about √T.')
+    return arguments.size("checkpoint", checkpoint)
 
 
 def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any, out: Any) -> Asked:

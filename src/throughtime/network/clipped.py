@@ -18,10 +18,12 @@ from ..refuse import arguments, direction
 from . import norms
 
 Array = np.ndarray
-Found = tuple[list[list[Any]], Array, Array]  # of the parameters, of the input (T, B, I), of the states (T+1, B, S)
+Found = tuple[
+    list[list[Any]], Array, Array
+]  # none of the parameters, of the input (T, B, I), of the states (T+1, B, S)
 
 
-def backprop(stack: Stack, g: Array | None, at_end: Array, most: float, into: Into | None = None) -> Found:
+def backprop(stack: Stack, g: Array | None, at_end: Array, most: float, into: Into | None) -> Found:
     """The gradients when every dL/ds_t, for each sequence by itself, is brought to a norm of at most `most`.
 
     g (T, B, N) is the gradient of the output, at_end (B, S) that of the final state; Unrolled.backprop calls this.
@@ -29,17 +31,21 @@ def backprop(stack: Stack, g: Array | None, at_end: Array, most: float, into: In
     """
     T, B, S = stack.steps, stack.batch, stack.size
     states = stack.engine.arrays.empty((T + 1, B, S), at_end.dtype)
+    x = stack.engine.arrays.empty((T, B, stack.layers[0][0].inputs), at_end.dtype)
     u = at_end
-    for t in reversed(range(T + 1)):
-        if t and g is not None:
-            u = u + stack.sent_back(g[t - 1 : t], t - 1)
-        states[t] = u = shortened(u, most)
-        if t:
-            u = stack.back(u, start=t - 1, stop=t).carry
-    rows = states[1:].reshape(T * B, S)
-    found = stack.single_steps(0, T).back(rows, to_weights=True, to_input=True, into=into)
-    assert found.x is not None  # asked for by to_input
-    return found.parameters, found.x.reshape(T, B, found.x.shape[2]), states
+    for part, begin in stack.parts_from_end():
+        end = begin + part.steps
+        for t in reversed(range(begin, end)):
+            if g is not None:
+                u = u + part.sent_back(g[t : t + 1], t - begin)
+            states[t + 1] = u = shortened(u, most)
+            u = part.back(u, start=t - begin, stop=t - begin + 1).carry
+        rows, steps = states[begin + 1 : end + 1].reshape(-1, S), part.single_steps(0, part.steps)
+        found = steps.back(rows, to_weights=True, to_input=True, into=into)
+        assert found.x is not None  # asked for by to_input
+        x[begin:end] = found.x.reshape(end - begin, B, x.shape[2])
+    states[0] = shortened(u, most)
+    return [], x, states
 
 
 def limit(run: Any, clip_state: Any, window: Any, per_sequence: bool = False) -> float:

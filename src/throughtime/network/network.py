@@ -147,8 +147,9 @@ class Network(LayerParameters):
         raise TypeError(f"A network is not called as a function; {words.UNROLL}.")
 
     def unroll(
-        self, x: Any, state: Any = None, lengths: Any = None, *, method: str | None = None, noise: Any = None
-    ) -> Unrolled:
+        self, x: Any, state: Any = None, lengths: Any = None, *, method: str | None = None, noise: Any = None,
+        checkpoint: Any = None,
+    ) -> Unrolled:  # fmt: skip
         """The network unfolded over one input: outputs, states, and from there backprop, jvp, vjp and jacobian.
 
         x (T, B, I), or (T, I) for one sequence, or (B, T, I) with batch_first. state: the initial h, of an LSTM (h, c),
@@ -159,6 +160,10 @@ class Network(LayerParameters):
         pieces of time side by side, for cells that are linear in their state (tt.MinGRU); None: by size. NaN and inf go
         through and stay in their own sequence. noise: for training, a `tt.Zoneout`, a `tt.RecurrentDropout`, or both in
         a list, whose masks are drawn now; such a run has gradients and products going back, and no Jacobians.
+        checkpoint: for long sequences, k steps after each of which the state is kept, or "auto" for about √T; the steps
+        between are computed again on the way back, with the same gradients to the rounding of sums, and with their
+        bits where k is "auto" or a multiple of ⌈1024/B⌉. Such a run has everything but `states` and what is of all
+        steps at once; on the CPU (Chen et al. 2016, arXiv:1604.06174; Gruslys et al. 2016, arXiv:1606.03401).
         TypeError or ValueError for what does not fit.
 
         On the GPU x is a NumPy array, which is copied to the device, or anything there: an object with
@@ -169,8 +174,11 @@ class Network(LayerParameters):
         >>> run = tt.Network("gru", 3, 4, seed=0).unroll(np.ones((5, 2, 3)), lengths=[5, 2])
         >>> run.output.shape, run.final_state.shape, run.output[2:, 1].any()
         ((5, 2, 4), (1, 2, 4), np.False_)
+        >>> long = tt.Network("gru", 3, 4, seed=0).unroll(np.ones((5000, 3)), checkpoint="auto")
+        >>> long.checkpoint, long.backprop(long.output).input.shape
+        (1024, (5000, 3))
         """
-        return Unrolled(self, x, state, lengths, method, noise)
+        return Unrolled(self, x, state, lengths, method, noise, checkpoint)
 
     def to(self, device: str) -> Any:
         """The network on a device, "cpu" or "cuda": this one if it is there, or another with copies of the parameters;

@@ -47,6 +47,11 @@ class RunLayers(words.Sealed):
         return self._stack.steps
 
     @property
+    def checkpoint(self) -> int | None:
+        """The steps after which states were kept, of a run made with `checkpoint`; None of one that keeps all."""
+        return self._stack.every or None
+
+    @property
     def cell(self) -> Any:
         """The cell in the version of its code that this run was made with; a tuple of those of unlike layers."""
         return one_or_all(self.cells)
@@ -81,7 +86,7 @@ class RunLayers(words.Sealed):
         """
         k, d = self._place(k, d)
         with self._on():
-            return self.engine.arrays.read_only(self._layers[k][d].sent_at_all_times())
+            return self.engine.arrays.read_only(self._stack.sent(k, d))
 
     @property
     def norms(self) -> Sequence[Normalised]:

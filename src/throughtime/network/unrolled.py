@@ -14,15 +14,15 @@ from ..engine import stack
 from ..refuse import arguments, checks, direction, room, words
 from ..refuse.called import called
 from . import clipped, handed_in, handed_out, truncated
-from .asked import asked, asked_method
+from .asked import asked, asked_forward, asked_method
 from .fields_back import deferred
 from .gradients import Gradients
 from .noise import checked, masks
 from .on_host import OnHost
 from .steps import PRODUCT, Steps
 
-# of a run of single steps
 SINGLE = "it has `vjp`, `pullback` and `output_cotangent`: for all else take the run that the steps are of"
+ALL = "it keeps some of them only: take the run without, `net.unroll(x)`, of all steps or of fewer"
 
 Array = np.ndarray  # or of the machine that the run is on
 
@@ -55,9 +55,11 @@ class Unrolled(Steps):
     """
 
     def __init__(
-        self, network: Any, x: Any, state: Any = None, lengths: Any = None, method: Any = None, noise: Any = None
-    ) -> None:
+        self, network: Any, x: Any, state: Any = None, lengths: Any = None, method: Any = None, noise: Any = None,
+        checkpoint: Any = None,
+    ) -> None:  # fmt: skip
         arrays, method = network.engine.arrays, asked_method(network, method)
+        forward = asked_forward(network, checkpoint)
         if (drawing := checked(noise)) and method == "scan":
             raise ValueError('`noise` goes step by step: leave method="scan" out.')
         stream = arrays.stream_of(x)
@@ -70,14 +72,14 @@ class Unrolled(Steps):
             initial = handed_in.state("state", state, network, B, had_batch)
             followed = network.followed()
             cells, parameters, norms = list(map(in_force, network.cells)), network.copies(), network.norms()
-            made, sent = stack.forward(
+            made, sent = forward(
                 network.device, cells, parameters, own, initial, ends, norms, network.patterns(),
                 "loop" if drawing and network.device == "cpu" else method,
                 masks(drawing, network, int(T), int(B)),
             )  # fmt: skip
             self.__dict__.update(  # at once: attributes are checked one by one
-                network=network, stream=stream, input=own, lengths=ends, states=arrays.read_only(made.states),
-                _had_batch=had_batch, _followed=followed, _stack=made,
+                network=network, stream=stream, input=own, lengths=ends, _had_batch=had_batch, _followed=followed,
+                _stack=made, **({} if made.every else {"states": arrays.read_only(made.states)}),
             )  # fmt: skip
             self.output = arrays.read_only(self._outside(sent))
 
@@ -95,20 +97,16 @@ class Unrolled(Steps):
     def __getattr__(self, name: str) -> Any:
         if "_stack" in self.__dict__ and self._stack.back_only:
             raise words.NoSuchAttribute(self, name, "A run of single steps", SINGLE)
+        if name == "states" and self.checkpoint:
+            raise words.NoSuchAttribute(self, name, "A run made with `checkpoint`", ALL)
         raise words.NoSuchAttribute(self, name, "A run")
 
     @property
     def final_state(self) -> Array | tuple[Array, ...] | list[Any]:
         """h, or (h, c), each (L*D, B, N), or (L*D, N) for one sequence: the state of each sequence at its own end; of
         layers of unlike sizes or states a list of what each layer alone would have."""
-        arrays = self.engine.arrays
         with self._on():
-            last = arrays.empty(self.states.shape[1:], self.states.dtype)
-            for k, of_layer in enumerate(self._layers):
-                for d in range(len(of_layer)):
-                    columns = self._stack.columns(k, d)
-                    arrays.move(last[:, columns], self.states[0 if d else self.steps, :, columns])
-            return self._as_state(last)
+            return self._as_state(self._stack.at_ends())
 
     def backprop(
         self,
@@ -118,7 +116,7 @@ class Unrolled(Steps):
         clip_state: float | None = None,
         *,
         input: bool = True,
-        states: bool = True,
+        states: bool | None = None,
         parameters: Any = None,
         per_sequence: bool = False,
         out: Any = None,
@@ -140,8 +138,8 @@ class Unrolled(Steps):
         (1990); for the window Williams & Peng (1990), their BPTT(h) with h = k; for clipping on the way Graves (2013,
         arXiv:1308.0850), there by value.
 
-        What is not asked for is not computed: input=False, states=False and cells=False leave these out, None in the
-        result; parameters, a list of names, leaves out the others. per_sequence=True: of the parameters and fields the
+        What is not asked for is not computed: input=False, states=False (that of a run made with `checkpoint` if it is
+        not asked for) and cells=False leave these out, None; parameters, a list of names, leaves out the others. per_sequence=True: of the parameters and fields the
         gradient of every sequence, (B, ...), whose sum is the usual one; on the CPU, without clip_state. out: arrays
         that the gradients are written to, a dict by the names of the parameters, or the Gradients of an earlier call;
         on the CPU.
@@ -160,7 +158,8 @@ class Unrolled(Steps):
         if self._stack.back_only:
             raise ValueError(f"A run of single steps has no output to go back from; {SINGLE}.")
         checks.some_gradient(grad_output, grad_final_state)
-        wanted, by_fields = asked(self, input, states, parameters, per_sequence, out), arguments.flag("cells", cells)
+        states, by_fields = self.checkpoint is None if states is None else states, arguments.flag("cells", cells)
+        wanted = asked(self, input, states, parameters, per_sequence, out)
         with self._on():
             g = handed_in.output_gradient(grad_output, self)
             B, had_batch = self._stack.batch, self._had_batch
@@ -176,7 +175,8 @@ class Unrolled(Steps):
             elif window is not None:
                 of_weights, x, of_states = truncated.backprop(self._stack, g, at_end, window, into)
             else:
-                of_states = self.engine.arrays.empty(self.states.shape, self.states.dtype) if wanted.states else None
+                shape = self.steps + 1, *at_end.shape
+                of_states = self.engine.arrays.empty(shape, at_end.dtype) if wanted.states else None
                 found = self._stack.back(
                     at_end, g, grad_states=of_states, to_weights=bool(wanted.names), to_input=wanted.input, into=into
                 )

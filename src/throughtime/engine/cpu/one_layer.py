@@ -17,6 +17,7 @@ from .sparse import Pattern
 from .unit_numbers import fields
 
 Array = np.ndarray
+SUMMED = 1024  # rows, times and sequences, whose weight gradients are summed at once, at most
 
 
 @dataclass
@@ -39,6 +40,8 @@ class Layer:
     staged: Array  # (T, B, A*N): the signals of the stage
     pattern: Pattern | None = None  # of the recurrent weights, where few are there
     masks: Masks | None = None  # of (T, B, S*N), likewise, and (B, E*N); `sent` then is what W_hh hears
+    whole: int | None = None  # steps of the run that the layer is of, where it is of some of them, or of none
+    like: "Layer | None" = None  # one of the same run and weights, which keeps them packed
     networks: ClassVar[int] = 1
 
     @cached_property
@@ -72,13 +75,42 @@ class Layer:
     def units(self) -> int:
         return self.parameters[1].shape[1]
 
+    @property
+    def held(self) -> int:
+        """Bytes that the whole run keeps of the layer's steps, and of all states."""
+        record, shape = self.kernels.record, self.kernels.shape
+        steps, saved = self.whole or self.steps, -(-self.units // shape.block) * record.saved * shape.block
+        size = self.states.shape[2] if self.like is None else self.like.states.shape[2]
+        return self.batch * (steps * saved + (steps + 1) * size) * self.states.itemsize
+
+    @property
+    def parts(self) -> tuple[int, int, int, int]:
+        """How many numbers of a unit there are of dr, of dx where that is another array, of da and of dq."""
+        shape = self.kernels.shape
+        return shape.first, 0 if shape.shared else shape.gates, shape.second, shape.parameters
+
+    def summed(self, rows: int, steps: int) -> int:
+        """How many of the steps, of so many rows each, have their weight gradients summed at once."""
+        block = self.kernels.shape.block
+        one = rows * -(-self.units // block) * block * sum(self.parts) * self.states.itemsize
+        return max(1, min(steps, max(1 << 20, self.held // 16) // max(1, one), -(-SUMMED // max(1, rows))))
+
     @cached_property
     def packed_forward(self) -> tuple[Array, ...]:
+        if self.like is not None:
+            return self.like.packed_forward
         return pack_forward(self.kernels, self.parameters, self.pattern)
 
     @cached_property
     def packed_backward(self) -> tuple[Array, ...]:
+        if self.like is not None:
+            return self.like.packed_backward
         return pack_backward(self.kernels, self.parameters, self.pattern)
+
+    def unpack(self) -> None:
+        """Let go of the packed weights; they are packed again at the next use."""
+        self.__dict__.pop("packed_forward", None)
+        self.__dict__.pop("packed_backward", None)
 
     def saved_by_unit(self, start: int, stop: int) -> tuple[Array, ...]:
         """What the steps start ... stop-1 saved, as the cell's K numbers of each unit: K arrays (stop-start, B, N)."""
@@ -119,7 +151,7 @@ class Layer:
                 steps=self.steps, batch=self.batch, inputs=self.inputs, units=self.units, places=places,
                 reverse=int(self.reverse),
             )  # fmt: skip
-            packed = pack_forward(kernel, self.parameters, self.pattern)
+            packed = self.packed_forward if self.like else pack_forward(kernel, self.parameters, self.pattern)
             beside = Staged(self.staged.reshape(-1), *packed[4:])[:] if record.stage else self.lists()
             arguments = (kernel.pointwise(*FORWARD), packed[:4], known, x, sent, beside, size[:])
             threads.run(kernel.unroll, arguments, *self.shares(kernel, self.batch, self.steps))

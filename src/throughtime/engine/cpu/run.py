@@ -35,12 +35,14 @@ def unroll(
     pattern: Pattern | None = None,
     method: str | None = None,
     masks: tuple[Array, Array] | None = None,
+    like: Layer | None = None,
 ) -> Layer:
     """Run one layer over x (T, B, I), from the states that stand at its first time, and fill in the others.
 
     method: "scan" by pieces of time, "loop" step by step, None as it is faster; ValueError for a scan that cannot be. x
     is C-contiguous, or a view of such an array that leaves out columns (the h of the layer below). masks: which part
     of each state is kept, (T, B, S*N), and how much W_hh hears of what is sent, (B, E*N), step by step; see masked.py.
+    like: a layer of the run that these steps are a piece of, with the same weights.
     """
     steps, batch, _ = x.shape
     units = parameters[1].shape[1]
@@ -62,7 +64,7 @@ def unroll(
     whole = None if masks is None else Masks(masks[0], memory.empty(masks[0].shape, states.dtype), masks[1])
     layer = Layer(
         cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved, staged,
-        pattern, whole,
+        pattern, whole, None if like is None else like.whole, like,
     )  # fmt: skip
     layer.kernels = kernel
     if not by_pieces:
@@ -122,11 +124,8 @@ def backprop(
         )  # fmt: skip
     elif steps and M:
         shape = kernel.shape
-        pad, block = shape.back // 2, -(-units // shape.block) * shape.block
-        counts = (shape.first, 0 if shape.shared else shape.gates, shape.second, shape.parameters)
-        one = M * block * sum(counts) * dtype.itemsize
-        held = layer.saved.nbytes + layer.states.nbytes
-        chunk = max(1, min(steps, max(1 << 20, held // 16) // one, -(-1024 // M)))
+        pad, block, counts = shape.back // 2, -(-units // shape.block) * shape.block, layer.parts
+        chunk = layer.summed(M, steps)
         dr, dx, da, dq = (memory.empty(chunk * M * (block * n + pad), dtype) if n else nothing for n in counts)
         dx = dr if shape.shared else dx
         g, g_at, g_row = base(grad_output) if grad_output is not None else (np.zeros(1, dtype), 0, 0)
