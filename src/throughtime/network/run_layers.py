@@ -13,7 +13,7 @@ import numpy as np
 from ..engine.normalised import Normalised
 from ..engine.stack import Stack
 from ..refuse import arguments, words
-from . import parametrised
+from . import handed_out, parametrised
 from .each_layer import one_or_all
 
 Array = np.ndarray  # or of the machine that the run is on
@@ -29,6 +29,7 @@ class RunLayers(words.Sealed):
     states: Array
     lengths: np.ndarray | None
     _stack: Stack
+    _had_batch: bool
     _followed: dict[str, list[parametrised.Followed]]
 
     @property
@@ -45,6 +46,19 @@ class RunLayers(words.Sealed):
     def steps(self) -> int:
         """T, the time steps."""
         return self._stack.steps
+
+    @property
+    def final_state(self) -> Array | tuple[Array, ...] | list[Any]:
+        """h, or (h, c), each (L*D, B, N), or (L*D, N) for one sequence: the state of each sequence at its own end; of
+        layers of unlike sizes or states a list of what each layer alone would have."""
+        if self._stack.back_only:  # the sentence is that of the run
+            raise AttributeError(name="final_state")
+        with self._on():
+            return self._as_state(self._stack.at_ends())
+
+    def _as_state(self, flat: Array) -> Any:
+        """(B, S) as h, or (h, c), in PyTorch's shapes; of unlike layers a list of what each has."""
+        return handed_out.state(flat, self.network, self.engine.arrays, self._had_batch)
 
     @property
     def checkpoint(self) -> int | None:

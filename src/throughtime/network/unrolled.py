@@ -13,7 +13,7 @@ from ..cells.versions import in_force
 from ..engine import stack
 from ..refuse import arguments, checks, direction, room, words
 from ..refuse.called import called
-from . import clipped, handed_in, handed_out, truncated
+from . import clipped, handed_in, truncated
 from .asked import asked, asked_forward, asked_method
 from .fields_back import deferred
 from .gradients import Gradients
@@ -101,13 +101,6 @@ class Unrolled(Steps):
             raise words.NoSuchAttribute(self, name, "A run made with `checkpoint`", ALL)
         raise words.NoSuchAttribute(self, name, "A run")
 
-    @property
-    def final_state(self) -> Array | tuple[Array, ...] | list[Any]:
-        """h, or (h, c), each (L*D, B, N), or (L*D, N) for one sequence: the state of each sequence at its own end; of
-        layers of unlike sizes or states a list of what each layer alone would have."""
-        with self._on():
-            return self._as_state(self._stack.at_ends())
-
     def backprop(
         self,
         grad_output: Any = None,
@@ -138,8 +131,9 @@ class Unrolled(Steps):
         (1990); for the window Williams & Peng (1990), their BPTT(h) with h = k; for clipping on the way Graves (2013,
         arXiv:1308.0850), there by value.
 
-        What is not asked for is not computed: input=False, states=False (that of a run made with `checkpoint` if it is
-        not asked for) and cells=False leave these out, None; parameters, a list of names, leaves out the others. per_sequence=True: of the parameters and fields the
+        What is not asked for is not computed: input=False, states=False and cells=False leave these out, None in the
+        result; parameters, a list of names, leaves out the others. A run made with `checkpoint` gives the gradients of
+        the states, which are of all steps, for states=True alone. per_sequence=True: of the parameters and fields the
         gradient of every sequence, (B, ...), whose sum is the usual one; on the CPU, without clip_state. out: arrays
         that the gradients are written to, a dict by the names of the parameters, or the Gradients of an earlier call;
         on the CPU.
@@ -293,7 +287,3 @@ class Unrolled(Steps):
         if not self._had_batch:
             return arrays.shaped(arrays.ordered(own, (0, 1, 2)), (int(own.shape[0]), int(own.shape[2])))
         return arrays.ordered(own, (1, 0, 2)) if self.network.batch_first else own
-
-    def _as_state(self, flat: Array) -> Any:
-        """(B, S) as h, or (h, c), in PyTorch's shapes; of unlike layers a list of what each has."""
-        return handed_out.state(flat, self.network, self.engine.arrays, self._had_batch)
