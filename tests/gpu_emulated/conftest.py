@@ -28,6 +28,24 @@ else:
 
     machine.install(library)
 
+    import ctypes
+
+    from throughtime.engine.cuda import pool
+
+    take, rounded = pool.take, pool.rounded
+
+    def fresh(size, home):
+        """Memory that was used before is full of NaN again, and has not a byte more than was asked for."""
+        lease = take(size, home)
+        ctypes.memset(lease.address, 0xFF, size)
+        return lease
+
+    def exactly(size):
+        return size
+
+    exactly.own = rounded
+    pool.rounded, pool.take = exactly, fresh
+
 
 @pytest.fixture(autouse=True)
 def _obeyed():

@@ -99,6 +99,13 @@ EXPORT CUresult cuStreamGetCtx(CUstream handle, CUcontext *context) {
     return stream_of(handle) ? cuCtxGetCurrent(context) : CUDA_ERROR_INVALID_HANDLE;
 }
 
+EXPORT CUresult cuStreamGetId(CUstream handle, unsigned long long *number) {
+    const Stream *stream = stream_of(handle);
+    if (!stream) return CUDA_ERROR_INVALID_HANDLE;
+    *number = (unsigned long long)stream->slot; /* no slot is used twice */
+    return CUDA_SUCCESS;
+}
+
 EXPORT CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus *status) {
     *status = CU_STREAM_CAPTURE_STATUS_NONE;
     return stream_of(handle) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;

@@ -16,7 +16,7 @@ from numba import cuda
 from test_driver import stream
 
 import throughtime as tt
-from throughtime.engine.cuda import device, plans
+from throughtime.engine.cuda import device, plans, pool
 
 with mock.patch.object(sys, "path", [str(Path(__file__).parents[1] / "gpu_sim"), *sys.path]):
     import wired
@@ -234,6 +234,7 @@ def test_analyses_on_another_stream(net, other):
 
 def settled():
     gc.collect()
+    pool.release()
     cuda.current_context().memory_manager.deallocations.clear()
     return driver.allocations()
 

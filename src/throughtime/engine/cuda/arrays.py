@@ -30,13 +30,6 @@ def move_numbers(target, source, shape, t_strides, s_strides):
         target[t] = source[i * s_strides[0] + j * s_strides[1] + k * s_strides[2] + l * s_strides[3]]
 
 
-def fill_numbers(target, value):
-    """target = value for a flat array."""
-    place = cuda.grid(1)
-    if place < target.size:
-        target[place] = value
-
-
 def scale_numbers(x, factor, columns):
     """x[m] *= factor[m] for the rows of a flat array."""
     place = cuda.grid(1)
@@ -60,10 +53,13 @@ def clear_padding(x, lengths, columns, batch):
 
 def move(target: Any, source: Any) -> None:
     """target[...] = source[...] for device arrays of one shape with up to 4 axes, views and other dtypes included."""
+    assert tuple(target.shape) == tuple(source.shape), (target.shape, source.shape)
+    if target.dtype == source.dtype and contiguous(target) and contiguous(source):
+        device.copy_numbers(target, source)
+        return
     more = AXES - len(source.shape)
     shape = (1,) * more + tuple(int(n) for n in source.shape)
     strides = [(0,) * more + tuple(int(n) // a.dtype.itemsize for n in a.strides) for a in (target, source)]
-    assert tuple(target.shape) == tuple(source.shape), (target.shape, source.shape)
     device.for_each(move_numbers, int(np.prod(shape)), (device.flat(target), device.flat(source), shape, *strides))
 
 
@@ -71,7 +67,8 @@ def compact(source: Any, axes: tuple[int, ...] | None = None) -> Any:
     """A C-contiguous copy, its axes in another order if asked."""
     order = tuple(range(len(source.shape))) if axes is None else axes
     out = device.empty(tuple(int(source.shape[axis]) for axis in order), source.dtype)
-    move(device.transposed(out, tuple(order.index(axis) for axis in range(len(order)))), source)
+    back = tuple(order.index(axis) for axis in range(len(order)))
+    move(out if back == tuple(range(len(back))) else device.transposed(out, back), source)
     return out
 
 
@@ -93,7 +90,7 @@ def fetched(x: Any) -> Any:
 def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
     """An array of zeros."""
     out = device.empty(shape, dtype)
-    device.for_each(fill_numbers, int(np.prod(shape)), (device.flat(out), np.dtype(dtype).type(0)))
+    device.clear(out)
     return out
 
 

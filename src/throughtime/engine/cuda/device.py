@@ -1,17 +1,19 @@
 """The device and what is done on it: streams, arrays without copies, launches."""
 
 import contextlib
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import typeof
 
+from . import launches, pool
 from .compiler import kernel
-from .toolkit import SIMULATED, cuda, device_array, from_dlpack, installed
+from .device_array import DeviceArray, along
+from .toolkit import SIMULATED, cuda, current, done, driver, from_dlpack, installed
 
 
 def available() -> bool:
@@ -32,7 +34,16 @@ def require() -> None:
         )
 
 
-_stream: ContextVar[Any] = ContextVar("stream", default=0)
+class Queue(NamedTuple):
+    """A stream on which work is queued."""
+
+    stream: Any
+    handle: int
+    number: int  # no other stream ever has it, as another may come to have the handle
+
+
+DEFAULT = Queue(0, 0, 0)
+_queue: ContextVar[Queue] = ContextVar("queue", default=DEFAULT)
 _met: ContextVar[dict[int, Any]] = ContextVar("met")  # the streams whose arrays the work on this one has been given
 
 
@@ -40,6 +51,8 @@ def stream_of(x: Any) -> Any:
     """The stream that makes an array's numbers: named in its CUDA array interface, PyTorch's current one, or 0."""
     if SIMULATED:
         return 0
+    if isinstance(x, DeviceArray):
+        return x.stream
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(x, torch.Tensor):  # whose interface names none
         named = torch.cuda.current_stream(x.device).cuda_stream
@@ -55,23 +68,31 @@ def on(stream: Any) -> Iterator[None]:
     Those wait for it in turn: who has lent an array may change or free it, on its own stream, once the call is over.
     Who lends it by DLPack alone cannot be told.
     """
-    tokens = _stream.set(stream), _met.set({})
+    tokens = _queue.set(_queue_of(stream)), _met.set({})
     try:
         yield
     finally:
         met = _met.get()
-        _stream.reset(tokens[0])
+        _queue.reset(tokens[0])
         _met.reset(tokens[1])
         for other in met.values():
             _wait(other, stream)
 
 
+def _queue_of(stream: Any) -> Queue:
+    handle = _handle(stream)
+    if not handle:
+        return Queue(stream, 0, 0)
+    current()
+    return Queue(stream, handle, int(done(driver().cuStreamGetId(handle))) + 1)
+
+
 def _meet(other: Any) -> None:
     """Work that is queued from here on waits for what another stream has to do now."""
-    stream, met = _stream.get(), _met.get({})
-    if _handle(other) != _handle(stream) and _handle(other) not in met:
-        met[_handle(other)] = other
-        _wait(stream, other)
+    queue, met, handle = _queue.get(), _met.get({}), _handle(other)
+    if handle != queue.handle and handle not in met:
+        met[handle] = other
+        _wait(queue.stream, other)
 
 
 def _wait(stream: Any, other: Any) -> None:
@@ -86,33 +107,57 @@ def _handle(stream: Any) -> int:
 
 def empty(shape: Any, dtype: Any) -> Any:
     """A C-contiguous array on the device, not filled."""
-    return cuda.device_array(shape, dtype, stream=_stream.get())
+    shape = shape if type(shape) is tuple else (shape,) if isinstance(shape, int) else tuple(shape)
+    if SIMULATED:
+        return cuda.device_array(shape, dtype)
+    dtype, queue = np.dtype(dtype), _queue.get()
+    bytes_ = math.prod(shape) * dtype.itemsize
+    lease = pool.take(bytes_, (current(), queue.number)) if bytes_ else None
+    there = lease.address if lease else 0
+    return DeviceArray(shape, along(shape, dtype.itemsize), dtype, queue.stream, address=there, owner=lease)
 
 
 def to_device(array: np.ndarray) -> Any:
     """A copy of a NumPy array on the device."""
-    if not array.size:  # NumPy's strides of an empty array are 0, with which the device's cannot be cut
-        return empty(array.shape, array.dtype)
-    return cuda.to_device(np.ascontiguousarray(array), stream=_stream.get())
+    array = np.ascontiguousarray(array).reshape(array.shape)
+    if SIMULATED:
+        return cuda.to_device(array) if array.size else empty(array.shape, array.dtype)
+    out = empty(array.shape, array.dtype)
+    if array.size:
+        done(driver().cuMemcpyHtoDAsync(out.address, array.ctypes.data, array.nbytes, _queue.get().handle))
+    return out
 
 
 def to_host(array: Any) -> np.ndarray:
     """A copy of a device array in NumPy, once all that was queued before is done."""
     if SIMULATED:
         return np.array(array.copy_to_host())
-    _meet(stream_of(array))
-    stream = _stream.get()
-    found = array.copy_to_host(stream=stream)
-    if stream:
-        stream.synchronize()
-    return np.asarray(found)
+    return np.asarray(wrap(array).copy_to_host(stream=_queue.get().stream))
+
+
+def copy_numbers(target: Any, source: Any) -> None:
+    """target[...] = source[...] for C-contiguous arrays of one size and dtype."""
+    if SIMULATED:
+        target._ary[...] = source._ary.reshape(target.shape)
+    elif target.size:
+        bytes_ = target.size * target.dtype.itemsize
+        done(driver().cuMemcpyDtoDAsync(target.address, source.address, bytes_, _queue.get().handle))
+
+
+def clear(array: Any) -> None:
+    """0 in a C-contiguous array."""
+    if SIMULATED:
+        array._ary[...] = 0
+    elif array.size:
+        bytes_ = array.size * array.dtype.itemsize
+        done(driver().cuMemsetD8Async(array.address, 0, bytes_, _queue.get().handle))
 
 
 def on_device(x: Any) -> bool:
     """Whether x lies on the device: by its CUDA array interface, or DLPack."""
     if SIMULATED:
         return hasattr(x, "copy_to_host")
-    if hasattr(x, "__cuda_array_interface__"):
+    if isinstance(x, DeviceArray) or hasattr(x, "__cuda_array_interface__"):
         return True
     return hasattr(x, "__dlpack_device__") and int(x.__dlpack_device__()[0]) == DLPACK_CUDA
 
@@ -122,21 +167,26 @@ LEGACY_DEFAULT = 1  # the default stream, as DLPack counts
 
 
 def wrap(x: Any) -> Any:
-    """x as Numba's device array, without a copy; it must not be freed or changed while in use."""
+    """x as an array of ours, without a copy; it must not be freed or changed while in use."""
     if SIMULATED:
+        return x
+    if isinstance(x, DeviceArray):
+        _meet(x.stream)
         return x
     if not hasattr(x, "__cuda_array_interface__"):
         x = _FromDLPack(x)
     else:
         _meet(stream_of(x))
-    return x if cuda.cudadrv.devicearray.is_cuda_ndarray(x) else cuda.as_cuda_array(x, sync=False)
+    found = x if cuda.cudadrv.devicearray.is_cuda_ndarray(x) else cuda.as_cuda_array(x, sync=False)
+    there = found.device_ctypes_pointer.value or 0
+    return DeviceArray(found.shape, found.strides, found.dtype, found.stream, address=there, owner=found)
 
 
 class _FromDLPack:
     """An object that offers DLPack alone, with the interface that Numba takes."""
 
     def __init__(self, x: Any) -> None:
-        self.view = from_dlpack(x, _handle(_stream.get()) or LEGACY_DEFAULT)
+        self.view = from_dlpack(x, _queue.get().handle or LEGACY_DEFAULT)
         itemsize = self.view.dtype.itemsize
         strides = self.view.strides
         self.__cuda_array_interface__ = {
@@ -161,9 +211,8 @@ def flat(array: Any) -> Any:
 
 
 def shaped(array: Any, shape: tuple[int, ...]) -> Any:
-    """A C-contiguous array in another shape, which names its stream; Numba's own `reshape` forgets it."""
-    found = array.reshape(shape)
-    return found if SIMULATED else found.bind(array.stream)
+    """A C-contiguous array in another shape."""
+    return array.reshape(shape)
 
 
 def rows(array: Any) -> tuple[Any, int]:
@@ -187,18 +236,19 @@ def repeated(array: Any, times: int) -> Any:
 def _view(array: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     if SIMULATED:
         return type(array)(np.lib.stride_tricks.as_strided(array._ary, shape, strides))
-    return device_array(array, shape, strides)
+    return array.view_of(shape, strides)
 
 
 def at_vector(array: Any) -> bool:
     """Whether an array begins at a multiple of 16 bytes, as all do that are not views."""
-    pointer = array._ary.ctypes.data if SIMULATED else array.device_ctypes_pointer.value
-    return (pointer or 0) % 16 == 0
+    return (array._ary.ctypes.data if SIMULATED else array.address) % 16 == 0
 
 
 def launch(kernel: Any, grid: tuple[int, int, int], threads: int, arguments: tuple) -> None:
     """Start a kernel; every launch of the engine goes through here."""
-    kernel[grid, threads, _stream.get()](*arguments)
+    queue = _queue.get()
+    if SIMULATED or not launches.start(kernel, grid, threads, arguments, (current(), queue.handle)):
+        kernel[grid, threads, queue.stream](*arguments)
 
 
 @cache
@@ -218,10 +268,7 @@ def for_each(function: Callable, count: int, arguments: tuple) -> None:
 
 def blocks_at_once(kernel: Any, threads: int, arguments: tuple) -> int:
     """The most blocks of a kernel that the device holds at the same time, which those that meet must not exceed."""
-    if SIMULATED:
-        return SIMULATED_BLOCKS
-    kernel.compile(tuple(map(_numba_type, arguments)))
-    return int(kernel.overloads[tuple(map(_numba_type, arguments))].max_cooperative_grid_blocks(threads))
+    return SIMULATED_BLOCKS if SIMULATED else launches.blocks_at_once(kernel, threads, arguments)
 
 
 SIMULATED_BLOCKS = 6
@@ -235,7 +282,3 @@ def multiprocessors() -> int:
 def clusters() -> bool:
     """Whether blocks can start side by side and write into each other's shared memory: compute capability 9."""
     return SIMULATED or cuda.get_current_device().compute_capability >= (9, 0)
-
-
-def _numba_type(value: Any) -> Any:
-    return getattr(value, "_numba_type_", None) or typeof(value)

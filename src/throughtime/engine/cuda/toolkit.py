@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba.cuda
@@ -16,6 +17,7 @@ from numba import config
 
 cuda: Any = numba.cuda  # its stubs know nothing of what a kernel sees
 SIMULATED = bool(config.ENABLE_CUDASIM)
+OUT_OF_MEMORY = 2  # as the driver counts
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a sequence that fits one block is given one block on purpose
 
 
@@ -45,11 +47,46 @@ def intrinsic(typing: Callable) -> Any:
     return intrinsic(typing)
 
 
-def device_array(like: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
-    """The memory of a device array in another shape."""
+def out_of_memory(error: Exception) -> bool:
+    """Whether the device had no room for an allocation."""
+    return getattr(error, "code", None) == OUT_OF_MEMORY
+
+
+def array_class() -> Any:
+    """Numba's class of arrays on the device."""
     from numba.cuda.cudadrv.devicearray import DeviceNDArray
 
-    return DeviceNDArray(shape, strides, like.dtype, stream=like.stream, gpu_data=like.gpu_data)
+    return DeviceNDArray
+
+
+def pointer(address: int, size: int, owner: Any) -> Any:
+    """Memory of the device as Numba's functions take it, which lives as long as its owner does."""
+    from numba.cuda.cudadrv.driver import MemoryPointer, binding
+
+    return MemoryPointer(cuda.current_context(), binding.CUdeviceptr(address), size, owner=owner)
+
+
+@cache
+def driver() -> Any:
+    """The functions of NVIDIA's driver, each of which answers with an error and what was asked."""
+    from cuda.bindings import driver
+
+    return driver
+
+
+def done(answer: tuple) -> Any:
+    """What a function of the driver answered; Numba's error where it failed."""
+    error, *found = answer
+    if error:
+        from numba.cuda.cudadrv.driver import CudaAPIError
+
+        raise CudaAPIError(int(error), f"Call to the driver failed with {error.name}")
+    return found[0] if found else None
+
+
+def current() -> int:
+    """The context in which this thread works; Numba's, where there is none yet."""
+    return int(done(driver().cuCtxGetCurrent())) or int(cuda.current_context().handle)
 
 
 def from_dlpack(x: Any, stream: int) -> Any:
