@@ -13,7 +13,7 @@ import numpy as np
 from numba import from_dtype, types
 
 from .pool import Lease
-from .toolkit import SIMULATED, array_class, current, done, driver, pointer
+from .toolkit import SIMULATED, array_class, current, described, done, driver, pointer
 
 _Base: Any = object if SIMULATED else array_class()
 
@@ -64,9 +64,7 @@ class DeviceArray(_Base):
     @cached_property
     def _dummy(self) -> Any:
         """What Numba's functions know of the array's shape."""
-        from numba.cuda.cudadrv.dummyarray import Array
-
-        return Array.from_desc(0, self.shape, self.strides, self.dtype.itemsize)
+        return described(self.shape, self.strides, self.dtype.itemsize)
 
     @cached_property
     def _numba_type_(self) -> Any:

@@ -59,6 +59,13 @@ def array_class() -> Any:
     return DeviceNDArray
 
 
+def described(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Any:
+    """What Numba's functions know of an array without its memory."""
+    from numba.cuda.cudadrv.dummyarray import Array
+
+    return Array.from_desc(0, shape, strides, itemsize)
+
+
 def pointer(address: int, size: int, owner: Any) -> Any:
     """Memory of the device as Numba's functions take it, which lives as long as its owner does."""
     from numba.cuda.cudadrv.driver import MemoryPointer, binding
