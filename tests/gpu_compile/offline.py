@@ -121,6 +121,7 @@ def recorded():
         contiguous=lambda array: array.flags.c_contiguous,
         copy_numbers=lambda target, source: None,
         clear=lambda array: array.fill(0),
+        constant=lambda key, make: make(),
         _view=lambda like, shape, strides: np.lib.stride_tricks.as_strided(like, shape, strides),
         launch=launch,
         blocks_at_once=lambda *_: MULTIPROCESSORS,

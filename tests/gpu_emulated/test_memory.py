@@ -14,7 +14,7 @@ from test_driver import stream
 from test_host import Array, B, I, N, T, all_of_a_run, close, numbers, settled
 
 import throughtime as tt
-from throughtime.engine.cuda import device, launches, pool
+from throughtime.engine.cuda import device, launches, pool, streams
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +128,7 @@ def test_memory_stays_with_its_stream(new):
     here, there = stream(blocking=False), stream(blocking=False)
     sizes = []
     for at in (here, here, there, there, 0):
-        with device.on(at):
+        with streams.on(at):
             device.empty(100, np.float64)
         sizes.append(len(new))
     assert sizes == [1, 1, 2, 2, 3]

@@ -272,7 +272,7 @@ def forward(
     arrays, (T, B, _) = engine.arrays, (int(n) for n in x.shape)
     place = 0  # where the state of a layer and direction begins
     states = arrays.empty((T + 1, B, initial.shape[1]), initial.dtype)
-    ends = arrays.from_host(np.full(B, T, np.int64) if lengths is None else lengths)
+    ends = arrays.every(B, T) if lengths is None else arrays.from_host(lengths)
     layers: list[list[Any]] = []
     read: list[Normalised] = []
     for k, (cell, directions) in enumerate(zip(cells, parameters, strict=True)):

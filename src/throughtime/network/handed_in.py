@@ -59,6 +59,8 @@ def lengths_of_all(lengths: Any, network: Any, batch: int) -> Any:
 def state(name: str, given: Any, network: Any, batch: int, had_batch: bool) -> Array:
     """A state as `states.state` takes it, its parts in NumPy or on the device: (B, S)."""
     arrays = network.engine.arrays
+    if given is None:
+        return arrays.zeros((batch, network.state_size), network.dtype)
     return arrays.from_host(states.state(arrays.fetched(given), network, batch, had_batch, name=name))
 
 
@@ -76,8 +78,8 @@ def output_gradient(given: Any, run: Any) -> Array | None:
             f"{tuple(run.output.shape)}, as `run.output`."
         )
     if len(found.shape) == 2:
-        return arrays.compact(found).reshape((int(found.shape[0]), 1, int(found.shape[1])))
-    return arrays.compact(found, (1, 0, 2)) if network.batch_first else arrays.compact(found)
+        return arrays.dense(found).reshape((int(found.shape[0]), 1, int(found.shape[1])))
+    return arrays.compact(found, (1, 0, 2)) if network.batch_first else arrays.dense(found)
 
 
 def array(name: str, given: Any, shape: dict[str, int], network: Any) -> Array:

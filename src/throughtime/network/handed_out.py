@@ -34,6 +34,6 @@ def _parts(flat: Array, rows: int, units: int, arrays: Any, had_batch: bool) -> 
     B, S = (int(n) for n in flat.shape)
     shaped, parts = flat.reshape((B, rows, S // rows)), []
     for a in range(0, S // rows, units):
-        part = arrays.compact(shaped[:, :, a : a + units], (1, 0, 2))
+        part = arrays.parted(shaped[:, :, a : a + units], (1, 0, 2))
         parts.append(part if had_batch else arrays.shaped(part, (rows, units)))
     return parts[0] if len(parts) == 1 else tuple(parts)

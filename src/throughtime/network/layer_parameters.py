@@ -66,10 +66,10 @@ class LayerParameters(words.Sealed):
         return list(zip(weights, biases, strict=True))
 
     def _copied(self, own: list[Any]) -> tuple[Any, ...]:
-        copies = [self.engine.arrays.copy(p) for p in own]
+        arrays = self.engine.arrays
         if self.device == "cpu":
-            return tuple(copies)
-        return tuple(p.reshape((self.networks, *p.shape[self.stacked :])) for p in copies)
+            return tuple(map(arrays.copy, own))
+        return tuple(arrays.kept(p, (self.networks, *p.shape[self.stacked :])) for p in own)
 
     def _layer(self, held: Mapping[str, Any], k: int, reverse: bool) -> list[Any]:
         suffix = f"_l{k}_reverse" if reverse else f"_l{k}"

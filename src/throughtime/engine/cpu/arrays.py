@@ -10,8 +10,8 @@ import numpy as np
 from ..memory import copy, empty, zeros
 
 __all__ = [
-    "add", "compact", "copy", "empty", "fetched", "from_host", "holds", "joined", "move", "on", "ordered", "pad",
-    "read_only", "repeated", "shaped", "stream_of", "to_host", "zeros",
+    "add", "compact", "copy", "empty", "every", "fetched", "from_host", "holds", "joined", "move", "on", "ordered",
+    "pad", "parted", "read_only", "repeated", "shaped", "stream_of", "to_host", "zeros",
 ]  # fmt: skip
 
 Array = np.ndarray
@@ -59,6 +59,16 @@ def compact(source: Array, axes: tuple[int, ...] | None = None) -> Array:
 def ordered(source: Array, axes: tuple[int, ...]) -> Array:
     """A view with the axes in another order."""
     return source.transpose(axes)
+
+
+def parted(own: Array, axes: tuple[int, ...]) -> Array:
+    """A part of an array that nobody else has, its axes in another order; C-contiguous."""
+    return compact(own, axes)
+
+
+def every(count: int, number: int) -> Array:
+    """`number`, `count` times, in whole numbers."""
+    return np.full(count, number, np.int64)
 
 
 def shaped(array: Array, shape: tuple[int, ...]) -> Array:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from . import device
-from .device import contiguous, empty, on, repeated, require, shaped, stream_of, to_host, wrap
+from .device import contiguous, empty, repeated, require, shaped, to_host, wrap
+from .streams import on, stream_of
 from .toolkit import cuda
 
 __all__ = [
-    "add", "compact", "contiguous", "copy", "empty", "fetched", "from_host", "holds", "joined", "move", "on", "ordered",
-    "pad", "read_only", "repeated", "require", "scale_rows", "shaped", "stream_of", "to_host", "wrap", "zeros",
+    "add", "compact", "contiguous", "copy", "dense", "empty", "every", "fetched", "from_host", "holds", "joined",
+    "kept", "move", "on", "ordered", "pad", "parted", "read_only", "repeated", "require", "scale_rows", "shaped",
+    "stream_of", "to_host", "wrap", "zeros",
 ]  # fmt: skip
 holds, from_host = device.on_device, device.to_device
 
@@ -54,7 +56,7 @@ def clear_padding(x, lengths, columns, batch):
 def move(target: Any, source: Any) -> None:
     """target[...] = source[...] for device arrays of one shape with up to 4 axes, views and other dtypes included."""
     assert tuple(target.shape) == tuple(source.shape), (target.shape, source.shape)
-    if target.dtype == source.dtype and contiguous(target) and contiguous(source):
+    if target.dtype == source.dtype and device.contiguous(target) and device.contiguous(source):
         device.copy_numbers(target, source)
         return
     more = AXES - len(source.shape)
@@ -65,14 +67,44 @@ def move(target: Any, source: Any) -> None:
 
 def compact(source: Any, axes: tuple[int, ...] | None = None) -> Any:
     """A C-contiguous copy, its axes in another order if asked."""
-    order = tuple(range(len(source.shape))) if axes is None else axes
-    out = device.empty(tuple(int(source.shape[axis]) for axis in order), source.dtype)
-    back = tuple(order.index(axis) for axis in range(len(order)))
-    move(out if back == tuple(range(len(back))) else device.transposed(out, back), source)
+    if axes is None or axes == tuple(range(len(axes))):
+        return copy(source)
+    out = device.empty(tuple(int(source.shape[axis]) for axis in axes), source.dtype)
+    move(device.transposed(out, tuple(axes.index(axis) for axis in range(len(axes)))), source)
     return out
 
 
-copy = ordered = compact  # there are no views here that users could take for arrays of their own
+def dense(source: Any) -> Any:
+    """C-contiguous: a copy only where it is not so already."""
+    return source if device.contiguous(source) else compact(source)
+
+
+def parted(own: Any, axes: tuple[int, ...]) -> Any:
+    """A part of an array that nobody else has, its axes in another order; a view."""
+    return device.transposed(own, axes)
+
+
+def every(count: int, number: int) -> Any:
+    """`number`, `count` times, in whole numbers; nobody changes it."""
+    return device.constant(("every", count, number), lambda: device.to_device(np.full(count, number, np.int64)))
+
+
+def kept(parameter: Any, shape: tuple[int, ...]) -> Any:
+    """A copy of a network's parameter in the shape in which a run keeps it. What the run makes of it, the next one need
+    not make again as long as nobody else can have changed the parameter."""
+    out = copy(parameter).reshape(shape)
+    device.derive(out, parameter)
+    return out
+
+
+def copy(source: Any) -> Any:
+    """A C-contiguous copy."""
+    out = device.empty(tuple(source.shape), source.dtype)
+    move(out, source)
+    return out
+
+
+ordered = compact  # there are no views here that users could take for arrays of their own
 
 
 def read_only(array: Any) -> Any:

@@ -1,19 +1,18 @@
-"""The device and what is done on it: streams, arrays without copies, launches."""
+"""The device and what is done on it: arrays without copies, launches."""
 
-import contextlib
 import math
-import sys
-from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import launches, pool
 from .compiler import kernel
-from .device_array import DeviceArray, along
-from .toolkit import SIMULATED, cuda, current, done, driver, from_dlpack, installed
+from .device_array import DeviceArray, along, made
+from .pool import Lease
+from .streams import meet, queue, stream_of
+from .toolkit import SIMULATED, cuda, done, driver, from_dlpack, installed
 
 
 def available() -> bool:
@@ -34,87 +33,16 @@ def require() -> None:
         )
 
 
-class Queue(NamedTuple):
-    """A stream on which work is queued."""
-
-    stream: Any
-    handle: int
-    number: int  # no other stream ever has it, as another may come to have the handle
-
-
-DEFAULT = Queue(0, 0, 0)
-_queue: ContextVar[Queue] = ContextVar("queue", default=DEFAULT)
-_met: ContextVar[dict[int, Any]] = ContextVar("met")  # the streams whose arrays the work on this one has been given
-
-
-def stream_of(x: Any) -> Any:
-    """The stream that makes an array's numbers: named in its CUDA array interface, PyTorch's current one, or 0."""
-    if SIMULATED:
-        return 0
-    if isinstance(x, DeviceArray):
-        return x.stream
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(x, torch.Tensor):  # whose interface names none
-        named = torch.cuda.current_stream(x.device).cuda_stream
-    else:
-        named = (getattr(x, "__cuda_array_interface__", None) or {}).get("stream")
-    return cuda.external_stream(named) if named and named > 2 else 0  # 1 and 2 are the default streams
-
-
-@contextlib.contextmanager
-def on(stream: Any) -> Iterator[None]:
-    """Launches and copies inside are queued on this stream, and wait for the streams of the arrays that they are given.
-
-    Those wait for it in turn: who has lent an array may change or free it, on its own stream, once the call is over.
-    Who lends it by DLPack alone cannot be told.
-    """
-    tokens = _queue.set(_queue_of(stream)), _met.set({})
-    try:
-        yield
-    finally:
-        met = _met.get()
-        _queue.reset(tokens[0])
-        _met.reset(tokens[1])
-        for other in met.values():
-            _wait(other, stream)
-
-
-def _queue_of(stream: Any) -> Queue:
-    handle = _handle(stream)
-    if not handle:
-        return Queue(stream, 0, 0)
-    current()
-    return Queue(stream, handle, int(done(driver().cuStreamGetId(handle))) + 1)
-
-
-def _meet(other: Any) -> None:
-    """Work that is queued from here on waits for what another stream has to do now."""
-    queue, met, handle = _queue.get(), _met.get({}), _handle(other)
-    if handle != queue.handle and handle not in met:
-        met[handle] = other
-        _wait(queue.stream, other)
-
-
-def _wait(stream: Any, other: Any) -> None:
-    event = cuda.event(timing=False)
-    event.record(other)
-    event.wait(stream)
-
-
-def _handle(stream: Any) -> int:
-    return int(stream.handle) if stream else 0
-
-
 def empty(shape: Any, dtype: Any) -> Any:
     """A C-contiguous array on the device, not filled."""
     shape = shape if type(shape) is tuple else (shape,) if isinstance(shape, int) else tuple(shape)
     if SIMULATED:
         return cuda.device_array(shape, dtype)
-    dtype, queue = np.dtype(dtype), _queue.get()
+    dtype, here = np.dtype(dtype), queue()
     bytes_ = math.prod(shape) * dtype.itemsize
-    lease = pool.take(bytes_, (current(), queue.number)) if bytes_ else None
+    lease = pool.take(bytes_, here.home) if bytes_ else None
     there = lease.address if lease else 0
-    return DeviceArray(shape, along(shape, dtype.itemsize), dtype, queue.stream, address=there, owner=lease)
+    return made(shape, along(shape, dtype.itemsize), dtype, here.stream, there, lease, True)
 
 
 def to_device(array: np.ndarray) -> Any:
@@ -124,7 +52,7 @@ def to_device(array: np.ndarray) -> Any:
         return cuda.to_device(array) if array.size else empty(array.shape, array.dtype)
     out = empty(array.shape, array.dtype)
     if array.size:
-        done(driver().cuMemcpyHtoDAsync(out.address, array.ctypes.data, array.nbytes, _queue.get().handle))
+        done(driver().cuMemcpyHtoDAsync(out.address, array.ctypes.data, array.nbytes, queue().handle))
     return out
 
 
@@ -132,7 +60,37 @@ def to_host(array: Any) -> np.ndarray:
     """A copy of a device array in NumPy, once all that was queued before is done."""
     if SIMULATED:
         return np.array(array.copy_to_host())
-    return np.asarray(wrap(array).copy_to_host(stream=_queue.get().stream))
+    return np.asarray(wrap(array).copy_to_host(stream=queue().stream))
+
+
+def constant(key: tuple, make: Callable[[], Any]) -> Any:
+    """What `make` makes, once for a stream and a key: an array that nobody changes."""
+    if SIMULATED:
+        return make()
+    whole = *queue().home, *key
+    found = _constants.pop(whole, None)
+    _constants[whole] = found = make() if found is None else found  # the last used at the end
+    while len(_constants) > MOST_CONSTANTS:
+        _constants.pop(next(iter(_constants)), None)
+    return found
+
+
+_constants: dict[tuple, Any] = {}
+MOST_CONSTANTS = 64
+
+
+def derive(copied: Any, source: Any) -> None:
+    """Says that an array of ours, which nobody changes, is a copy of `source` as that is now."""
+    if not SIMULATED and isinstance(source.owner, Lease) and not source.owner.lent:
+        copied.source = source
+
+
+def made_of(array: Any) -> dict | None:
+    """What was made of the numbers of which this is a copy, or None where others may have changed them since."""
+    source = getattr(array, "source", None)
+    if source is None or source.owner.lent:
+        return None
+    return source.owner.of(source.address, source.shape)
 
 
 def copy_numbers(target: Any, source: Any) -> None:
@@ -141,7 +99,7 @@ def copy_numbers(target: Any, source: Any) -> None:
         target._ary[...] = source._ary.reshape(target.shape)
     elif target.size:
         bytes_ = target.size * target.dtype.itemsize
-        done(driver().cuMemcpyDtoDAsync(target.address, source.address, bytes_, _queue.get().handle))
+        done(driver().cuMemcpyDtoDAsync(target.address, source.address, bytes_, queue().handle))
 
 
 def clear(array: Any) -> None:
@@ -150,7 +108,7 @@ def clear(array: Any) -> None:
         array._ary[...] = 0
     elif array.size:
         bytes_ = array.size * array.dtype.itemsize
-        done(driver().cuMemsetD8Async(array.address, 0, bytes_, _queue.get().handle))
+        done(driver().cuMemsetD8Async(array.address, 0, bytes_, queue().handle))
 
 
 def on_device(x: Any) -> bool:
@@ -171,12 +129,12 @@ def wrap(x: Any) -> Any:
     if SIMULATED:
         return x
     if isinstance(x, DeviceArray):
-        _meet(x.stream)
+        meet(x.stream)
         return x
     if not hasattr(x, "__cuda_array_interface__"):
         x = _FromDLPack(x)
     else:
-        _meet(stream_of(x))
+        meet(stream_of(x))
     found = x if cuda.cudadrv.devicearray.is_cuda_ndarray(x) else cuda.as_cuda_array(x, sync=False)
     there = found.device_ctypes_pointer.value or 0
     return DeviceArray(found.shape, found.strides, found.dtype, found.stream, address=there, owner=found)
@@ -186,7 +144,7 @@ class _FromDLPack:
     """An object that offers DLPack alone, with the interface that Numba takes."""
 
     def __init__(self, x: Any) -> None:
-        self.view = from_dlpack(x, _queue.get().handle or LEGACY_DEFAULT)
+        self.view = from_dlpack(x, queue().handle or LEGACY_DEFAULT)
         itemsize = self.view.dtype.itemsize
         strides = self.view.strides
         self.__cuda_array_interface__ = {
@@ -246,9 +204,9 @@ def at_vector(array: Any) -> bool:
 
 def launch(kernel: Any, grid: tuple[int, int, int], threads: int, arguments: tuple) -> None:
     """Start a kernel; every launch of the engine goes through here."""
-    queue = _queue.get()
-    if SIMULATED or not launches.start(kernel, grid, threads, arguments, (current(), queue.handle)):
-        kernel[grid, threads, queue.stream](*arguments)
+    here = queue()
+    if SIMULATED or not launches.start(kernel, grid, threads, arguments, (here.home[0], here.handle)):
+        kernel[grid, threads, here.stream](*arguments)
 
 
 @cache
@@ -276,9 +234,16 @@ SIMULATED_BLOCKS = 6
 
 def multiprocessors() -> int:
     """Of the device; those of an H100 in the simulator."""
-    return 132 if SIMULATED else int(cuda.get_current_device().MULTIPROCESSOR_COUNT)
+    return 132 if SIMULATED else _known(queue().home[0])[0]
 
 
 def clusters() -> bool:
     """Whether blocks can start side by side and write into each other's shared memory: compute capability 9."""
-    return SIMULATED or cuda.get_current_device().compute_capability >= (9, 0)
+    return SIMULATED or _known(queue().home[0])[1] >= (9, 0)
+
+
+@cache
+def _known(context: int) -> tuple[int, tuple[int, int]]:
+    """Multiprocessors and compute capability of the device of this context, the current one."""
+    device = cuda.get_current_device()
+    return int(device.MULTIPROCESSOR_COUNT), device.compute_capability

@@ -32,6 +32,7 @@ class DeviceArray(_Base):
         self.dtype = dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
         self.ndim, self.size = len(self.shape), math.prod(self.shape)
         self.address, self.owner, self.stream = address, owner, stream
+        self.dense: bool | None = None  # as `c_contiguous`, once it has been asked
 
     @property
     def gpu_data(self) -> Any:
@@ -48,15 +49,12 @@ class DeviceArray(_Base):
         reach = sum((n - 1) * stride for n, stride in zip(self.shape, self.strides, strict=True))
         return int(reach) + int(self.dtype.itemsize)
 
-    @cached_property
+    @property
     def c_contiguous(self) -> bool:
         """Whether the numbers lie in the order of the axes, without gaps."""
-        step = self.dtype.itemsize
-        for n, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
-            if n > 1 and stride != step:
-                return not self.size
-            step *= n
-        return True
+        if self.dense is None:
+            self.dense = not self.size or gapless(self.shape, self.strides, self.dtype.itemsize)
+        return self.dense
 
     def is_c_contiguous(self) -> bool:
         return self.c_contiguous
@@ -69,16 +67,6 @@ class DeviceArray(_Base):
     @cached_property
     def _numba_type_(self) -> Any:
         return numba_type(self.dtype, self.ndim) if self.c_contiguous else super()._numba_type_
-
-    @cached_property
-    def form(self) -> tuple:
-        """What a compiled kernel depends on."""
-        return self.dtype.char, self.ndim, self.c_contiguous
-
-    @cached_property
-    def numbers(self) -> tuple[int, ...]:
-        """The array as a compiled kernel takes it: no owner, no parent, size, bytes of a number, address, ..."""
-        return (0, 0, self.size, self.dtype.itemsize, self.address, *self.shape, *self.strides)
 
     def __getitem__(self, item: Any) -> Any:
         found = cut(self.shape, self.strides, item if type(item) is tuple else (item,))
@@ -101,7 +89,7 @@ class DeviceArray(_Base):
 
     def view_of(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int = 0) -> "DeviceArray":
         """The same memory, `offset` bytes further on, in another shape."""
-        return DeviceArray(shape, strides, self.dtype, self.stream, address=self.address + offset, owner=self.owner)
+        return made(shape, strides, self.dtype, self.stream, self.address + offset, self.owner)
 
     def reshape(self, *shape: Any, **order: Any) -> Any:
         """A view in another shape, on the same stream."""
@@ -110,12 +98,36 @@ class DeviceArray(_Base):
             found = super().reshape(wanted, **order)
             found.stream = self.stream
             return found
-        known = math.prod(n for n in wanted if n >= 0)
-        if -1 in wanted and known:
+        if wanted == (-1,):
+            wanted = (self.size,)
+        elif -1 in wanted and (known := math.prod(n for n in wanted if n >= 0)):
             wanted = tuple(self.size // known if n < 0 else int(n) for n in wanted)
-        if any(n < 0 for n in wanted) or math.prod(wanted) != self.size:
+        if min(wanted, default=0) < 0 or math.prod(wanted) != self.size:
             raise ValueError(f"an array of shape {self.shape} has no shape {wanted}")
-        return self.view_of(wanted, along(wanted, self.dtype.itemsize))
+        strides = along(wanted, self.dtype.itemsize)
+        return made(wanted, strides, self.dtype, self.stream, self.address, self.owner, True)
+
+
+def made(
+    shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype, stream: Any, address: int, owner: Any,
+    dense: bool | None = None,
+) -> DeviceArray:  # fmt: skip
+    """An array of these."""
+    array = DeviceArray.__new__(DeviceArray)
+    array.shape, array.strides, array.dtype, array.stream = shape, strides, dtype, stream
+    array.ndim, array.size = len(shape), math.prod(shape)
+    array.address, array.owner, array.dense = address, owner, dense
+    return array
+
+
+def gapless(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
+    """Whether numbers with these strides lie in the order of the axes, without gaps."""
+    step = itemsize
+    for n, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if n > 1 and stride != step:
+            return False
+        step *= n
+    return True
 
 
 @cache

@@ -116,8 +116,9 @@ def _flatten(values: tuple, form: list, numbers: list) -> bool:
         elif kind is DeviceArray:
             if not value.c_contiguous:
                 return False
-            form.append(value.form)
-            numbers += value.numbers
+            dtype = value.dtype
+            form += (dtype, value.ndim)
+            numbers += (0, 0, value.size, dtype.itemsize, value.address, *value.shape, *value.strides)
         elif kind in PLACES:
             form.append(kind)
             numbers.append(value)
@@ -135,7 +136,7 @@ def _places(values: tuple) -> list[str]:
     found: list[str] = []
     for value in values:
         if isinstance(value, DeviceArray):
-            found += "q" * len(value.numbers)
+            found += "q" * (5 + 2 * value.ndim)  # no owner, no parent, size, bytes of a number, address, ...
         elif isinstance(value, tuple):
             found += _places(value)
         else:

@@ -39,7 +39,11 @@ class Layer:
     step_rows: int = 0  # rows of the states from one time to the next; 0: the batch
     # Shared with copies of the layer for other batches, which go through the same stream.
     packed: dict[tuple, Array] = field(default_factory=dict)
-    arrivals: Array = field(default_factory=lambda: device.to_device(np.zeros(MOST_ROWS, np.uint32)))  # barrier.py
+
+    @property
+    def arrivals(self) -> Array:
+        """For barrier.py: the same for all layers of a stream, whose launches come one after another."""
+        return device.constant(("arrivals",), lambda: arrays.zeros((MOST_ROWS,), np.uint32))
 
     @property
     def record(self) -> Spec:
@@ -97,14 +101,22 @@ class Layer:
 
     def weights(self, plan: plans.Plan, transposed: bool = False, stage: bool = False) -> Array:
         """The blocks of W_hh of one product packed for a plan, once."""
+        w, record = self.parameters[1], self.record
         key = (plan.lanes, plan.blocks(self.units) * plan.groups * plan.units, transposed, stage)
-        if key not in self.packed:
-            w, record = self.parameters[1], self.record
-            if record.plain:
-                self.packed[key] = weight_packing.pack(w, record.gates, plan, transposed)
-            else:
-                self.packed[key] = weight_blocks.pack_blocks(w, record, plan, transposed, stage)
-        return self.packed[key]
+        found = self.packed.get(key)
+        if found is not None:
+            return found
+        shared, whole = device.made_of(w), (record.name, *key)  # blocks lie as the cell wires them
+        if shared is not None and whole in shared:
+            found = device.wrap(shared[whole])
+        elif record.plain:
+            found = weight_packing.pack(w, record.gates, plan, transposed)
+        else:
+            found = weight_blocks.pack_blocks(w, record, plan, transposed, stage)
+        self.packed[key] = found
+        if shared is not None:
+            shared[whole] = found
+        return found
 
     def plan(self, which: Pass, copies: int = 1) -> plans.Plan:
         """The cut of a pass for this layer."""

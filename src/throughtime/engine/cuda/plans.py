@@ -5,6 +5,7 @@ time per step (a barrier of a block some 0.1 microseconds, of a cluster 0.2 to 0
 Measure, then reorder.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 SHARED_BYTES = 48 * 1024  # what a block has without asking; more needs a call that numba-cuda does not offer
@@ -69,6 +70,7 @@ CUTS = (
 )
 
 
+@cache
 def plan(
     units: int,
     gates: int,

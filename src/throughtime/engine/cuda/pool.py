@@ -34,11 +34,18 @@ class Block:
 class Lease:
     """Owns a block while an array looks at it."""
 
-    __slots__ = ("address", "block", "lent")
+    __slots__ = ("address", "block", "derived", "lent")
 
     def __init__(self, block: Block) -> None:
         self.block, self.address = block, block.address
         self.lent = False  # whether somebody else may read or write here
+        self.derived: dict[tuple, dict] | None = None
+
+    def of(self, address: int, shape: tuple[int, ...]) -> dict:
+        """Room for what depends on nothing but the numbers that an array has here."""
+        if self.derived is None:
+            self.derived = {}
+        return self.derived.setdefault((address, shape), {})
 
     def __del__(self) -> None:
         room: Any = _back

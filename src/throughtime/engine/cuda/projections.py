@@ -3,7 +3,7 @@
 from typing import Any
 
 from . import arrays, device
-from .tiled_matmul import ALONG_BOTH, ALONG_LEFT, OVER, add_slices, multiply
+from .tiled_matmul import ALONG_BOTH, ALONG_LEFT, OVER, Slices, multiply
 from .toolkit import cuda
 
 
@@ -63,33 +63,38 @@ def weight_gradients(layer: Any, dx: Any, dr: Any, dp: Any | None, start: int, s
     rows, parts = record.gates * units, record.parts * units
     sent_at, sent_row = layer.sends
     before = (first + layer.reverse * batch) * sent_row + sent_at
-    g_ih = device.empty((nets, rows, layer.inputs), dx.dtype)
+    g_ih, slices = device.empty((nets, rows, layer.inputs), dx.dtype), Slices()
     received = layer.x, first * layer.x_row, layer.x_row
-    _outer(g_ih, dx, 0, rows, received, terms, per, batch)
+    _outer(g_ih, dx, 0, rows, received, terms, per, batch, slices)
     if record.plain:
         g_hh = device.empty((nets, rows, units), dx.dtype)
-        _outer(g_hh, dr, 0, rows, (layer.sent, before, sent_row), terms, per, batch)
+        _outer(g_hh, dr, 0, rows, (layer.sent, before, sent_row), terms, per, batch, slices)
     else:
         staged_row = record.staged * units
         of_state, of_stage = (layer.sent, before, sent_row), (layer.staged, first * staged_row, staged_row)
         g_hh = _blocks(record, units, dr, of_state, of_stage, nets, terms, per, batch)
-    b_ih = _sums(dx, rows, nets, terms, per, batch)
-    b_hh = arrays.copy(b_ih) if dr is dx else _sums(dr, parts, nets, terms, per, batch)
+    b_ih = _sums(dx, rows, nets, terms, per, batch, slices)
+    b_hh = b_ih if dr is dx else _sums(dr, parts, nets, terms, per, batch, slices)
+    slices.add()
+    b_hh = arrays.copy(b_ih) if dr is dx else b_hh
     own = []
     if dp is not None:
-        whole = _sums(dp, len(record.parameters) * units, nets, per, per, batch)
+        whole = _sums(dp, len(record.parameters) * units, nets, per, per, batch, slices)
+        slices.add()
         own = [arrays.compact(whole[:, k * units : (k + 1) * units]) for k in range(len(record.parameters))]
     return g_ih, g_hh, b_ih, b_hh, *own
 
 
-def _outer(out: Any, d: Any, d_at: int, d_row: int, source: tuple, terms: int, per: int, batch: int) -> None:
+def _outer(
+    out: Any, d: Any, d_at: int, d_row: int, source: tuple, terms: int, per: int, batch: int, slices: Slices | None
+) -> None:
     """out[k] = d^T source over the rows of network k, for d (·, B, d_row) from column d_at on.
 
     source: a flat array, the place of its first row and the numbers from row to row."""
     nets, rows, columns = (int(n) for n in out.shape)
     array, at, row = source
     left, right = (d, d_at, per * d_row, d_row), (array, at, per * row, row)
-    multiply(OVER, left, right, None, out.reshape(-1), (rows, columns, terms, nets, per, batch))
+    multiply(OVER, left, right, None, out.reshape(-1), (rows, columns, terms, nets, per, batch), later=slices)
 
 
 def _blocks(
@@ -102,17 +107,15 @@ def _blocks(
         array, at, row = of_stage if staged else of_state
         number = signal - record.signals if staged else signal
         block = device.empty((nets, n, n), dr.dtype)
-        _outer(block, dr, part * n, record.parts * n, (array, at + number * n, row), terms, per, batch)
+        _outer(block, dr, part * n, record.parts * n, (array, at + number * n, row), terms, per, batch, None)
         arrays.move(out[:, k * n : (k + 1) * n], block)
     return out
 
 
-def _sums(d: Any, columns: int, nets: int, terms: int, per: int, batch: int) -> Any:
-    """(K, columns): the sums over the rows of each network, in a fixed order."""
+def _sums(d: Any, columns: int, nets: int, terms: int, per: int, batch: int, later: Slices) -> Any:
+    """(K, columns): the sums over the rows of each network, in a fixed order, once `later` has added them."""
     out, size = device.empty((nets, columns), d.dtype), nets * columns
     slices = max(1, min(terms // 32, (1 << 18) // max(1, size)))
-    parts = device.empty(max(1, slices * size), d.dtype)
     shape = (columns, terms, slices, -(-terms // slices), max(1, per), batch, nets)
-    device.for_each(sum_rows, slices * size, (d, parts, shape))
-    device.for_each(add_slices, size, (parts, out.reshape(-1), slices))
+    device.for_each(sum_rows, slices * size, (d, later.room(out.reshape(-1), slices), shape))
     return out

@@ -8,7 +8,8 @@ row t*M + k*per + i of an array over time and batch; so one kernel, and one laun
 A block works on a tile of TALL x BROAD sums, each thread on HEIGHT x BREADTH of them in registers. The operands come
 in slabs of DEEP terms through shared memory, two slabs by turns: one is copied while the other is used. Sums are taken
 in one fixed order. A sum over time and batch is long and its result is small: it is cut into slices, each with blocks
-of its own, which a second kernel adds in their order.
+of its own, which a second kernel adds in their order, for up to three
+results in one launch.
 """
 
 from functools import cache
@@ -91,14 +92,26 @@ def product(left, right, start, out, shape):
     spread(sums, out, where, HEIGHT, BREADTH, I_STEP, A_ALONG, J_STEP, B_ALONG)
 
 
-def add_slices(parts, out, slices):
-    """out = the sum of the slices in their order."""
+def add_slices(first, second, third, one, two, three, slices):
+    """Each of three flat arrays = the sum of its slices in their order."""
     place = cuda.grid(1)
-    if place < out.size:
-        total = parts[place]
-        for s in range(1, slices):
-            total += parts[s * out.size + place]
-        out[place] = total
+    if place < one.size:
+        total = first[place]
+        for s in range(1, slices[0]):
+            total += first[s * one.size + place]
+        one[place] = total
+    place -= one.size
+    if 0 <= place < two.size:
+        total = second[place]
+        for s in range(1, slices[1]):
+            total += second[s * two.size + place]
+        two[place] = total
+    place -= two.size
+    if 0 <= place < three.size:
+        total = third[place]
+        for s in range(1, slices[2]):
+            total += third[s * three.size + place]
+        three[place] = total
 
 
 # --------------------------------------------------------------------------------------------------- cuts and launches
@@ -125,6 +138,7 @@ FEWEST = 256  # terms of a slice, at least
 ALONG_BOTH, ALONG_LEFT, OVER = "x W^T", "x W", "x^T y"  # where the terms lie along the rows; OVER: they are the rows
 
 
+@cache
 def division(itemsize: int, rows: int, columns: int, terms: int, nets: int, over: bool) -> tuple[Cut, int]:
     """The cut with the least estimated time, and the number of slices."""
     found = (_effort(cut, rows, columns, terms, nets, over) for cut in CUTS[itemsize])
@@ -166,11 +180,38 @@ def kernel(dtype: np.dtype, form: str, cut: Cut, together: int) -> Any:
     return compiler.kernel(product, label, names, cut.threads)
 
 
-def multiply(form: str, left: tuple, right: tuple, start: Any, out: Any, shape: tuple, cut: Cut | None = None) -> None:
+class Slices:
+    """Flat arrays whose sums lie in slices, which are added three arrays at a time."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Any, Any, int]] = []
+
+    def room(self, out: Any, slices: int) -> Any:
+        """Where the slices of `out` go: itself, if it is one."""
+        if slices == 1:
+            return out
+        parts = device.empty(slices * out.size, out.dtype)
+        self.waiting.append((parts, out, slices))
+        return parts
+
+    def add(self) -> None:
+        """out = the sum of its slices, of all that have been given room."""
+        while self.waiting:
+            three, self.waiting = self.waiting[:3], self.waiting[3:]
+            three += [(three[0][0], three[0][1][:0], 1)] * (3 - len(three))
+            parts, outs, slices = zip(*three, strict=True)
+            device.for_each(add_slices, sum(out.size for out in outs), (*parts, *outs, slices))
+
+
+def multiply(
+    form: str, left: tuple, right: tuple, start: Any, out: Any, shape: tuple, cut: Cut | None = None,
+    later: Slices | None = None,
+) -> None:  # fmt: skip
     """out = start + the products of `form`; left and right are (flat array, first place, from net to net, row to row).
 
     shape: rows and columns of a network's result, terms, networks, `per`, M. out is flat: over time and batch or, for
-    OVER, (K, rows, columns). start is flat (K, columns), or None. cut: another one than `division` finds.
+    OVER, (K, rows, columns). start is flat (K, columns), or None. cut: another one than `division` finds. later: who
+    adds the slices of the sums, together with others.
     """
     rows, columns, terms, nets, per, batch = shape
     if nets * rows * columns == 0:
@@ -183,12 +224,13 @@ def multiply(form: str, left: tuple, right: tuple, start: Any, out: Any, shape: 
     size = nets * rows * columns
     whole = all(number % vec == 0 for operand in (left, right) for number in operand[1:])
     together = vec if whole and device.at_vector(left[0]) and device.at_vector(right[0]) else 1
-    parts = device.empty(slices * size, dtype) if slices > 1 else out
+    adding = later or Slices()
+    parts = adding.room(out, slices)
     blocks = nets * slices * -(-rows // cut.tall) * -(-columns // cut.broad)
     aligned = int(columns * dtype.itemsize % 16 == 0)
     where = (*left[1:], *right[1:], 0 if start is None else columns, size, rows * columns if over else per * columns)
     arguments = (left[0], right[0], left[0] if start is None else start, parts)
     sizes = (rows, columns, terms, slices, each, per, batch, *where, columns, aligned)
     device.launch(kernel(dtype, form, cut, together), (blocks, 1, 1), cut.threads, (*arguments, sizes))
-    if slices > 1:
-        device.for_each(add_slices, size, (parts, out, slices))
+    if later is None:
+        adding.add()
