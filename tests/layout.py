@@ -13,10 +13,11 @@ from typing import NamedTuple
 # A file imports from its own room and from those before. `plots` reads results and is imported by no room.
 ROOMS = (
     "code", "jit", "refuse", "scalar", "cells", "engine", "network", "results", "ensemble", "analysis", "models",
-    "training", "tasks", "plots",
+    "training", "tasks", "plots", "command",
 )  # fmt: skip
 BESIDE = {
     "exponential": "scalar", "init": "network", "parametrise": "network", "progress": "network", "kernels": "ensemble",
+    "__main__": "command",
 }  # fmt: skip
 # Inside functions: what not everyone has installed, and SciPy and Matplotlib, slower to load than all of ours.
 OPTIONAL = ("torch", "tqdm", "joblib", "dask", "xarray", "matplotlib", "scipy", "numba_cuda", "numba.cuda", "cuda")

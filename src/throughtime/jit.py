@@ -120,6 +120,12 @@ def address_of(function: Callable, name: str, signature: Any, code: Any = None, 
 _kept: list[Any] = []
 
 
+def kept_in(function: Callable) -> str | None:
+    """The folder in which the machine code of a kernel is kept, None where it cannot be."""
+    kept = _kept_code(function)
+    return None if kept is None else kept.cache_path
+
+
 def _kept_code(function: Callable) -> Any:
     """The cache of a function, None where it is compiled anew in every process: without a folder to write to, neither
     beside the package nor in the user's cache, or where our own source cannot be told from another version of it."""

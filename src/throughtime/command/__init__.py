@@ -1,0 +1,1 @@
+"""`throughtime`, the command of the shell: what is done once, before programs run."""

@@ -1,0 +1,77 @@
+"""Fill the cache of machine code for some cells, in several processes at once."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from ..engine.cpu.threads import set_num_threads
+from ..progress import progress_bar
+from .parts import PARTS
+
+Task = tuple[str, str]  # a cell and a dtype
+_ready: Any = None  # of a worker: where it tells what is ready
+
+
+def precompile(
+    cells: Sequence[str], dtypes: Sequence[str], parts: Sequence[str], jobs: int, show: bool
+) -> dict[Task, BaseException]:
+    """Compile the parts of each cell in each dtype, `jobs` at a time; what could not be, with its reason.
+
+    Each process takes another dtype at first, as the dtypes of a cell have no loops in common. What an interrupt leaves
+    undone is compiled by the next call, or by the program that needs it.
+    """
+    tasks = [(cell, dtype) for cell in cells for dtype in dtypes]
+    processes = multiprocessing.get_context("spawn")  # a fork would share the state of compilers and threads
+    ready = processes.SimpleQueue()
+    with (
+        ProcessPoolExecutor(max(1, min(jobs, len(tasks))), processes, _begin, (ready,)) as pool,
+        progress_bar(show, len(tasks) * len(parts), "precompile") as bar,
+    ):
+        waiting = {pool.submit(_compile, task, tuple(parts)): task for task in tasks}
+        failed: dict[Task, BaseException] = {}
+        try:
+            while waiting:
+                done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+                _show(ready, bar)
+                failed |= _failures({future: waiting.pop(future) for future in done})
+        except BaseException:  # an interrupt: in the middle of its work no process would hear of it
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+        _show(ready, bar)
+    return failed
+
+
+def _show(ready: Any, bar: Any) -> None:
+    while not ready.empty():
+        bar.set_postfix_str(ready.get(), refresh=False)
+        bar.update()
+
+
+def _failures(done: dict[Future, Task]) -> dict[Task, BaseException]:
+    found = {}
+    for future, task in done.items():
+        error = future.exception()
+        if isinstance(error, BrokenProcessPool):
+            error = RuntimeError("its process was ended from outside, perhaps for want of memory: try --jobs 1")
+        if error is not None:
+            found[task] = error
+    return found
+
+
+def _begin(ready: Any) -> None:
+    global _ready
+    _ready = ready
+    set_num_threads(1)
+
+
+def _compile(task: Task, parts: tuple[str, ...]) -> None:
+    cell, dtype = task
+    for part in parts:
+        PARTS[part](cell, dtype)
+        _ready.put(f"{cell} {dtype} {part}")
