@@ -1,4 +1,6 @@
 # make figures   every study in analysis/, pictures and numbers to figures/ (FULL=1: the sizes of the papers)
+# make bench     the speeds of this machine beside its peers, hours; goes on where it was interrupted
+# make bench-quick   some of them in two minutes, and what has moved since the last time
 # make test      the tests
 # make lint      ruff and mypy
 # make clean     removes the environment, caches and compiled code; figures/ stays
@@ -14,12 +16,18 @@ PIP := $(RUN) -m pip install --disable-pip-version-check
 # No window is ever opened: the pictures are written to files, on a desktop as on a machine without a screen.
 export MPLBACKEND := Agg
 
-.PHONY: figures test lint clean
+.PHONY: figures bench bench-quick test lint clean
 .NOTPARALLEL:  # two installs into one environment at once would break it
 .DELETE_ON_ERROR:
 
 figures: $(VENV)/.installed
 	$(RUN) analysis/run_all.py $(if $(FULL),--full)
+
+bench: $(VENV)/.installed
+	$(RUN) analysis/bench.py
+
+bench-quick: $(VENV)/.installed
+	$(RUN) analysis/bench.py --quick
 
 test: $(VENV)/.installed-test
 	$(RUN) -m pytest -n 2 --dist worksteal $(PYTEST_FLAGS)

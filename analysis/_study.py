@@ -8,8 +8,8 @@ alone. `pictures(result)`, {suffix: figure}, draws more of them, if a study has 
 `main` does the same for every study: it says beforehand about how long it takes here, shows how far it is, keeps what
 its functions have returned (_kept.py), so that it goes on where it was interrupted, and writes the time it took. What
 takes long is a function of the study's file, and its loops are `study.progress(...)`; no more is asked of a study. One
-with RESUMES = True is given the folder of the figures too, measure(folder=...), and keeps its own record there. One
-whose times are given with its sizes has about(**sizes), in seconds.
+with RESUMES = "kept" is given the folder of what is kept, measure(folder=...), for a record of its own (True: that of
+the figures, where the record stays). One whose times are given with its sizes has about(**sizes), in seconds.
 """
 
 import os
@@ -152,7 +152,7 @@ def main(module, argv=None, epilogue=None):
     if kept.before:
         say(f"{name}: goes on where it stopped, {duration(kept.before)} done, {kept.results} results kept")
     options.out.mkdir(parents=True, exist_ok=True)
-    resumes = {"folder": options.out} if module.get("RESUMES") else {}
+    resumes = {"kept": {"folder": kept.folder}, True: {"folder": options.out}}.get(module.get("RESUMES"), {})
     progress = _progress.Progress(name, about, kept.before)
     try:
         with _kept.calls(module, kept, progress):

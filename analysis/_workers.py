@@ -9,6 +9,7 @@ too, {"error": ...}, and costs its process only: after a fault on a device its c
 import importlib
 import json
 import multiprocessing
+import signal
 import time
 from collections import deque
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ from multiprocessing import connection
 
 def serve(pipe, module):
     """A worker: pieces come through the pipe, results go back."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who gave the work is interrupted, and ends it
     pieces = importlib.import_module(module)
 
     @contextmanager

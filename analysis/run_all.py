@@ -126,10 +126,10 @@ def main():
     return all_of(chosen, options.full, options.out)
 
 
-def all_of(chosen, full=False, out=None):
-    """Run these studies: the exit status."""
+def all_of(chosen, full=False, out=None, kept="run_all"):
+    """Run these studies: the exit status. kept: under which name it is noted what is done."""
     arguments = ["--full"] * full + (["--out", out] if out else [])
-    done = Done(Path(out or _study.ROOT / "figures") / ".kept" / "run_all.json", arguments)
+    done = Done(Path(out or _study.ROOT / "figures") / ".kept" / f"{kept}.json", arguments)
     left = [path for path in chosen if path not in done]
     if len(left) < len(chosen):
         print(f"{len(chosen) - len(left)} studies were done before the interruption; delete {done.path} to begin anew")

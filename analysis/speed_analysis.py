@@ -8,18 +8,23 @@
 * Cost against the units N, the steps T, the leading exponents k and the networks of an ensemble, with one thread and
   with two.
 
-All in one process, taking turns, the best of the runs; threads: THROUGHTIME_THREADS, by default one, for both sides.
-Exponents p are slopes of ln(time) against ln(size).
+All in one process, taking turns, the best of the runs; several processes, one after another, of which the median
+counts, and the least and the most are kept. Threads: THROUGHTIME_THREADS, by default one, for both sides. Exponents p
+are slopes of ln(time) against ln(size). Floor of a spectrum's step: its product at the matrix peak, and a Cholesky QR
+by LAPACK as often as it orthonormalises, both measured in the same process.
 """
 
 import os
+import sys
 
-# Before NumPy is imported.
-os.environ["OPENBLAS_NUM_THREADS"] = os.environ.get("THROUGHTIME_THREADS", "1")
+if "numpy" not in sys.modules:  # which reads it once
+    os.environ["OPENBLAS_NUM_THREADS"] = os.environ.get("THROUGHTIME_THREADS", "1")
 
 import importlib.util
 import time
 
+import _bench as bench
+import _machine
 import _study as study
 import numpy as np
 from matplotlib import pyplot
@@ -29,9 +34,9 @@ import throughtime as tt
 SIZES = {
     "units": [100, 200, 1000], "steps": 48, "lstm_units": 64, "loss_steps": 200, "loss_units": 128, "runs": 3,
     "growth_units": 100, "times": [100, 200, 400, 800], "loss_times": [50, 100, 200, 400],
-    "columns": [1, 2, 4, 8, 16, 32, 64], "networks": [1, 2, 4, 8, 16],
+    "columns": [1, 2, 4, 8, 16, 32, 64], "networks": [1, 2, 4, 8, 16], "processes": 2,
 }  # fmt: skip
-FULL = SIZES | {"units": [50, 100, 200, 400, 1000], "runs": 7, "growth_units": 200}
+FULL = SIZES | {"units": [50, 100, 200, 400, 1000], "runs": 5, "growth_units": 200, "processes": 5}
 SMALL = {
     "units": [20],
     "steps": 30,
@@ -44,8 +49,9 @@ SMALL = {
     "loss_times": [6, 12],
     "columns": [1, 3],
     "networks": [1, 2],
+    "processes": 0,
 }
-THREADS = int(os.environ["OPENBLAS_NUM_THREADS"])
+THREADS = int(os.environ.get("THROUGHTIME_THREADS", "1"))
 SEED, GAIN = 1, 1.5
 TARGETS = {"N=200": 5.0, "N=1000": 4.0, "jacobian": 20.0, "lag": 25.0}
 
@@ -114,7 +120,8 @@ def spectrum(net, steps, **options):
 
 
 def spectra(units, steps, runs):
-    checks, data = [], {"N": [], "seconds": [], "usual": [], "float32": [], "ratio": [], "ratio_float32": []}
+    checks, floors = [], []
+    data = {"N": [], "seconds": [], "usual": [], "float32": [], "ratio": [], "ratio_float32": []}
     for n in study.progress(units, "spectra"):
         net, state = chaotic(n), np.random.default_rng(SEED).uniform(-1, 1, n)
         weights = net.parameters["weight_hh_l0"]
@@ -138,6 +145,10 @@ def spectra(units, steps, runs):
             why = "the usual script from the same state over the same steps and frame"
             worst = np.abs(found - expected).max()
             checks.append(study.check(f"N={n}: largest difference of an exponent", worst, 0, 1e-6, why=why))
+        # 2N³ for J Q, and what orthonormalises as often as the spectrum does
+        peak, qr = bench.peak("float64", 0.05, min(n, 1000)), bench.orthonormal(n, "float64")
+        floors.append(2 * n**3 / peak + qr / int(every[None]))
+    data |= {"floor": floors, "over_floor": list(np.divide(data["seconds"], floors))}
     data["exponents_in_N"] = {key: exponent(units, data[key]) for key in ("usual", "seconds", "float32")}
     return checks, data
 
@@ -226,10 +237,11 @@ def against_torch(units, steps, loss_units, runs):
     return checks, data
 
 
-def measure(
+def once(
     units=(100, 200, 1000), steps=48, lstm_units=64, loss_steps=200, loss_units=128, runs=3, growth_units=100,
     times=(100, 200, 400, 800), loss_times=(50, 100, 200, 400), columns=(1, 4, 16, 64), networks=(1, 2, 4, 8, 16),
 ):  # fmt: skip
+    """(checks, data) of this process."""
     before = tt.get_num_threads()
     tt.set_num_threads(THREADS)
     try:
@@ -241,7 +253,42 @@ def measure(
             checks, data = checks + more, data | found
     finally:
         tt.set_num_threads(before)
+    return checks, data
+
+
+def in_process(number, **sizes):
+    """What one process finds; of number 0 this one."""
+    return bench.elsewhere(once, **sizes) if number else once(**sizes)
+
+
+def quick(n, turns=5, steps=96):
+    """[low, ratio, high] of the usual script's time and ours, for a full spectrum, with nothing set."""
+    net, state = chaotic(n), np.random.default_rng(SEED).uniform(-1, 1, n)
+    weights, few = net.parameters["weight_hh_l0"], max(steps // 4, 2)
+    calls = [lambda: spectrum(net, steps, state=state[None]), lambda: usual(weights, state, few, 0)]
+    for call in calls:
+        call()
+    found = bench.in_turns(calls, 0.0, least=turns) / [steps, few]
+    return bench.compared(found)["ratios"][0]
+
+
+def measure(processes=0, **sizes):
+    numbers = range(1, processes + 1) if processes else [0]
+    each = [in_process(number, **sizes) for number in study.progress(numbers, "processes")]
+    checks, data = bench.worst([checks for checks, _ in each]), bench.over_processes([data for _, data in each])
+    data["environment"] = _machine.machine() | {"threads": THREADS}
+    for key, choose in (("least", min), ("most", max)):  # of the processes
+        extreme = bench.over_processes([found for _, found in each], choose)
+        data[key] = {"spectra": extreme["spectra"]["ratio"]}
+        data[key] |= {name: extreme[name]["ratio"] for name in ("jacobian", "lag") if name in extreme}
     return {"checks": checks, "seeds": {"weights, input, frame": SEED}, "data": data}
+
+
+def shortened(value):
+    """Two digits behind the point."""
+    if isinstance(value, dict):
+        return {key: shortened(item) for key, item in value.items()}
+    return [shortened(item) for item in value] if isinstance(value, list) else round(value, 2)
 
 
 def table(result):
@@ -251,6 +298,10 @@ def table(result):
     for n, ratio, single in zip(item["N"], item["ratio"], item["ratio_float32"], strict=True):
         aim = TARGETS.get(f"N={n}")
         lines.append(f"spectrum N={n}: {ratio:.2f} (float32 {single:.2f}) times as fast; aim {aim if aim else '-'}")
+    for n, over in zip(item["N"], item["over_floor"], strict=True):
+        lines.append(f"spectrum N={n}: {over:.2f} times its floor")
+    for key in ("least", "most"):
+        lines.append(f"{key} of the processes: " + ", ".join(f"{k} {v}" for k, v in shortened(data[key]).items()))
     for key, what in (("jacobian", "LSTM Jacobians"), ("lag", "gradient by lag")):
         if key in data:
             lines.append(f"{what}: {data[key]['ratio']:.1f} times as fast as torch; aim {TARGETS[key]:g}")

@@ -7,21 +7,24 @@ embedding of 16, T = 50, B = 16. "small": 8 numbers in, 8 classes at every step,
 of a call rule. PyTorch: nn.Embedding, nn.LSTM (GRU, RNN), nn.Linear, cross_entropy, torch.optim.Adam, zero_grad with
 set_to_none, the loss read as a number; its default settings, as ours are: no thread is set anywhere.
 
-Both in one process, taking turns, so that a busy machine hurts both; a turn begins with an update that is not counted,
+Both in one process, taking turns, so that a busy machine hurts both; a turn begins with updates that are not counted,
 for the other's threads still wait actively for work, and the caches are full of its numbers. Several processes, one
-after another. Ratio = time of torch / time of throughtime, the median of the turns: above 1 throughtime is faster. The
-goals are 1, and 2 for "small". Share outside kernels: of an update's time, what is not spent in compiled loops.
+after another. Ratio = time of torch / time of throughtime, the median of the processes, with its spread, from the
+lowest quartile of any process's turns to the highest: above 1 throughtime is faster. The goals
+are 1, and 2 for "small". Share outside kernels: of an update's time, what is not spent in compiled loops.
 
 Deviations: none; there is no paper.
 """
 
-import multiprocessing
 import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor
 
+import _bench as bench
+import _heat as heat
+import _machine
 import _study as study
 import numpy as np
+from matplotlib import colors
 
 import throughtime as tt
 from throughtime.engine.cpu import descent, threads
@@ -40,7 +43,7 @@ POINTS = [
 ]
 SIZES = {"processes": 3, "seconds": 7.0, "points": POINTS}
 FULL = {"processes": 10, "seconds": 60.0, "points": POINTS}
-SMALL = {"processes": 0, "seconds": 0.01, "points": [("tanh", "small", 8)]}
+SMALL = {"processes": 0, "seconds": 0.01, "settle": 0.0, "points": [("tanh", "small", 8)]}
 SEED = 1
 
 
@@ -116,42 +119,36 @@ def in_kernels(update, runs):
     return statistics.median(shares)
 
 
-def once(points, seconds):
+def once(points, seconds, settle=bench.SETTLE):
     """All points in this process: a row for each."""
     rows = []
     for cell, kind, units in points:
         ours, theirs, off = pair(cell, kind, units)
         ours()  # compiles, or loads what is compiled
         theirs()
-        began = time.perf_counter()
-        ours()
-        theirs()
-        turn = 2 * (time.perf_counter() - began)
-        runs = int(np.clip(seconds / len(points) / turn, 3, 40))
-        times = [], []
-        for _ in range(runs):
-            for call, found in zip((ours, theirs), times, strict=True):
-                call()
-                began = time.perf_counter()
-                call()
-                found.append(time.perf_counter() - began)
-        mine, other = map(statistics.median, times)
-        row = {"cell": cell, "kind": kind, "N": units, "runs": runs, "seconds": mine, "torch_seconds": other}
-        rows.append(row | {"ratio": other / mine, "outside": in_kernels(ours, min(runs, 20)), "off": off})
+        found = bench.in_turns((ours, theirs), seconds / len(points), settle=settle)
+        one = bench.compared(found)
+        (mine, other), ((low, ratio, high),) = one["seconds"], one["ratios"]
+        row = {"cell": cell, "kind": kind, "N": units, "runs": one["turns"], "seconds": mine, "torch_seconds": other}
+        row |= {"ratio": ratio, "low": low, "high": high}
+        rows.append(row | {"outside": in_kernels(ours, min(2 * one["turns"], 20)), "off": off})
     return rows
 
 
-def measure(processes=3, seconds=7.0, points=POINTS):
+def in_process(number, points, seconds, settle):
+    """The rows of one process; of number 0 this one."""
+    return bench.elsewhere(once, points, seconds, settle) if number else once(points, seconds, settle)
+
+
+def about(processes, seconds, points):
+    return processes * (10.0 + max(seconds, len(points) * 3 * 2.5 * bench.SETTLE))
+
+
+def measure(processes=3, seconds=7.0, points=POINTS, settle=bench.SETTLE):
     import torch
 
-    found = []
-    for _ in study.progress(range(max(1, processes)), "speed_training"):
-        if not processes:
-            found.append(once(points, seconds))
-            continue
-        fresh = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=fresh) as pool:  # one after another: together they would share the cores
-            found.append(pool.submit(once, points, seconds).result())
+    numbers = range(1, processes + 1) if processes else [0]
+    found = [in_process(number, points, seconds, settle) for number in study.progress(numbers, "processes")]
     checks, rows = [], []
     for place, point in enumerate(points):
         each = [one[place] for one in found]
@@ -163,12 +160,10 @@ def measure(processes=3, seconds=7.0, points=POINTS):
         row |= {key: statistics.median(one[key] for one in each) for key in ("seconds", "torch_seconds", "outside")}
         steps, batch = KINDS[point[1]][:2]
         row |= {"updates_per_second": 1 / row["seconds"], "steps_per_second": steps * batch / row["seconds"]}
-        rows.append(row | {"ratio": statistics.median(o["ratio"] for o in each), "ratios": [o["ratio"] for o in each]})
-    environment = {
-        "torch": torch.__version__,
-        "threads": tt.get_num_threads(),
-        "torch_threads": torch.get_num_threads(),
-    }
+        ratio, low, high = bench.together([(one["low"], one["ratio"], one["high"]) for one in each])
+        rows.append(row | {"ratio": ratio, "low": low, "high": high, "ratios": [one["ratio"] for one in each]})
+    environment = _machine.machine() | {"torch": torch.__version__, "threads": tt.get_num_threads()}
+    environment["torch_threads"] = torch.get_num_threads()
     data = {"environment": environment, "reached": sum(row["ratio"] >= row["goal"] for row in rows), "of": len(rows)}
     return {
         "checks": checks,
@@ -198,42 +193,24 @@ def table(result):
 
 
 def draw(result):
-    rows, plots = rows_of(result), tt.plots
-    fig, axes = study.figure(1, 2, height=3.1)
-    ticks = list(dict.fromkeys((row["kind"], row["N"]) for row in rows))
-    kinds = list(dict.fromkeys(kind for kind, _ in ticks))
-    place = {tick: k + 0.7 * kinds.index(tick[0]) for k, tick in enumerate(ticks)}
+    """Models in lines, cells in columns: the ratio, and what of an update is spent outside of compiled loops."""
+    rows = rows_of(result)
+    lines = list(dict.fromkeys((row["kind"], row["N"]) for row in rows))
     cells = [cell for cell in ("lstm", "gru", "tanh") if any(row["cell"] == cell for row in rows)]
-    for i, cell in enumerate(cells):
-        own = [row for row in rows if row["cell"] == cell]
-        x = [place[row["kind"], row["N"]] + 0.22 * (i - (len(cells) - 1) / 2) for row in own]
-        style = {"color": plots.COLOURS[i + 1], "linestyle": "none", "marker": plots.MARKERS[i]}
-        axes[0].plot(x, [row["ratio"] for row in own], markersize=4.5, label=CELLS[cell], **style)
-        for at, row in zip(x, own, strict=True):
-            axes[0].plot([at, at], [min(row["ratios"]), max(row["ratios"])], color=plots.COLOURS[i + 1], linewidth=0.9)
-        axes[1].plot(x, [100 * row["outside"] for row in own], markersize=4.5, label=CELLS[cell], **style)
-    for kind in kinds:
-        inside = [at for (own, _), at in place.items() if own == kind]
-        ends = min(inside) - 0.45, max(inside) + 0.45
-        label = "goal" if kind == kinds[0] else None
-        axes[0].plot(ends, [GOALS[kind]] * 2, color="0.2", linewidth=1.1, label=label)
-    axes[0].set_yscale("log")
-    low, high = axes[0].get_ylim()
-    marks = [t for t in (0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 32, 64) if low <= t <= high]
-    axes[0].set_yticks(marks, [f"{t:g}" for t in marks])
-    axes[0].minorticks_off()
-    axes[0].set_ylabel("time of PyTorch / time of throughtime")
-    axes[0].set_title("one update")
-    axes[1].set_ylim(0, 100)
-    axes[1].set_ylabel("% of an update outside compiled loops")
-    axes[1].set_title("fixed costs")
+    values = {key: np.full((len(lines), len(cells)), np.nan) for key in ("ratio", "outside", "goal")}
+    for row in rows:
+        for key, found in values.items():
+            found[lines.index((row["kind"], row["N"])), cells.index(row["cell"])] = row[key]
+    fig, axes = study.figure(1, 2, width=heat.WIDTH, height=1.1 + 0.15 * len(lines), sharey=True)
+    names = [f"{kind}, $N$ = {n}" for kind, n in lines], [CELLS[cell] for cell in cells]
+    image = heat.matrix(axes[0], values["ratio"], *names, least=values["goal"])
+    look = {"norm": colors.Normalize(0, 1.2), "cmap": heat.SHARE_MAP, "text": heat.percent, "least": 0.0}
+    heat.matrix(axes[1], values["outside"], *names, **look)
+    axes[0].set_title("PyTorch / throughtime", fontsize=7)
+    axes[1].set_title("% outside compiled loops", fontsize=7)
     for ax in axes:
-        ax.set_xticks(list(place.values()), [f"{n}" for _, n in ticks])
-        for kind in kinds:
-            middle = statistics.mean(at for (own, _), at in place.items() if own == kind)
-            ax.text(middle, -0.13, kind, transform=ax.get_xaxis_transform(), ha="center", va="top", fontsize=7)
-        ax.set_xlabel("units $N$ (above), model (below)", labelpad=14)
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        ax.set_xlabel("cell; bold: below its goal" if ax is axes[0] else "cell", fontsize=6)
+    heat.ratio_bar(fig, image, list(axes))
     study.letters(axes)
     return fig
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIGURES = ROOT / "figures"
 
 NAMES = sorted(path.stem for path in run_all.studies())
-PEERS = {"speed_cpu": "torch", "speed_training": "torch", "scan_or_loop": "jax"}  # studies that need another library
+PEERS = {"speed_training": "torch", "scan_or_loop": "jax"}  # studies that need another library
 
 
 @pytest.mark.parametrize("name", NAMES)
