@@ -74,7 +74,7 @@ def maps(panels, key, title, **look):
             continue
         name, own = panels[k]
         image = panel(ax, own, key, **look)
-        ax.set_title(f"({chr(ord('a') + k)})  {name}", fontsize=6.5, pad=2)
+        ax.set_title(f"({chr(ord('a') + k)}) {name}", fontsize=6, pad=2)
     fig.suptitle(title, fontsize=7)
     if look.get("norm", RATIO) is RATIO:
         ratio_bar(fig, image, axes)

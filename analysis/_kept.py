@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MOMENT = 0.3  # seconds
 LARGEST = 1 << 28  # bytes
 COST = 0.02  # of the time worked: looking at arguments takes no more, or some calls are not looked at
+FOLDERS: list[Path] = []  # of the study at work
 NOT = ("measure", "draw", "pictures", "table", "about")
 
 
@@ -140,8 +141,10 @@ def calls(module, kept, progress):
         and name not in NOT
     }
     module.update({name: looked_after(value, kept, progress) for name, value in own.items()})
+    FOLDERS.append(kept.folder)
     try:
         with _progress.shown(progress, kept.spent):
             yield
     finally:
+        FOLDERS.pop()
         module.update(own)

@@ -7,8 +7,8 @@ alone. `pictures(result)`, {suffix: figure}, draws more of them, if a study has 
 
 `main` does the same for every study: it says beforehand about how long it takes here, shows how far it is, keeps what
 its functions have returned (_kept.py), so that it goes on where it was interrupted, and writes the time it took. What
-takes long is a function of the study's file, and its loops are `study.progress(...)`; no more is asked of a study. One
-with RESUMES = "kept" is given the folder of what is kept, measure(folder=...), for a record of its own (True: that of
+takes long is a function of the study's file, its loops are `study.progress(...)`, and an Ensemble that works for minutes
+has save=study.folder(); no more is asked of a study. One with RESUMES = "kept" is given the folder of what is kept, measure(folder=...), for a record of its own (True: that of
 the figures, where the record stays). One whose times are given with its sizes has about(**sizes), in seconds.
 """
 
@@ -177,6 +177,11 @@ def main(module, argv=None, epilogue=None):
         print(epilogue(result))
     print(f"{name}: {took['seconds']:.1f} s, {options.out / name}.png and .json")
     return 0 if all(item["pass"] for item in result["checks"]) else 1
+
+
+def folder():
+    """For `save=` of an Ensemble: where its networks keep what they found until the study is done; None elsewhere."""
+    return _kept.FOLDERS[-1] / "networks" if _kept.FOLDERS else None
 
 
 def say(text):

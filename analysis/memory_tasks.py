@@ -105,6 +105,7 @@ def learn(name, units, seeds, lengths, most):
         optimiser,
         steps=most,
         callbacks=learnt,
+        checkpoint=study.folder(),
         progress=True,
     )
     reached = np.array([result.reason == "callback" for result in trained.results]).reshape(trained.shape)

@@ -28,7 +28,7 @@ def measure(units=150, gains=11, biases=7, networks=2, steps=200, lag=150):
         return tt.Network("tanh", 1, units, init=init, seed=seed)
 
     seeds = list(range(SEED, SEED + networks))
-    family = tt.Ensemble(network, {"gain": g, "bias": beta, "seed": seeds}, progress=True)
+    family = tt.Ensemble(network, {"gain": g, "bias": beta, "seed": seeds}, save=study.folder(), progress=True)
     found = tt.analysis.lyapunov_spectrum(family, steps=steps, k=1, seed=SEED)
     exponent = found["exponents"][..., 0].mean(axis=2)
 

@@ -289,7 +289,7 @@ def panels(rows):
         for what in PASSES:
             for dtype in PRECISIONS:
                 own = [row for row in rows if (row["cell"], row["what"], row["dtype"]) == (cell, what, dtype)]
-                yield f"{name}, {dtype}, {what.replace('+backward', ' + back')}", own
+                yield f"{name} {dtype}, {'forward' if what == 'forward' else 'both passes'}", own
 
 
 def draw(result):

@@ -201,15 +201,18 @@ def draw(result):
     for row in rows:
         for key, found in values.items():
             found[lines.index((row["kind"], row["N"])), cells.index(row["cell"])] = row[key]
-    fig, axes = study.figure(1, 2, width=heat.WIDTH, height=1.1 + 0.15 * len(lines), sharey=True)
+    fig, axes = study.figure(1, 2, width=heat.WIDTH, height=1.35 + 0.15 * len(lines), sharey=True)
     names = [f"{kind}, $N$ = {n}" for kind, n in lines], [CELLS[cell] for cell in cells]
     image = heat.matrix(axes[0], values["ratio"], *names, least=values["goal"])
     look = {"norm": colors.Normalize(0, 1.2), "cmap": heat.SHARE_MAP, "text": heat.percent, "least": 0.0}
     heat.matrix(axes[1], values["outside"], *names, **look)
-    axes[0].set_title("PyTorch / throughtime", fontsize=7)
-    axes[1].set_title("% outside compiled loops", fontsize=7)
+    axes[0].set_title("ratio", fontsize=7)
+    axes[1].set_title("% outside", fontsize=7)
     for ax in axes:
         ax.set_xlabel("cell; bold: below its goal" if ax is axes[0] else "cell", fontsize=6)
+    fig.suptitle(
+        "an update: time of PyTorch / time of throughtime,\nand what of ours is outside compiled loops", fontsize=7
+    )
     heat.ratio_bar(fig, image, list(axes))
     study.letters(axes)
     return fig
