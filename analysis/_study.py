@@ -7,9 +7,10 @@ alone. `pictures(result)`, {suffix: figure}, draws more of them, if a study has 
 
 `main` does the same for every study: it says beforehand about how long it takes here, shows how far it is, keeps what
 its functions have returned (_kept.py), so that it goes on where it was interrupted, and writes the time it took. What
-takes long is a function of the study's file, its loops are `study.progress(...)`, and an Ensemble that works for minutes
-has save=study.folder(); no more is asked of a study. One with RESUMES = "kept" is given the folder of what is kept, measure(folder=...), for a record of its own (True: that of
-the figures, where the record stays). One whose times are given with its sizes has about(**sizes), in seconds.
+takes long is a function of the study's file, its loops are `study.progress(...)`, and an Ensemble that works for
+minutes has save=study.folder(); no more is asked of a study. One with RESUMES = "kept" is given the folder of what is
+kept, measure(folder=...), for a record of its own (True: that of the figures, where the record stays). One whose times
+are given with its sizes has about(**sizes), in seconds.
 """
 
 import os
