@@ -30,6 +30,8 @@ DOORS = {
         "results/record",
         "throughtime.plots",
     ): "result.plot() draws: pictures stand above what they show, and are slow to load",
+    ("refuse/words", "difflib"): "only a mistake needs it, and it is loaded as long as several of our files",
+    ("refuse/arguments", "difflib"): "likewise",
     ("engine", "import_module"): "the engine of a device: Numba's CUDA package is for those who ask for the GPU",
     ("engine/cuda/toolkit", "import_module"): "a part of Numba's CUDA package, under a name lent to NumPy",
     ("code/names", "import_module"): "what a user's function imports when it runs",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis import covariant_vectors, fixed_points, gradient_norms, lyapunov_spectrum
+from ..analysis import fixed_points, gradient_norms, lyapunov_spectrum
 from ..network.network import Network
 from ..network.unrolled import Unrolled
 
@@ -40,14 +40,14 @@ def tangents(cell: str, dtype: str) -> None:
 
 
 def analyses(cell: str, dtype: str) -> None:
-    """Exponents of narrow frames and of wide ones, covariant vectors, fixed points, gradients on their way."""
+    """Exponents of narrow frames, orthonormalised at every step or not, and of wide ones; fixed points; gradients."""
     run = _run(cell, dtype)
     gradient_norms(run, np.ones_like(run.output))
-    covariant_vectors(run.network, _input(dtype), k=K, seed=0)
     fixed_points(run.network, np.zeros(INPUTS), starts=2, seed=0)
-    wide = Network(cell, INPUTS, WIDE, seed=0, dtype=dtype)
-    lyapunov_spectrum(wide, _input(dtype), k=K, seed=0)
-    lyapunov_spectrum(wide, _input(dtype), seed=0)
+    wide, x = Network(cell, INPUTS, WIDE, seed=0, dtype=dtype), _input(dtype)
+    for interval in (1, 2):
+        lyapunov_spectrum(wide, x, k=K, interval=interval, seed=0)
+    lyapunov_spectrum(wide, x, seed=0)
 
 
 PARTS: dict[str, Callable[[str, str], None]] = {part.__name__: part for part in (forward, backward, tangents, analyses)}

@@ -12,6 +12,7 @@ from ..engine.cpu.threads import set_num_threads
 from ..progress import progress_bar
 from .parts import PARTS
 
+TASKS = 4  # of one process, before another takes its place: a compiler keeps some 50 MB of each
 Task = tuple[str, str]  # a cell and a dtype
 _ready: Any = None  # of a worker: where it tells what is ready
 
@@ -24,15 +25,21 @@ def precompile(
     Each process takes another dtype at first, as the dtypes of a cell have no loops in common. What an interrupt leaves
     undone is compiled by the next call, or by the program that needs it.
     """
-    tasks = [(cell, dtype) for cell in cells for dtype in dtypes]
+    tasks, together = [(cell, dtype) for cell in cells for dtype in dtypes], TASKS * jobs
+    failed: dict[Task, BaseException] = {}
+    with progress_bar(show, len(tasks) * len(parts), "precompile") as bar:
+        for first in range(0, len(tasks), together):
+            failed |= _some(tasks[first : first + together], tuple(parts), jobs, bar)
+    return failed
+
+
+def _some(tasks: list[Task], parts: tuple[str, ...], jobs: int, bar: Any) -> dict[Task, BaseException]:
+    """The same for some tasks, in processes of their own."""
     processes = multiprocessing.get_context("spawn")  # a fork would share the state of compilers and threads
     ready = processes.SimpleQueue()
-    with (
-        ProcessPoolExecutor(max(1, min(jobs, len(tasks))), processes, _begin, (ready,)) as pool,
-        progress_bar(show, len(tasks) * len(parts), "precompile") as bar,
-    ):
-        waiting = {pool.submit(_compile, task, tuple(parts)): task for task in tasks}
-        failed: dict[Task, BaseException] = {}
+    failed: dict[Task, BaseException] = {}
+    with ProcessPoolExecutor(min(jobs, len(tasks)), processes, _begin, (ready,)) as pool:
+        waiting = {pool.submit(_compile, task, parts): task for task in tasks}
         try:
             while waiting:
                 done, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)

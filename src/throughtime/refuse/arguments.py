@@ -4,7 +4,6 @@ says in words what arrived and what was expected: TypeError for the wrong kind o
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 import os
@@ -83,6 +82,8 @@ def known(what: str, name: str, names: Iterable[str]) -> str:
         raise TypeError(f"The {what} is {kind(name)}; expected one of the names {', '.join(listed)}.")
     if name in listed:
         return name
+    import difflib  # late, as in words.py
+
     near = difflib.get_close_matches(name.lower(), listed, n=1, cutoff=0.55)
     guess = f' Did you mean "{near[0]}"?' if near else ""
     raise ValueError(f'There is no {what} "{name}".{guess} Known: {", ".join(listed)}.')

@@ -6,7 +6,6 @@ are AttributeError with the call to write. An argument that does not exist is a 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable
@@ -72,6 +71,8 @@ class NoSuchAttribute(AttributeError):
 
 def near(name: str, known: Iterable[str]) -> str:
     """perhaps you mean `input_size`; empty where nothing is near."""
+    import difflib  # late, as nearly no program makes such a mistake: loading it takes as long as half a dozen of ours
+
     found = difflib.get_close_matches(name, [other for other in known if not other.startswith("_")], n=1, cutoff=0.6)
     return f"perhaps you mean `{found[0]}`" if found else ""
 
