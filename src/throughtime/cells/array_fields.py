@@ -40,7 +40,11 @@ def checked(cell: str, field: str, value: Any) -> Any:
 
 def has_arrays(cell: Any) -> bool:
     """Whether any field is an array."""
-    return any(isinstance(value, np.ndarray) for value in cell)
+    return any(map(_is_array, cell))
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray)
 
 
 def of_units(cell: Any, chosen: Any) -> Any:

@@ -94,7 +94,10 @@ class Version:
         for cell, value in self.closures:
             if cell_contents(cell) is not value:
                 return True
-        return any(array.tobytes() != kept or (array.dtype, array.shape) != form for array, kept, form in self.arrays)
+        for array, kept, form in self.arrays:
+            if array.tobytes() != kept or (array.dtype, array.shape) != form:
+                return True
+        return False
 
     def adopt(self, other: "Version") -> None:
         """Watch what `other`, of the same code, watches."""

@@ -46,7 +46,8 @@ class _Lease:
 
 def empty(shape: Any, dtype: Any) -> np.ndarray:
     """np.empty, in memory that has been used before if there is some."""
-    shape = shape if type(shape) is tuple else tuple(shape) if isinstance(shape, (tuple, list)) else (int(shape),)
+    if type(shape) is not tuple:
+        shape = tuple(shape) if isinstance(shape, list) else (int(shape),)
     dtype = dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
@@ -56,6 +57,8 @@ def empty(shape: Any, dtype: Any) -> np.ndarray:
 
 def zeros(shape: Any, dtype: Any) -> np.ndarray:
     """np.zeros, likewise."""
+    if type(shape) is tuple and isinstance(dtype, np.dtype) and math.prod(shape) * dtype.itemsize < SMALLEST:
+        return np.zeros(shape, dtype)
     out = empty(shape, dtype)
     out.fill(0)
     return out
@@ -63,6 +66,8 @@ def zeros(shape: Any, dtype: Any) -> np.ndarray:
 
 def copy(array: np.ndarray) -> np.ndarray:
     """A C-contiguous copy, likewise."""
+    if array.nbytes < SMALLEST:  # in one call of NumPy
+        return array.copy() if type(array) is np.ndarray else np.array(array, order="C")
     out = empty(array.shape, array.dtype)
     out[...] = array
     return out

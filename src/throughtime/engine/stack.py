@@ -18,6 +18,7 @@ import numpy as np
 from ..cells.base import spec
 from . import of
 from .normalised import Normalised
+from .once import once
 
 Array = Any  # of the machine
 MOST_BYTES = 1 << 25  # of the perturbations that pass from layer to layer; longer windows go in pieces
@@ -62,12 +63,16 @@ class Stack:
     masked: bool = False  # whether there is noise in the recurrence
     every: int = 0  # steps after which states are kept, of a run that keeps but some
 
-    def __post_init__(self) -> None:
-        self._columns = [
+    @once
+    def _columns(self) -> list[list[slice]]:
+        return [
             [slice(one.offset, one.offset + spec(one.cell).states * int(one.units)) for one in of_layer]
             for of_layer in self.layers
         ]
-        self._alone = len(self.layers) == len(self.layers[0]) == 1  # the whole state is one layer's
+
+    @property
+    def _alone(self) -> bool:
+        return len(self.layers) == len(self.layers[0]) == 1  # the whole state is one layer's
 
     @property
     def engine(self) -> Any:
@@ -269,12 +274,13 @@ def forward(
     the padding."""
     engine = of(device)
     how = {} if method is None else {"method": method}
-    arrays, (T, B, _) = engine.arrays, (int(n) for n in x.shape)
+    given = ("pattern", patterns), ("masks", masks), ("like", like)
+    by_layer = {name: value for name, value in given if value is not None}
+    arrays, T, B = engine.arrays, int(x.shape[0]), int(x.shape[1])
     place = 0  # where the state of a layer and direction begins
     states = arrays.empty((T + 1, B, initial.shape[1]), initial.dtype)
     ends = arrays.every(B, T) if lengths is None else arrays.from_host(lengths)
-    layers: list[list[Any]] = []
-    read: list[Normalised] = []
+    layers, read = list[list[Any]](), list[Normalised]()
     for k, (cell, directions) in enumerate(zip(cells, parameters, strict=True)):
         of_layer = []
         if norms:
@@ -284,8 +290,7 @@ def forward(
             *_, units = weights[1].shape
             columns = slice(place, place + spec(cell).states * int(units))
             arrays.move(states[T if d or reverse else 0, :, columns], initial[:, columns])
-            given = {"pattern": patterns, "masks": masks, "like": like}
-            own = {name: value[k][d] for name, value in given.items() if value is not None}
+            own = {name: value[k][d] for name, value in by_layer.items()}
             of_layer.append(engine.unroll(cell, weights, x, states, place, ends, reverse or bool(d), **own, **how))
             place = columns.stop
         layers.append(of_layer)

@@ -6,7 +6,7 @@ Dimensions: T time steps, B sequences, I inputs, S the state size.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,16 +15,16 @@ from ..engine.stack import Into
 from ..refuse import arguments
 from ..refuse.called import told
 from .gradients import Gradients
-from .parameters import NORM, kinds
+from .parameters import NORM
 
 Array = Any  # of the machine
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Asked:
     """The arguments of `backprop`, checked. names: of the parameters asked for, in the order of network.parameters;
     weights: of the weights whose gradients these follow from; each: of every sequence; out: arrays to write to, by
-    names; others: arrays for what is not a parameter."""
+    names; others: arrays for what is not a parameter; made: what `into` made, by names."""
 
     input: bool
     states: bool
@@ -33,42 +33,37 @@ class Asked:
     each: bool
     out: dict[str, Array]
     others: Gradients | None
+    made: dict[str, Array] = field(default_factory=dict)
 
     def into(self, run: Any) -> Into | None:
         """Zeros to which the gradients of the parameters asked for are added; None on the GPU, which makes its own."""
         if run.device != "cpu":
             return None
         network = run.network
-        ways = ("", "_reverse")[: network.num_directions]
-        arrays = [
-            [tuple(self._zeros(f"{kind}_l{k}{way}", run) for kind in kinds(cell)) for way in ways]
-            for k, cell in enumerate(network.cells)
-        ]
+        shapes, dtype, out, made = network.weight_shapes, network.dtype, self.out, self.made
+        for name in self.weights:
+            if name in out:
+                made[name] = out[name]
+                made[name].fill(0)
+            else:
+                made[name] = memory.zeros((run._stack.batch, *shapes[name]) if self.each else shapes[name], dtype)
+        arrays = [[tuple(map(made.get, names)) for names in ways] for ways in network._layer_names]
         if not network.layer_norm:
             return Into(arrays, self.each)
-        norms = [[self._zeros(f"{kind}_l{k}", run) for kind in NORM] for k in range(network.num_layers)]
+        norms = [[made.get(f"{kind}_l{k}") for kind in NORM] for k in range(network.num_layers)]
         return Into(arrays, self.each, norms)
 
-    def _zeros(self, name: str, run: Any) -> Array | None:
-        if name not in self.weights:
-            return None
-        if name not in self.out:
-            return memory.zeros(_shape(name, run, self.each), run.network.dtype)
-        self.out[name].fill(0)
-        return self.out[name]
-
-    def written(self, found: Gradients) -> Gradients:
-        """The gradients asked for; what is not a parameter copied to the arrays given for it."""
-        parameters = {name: found.parameters[name] for name in self.names}
+    def written(self, named: dict[str, Array], of_input: Any, initial: Any, of_states: Any, fields: Any) -> Gradients:
+        """The gradients asked for; what is not a parameter copied to the arrays given for it. named: of parameters."""
+        parameters = named if self.names == self.weights == tuple(named) else {name: named[name] for name in self.names}
         for name in self.out:
             if parameters[name] is not self.out[name]:  # of a free parameter, to which no engine writes
                 parameters[name] = _copied(self.out[name], parameters[name])
-        of_input, of_states = found.input if self.input else None, found.states if self.states else None
-        initial = found.initial_state
+        of_input, of_states = of_input if self.input else None, of_states if self.states else None
         if self.others is not None:
             of_input, of_states = _copied(self.others.input, of_input), _copied(self.others.states, of_states)
             initial = _copied(self.others.initial_state, initial)
-        return Gradients(parameters, of_input, initial, of_states, found._fields)
+        return Gradients(parameters, of_input, initial, of_states, fields)
 
 
 def asked_method(network: Any, method: Any) -> str | None:
@@ -152,6 +147,8 @@ def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any,
 def _names(run: Any, parameters: Any) -> tuple[str, ...]:
     shapes, held = run.network.shapes, run.network.parameters
     if parameters is None:
+        if type(held) is dict and held.keys() == shapes.keys():
+            return tuple(held)
         wanted = set(shapes)
     elif isinstance(parameters, (list, tuple, set, frozenset)):
         wanted = {arguments.known("parameter", name, shapes) for name in parameters}

@@ -14,7 +14,7 @@ Array = np.ndarray  # or of the machine that the run is on
 
 
 @called("gradients")
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Gradients:
     """What backpropagation gives: the gradient of the loss with respect to everything it depends on.
 
@@ -36,6 +36,18 @@ class Gradients:
     initial_state: Array | tuple[Array, ...]
     states: Array | None
     _fields: Deferred | None = field(default=None, repr=False, compare=False)
+
+    def __init__(
+        self,
+        parameters: dict[str, Array],
+        input: Array | None,
+        initial_state: Array | tuple[Array, ...],
+        states: Array | None,
+        _fields: Deferred | None = None,
+    ) -> None:
+        own = self.__dict__  # at once: one by one, as of a frozen dataclass, they take three times as long
+        own["parameters"], own["input"], own["initial_state"] = parameters, input, initial_state
+        own["states"], own["_fields"] = states, _fields
 
     @property
     def cells(self) -> tuple[FieldGradients, ...] | None:

@@ -6,7 +6,6 @@ Dimensions: T time steps, B sequences, I inputs, N units, D directions, S the st
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,11 @@ Array = Any  # of the machine
 def sequence(x: Any, network: Any, own: bool) -> tuple[Array, bool]:
     """The input, (T, B, I), and whether results have a batch axis. A device array is not copied, unless an `own` one is
     wanted; a NumPy array for an ensemble on the device is the sequences of each of its networks."""
+    if network.device == "cpu":
+        return checks.sequence(x, network, parameters.room_for_run)
     arrays = network.engine.arrays
     if not arrays.holds(x):
-        room = partial(parameters.room_for_run, network) if network.device == "cpu" else None
-        host, had_batch = checks.sequence(x, network, room)
+        host, had_batch = checks.sequence(x, network)
         if network.stacked:
             host, had_batch = np.concatenate([host] * network.networks, axis=1), True
         return arrays.from_host(host), had_batch
@@ -58,6 +58,8 @@ def lengths_of_all(lengths: Any, network: Any, batch: int) -> Any:
 
 def state(name: str, given: Any, network: Any, batch: int, had_batch: bool) -> Array:
     """A state as `states.state` takes it, its parts in NumPy or on the device: (B, S)."""
+    if network.device == "cpu":
+        return states.state(given, network, batch, had_batch, name=name)
     arrays = network.engine.arrays
     if given is None:
         return arrays.zeros((batch, network.state_size), network.dtype)
@@ -66,9 +68,12 @@ def state(name: str, given: Any, network: Any, batch: int, had_batch: bool) -> A
 
 def output_gradient(given: Any, run: Any) -> Array | None:
     """dL/doutput, (T, B, N*D)."""
-    arrays, network = run.engine.arrays, run.network
     if given is None:
         return None
+    network = run.network
+    if network.device == "cpu":
+        return checks.output_gradient(given, run)
+    arrays = run.engine.arrays
     if not arrays.holds(given):
         return arrays.from_host(checks.output_gradient(given, run))
     found = arrays.wrap(given)

@@ -31,7 +31,7 @@ def state(flat: Array, network: Any, arrays: Any, had_batch: bool) -> Any:
 
 
 def _parts(flat: Array, rows: int, units: int, arrays: Any, had_batch: bool) -> Any:
-    B, S = (int(n) for n in flat.shape)
+    B, S = map(int, flat.shape)
     shaped, parts = flat.reshape((B, rows, S // rows)), []
     for a in range(0, S // rows, units):
         part = arrays.parted(shaped[:, :, a : a + units], (1, 0, 2))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..cells.base import spec
+from ..engine import memory
+from ..engine.once import once
 from ..refuse import arguments, in_place, numeric, words
 from . import parametrised
 from .parameters import NORM, kinds
@@ -49,13 +51,30 @@ class LayerParameters(words.Sealed):
 
         For the engine. ValueError or TypeError if somebody has put something into `parameters` that does not fit.
         """
-        own = self._layer(self._weights(), k, reverse)
+        if f"weight_ih_l{k}{'_reverse' if reverse else ''}" not in self.weight_shapes:
+            ways = "two directions" if self.bidirectional else "one direction"
+            raise ValueError(
+                f"k={arguments.shown(k)}, reverse={arguments.shown(reverse)}: this network has layers 0 to "
+                f"{self.num_layers - 1} in {ways}."
+            )
+        own = self._layer(self._weights(), self._layer_names[int(k)][bool(reverse)], int(k))
         return self._copied(own) if self.device == "cuda" else tuple(numeric.compact(p) for p in own)
 
     def copies(self) -> list[list[tuple[Any, ...]]]:
         """Copies of what `layer` gives, of every layer and direction: what a run keeps. They are looked at once."""
-        held, directions = self._weights(), (False, True)[: 1 + self.bidirectional]
-        return [[self._copied(self._layer(held, k, d)) for d in directions] for k in range(self.num_layers)]
+        held = self._weights()
+        return [
+            [self._copied(self._layer(held, names, k)) for names in ways] for k, ways in enumerate(self._layer_names)
+        ]
+
+    @once
+    def _layer_names(self) -> list[list[tuple[str, ...]]]:
+        """Of every layer and direction the names of its arrays in the order in which engines take them, those that it
+        does not have among them."""
+        ways = ("", "_reverse")[: 1 + self.bidirectional]
+        return [
+            [tuple(f"{kind}_l{k}{way}" for kind in kinds(cell)) for way in ways] for k, cell in enumerate(self.cells)
+        ]
 
     def norms(self) -> list[tuple[Any, Any]]:
         """Copies of w and b of the normalisations of what the layers read; none without them."""
@@ -66,21 +85,13 @@ class LayerParameters(words.Sealed):
         return list(zip(weights, biases, strict=True))
 
     def _copied(self, own: list[Any]) -> tuple[Any, ...]:
-        arrays = self.engine.arrays
         if self.device == "cpu":
-            return tuple(map(arrays.copy, own))
-        return tuple(arrays.kept(p, (self.networks, *p.shape[self.stacked :])) for p in own)
+            return tuple(map(memory.copy, own))
+        kept = self.engine.arrays.kept
+        return tuple(kept(p, (self.networks, *p.shape[self.stacked :])) for p in own)
 
-    def _layer(self, held: Mapping[str, Any], k: int, reverse: bool) -> list[Any]:
-        suffix = f"_l{k}_reverse" if reverse else f"_l{k}"
-        if "weight_ih" + suffix not in self.weight_shapes:
-            ways = "two directions" if self.bidirectional else "one direction"
-            raise ValueError(
-                f"k={arguments.shown(k)}, reverse={arguments.shown(reverse)}: this network has layers 0 to "
-                f"{self.num_layers - 1} in {ways}."
-            )
-        names = [kind + suffix for kind in kinds(self.cells[k])]
-        return [held[name] if name in self.weight_shapes else self._absent(name, k) for name in names]
+    def _layer(self, held: Mapping[str, Any], names: tuple[str, ...], k: int) -> list[Any]:
+        return [held[name] if name in held else self._absent(name, k) for name in names]
 
     def _absent(self, name: str, k: int) -> Any:
         """Zeros for what layer k does not have."""

@@ -94,6 +94,8 @@ def room_for_run(network: Any, steps: int, batch: int) -> None:
     if network.layer_norm:
         each += 2 * (network.input_size + network.num_directions * sum(network.hidden_sizes[:-1]))
     numbers = (steps + 1) * batch * each
+    if room.small(numbers, network.dtype.itemsize):
+        return
     advice = "Unroll fewer sequences or time steps at once, with `state=run.final_state` for the next ones."
     room.check(f"A run of {steps} time steps of {batch} sequences", numbers, network.dtype.itemsize, advice)
 

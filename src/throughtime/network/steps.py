@@ -14,7 +14,7 @@ from ..cells.array_fields import of_units
 from ..refuse import arguments, direction, words
 from . import handed_in, parametrised
 from .derivatives import LayerDerivatives
-from .parameters import MATRICES, NORM, kinds
+from .parameters import MATRICES, NORM
 from .run_layers import RunLayers
 
 Array = np.ndarray  # or of the machine that the run is on
@@ -193,19 +193,20 @@ class Steps(RunLayers):
 
     def _named(self, parameters: list[list[Any]], norms: Sequence[Sequence[Any]] = ()) -> dict[str, Array]:
         """What belongs to the parameters of each layer and direction, and to its normalisation, by PyTorch's names."""
-        here = self.device == "cpu"  # where an engine has no axis for several networks
-        found: dict[str, Array] = {}
-        for k, of_layer in enumerate(parameters):
+        network, found = self.network, dict[str, Array]()
+        shapes = network.weight_shapes
+        for k, (of_layer, ways) in enumerate(zip(parameters, network._layer_names, strict=False)):
             for kind, value in zip(NORM, norms[k] if norms else (), strict=False):
                 if value is not None:
                     found[f"{kind}_l{k}"] = value
-            for d, values in enumerate(of_layer):
-                for kind, value in zip(kinds(self.network.cells[k]), values or (), strict=False):
-                    name = f"{kind}_l{k}{'_reverse' if d else ''}"
-                    if value is None or name not in self.network.weight_shapes:  # not asked for, or not there
-                        continue
-                    shape = value.shape if here else self.network.held_shape(name)
-                    found[name] = value if value.shape == shape else self.engine.arrays.shaped(value, shape)
+            for values, names in zip(of_layer, ways, strict=True):
+                for name, value in zip(names, values or (), strict=False):
+                    if value is not None and name in shapes:  # asked for, and there
+                        found[name] = value
+        if self.device != "cpu":  # an engine has an axis for several networks
+            for name, value in found.items():
+                shape = network.held_shape(name)
+                found[name] = value if value.shape == shape else self.engine.arrays.shaped(value, shape)
         return found
 
     def _one_way(self, what: str) -> None:

@@ -81,7 +81,7 @@ class Unrolled(Steps):
                 network=network, stream=stream, input=own, lengths=ends, _had_batch=had_batch, _followed=followed,
                 _stack=made, **({} if made.every else {"states": arrays.read_only(made.states)}),
             )  # fmt: skip
-            self.output = arrays.read_only(self._outside(sent))
+            self.__dict__["output"] = arrays.read_only(self._outside(sent))
 
     _sealed_by = "output"  # the last that __init__ sets
 
@@ -153,8 +153,8 @@ class Unrolled(Steps):
             raise ValueError(f"A run of single steps has no output to go back from; {SINGLE}.")
         checks.some_gradient(grad_output, grad_final_state)
         states, by_fields = self.checkpoint is None if states is None else states, arguments.flag("cells", cells)
-        wanted = asked(self, input, states, parameters, per_sequence, out)
-        with self._on():
+        wanted, arrays = asked(self, input, states, parameters, per_sequence, out), self.engine.arrays
+        with arrays.on(self.stream):
             g = handed_in.output_gradient(grad_output, self)
             B, had_batch = self._stack.batch, self._had_batch
             at_end = handed_in.state("grad_final_state", grad_final_state, self.network, B, had_batch)
@@ -170,17 +170,17 @@ class Unrolled(Steps):
                 of_weights, x, of_states = truncated.backprop(self._stack, g, at_end, window, into)
             else:
                 shape = self.steps + 1, *at_end.shape
-                of_states = self.engine.arrays.empty(shape, at_end.dtype) if wanted.states else None
+                of_states = arrays.empty(shape, at_end.dtype) if wanted.states else None
                 found = self._stack.back(
                     at_end, g, grad_states=of_states, to_weights=bool(wanted.names), to_input=wanted.input, into=into
                 )
                 of_weights, x, at_start = found.parameters, found.x, found.carry
             if most is not None or window is not None:
-                at_start = self.engine.arrays.compact(of_states[0])
-            named = self._named(of_weights) if into is None else self._named(into.arrays, into.norms)
-            named = self.to_parameters(named)
+                at_start = arrays.compact(of_states[0])
+            named = self._named(of_weights) if into is None else wanted.made
+            named = self.to_parameters(named) if self._followed else named
             of_input = None if x is None else self._outside(x)
-            return wanted.written(Gradients(named, of_input, self._as_state(at_start), of_states, of_fields))
+            return wanted.written(named, of_input, self._as_state(at_start), of_states, of_fields)
 
     def _cut(self, window: Any) -> int | None:
         """The steps after which truncated BPTT cuts, None where there is nothing to cut."""
@@ -283,7 +283,9 @@ class Unrolled(Steps):
 
     def _outside(self, own: Array) -> Array:
         """(T, B, .) as the user sees it."""
+        if self._had_batch and not self.network.batch_first:
+            return own
         arrays = self.engine.arrays
         if not self._had_batch:
             return arrays.shaped(arrays.ordered(own, (0, 1, 2)), (int(own.shape[0]), int(own.shape[2])))
-        return arrays.ordered(own, (1, 0, 2)) if self.network.batch_first else own
+        return arrays.ordered(own, (1, 0, 2))

@@ -48,6 +48,8 @@ def within(value: Any, low: int, high: int = LARGEST) -> bool:
 
 def flag(name: str, value: Any) -> bool:
     """True or False, and nothing that merely counts as one: bias=0.1 is a mistake, not True."""
+    if value is True or value is False:
+        return value
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"`{name}` is {kind(value)}; expected True or False.")
     return bool(value)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .numeric import Array, array, numbers, symbolic
+from .numeric import Array, array, converted, numbers, ready, symbolic
 
 
 class Sizes(Protocol):
@@ -27,9 +27,9 @@ class Sizes(Protocol):
     dtype: np.dtype[Any]
 
 
-def sequence(x: Any, network: Sizes, room_for: Callable[[int, int], None] | None = None) -> tuple[Array, bool]:
+def sequence(x: Any, network: Sizes, room_for: Callable[[Any, int, int], None] | None = None) -> tuple[Array, bool]:
     """The input as an own array (T, B, I) of the network's dtype, and whether it came with a batch axis. `room_for` is
-    called with T and B before anything is copied."""
+    called with the network, T and B before anything is copied."""
     found = numbers("x", x)
     if found.ndim not in (2, 3) or found.shape[-1] != network.input_size:
         raise ValueError(wrong_sequence(found.shape, network, _largest_token(found)))
@@ -39,8 +39,8 @@ def sequence(x: Any, network: Sizes, room_for: Callable[[int, int], None] | None
     elif network.batch_first:
         found = found.swapaxes(0, 1)
     if room_for is not None:
-        room_for(*found.shape[:2])
-    return array("x", found, dict.fromkeys(("time", "batch", "inputs")), network.dtype, copy=True), had_batch
+        room_for(network, *found.shape[:2])
+    return converted("x", found, network.dtype, copy=True), had_batch
 
 
 def lengths(lengths: Any, steps: int, batch: int) -> Array | None:
@@ -73,6 +73,8 @@ def output_gradient(gradient: Any, run: Any) -> Array | None:
         return None
     output = run.output.shape
     swapped = len(output) == 3 and run.network.batch_first
+    if len(output) == 3 and not swapped and ready(gradient, output, run.network.dtype):
+        return gradient
     gradient = for_all(numbers("grad_output", gradient), run.network, 0 if swapped else 1, run.input.shape[1])
     outer = ["time"] if len(output) == 2 else ["batch", "time"] if swapped else ["time", "batch"]
     shape = dict(zip([*outer, "hidden_size*directions"], output, strict=True))
@@ -95,11 +97,13 @@ def for_all(given: Array, network: Any, axis: int, batch: int) -> Array:
 
 def some_gradient(*given: Any) -> None:
     """ValueError if there is none at all."""
-    if all(gradient is None for gradient in given):
-        raise ValueError(
-            "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, "
-            "`grad_final_state`, or both."
-        )
+    for gradient in given:
+        if gradient is not None:
+            return
+    raise ValueError(
+        "There is no gradient to send back: pass `grad_output` in the shape of `run.output`, `grad_final_state`, or "
+        "both."
+    )
 
 
 def perturbation(name: str, value: Any, batch: int, state_size: int, dtype: np.dtype[Any]) -> tuple[Array, bool]:

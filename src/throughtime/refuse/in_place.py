@@ -16,8 +16,15 @@ def fits(value: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
 
 def parameters(held: Any, wanted: Mapping[str, tuple[int, ...]], dtype: np.dtype[Any]) -> None:
     """Raise unless `network.parameters` still holds an array of its shape and dtype for every name, and no others."""
-    if not isinstance(held, Mapping):
+    if type(held) is not dict and not isinstance(held, Mapping):
         raise TypeError(f"`network.parameters` is {kind(held)}; use `load_state_dict` to set all parameters at once.")
+    if len(held) == len(wanted):  # nearly always: all fit
+        for name, shape in wanted.items():
+            value = held.get(name)
+            if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype != dtype:
+                break
+        else:
+            return
     for name in (*wanted, *(name for name in held if name not in wanted)):
         here = f'`network.parameters["{name}"]`'
         if name not in wanted:

@@ -17,6 +17,8 @@ Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 
 def numbers(name: str, value: Any) -> Array:
     """`value` as an array of real numbers, in the type in which it came; anything with `__array__` will do."""
+    if type(value) is np.ndarray and value.dtype.kind in "biuf":  # nothing else to be asked
+        return value
     if np.ma.is_masked(value):
         raise ValueError(f"`{name}` has masked entries, which would be read as numbers; fill them, or pass `lengths`.")
     try:
@@ -59,13 +61,25 @@ def array(
     wrong shape. Numbers too large for float32 become inf, NaN and inf stay what they are.
     """
     wanted = tuple(shape.values())
-    plain = type(value) is np.ndarray and value.shape == wanted and value.dtype == dtype
-    if plain and value.flags.carray and not copy:  # analyses hand back what came out of a run, many times
+    if not copy and ready(value, wanted, dtype):  # analyses hand back what came out of a run, many times
         return value
     found = numbers(name, value)
     if len(wanted) != found.ndim or any(w not in (None, f) for w, f in zip(wanted, found.shape, strict=True)):
         raise ValueError(f"`{name}` has shape {found.shape}; expected {symbolic(shape)}.{hint and ' ' + hint}")
-    room.check(f"`{name}`, of shape {found.shape},", found.size, dtype.itemsize)
+    return converted(name, found, dtype, copy)
+
+
+def ready(value: Any, shape: tuple[int | None, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether a value is all that `array` makes of it."""
+    return type(value) is np.ndarray and value.shape == shape and value.dtype == dtype and value.flags.carray
+
+
+def converted(name: str, found: Array, dtype: np.dtype[Any], copy: bool) -> Array:
+    """The last step of `array`, for numbers whose shape has been looked at."""
+    if not room.small(found.size, dtype.itemsize):
+        room.check(f"`{name}`, of shape {found.shape},", found.size, dtype.itemsize)
+    if copy and type(found) is np.ndarray and found.dtype == dtype:  # no number changes
+        return found.astype(dtype, order="C")
     with np.errstate(all="ignore"):  # a number too large for float32 becomes inf, as it would by arithmetic
         return compact(found.astype(dtype, order="C", copy=copy))
 

@@ -161,14 +161,17 @@ def test_packing_and_back(gates, dtype):
         for parts in shares(units, back):
             forward = np.zeros(panels * columns * gates * block, dtype)
             for part in parts:
-                pack["pack_gates"](w.reshape(-1), gates, units, columns, block, forward, part, meeting)
+                three = (w.reshape(-1), w[:0].reshape(-1), w[:0].reshape(-1))
+                sizes = (gates, 0, 0), units, (columns, columns, columns), block
+                pack["pack_gates"](three, *sizes, forward, (0, 0, 0), part, meeting)
             by_unit = forward.reshape(panels, columns, gates, block).transpose(2, 0, 3, 1).reshape(gates, -1, columns)
             np.testing.assert_array_equal(by_unit[:, :units].reshape(w.shape), w)
             assert not by_unit[:, units:].any()
 
             transposed = np.zeros(-(-columns // back) * panels * gates * block * back, dtype)
             for part in parts:
-                pack["pack_transposed"](w.reshape(-1), gates, units, columns, block, transposed, part, meeting)
+                sizes = (gates, 0, 0), units, (columns, columns, columns), (1, 1, 1), block
+                pack["pack_transposed"](three, *sizes, transposed, (0, 0, 0), part, meeting)
             lines = transposed.reshape(-1, panels, gates, block, back).transpose(2, 1, 3, 0, 4)
             lines = lines.reshape(gates, panels * block, -1)
             np.testing.assert_array_equal(lines[:, :units, :columns].reshape(w.shape), w)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,9 @@ def parted(own: Array, axes: tuple[int, ...]) -> Array:
     return compact(own, axes)
 
 
+@lru_cache(maxsize=64)
 def every(count: int, number: int) -> Array:
-    """`number`, `count` times, in whole numbers."""
+    """`number`, `count` times, in whole numbers; nobody writes to it."""
     return np.full(count, number, np.int64)
 
 

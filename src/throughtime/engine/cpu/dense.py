@@ -18,7 +18,7 @@ from .. import memory
 from ..sizes import Share
 from . import shares, threads
 from .matmul import products
-from .panels import packers
+from .panels import gates_side_by_side, packers
 from .primitives import clear, move, wide
 from .register_tile import lanes, tile
 
@@ -32,12 +32,9 @@ WIDTH = LANES = product = product_packed = pack_strips = accumulate = pack_rows 
 
 def forward(x: Array, w: Array, b: Array | None) -> Array:
     """y = x Wᵀ + b, (R, O), of x (R, I), w (O, I) and b (O,), or None for 0."""
-    outputs, inputs = w.shape
-    width = VECTORS * lanes(w.dtype)
+    outputs, width = len(w), VECTORS * lanes(w.dtype)
     count = -(-outputs // width)
-    panels = (memory.zeros if outputs % width else memory.empty)(count * inputs * width, w.dtype)
-    packing = (w.reshape(-1), 1, outputs, inputs, width, panels)
-    threads.run(packers(w.dtype)["pack_gates"], packing, *shares.of_packing(outputs, width, panels.size))
+    panels, *_ = gates_side_by_side((w, w[:0], w[:0]), outputs, width, width)
     start = np.zeros(count * width, w.dtype)
     if b is not None:
         start[:outputs] = b

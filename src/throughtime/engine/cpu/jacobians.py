@@ -74,7 +74,7 @@ def _block(
 ) -> None:
     """A layer's rows of the matrices, in the columns from `column` on; see the kernel."""
     kernel, units, size, rows = layer.kernels, layer.units, out.shape[3], out.shape[0] * layer.batch
-    known, _, _, places = layer.given(kernel)
+    known, _, _, places = layer.given
     block = JacobianBlock(
         start=start, batch=layer.batch, units=units, places=places, size=size,
         corner=layer.offset * size + column, columns=columns, width=width, w_gap=w_gap, between=between,

@@ -1,13 +1,13 @@
 """One direction of one layer on the CPU, unrolled over its input, and how compiled loops are given it."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ...cells.on_arrays import emitted
 from .. import memory
+from ..once import once
 from ..sizes import Forward, Places
 from . import shares, threads
 from .build import FORWARD, Kernels, kernels
@@ -44,25 +44,25 @@ class Layer:
     like: "Layer | None" = None  # one of the same run and weights, which keeps them packed
     networks: ClassVar[int] = 1
 
-    @cached_property
+    @once
     def saved(self) -> Array:
         """What the steps saved, flat (T, P, B, K*BLOCK): what is saved together lies together."""
         return self._saved_again() if self.kept is None else self.kept
 
-    @cached_property
+    @once
     def kernels(self) -> Kernels:
         return kernels(self.cell, self.states.dtype, self.pattern is not None, self.masks is not None)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is compiled, which is of this process."""
-        return {name: value for name, value in vars(self).items() if name != "kernels"}
+        """Without what is compiled, which is of this process, and without views, of which there would be copies."""
+        return {name: value for name, value in vars(self).items() if name not in ("kernels", "given")}
 
-    @cached_property
+    @once
     def fields(self) -> Array:
         """The cell's hyper-parameters and the units' parameters in the precision of the computation."""
         return fields(self.kernels, self.cell, self.parameters)
 
-    @cached_property
+    @once
     def padded(self) -> bool:
         """Whether any sequence ends early."""
         return bool((self.lengths < self.steps).any())
@@ -95,13 +95,13 @@ class Layer:
         one = rows * -(-self.units // block) * block * sum(self.parts) * self.states.itemsize
         return max(1, min(steps, max(1 << 20, self.held // 16) // max(1, one), -(-SUMMED // max(1, rows))))
 
-    @cached_property
+    @once
     def packed_forward(self) -> tuple[Array, ...]:
         if self.like is not None:
             return self.like.packed_forward
         return pack_forward(self.kernels, self.parameters, self.pattern)
 
-    @cached_property
+    @once
     def packed_backward(self) -> tuple[Array, ...]:
         if self.like is not None:
             return self.like.packed_backward
@@ -146,7 +146,7 @@ class Layer:
         """Run the layer, from the states that stand at its first time, and fill in all else."""
         if self.steps and self.batch:
             kernel, record = self.kernels, self.kernels.record
-            known, x, sent, places = self.given(kernel)
+            known, x, sent, places = self.given
             size = Forward(
                 steps=self.steps, batch=self.batch, inputs=self.inputs, units=self.units, places=places,
                 reverse=int(self.reverse),
@@ -184,7 +184,7 @@ class Layer:
             return self.states[:, :, self.offset : self.offset + self.units]
         return self._emitted
 
-    @cached_property
+    @once
     def _emitted(self) -> Array:
         """What the units send, (T+1, B, N), before any mask."""
         n, own = self.units, self.states[:, :, self.offset :]
@@ -193,21 +193,22 @@ class Layer:
                 0
             ]
 
-    def given(self, kernel: Kernels) -> tuple[tuple[Array, ...], Array, Array, tuple[int, ...]]:
+    @once
+    def given(self) -> tuple[tuple[Array, ...], Array, Array, tuple[int, ...]]:
         """What compiled loops read of the layer: what is known of its steps, x, what it sends, and their places."""
-        sent, places = self.sending(kernel)
+        states, sent, places = self.sending()
         saved = self.saved if self.kept is None else self.kept
-        known = Steps(fields=self.fields, states=self.states.reshape(-1), saved=saved, lengths=self.lengths)[:]
+        known = Steps(fields=self.fields, states=states, saved=saved, lengths=self.lengths)[:]
         if self.masks is not None:
             known += tuple(part.reshape(-1) for part in self.masks)
         return known, self.x, sent, places
 
-    def sending(self, kernel: Kernels) -> tuple[Array, tuple[int, ...]]:
-        """What the layer sends, flat, and the places of x, states and this."""
-        emits, size, states = kernel.shape.emits, self.states.shape[2], self.states.reshape(-1)
+    def sending(self) -> tuple[Array, Array, tuple[int, ...]]:
+        """The states and what the layer sends, flat, and the places of x and these."""
+        emits, size, states = self.kernels.shape.emits, self.states.shape[2], self.states.reshape(-1)
         sent, e_at, e_row = (self.sent.reshape(-1), 0, self.sent.shape[2]) if emits else (states, self.offset, size)
         places = Places(x_at=self.x_at, x_row=self.x_row, s_at=self.offset, s_row=size, e_at=e_at, e_row=e_row)
-        return sent, places[:]
+        return states, sent, places[:]
 
     def lists(self, back: bool = False) -> tuple[Array, ...]:
         """What loops take beside the rest where few weights are there: indices and ends of their lists."""

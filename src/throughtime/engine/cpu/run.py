@@ -58,7 +58,7 @@ def unroll(
     else:
         sent = states[:, :, offset : offset + record.signals * units]
     by_pieces = scanned.chosen(kernel, method, steps, units)
-    saved = None if by_pieces else memory.empty(steps * batch * panels * record.saved * shape.block, states.dtype)
+    saved = None if by_pieces else memory.empty((steps * batch * panels * record.saved * shape.block,), states.dtype)
     staged = memory.empty((steps, batch, record.staged * units), states.dtype)
     flat, x_at, x_row = base(x)
     whole = None if masks is None else Masks(masks[0], memory.empty(masks[0].shape, states.dtype), masks[1])
@@ -112,8 +112,8 @@ def backprop(
     nothing = np.zeros(0, dtype)
     if into is None and to_weights:
         into = tuple(memory.zeros(p.shape, dtype) for p in layer.parameters)
-    grads = tuple(nothing if own is None else own.reshape(-1) for own in into or (None,) * len(layer.parameters))
-    to_weights = to_weights and any(own.size for own in grads)
+    grads = tuple([nothing if own is None else own.reshape(-1) for own in into or (None,) * len(layer.parameters)])
+    to_weights = to_weights and max([own.size for own in grads]) > 0
     grad_x = memory.empty((steps, M, inputs) if to_input else (0, M, inputs), dtype)
     carry = np.array(carry, dtype, order="C")
     if layer.kept is None and copies == 1 and steps and M:
@@ -126,11 +126,11 @@ def backprop(
         shape = kernel.shape
         pad, block, counts = shape.back // 2, -(-units // shape.block) * shape.block, layer.parts
         chunk = layer.summed(M, steps)
-        dr, dx, da, dq = (memory.empty(chunk * M * (block * n + pad), dtype) if n else nothing for n in counts)
+        dr, dx, da, dq = [memory.empty((chunk * M * (block * n + pad),), dtype) if n else nothing for n in counts]
         dx = dr if shape.shared else dx
         g, g_at, g_row = base(grad_output) if grad_output is not None else (np.zeros(1, dtype), 0, 0)
         o, o_row = (np.zeros(1, dtype), 0) if grad_states is None else (grad_states.reshape(-1), grad_states.shape[2])
-        known, flat, flat_sent, places = layer.given(kernel)
+        known, flat, flat_sent, places = layer.given
         size = Backward(
             start=start, stop=stop, batch=layer.batch, copies=copies, inputs=inputs, units=units, places=places,
             g_at=g_at, g_row=g_row, o_at=layer.offset, o_row=o_row, reverse=int(layer.reverse), chunk=chunk,
@@ -172,7 +172,7 @@ def tangent(
         w_ih, _, w_hh, _, *stage = layer.packed_forward
         beside = StagedTangent(memory.empty(M * record.staged * units, dtype), stage[0])[:] if stage else layer.lists()
         x = np.zeros(1, dtype) if vx is None else np.ascontiguousarray(vx).reshape(-1)
-        known, _, _, places = layer.given(kernel)
+        known, _, _, places = layer.given
         size = Tangent(
             start=start, stop=stop, batch=layer.batch, copies=copies, inputs=layer.inputs, units=units,
             places=places, from_input=int(vx is not None), to_output=int(to_output),

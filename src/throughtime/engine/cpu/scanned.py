@@ -26,9 +26,9 @@ SLOTS = 16  # places for the sums over sections, and the largest team: a place i
 
 def chosen(kernel: Kernels, method: str | None, steps: int, units: int) -> bool:
     """Whether a layer is scanned: as asked, or where it is faster; ValueError where it cannot be."""
-    if method == "loop" or (method is None and not _pays(kernel, steps, units)):
-        return False
     record = kernel.record
+    if method == "loop" or (method is None and (record.recurrent or not _pays(kernel, steps, units))):
+        return False
     possible = not record.recurrent and is_linear(record.cls)
     if method == "scan" and not possible:
         why = (
@@ -50,7 +50,7 @@ def _pays(kernel: Kernels, steps: int, units: int) -> bool:
     Measured for min_gru of two inputs in float32, one thread, nanoseconds per step of a sequence: the loop 31 forward
     and 90 back for each panel of 32 units, however many there are; the scan 5 and 4 more for each unit, 8 and 20 back.
     """
-    return not kernel.record.recurrent and steps >= 256 and units * 6 <= 31 * -(-units // kernel.shape.block)
+    return steps >= 256 and units * 6 <= 31 * -(-units // kernel.shape.block)
 
 
 @cache
@@ -104,8 +104,7 @@ def forward(layer: Any, kernel: Kernels) -> None:
     """Fill the states of a layer, and what it sends."""
     shape, B, T, N = kernel.shape, layer.batch, layer.steps, layer.units
     length, sections = cut(shape, T)
-    x, states = layer.x, layer.states.reshape(-1)
-    sent, places = layer.sending(kernel)
+    x, (states, sent, places) = layer.x, layer.sending()
     size = Scan(T, B, layer.inputs, N, places, int(layer.reverse), length, sections)
     shares, whole = team(B * sections, T * B * N)
     ends = np.empty(2 * len(shares) * N * shape.states * (shape.states + 1), layer.states.dtype)
@@ -133,8 +132,7 @@ def backward(
     shape, B, T, N, I = kernel.shape, layer.batch, stop - start, layer.units, layer.inputs
     dtype = layer.states.dtype
     length, sections = cut(shape, T)
-    x, states = layer.x, layer.states.reshape(-1)
-    _, places = layer.sending(kernel)
+    x, (states, _, places) = layer.x, layer.sending()
     nothing = np.zeros(1, dtype)
     rows = shape.gates * N
     sums = rows * I + rows + shape.parameters * N
