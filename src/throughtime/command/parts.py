@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..analysis import fixed_points, gradient_norms, lyapunov_spectrum
+from ..analysis.lyapunov.interval import SINGLE
 from ..network.network import Network
 from ..network.unrolled import Unrolled
 
 STEPS, BATCH, INPUTS, UNITS = 12, 2, 2, 3
-WIDE, K = 24, 2  # units for whose spectra frames are decomposed as wide ones are; tangent vectors of a narrow frame
+WIDE, K = SINGLE + 8, 2  # units whose frames are decomposed as wide ones are; tangent vectors of a narrow frame
 
 
 def forward(cell: str, dtype: str) -> None:
@@ -44,10 +45,10 @@ def analyses(cell: str, dtype: str) -> None:
     run = _run(cell, dtype)
     gradient_norms(run, np.ones_like(run.output))
     fixed_points(run.network, np.zeros(INPUTS), starts=2, seed=0)
-    wide, x = Network(cell, INPUTS, WIDE, seed=0, dtype=dtype), _input(dtype)
+    x = _input(dtype)
     for interval in (1, 2):
-        lyapunov_spectrum(wide, x, k=K, interval=interval, seed=0)
-    lyapunov_spectrum(wide, x, seed=0)
+        lyapunov_spectrum(run.network, x, k=K, interval=interval, seed=0)
+    lyapunov_spectrum(Network(cell, INPUTS, WIDE, seed=0, dtype=dtype), x, seed=0)
 
 
 PARTS: dict[str, Callable[[str, str], None]] = {part.__name__: part for part in (forward, backward, tangents, analyses)}
