@@ -55,13 +55,16 @@ def test_kernels_compiled_for_the_device():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "what",
-    ["test_machine.py", "test_driver.py", "test_host.py", "test_memory.py", "test_library.py", "test_speed_gpu.py"],
-)
+    [
+        "test_machine.py", "test_driver.py", "test_host.py", "test_memory.py", "test_library.py", "test_speed_gpu.py",
+        "test_kept_kernels.py",
+    ],
+)  # fmt: skip
 def test_the_engine_on_an_emulated_device(what):
     skip_without(*WHEELS)
     if not any(map(shutil.which, ("cc", "gcc", "clang"))):
         pytest.skip("the GPU engine was not run on an emulated device: there is no C compiler")
-    run(f"gpu_emulated/test_{what}.py")
+    run(f"gpu_emulated/{what}")
 
 
 def test_the_runner_takes_no_failure_for_success(tmp_path):

@@ -150,7 +150,8 @@ def launch(made: Any, grid: tuple, block: tuple, parameters: Any, together: bool
         if made.entry_name not in PROGRAMS:
             PROGRAMS[made.entry_name] = compiled(made.entry_name, made._codelibrary.llvm_strs)
         program, threads = PROGRAMS[made.entry_name], int(np.prod(block))
-        bound = made.launch_bounds[0] if made.launch_bounds else MOST_THREADS
+        bounds = getattr(made, "launch_bounds", None)  # what comes from the disk has none
+        bound = bounds[0] if bounds else MOST_THREADS
         if threads > bound:
             raise EmulationError(f"{threads} threads, more than the {bound} for which the kernel was compiled")
         if program.shared_bytes > STATIC_SHARED_BYTES:
@@ -163,7 +164,7 @@ def launch(made: Any, grid: tuple, block: tuple, parameters: Any, together: bool
             ctypes.c_uint64(0 if SEED is None else SEED + 1), places, len(arrays),
         )  # fmt: skip
     if message:
-        raise EmulationError(f"{made.py_func.__name__}: {message.decode()}")
+        raise EmulationError(f"{made.entry_name}: {message.decode()}")
 
 
 # --------------------------------------------------------------------------------- launches that come from a driver
@@ -197,7 +198,15 @@ def install(library: Any) -> None:
         make(self, *arguments, **options)
         KERNELS[self.entry_name] = self
 
+    kept = numba.cuda.dispatcher._Kernel._rebuild
+
+    def noted_from_disk(**state):
+        found = kept(**state)
+        KERNELS[found.entry_name] = found
+        return found
+
     numba.cuda.dispatcher._Kernel.__init__ = noted
+    numba.cuda.dispatcher._Kernel._rebuild = staticmethod(noted_from_disk)
     library.emulated_set_launch(on_launch)
 
 

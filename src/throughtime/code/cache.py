@@ -30,6 +30,12 @@ def _say(what: str, reason: object) -> None:
         warnings.warn(f"throughtime: {what} ({reason}).", RuntimeWarning, stacklevel=2)
 
 
+def not_kept(path: str, error: Exception) -> None:
+    """The warning where a file cannot be written."""
+    reason = getattr(error, "strerror", None) or error
+    _say("machine code could not be kept for the next process, which compiles it again", f"{path}: {reason}")
+
+
 def _unreadable(path: str, reason: object) -> None:
     _say("kept machine code was damaged or could not be read; it is compiled again", f"{path}: {reason}")
 
@@ -64,7 +70,7 @@ class _Implementation(CompileResultCacheImpl):
     _locator_classes: ClassVar = [*CompileResultCacheImpl._locator_classes[:3], _Elsewhere]
 
 
-class _Files(IndexDataCacheFile):
+class Files(IndexDataCacheFile):
     """Numba's index and data files, each behind a checksum; what a file holds says itself which function it is."""
 
     def save(self, key: Any, data: Any) -> None:
@@ -142,7 +148,7 @@ class CodeCache(FunctionCache):
     def __init__(self, function: Any) -> None:
         super().__init__(function)
         stamp = self._impl.locator.get_source_stamp()
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+        self._cache_file = Files(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """What was kept, None for what has to be compiled.
@@ -162,6 +168,4 @@ class CodeCache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except Exception as error:
-            reason = getattr(error, "strerror", None) or error
-            _say("machine code could not be kept for the next process, which compiles it again",
-                 f"{self._cache_path}: {reason}")  # fmt: skip
+            not_kept(self._cache_path, error)

@@ -1,16 +1,22 @@
 """From plain Python functions to kernels and their parts: the only place where their compile options are spelt."""
 
 import contextlib
+import hashlib
 import types
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
+import numba
 from numba import njit
 from numba.core.errors import NumbaError
 
+from ...code import sources
+from ...code.fingerprints import fingerprint
 from ...code.precision import in_precision
 from ...jit import filled, named_in
-from .toolkit import SIMULATED, cuda, intrinsic
+from . import kernel_cache
+from .toolkit import SIMULATED, cuda, intrinsic, versions
 
 
 def primitive(python: Callable) -> Callable:
@@ -29,11 +35,15 @@ def kernel(function: Callable, name: str, names: dict[str, Any], threads: int, b
 
     Registers are given out so that `blocks` of them fit on a multiprocessor.
 
-    Compiled at its first launch in each process. It is not cached on disk: Numba refuses to keep a kernel that meets
-    across blocks, because a library is linked to it.
+    Compiled at its first launch, in 1 to 20 s, and kept on disk for other processes.
     """
-    copy = _copy(function, name, names)
-    return cuda.jit(copy) if SIMULATED else cuda.jit(launch_bounds=(threads, blocks))(copy)
+    copy = _copy(function, name, names, (threads, blocks))
+    if SIMULATED:
+        return cuda.jit(copy)
+    made = cuda.jit(launch_bounds=(threads, blocks))(copy)
+    if _sources() is not None:
+        kernel_cache.keep(made)
+    return made
 
 
 def part(function: Callable, name: str, names: dict[str, Any]) -> Any:
@@ -60,8 +70,30 @@ def in_words(cell: str) -> Iterator[None]:
         ) from None
 
 
-def _copy(function: Callable, name: str, names: dict[str, Any]) -> Any:
-    inside = filled(function, named_in(function, names))
+def _copy(function: Callable, name: str, names: dict[str, Any], options: tuple = ()) -> Any:
+    used = named_in(function, names)
+    inside = filled(function, used)
     copy = types.FunctionType(function.__code__, inside, function.__name__)
-    copy.__qualname__, copy.__module__ = f"{function.__name__}-{name}", function.__module__
+    digest = "" if SIMULATED else f"-{_digest(function, used, options)}"
+    copy.__qualname__, copy.__module__ = f"{function.__name__}-{name}{digest}", function.__module__
     return copy
+
+
+def _digest(function: Callable, names: dict[str, Any], options: tuple) -> str:
+    """Changes with all that the machine code of a copy depends on.
+
+    What is made here says it by its own name. Two primitives of one name differ by what their typing functions, which
+    they wrap, have closed over.
+    """
+    found = hashlib.sha256(f"{_sources()} {fingerprint(function)} {options}".encode())
+    for key, value in sorted(names.items()):
+        found.update(f" {key} {fingerprint(getattr(value, '__wrapped__', value))}".encode())
+    return found.hexdigest()[:20]
+
+
+@cache
+def _sources() -> str | None:
+    """The library's own source and the versions of what compiles it, None where the former cannot be read. The cells
+    are not among it: `fingerprint` follows their functions."""
+    found = sources.digest("jit", "code", "exponential", "scalar", "engine")
+    return None if found is None else f"{numba.__version__} {versions()} {found}"

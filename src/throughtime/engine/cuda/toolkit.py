@@ -5,6 +5,7 @@ plain Python and no type is ever inferred. As it comes it lacks aligned shared a
 """
 
 import importlib
+import importlib.metadata
 import importlib.util
 import warnings
 from collections.abc import Callable
@@ -45,6 +46,20 @@ def intrinsic(typing: Callable) -> Any:
     from numba.cuda.extending import intrinsic
 
     return intrinsic(typing)
+
+
+def versions() -> str:
+    """Of what compiles kernels: the package's. NVIDIA's compiler and the kind of device are in Numba's own key."""
+    return importlib.metadata.version("numba-cuda")
+
+
+def disk_cache() -> Any:
+    """The classes by which the package keeps kernels on disk, the cache and what it writes; and what makes signatures
+    of kernels from types of arguments."""
+    from numba.cuda import types, typing
+    from numba.cuda.dispatcher import CUDACache, CUDACacheImpl
+
+    return CUDACache, CUDACacheImpl, lambda kinds: typing.signature(types.none, *kinds)
 
 
 def out_of_memory(error: Exception) -> bool:
