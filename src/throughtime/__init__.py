@@ -21,6 +21,7 @@ Start here; `help(...)` of each name tells the rest:
     load             a network or a model saved by its .save
     set_num_threads, get_num_threads, single_blas, PerformanceWarning
                      threads: ours, and those of NumPy's linear algebra that stand in their way
+    release_memory   give back what is kept for arrays to come
 
 Sequences are (time, batch, inputs); exponents and growth rates are natural logarithms per time step (nats per step).
 
@@ -41,6 +42,7 @@ from .engine.blas import single_blas
 from .engine.check_cell import check_cell
 from .engine.cpu.threads import get_num_threads, set_num_threads
 from .engine.other_threads import PerformanceWarning  # noqa: F401
+from .engine.release import release_memory
 from .network.gradients import Gradients
 from .network.network import Network
 from .network.noise import RecurrentDropout, Zoneout  # noqa: F401
@@ -59,8 +61,8 @@ __version__ = "0.1.0"
 # a run 240, which nobody makes but by `unroll`.
 __all__ = [
     "CELLS", "Ensemble", "Gradients", "Network", "analysis", "cell", "check_cell",
-    "get_num_threads", "init", "kernels", "load", "models", "parametrise", "plots", "scalar", "set_num_threads",
-    "single_blas", "tasks", "training",
+    "get_num_threads", "init", "kernels", "load", "models", "parametrise", "plots", "release_memory", "scalar",
+    "set_num_threads", "single_blas", "tasks", "training",
 ]  # fmt: skip
 _LATE = {"Ensemble": ".ensemble.family", "load": ".models.load"}
 _LAZY = ("analysis", "kernels", "models", "plots", "tasks", "training")

@@ -40,7 +40,6 @@ ARRAYS = {
     "copy_numbers": lambda target, source: np.copyto(target, source.reshape(target.shape)),
     "clear": lambda array: array.fill(0),
     "constant": lambda key, make: make(),
-    "derive": lambda copied, source: None,
     "made_of": lambda array: None,
     "wrap": lambda array: array,
     "contiguous": lambda array: array.flags.c_contiguous,

@@ -155,6 +155,24 @@ def test_work_of_others_is_waited_for(new, monkeypatch):
     assert len(new) == 3
 
 
+def test_memory_that_another_stream_looks_at_is_waited_for():
+    """Runs on all streams share copies of the weights, which belong to the stream of the first. The emulated driver
+    complains where what is read by one is overwritten by another that does not wait."""
+    here, there = stream(blocking=False), stream(blocking=False)
+    x, g, net = numbers(T, B, I), numbers(T, B, N), tt.Network("lstm", I, N, seed=1).to("cuda")
+    net.unroll(Array(x, here))
+    run = net.unroll(Array(x, there))
+    run.backprop(g)
+    kept = next(layer for of_layer in run._layers for layer in of_layer).parameters
+    assert all(array.owner.abroad and not array.owner.lent for array in kept)
+    sizes = [array.size for array in kept]
+    del net, run, kept
+    gc.collect()
+    with streams.on(here):
+        for array in [device.empty((size,), np.float64) for size in sizes]:
+            device.clear(array)
+
+
 def test_a_circle_of_references_loses_no_memory():
     """The garbage collector runs Numba's finalisers before anything in the circle can be saved."""
     for _ in range(3):
@@ -203,6 +221,20 @@ def test_no_more_is_kept_than_may_be(monkeypatch):
     del arrays
     assert pool._held["idle"] <= 3000
     assert device.empty(1000, np.uint8).address == kept  # the one that came back last
+
+
+def test_memory_is_given_back_when_asked():
+    settled()
+    before = driver.allocations()
+    array = device.empty(1000, np.float64)
+    address = array.address
+    del array
+    assert address in pool._blocks
+    tt.release_memory()
+    assert pool._held == {"idle": 0, "lent": 0}
+    assert address not in pool._blocks
+    settled()
+    assert driver.allocations() == before
 
 
 def test_sizes_waste_an_eighth_at_most():

@@ -63,7 +63,27 @@ def state(name: str, given: Any, network: Any, batch: int, had_batch: bool) -> A
     arrays = network.engine.arrays
     if given is None:
         return arrays.zeros((batch, network.state_size), network.dtype)
+    there = _state_there(given, network, batch, had_batch) if network.device == "cuda" else None
+    if there is not None:
+        return there
     return arrays.from_host(states.state(arrays.fetched(given), network, batch, had_batch, name=name))
+
+
+def _state_there(given: Any, network: Any, batch: int, had_batch: bool) -> Array | None:
+    """A state whose parts all lie on the device, put together there; None where it is another or does not fit."""
+    arrays, units, states = network.engine.arrays, set(network.hidden_sizes), set(network.unit_states)
+    parts = given if isinstance(given, tuple) else (given,)
+    if len(units) != 1 or states != {len(parts)} or not all(map(arrays.holds, parts)):
+        return None
+    rows, N = len(network.cells) * network.num_directions, network.hidden_sizes[0]
+    wanted, found = (rows, batch, N) if had_batch else (rows, N), list(map(arrays.wrap, parts))
+    if any(tuple(part.shape) != wanted or part.dtype != network.dtype for part in found):
+        return None
+    out = arrays.empty((batch, rows, len(parts), N), network.dtype)
+    for i, part in enumerate(found):
+        own = arrays.dense(part).reshape((rows, batch, N))
+        arrays.move(out[:, :, i], arrays.parted(own, (1, 0, 2)))
+    return out.reshape((batch, network.state_size))
 
 
 def output_gradient(given: Any, run: Any) -> Array | None:

@@ -34,6 +34,9 @@ def _parts(flat: Array, rows: int, units: int, arrays: Any, had_batch: bool) -> 
     B, S = map(int, flat.shape)
     shaped, parts = flat.reshape((B, rows, S // rows)), []
     for a in range(0, S // rows, units):
-        part = arrays.parted(shaped[:, :, a : a + units], (1, 0, 2))
-        parts.append(part if had_batch else arrays.shaped(part, (rows, units)))
+        part = shaped[:, :, a : a + units]
+        if had_batch:
+            parts.append(arrays.parted(part, (1, 0, 2)))
+        else:
+            parts.append(arrays.shaped(arrays.compact(part, (1, 0, 2)), (rows, units)))
     return parts[0] if len(parts) == 1 else tuple(parts)

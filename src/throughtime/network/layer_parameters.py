@@ -62,10 +62,8 @@ class LayerParameters(words.Sealed):
 
     def copies(self) -> list[list[tuple[Any, ...]]]:
         """Copies of what `layer` gives, of every layer and direction: what a run keeps. They are looked at once."""
-        held = self._weights()
-        return [
-            [self._copied(self._layer(held, names, k)) for names in ways] for k, ways in enumerate(self._layer_names)
-        ]
+        held, keep = self._weights(), self._copied if self.device == "cpu" else self._kept
+        return [[keep(self._layer(held, names, k)) for names in ways] for k, ways in enumerate(self._layer_names)]
 
     @once
     def _layer_names(self) -> list[list[tuple[str, ...]]]:
@@ -87,6 +85,11 @@ class LayerParameters(words.Sealed):
     def _copied(self, own: list[Any]) -> tuple[Any, ...]:
         if self.device == "cpu":
             return tuple(map(memory.copy, own))
+        copies = map(self.engine.arrays.copy, own)
+        return tuple(p.reshape((self.networks, *p.shape[self.stacked :])) for p in copies)
+
+    def _kept(self, own: list[Any]) -> tuple[Any, ...]:
+        """What runs on the device share, which nobody else is given."""
         kept = self.engine.arrays.kept
         return tuple(kept(p, (self.networks, *p.shape[self.stacked :])) for p in own)
 

@@ -172,7 +172,10 @@ class Steps(RunLayers):
         """
         with self._on():
             norms = [(own.weight, own.bias) for own in self.norms]
-            return self._named([[layer.parameters for layer in of_layer] for of_layer in self._layers], norms)
+            held = [[layer.parameters for layer in of_layer] for of_layer in self._layers]
+            if self.device == "cuda":  # which other runs share
+                held = [[tuple(map(self.engine.arrays.copy, own)) for own in of_layer] for of_layer in held]
+            return self._named(held, norms)
 
     def to_parameters(self, gradients: dict[str, Array]) -> dict[str, Array]:
         """Gradients by the weights of the run, a dict by PyTorch's names, as those by the parameters of the network,

@@ -299,3 +299,11 @@ def test_peak_memory_of_forward_and_backward(cell, count, sizes):
     """
     ratio, peak, formula = map(float, fresh(PEAK, cell, count, *sizes).split())
     assert 0.8 < ratio <= 1.25, f"peak {peak / 1e6:.1f} MB of {formula / 1e6:.1f} MB"
+
+
+def test_kept_memory_is_given_back_when_asked():
+    array = memory.empty(SIZE, np.float64)
+    del array
+    assert memory._free
+    tt.release_memory()
+    assert not memory._free

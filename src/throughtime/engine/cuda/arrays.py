@@ -3,6 +3,7 @@
 Numba's own assignment compiles a kernel for each number of axes, synchronises, and cannot reshape a view.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def move(target: Any, source: Any) -> None:
     more = AXES - len(source.shape)
     shape = (1,) * more + tuple(int(n) for n in source.shape)
     strides = [(0,) * more + tuple(int(n) // a.dtype.itemsize for n in a.strides) for a in (target, source)]
-    device.for_each(move_numbers, int(np.prod(shape)), (device.flat(target), device.flat(source), shape, *strides))
+    device.for_each(move_numbers, math.prod(shape), (device.flat(target), device.flat(source), shape, *strides))
 
 
 def compact(source: Any, axes: tuple[int, ...] | None = None) -> Any:
@@ -90,11 +91,16 @@ def every(count: int, number: int) -> Any:
 
 
 def kept(parameter: Any, shape: tuple[int, ...]) -> Any:
-    """A copy of a network's parameter in the shape in which a run keeps it. What the run makes of it, the next one need
-    not make again as long as nobody else can have changed the parameter."""
-    out = copy(parameter).reshape(shape)
-    device.derive(out, parameter)
-    return out
+    """A copy of a network's parameter in the shape in which a run keeps it, which nobody changes: the same one for all
+    runs, with all that they make of it, as long as nobody else can have changed the parameter."""
+    shared = device.made_of(parameter)
+    found = None if shared is None else shared.get(shape)
+    if found is not None:
+        return wrap(found)
+    found = copy(parameter).reshape(shape)
+    if shared is not None:
+        shared[shape] = found
+    return found
 
 
 def copy(source: Any) -> Any:
@@ -128,7 +134,7 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> Any:
 
 def scale_rows(x: Any, factor: Any) -> None:
     """x[m] *= factor[m] for C-contiguous x (M, n)."""
-    device.for_each(scale_numbers, int(np.prod(x.shape)), (device.flat(x), factor, int(x.shape[1])))
+    device.for_each(scale_numbers, math.prod(x.shape), (device.flat(x), factor, int(x.shape[1])))
 
 
 def add(target: Any, source: Any) -> Any:

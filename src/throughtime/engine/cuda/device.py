@@ -70,8 +70,8 @@ def constant(key: tuple, make: Callable[[], Any]) -> Any:
     whole = *queue().home, *key
     found = _constants.pop(whole, None)
     _constants[whole] = found = make() if found is None else found  # the last used at the end
-    while len(_constants) > MOST_CONSTANTS:
-        _constants.pop(next(iter(_constants)), None)
+    for oldest in list(_constants)[:-MOST_CONSTANTS]:
+        _constants.pop(oldest, None)
     return found
 
 
@@ -79,18 +79,10 @@ _constants: dict[tuple, Any] = {}
 MOST_CONSTANTS = 64
 
 
-def derive(copied: Any, source: Any) -> None:
-    """Says that an array of ours, which nobody changes, is a copy of `source` as that is now."""
-    if not SIMULATED and isinstance(source.owner, Lease) and not source.owner.lent:
-        copied.source = source
-
-
 def made_of(array: Any) -> dict | None:
-    """What was made of the numbers of which this is a copy, or None where others may have changed them since."""
-    source = getattr(array, "source", None)
-    if source is None or source.owner.lent:
-        return None
-    return source.owner.of(source.address, source.shape)
+    """What was made of the numbers of an array that nobody here changes; None where others may have done so."""
+    owner = None if SIMULATED else array.owner
+    return owner.of(array.address, array.shape) if isinstance(owner, Lease) and not owner.lent else None
 
 
 def copy_numbers(target: Any, source: Any) -> None:
@@ -129,7 +121,8 @@ def wrap(x: Any) -> Any:
     if SIMULATED:
         return x
     if isinstance(x, DeviceArray):
-        meet(x.stream)
+        if meet(x.stream) and isinstance(x.owner, Lease):
+            x.owner.abroad = True
         return x
     if not hasattr(x, "__cuda_array_interface__"):
         x = _FromDLPack(x)
@@ -163,7 +156,9 @@ def contiguous(array: Any) -> bool:
 
 def flat(array: Any) -> Any:
     """The numbers from the first of `array` to its last as a flat array; what a view leaves out lies in between."""
-    size, item = int(np.prod(array.shape)), array.dtype.itemsize
+    if contiguous(array):
+        return array.reshape(-1)
+    size, item = math.prod(array.shape), array.dtype.itemsize
     reach = 1 + sum((n - 1) * stride // item for n, stride in zip(array.shape, array.strides, strict=True))
     return _view(array, (reach if size else 0,), (item,))
 
@@ -226,7 +221,9 @@ def for_each(function: Callable, count: int, arguments: tuple) -> None:
 
 def blocks_at_once(kernel: Any, threads: int, arguments: tuple) -> int:
     """The most blocks of a kernel that the device holds at the same time, which those that meet must not exceed."""
-    return SIMULATED_BLOCKS if SIMULATED else launches.blocks_at_once(kernel, threads, arguments)
+    if SIMULATED:
+        return SIMULATED_BLOCKS
+    return launches.blocks_at_once(kernel, threads, arguments, queue().home[0])
 
 
 SIMULATED_BLOCKS = 6

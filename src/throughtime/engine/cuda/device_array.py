@@ -93,19 +93,23 @@ class DeviceArray(_Base):
 
     def reshape(self, *shape: Any, **order: Any) -> Any:
         """A view in another shape, on the same stream."""
+        if shape in FLAT and not order and self.c_contiguous:
+            size, item = self.size, self.dtype.itemsize
+            return made((size,), (item,), self.dtype, self.stream, self.address, self.owner, True)
         wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         if order or not self.c_contiguous:
             found = super().reshape(wanted, **order)
             found.stream = self.stream
             return found
-        if wanted == (-1,):
-            wanted = (self.size,)
-        elif -1 in wanted and (known := math.prod(n for n in wanted if n >= 0)):
+        if -1 in wanted and (known := math.prod(n for n in wanted if n >= 0)):
             wanted = tuple(self.size // known if n < 0 else int(n) for n in wanted)
         if min(wanted, default=0) < 0 or math.prod(wanted) != self.size:
             raise ValueError(f"an array of shape {self.shape} has no shape {wanted}")
         strides = along(wanted, self.dtype.itemsize)
         return made(wanted, strides, self.dtype, self.stream, self.address, self.owner, True)
+
+
+FLAT = (-1,), ((-1,),)
 
 
 def made(

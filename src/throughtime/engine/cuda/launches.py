@@ -21,6 +21,7 @@ PLACES: dict[type, str] = {
     int: "q", float: "d", bool: "?7x", np.bool_: "?7x", np.float32: "f4x", np.float64: "d", np.int64: "q",
     np.int32: "i4x", np.uint32: "I4x", np.uint64: "Q",
 }  # fmt: skip
+NUMBERS = frozenset(PLACES)
 MOST_CONFIGURATIONS = 64  # of a kernel that are kept
 
 
@@ -82,23 +83,31 @@ _prepared: dict[tuple, Prepared] = {}
 
 def start(kernel: Any, grid: tuple[int, int, int], threads: int, arguments: tuple, place: tuple[int, int]) -> bool:
     """Queue a launch in a context and on a stream; False where the arguments are not known here."""
-    form: list[Any] = [kernel, place[0]]
+    made, numbers = _find(kernel, arguments, place[0])
+    if made is not None:
+        made.start(numbers, grid, threads, place[1])
+    return made is not None
+
+
+def blocks_at_once(kernel: Any, threads: int, arguments: tuple, context: int) -> int:
+    """The most blocks of a kernel that the device holds at the same time."""
+    made = _find(kernel, arguments, context)[0] or Prepared(kernel, arguments, [])
+    if threads not in made.at_once:
+        made.at_once[threads] = int(made.made.max_cooperative_grid_blocks(threads))
+    return made.at_once[threads]
+
+
+def _find(kernel: Any, arguments: tuple, context: int) -> tuple[Prepared | None, list]:
+    """The kernel for arguments of this form, and the numbers in them; None where they are not known here."""
+    form: list[Any] = [kernel, context]
     numbers: list[Any] = []
     if not _flatten(arguments, form, numbers):
-        return False
+        return None, numbers
     key = tuple(form)
     made = _prepared.get(key)
     if made is None:
         made = _prepared[key] = Prepared(kernel, arguments, _places(arguments))
-    made.start(numbers, grid, threads, place[1])
-    return True
-
-
-def blocks_at_once(kernel: Any, threads: int, arguments: tuple) -> int:
-    """The most blocks of a kernel that the device holds at the same time."""
-    types = tuple(map(numba_type, arguments))
-    kernel.compile(types)
-    return int(kernel.overloads[types].max_cooperative_grid_blocks(threads))
+    return made, numbers
 
 
 def numba_type(value: Any) -> Any:
@@ -123,8 +132,11 @@ def _flatten(values: tuple, form: list, numbers: list) -> bool:
             form.append(kind)
             numbers.append(value)
         elif isinstance(value, tuple):
-            form += (kind, len(value))
-            if not _flatten(value, form, numbers):
+            kinds = tuple(map(type, value))
+            form += (kind, kinds)
+            if NUMBERS.issuperset(kinds):
+                numbers += value
+            elif not _flatten(value, form, numbers):
                 return False
         else:
             return False

@@ -106,7 +106,7 @@ class Layer:
         found = self.packed.get(key)
         if found is not None:
             return found
-        shared, whole = device.made_of(w), (record.name, *key)  # blocks lie as the cell wires them
+        shared, whole = device.made_of(w), (record.blocks, *key)
         if shared is not None and whole in shared:
             found = device.wrap(shared[whole])
         elif record.plain:

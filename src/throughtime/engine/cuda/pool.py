@@ -4,10 +4,12 @@ cuMemAlloc takes 129 microseconds beside an H100, and cuMemFree 105 and waits fo
 them are more than the kernels of a small run. A block belongs to a stream: when the last array on it is gone, the next
 array of that stream may have it, since all that the stream had to do with it comes first.
 
-Who was told an address (`Lease.lent`) may use it on a stream of which nobody here knows. Such a block waits until the
-whole device has been waited for, as cuMemFree does; here once for many of them.
+Who was told an address (`Lease.lent`) may use it on a stream of which nobody here knows, and a run on one stream may
+have looked at an array of another (`Lease.abroad`). Such a block waits until the whole device has been waited for, as
+cuMemFree does; here once for many of them.
 """
 
+import gc
 import threading
 from collections import deque
 from typing import Any
@@ -16,6 +18,7 @@ from .toolkit import cuda, out_of_memory
 
 SMALLEST = 512  # bytes
 KEPT = 8  # of the device's memory at most one part in so many is kept for arrays to come
+LARGE, MANY = 1 << 20, 64  # bytes and blocks that are put into their place at once, not by the next who takes some
 LENT = 64  # blocks that were lent are waited for when there are so many, or hold a quarter of what may be kept
 
 Home = tuple[int, int]  # a context and a stream
@@ -34,11 +37,12 @@ class Block:
 class Lease:
     """Owns a block while an array looks at it."""
 
-    __slots__ = ("address", "block", "derived", "lent")
+    __slots__ = ("abroad", "address", "block", "derived", "lent")
 
     def __init__(self, block: Block) -> None:
         self.block, self.address = block, block.address
         self.lent = False  # whether somebody else may read or write here
+        self.abroad = False  # whether work on another stream of ours has looked here
         self.derived: dict[tuple, dict] | None = None
 
     def of(self, address: int, shape: tuple[int, ...]) -> dict:
@@ -50,7 +54,9 @@ class Lease:
     def __del__(self) -> None:
         room: Any = _back
         if room is not None:  # else the interpreter ends, and its modules have been emptied
-            room.append((self.block, self.lent))
+            room.append((self.block, self.lent or self.abroad))
+            if self.block.size < LARGE and len(room) < MANY:
+                return
             if _lock.acquire(blocking=False):  # it may be the garbage collector that interrupts one who holds it
                 try:
                     _settle()
@@ -73,8 +79,9 @@ def take(size: int, home: Home) -> Lease:
     """At least `size` bytes for work on this stream."""
     size = rounded(size)
     with _lock:
-        _settle()
-        if len(_lent) >= LENT or 4 * _held["lent"] > _limits.get(home[0], 0):
+        if _back:
+            _settle()
+        if _lent and (len(_lent) >= LENT or 4 * _held["lent"] > _limits.get(home[0], 0)):
             _wait_for_lent(home[0])
         found = _idle.get((home, size))
         if found:
@@ -109,6 +116,7 @@ def _new(size: int, home: Home) -> Block:
     except Exception as error:
         if not out_of_memory(error):
             raise
+        gc.collect()  # runs in circles of references, which hold memory until then
         release()
         memory = context.memalloc(size)
     block = Block(memory, size, home)

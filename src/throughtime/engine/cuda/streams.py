@@ -74,12 +74,15 @@ def _queue_of(stream: Any) -> Queue:
     return Queue(stream, handle, number, context)
 
 
-def meet(other: Any) -> None:
-    """Work that is queued from here on waits for what another stream has to do now."""
+def meet(other: Any) -> bool:
+    """Work that is queued from here on waits for what another stream has to do now; whether it is another."""
     here, met, handle = queue(), _met.get({}), handle_of(other)
-    if handle != here.handle and handle not in met:
+    if handle == here.handle:
+        return False
+    if handle not in met:
         met[handle] = other
         _wait(here.stream, other)
+    return True
 
 
 def _wait(stream: Any, other: Any) -> None:
