@@ -1,6 +1,6 @@
 # make figures   every study in analysis/, pictures and numbers to figures/ (FULL=1: the sizes of the papers)
 # make bench     the speeds of this machine beside its peers, hours; goes on where it was interrupted
-# make bench-quick   some of them in two minutes, and what has moved since the last time
+#                (bench-quick: some of them in two minutes, and what has moved since the last time)
 # make test      the tests
 # make lint      ruff and mypy
 # make clean     removes the environment, caches and compiled code; figures/ stays

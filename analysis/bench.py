@@ -29,10 +29,10 @@ STUDIES = ("speed_cpu", "speed_analysis", "speed_training")
 QUICK = [("lstm", 16, 1), ("lstm", 100, 8), ("lstm", 384, 32), ("gru", 100, 8), ("tanh", 16, 1), ("tanh", 256, 32)]
 TRAINING = [("lstm", "small", 64), ("gru", "bytes", 128)]
 SPECTRA = [100, 200]
-ABOUT = 110.0  # seconds, on two cores of 2.6 GHz
+ABOUT = 110.0  # seconds, until a run here is stored
 
 
-def quick(processes=3, seconds=20.0, settle=bench.SETTLE, points=QUICK, training=TRAINING, spectra=SPECTRA):
+def quick(processes=2, seconds=20.0, settle=bench.SETTLE, points=QUICK, training=TRAINING, spectra=SPECTRA):
     """{what: [low, ratio, high]} over the processes: the LSTM in both precisions, the others in float32."""
     import speed_analysis
     import speed_training
@@ -43,7 +43,7 @@ def quick(processes=3, seconds=20.0, settle=bench.SETTLE, points=QUICK, training
     for cell, n, b, dtype in every:
         size = {"cell": cell, "dtype": dtype, "N": n, "B": b, "T": 50, "I": speed_cpu.inputs(n)}
         share = seconds / (2 * len(every))
-        work.append((" ".join(map(str, size.values())), "point", size | {"peers_asked": asked, "seconds": share}))
+        work.append((f"{cell} {dtype} N={n} B={b} T=50", "point", size | {"peers_asked": asked, "seconds": share}))
     work = [(key, function, a | {"settle": settle}) for key, function, a in work]
     with study.progress(None, "points", total=processes * (len(work) + len(spectra) + 1)) as bar:
         for _ in range(processes):
@@ -77,10 +77,10 @@ def stored():
         return {}
 
 
-def store(machine, ratios):
+def store(machine, ratios, seconds):
     """The new ratios of this machine, and those that were its newest."""
     every = stored()
-    new = {"date": time.strftime("%Y-%m-%d"), "versions": study.versions(), "ratios": ratios}
+    new = {"date": time.strftime("%Y-%m-%d"), "versions": study.versions(), "seconds": round(seconds), "ratios": ratios}
     every[machine] = {"now": new, "before": every.get(machine, {}).get("now")}
     STORE.write_text(json.dumps(every, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -108,13 +108,17 @@ def main(argv=None):
     options = parser.parse_args(argv)
     machine = f"{_machine.name()}; {bench.threads()} threads"
     if options.quick:
-        print(f"bench: about {_progress.duration(ABOUT)}; {machine}", flush=True)
-        with _progress.shown(_progress.Progress("bench", ABOUT)):
+        about = (stored().get(machine, {}).get("now") or {}).get("seconds", ABOUT)
+        missing = [title for name, title in peers.PEERS.items() if not peers.there_is(name)]
+        print("\n".join(f"{title} is not installed, and left out" for title in missing), end="\n" if missing else "")
+        print(f"bench: about {_progress.duration(about)}; {machine}", flush=True)
+        progress = _progress.Progress("bench", about)
+        with _progress.shown(progress):
             ratios, wrong = quick()
         for key, (low, ratio, high) in ratios.items():
             print(f"{ratio:7.2f}  [{low:.2f}, {high:.2f}]  {key}")
         print("\n".join(wrong), end="\n" if wrong else "")
-        store(machine, ratios)
+        store(machine, ratios, progress.seconds())
     if options.quick or options.moved:
         print("\n".join(moved(machine)))
         return 0

@@ -7,6 +7,7 @@ times of the studies in another folder (of a run with --full --out DIR) into the
 """
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -88,11 +89,14 @@ class Done:
 
 
 def foreseen(paths, which):
-    """(seconds on record for these studies, scaled to this machine, how many have none)."""
+    """(seconds that these studies take here: on record, scaled, or their own estimate; how many have neither)."""
     pace, found = _machine.pace(), []
     for path in paths:
         if recorded := _study.times(_study.ROOT / "figures" / f"{path.stem}.json").get(which):
             found.append(recorded["seconds"] * pace / recorded["pace"])
+        elif "\ndef about(" in path.read_text(encoding="utf-8"):
+            study = importlib.import_module(path.stem)
+            found.append(study.about(**getattr(study, which)))
     return sum(found), len(paths) - len(found)
 
 
@@ -134,7 +138,7 @@ def all_of(chosen, full=False, out=None, kept="run_all"):
     if len(left) < len(chosen):
         print(f"{len(chosen) - len(left)} studies were done before the interruption; delete {done.path} to begin anew")
     seconds, unknown = foreseen(left, "FULL" if full else "SIZES")
-    more = f"; of {unknown} the time is not on record" if unknown else ""
+    more = f", and what {unknown} take of which it is not on record" if unknown else ""
     print(f"{len(left)} studies: about {duration(seconds)} here{more}", flush=True)
     failed, total = [], 0.0
     with tqdm(

@@ -140,8 +140,9 @@ def in_process(number, points, seconds, settle):
     return bench.elsewhere(once, points, seconds, settle) if number else once(points, seconds, settle)
 
 
-def about(processes, seconds, points):
-    return processes * (10.0 + max(seconds, len(points) * 3 * 2.5 * bench.SETTLE))
+def about(processes, seconds, points, settle=bench.SETTLE):
+    """Seconds: three turns of each point at least, and ten to load and compile."""
+    return max(processes, 1) * (10.0 + max(seconds, len(points) * 3 * 2.5 * settle))
 
 
 def measure(processes=3, seconds=7.0, points=POINTS, settle=bench.SETTLE):

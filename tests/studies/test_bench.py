@@ -167,10 +167,10 @@ def store(tmp_path, monkeypatch):
 def test_what_moved_by_more_than_its_spread_is_printed(store, capsys):
     before = {"a": [1.0, 1.1, 1.2], "b": [1.0, 1.1, 1.2], "c": [1.0, 1.1, 1.2], "d": [1.0, 1.1, 3.0]}
     now = {"a": [1.1, 1.15, 1.3], "b": [0.7, 0.8, 0.9], "c": [1.9, 2.2, 2.3], "d": [1.9, 2.2, 2.3]}
-    bench.store("another", now)
-    bench.store("here", before)
+    bench.store("another", now, 100.0)
+    bench.store("here", before, 100.0)
     assert "measured once" in bench.moved("here")[0]
-    bench.store("here", now)
+    bench.store("here", now, 100.0)
     lines = bench.moved("here")
     assert [line.split()[0] for line in lines[1:-1]] == ["SLOWER", "faster"]
     assert "2.00 x  c: 1.10 then 2.20, spread [1.00, 1.20] then [1.90, 2.30]" in lines[2]
