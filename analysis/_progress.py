@@ -99,6 +99,10 @@ class Loop:
     def __exit__(self, *_):
         self.close()
 
+    def write(self, text):
+        """A line that stays, above the one that shows how far it is."""
+        print(f"\r\033[K{text}" if self.watching and not FILE and sys.stderr.isatty() else text, flush=True)
+
     def refresh(self, *_, **__):
         """Shown anyway, twice a second."""
 

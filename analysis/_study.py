@@ -40,7 +40,6 @@ import throughtime as tt
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = 6.9  # inches: the full width of a two-column journal
-QUIET = bool(os.environ.get("THROUGHTIME_QUIET"))  # under run_all, which has the one bar
 LOOK = {
     "font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "axes.titlelocation": "left",
     "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7, "legend.frameon": False,

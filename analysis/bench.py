@@ -32,7 +32,7 @@ SPECTRA = [100, 200]
 ABOUT = 110.0  # seconds, until a run here is stored
 
 
-def quick(processes=2, seconds=20.0, settle=bench.SETTLE, points=QUICK, training=TRAINING, spectra=SPECTRA):
+def quick(processes=2, seconds=12.0, settle=bench.SETTLE, points=QUICK, training=TRAINING, spectra=SPECTRA):
     """{what: [low, ratio, high]} over the processes: the LSTM in both precisions, the others in float32."""
     import speed_analysis
     import speed_training

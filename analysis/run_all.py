@@ -34,7 +34,7 @@ def studies():
 def run(path, arguments, bar):
     """One study: (exit status, what it printed, seconds). The bar says how far it is, while it works."""
     began = time.perf_counter()
-    environment = os.environ | {"THROUGHTIME_QUIET": "1", "PYTHONIOENCODING": "utf-8"}
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+", encoding="utf-8") as printed:
         how_far = Path(folder) / "progress"
         environment["THROUGHTIME_PROGRESS"] = str(how_far)

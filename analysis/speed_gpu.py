@@ -129,15 +129,14 @@ def measure(device="cuda", folder=None, **sizes):
     stages = plan(sizes, device, record.head["seed"])
     keys = [key for stage in [*first, *stages] for key, _, _ in stage]
     workers = sizes["workers"]
-    with study.tqdm(total=len(keys), desc="speed_gpu", leave=False, disable=study.QUIET) as bar:
+    with study.progress(None, "pieces", total=len(keys)) as bar:
         bar.update(sum(key in record.results for key in keys))
 
         def done(stage, module, until, **options):
             pieces = [piece for piece in stage if piece[0] not in record.results]
             for key, result in _workers.run(pieces, module, until=until, patience=PATIENCE, **options):
                 record.add(key, result)
-                bar.write(said(key, result), file=sys.stdout)
-                sys.stdout.flush()
+                bar.write(said(key, result))
                 bar.update()
 
         until = time.monotonic() + sizes["first"] - PATIENCE  # no piece is begun after it
@@ -148,7 +147,7 @@ def measure(device="cuda", folder=None, **sizes):
             for stage in stages:
                 done(stage, "_gpu_pieces", until, workers=1 if stage is stages[-1] else workers)
         else:
-            bar.write("the first numbers are wrong: the table is not measured", file=sys.stdout)
+            bar.write("the first numbers are wrong: the table is not measured")
     return result_of(record.head, keys, record.results, sizes["steps"])
 
 

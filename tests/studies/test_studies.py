@@ -14,6 +14,8 @@ import throughtime
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "analysis"))  # studies import `_study` from beside them
 
+import _kept
+import _progress
 import _study
 import run_all
 
@@ -29,7 +31,9 @@ def test_small_study_finds_what_theory_expects(name, tmp_path):
     if name in PEERS:
         pytest.importorskip(PEERS[name], reason=f"{name} compares with {PEERS[name]}, which is not installed")
     study = importlib.import_module(name)
-    result = study.measure(**study.SMALL)
+    kept = _kept.Kept(tmp_path / "kept", {})
+    with _kept.calls(vars(study), kept, _progress.Progress(name)):  # as `_study.main` does
+        result = study.measure(**study.SMALL)
     missed = [item for item in result["checks"] if not item["pass"]]
     assert result["checks"]
     assert missed == []
