@@ -40,9 +40,17 @@ def pytest_collection_modifyitems(config, items):
 def small_passes_are_divided():
     """Tests are small, and the bits for any number of threads are theirs to compare: what is too small for a second
     thread to pay is divided all the same."""
-    from throughtime.engine.cpu import lateness, shares
+    from throughtime.engine.cpu import lateness, scanned, shares
+    from throughtime.engine.cpu.machine import Machine
+    from throughtime.engine.lu import frame
 
-    shares.SMALL = shares.PRODUCT = 200_000
+    def planned(steps, rows, blocks, work, team, *, heavy, meets, on):
+        if rows >= 2 * team and not (heavy and blocks >= team):
+            return "rows", team
+        return "units", min(team, blocks)
+
+    shares.SMALL, shares.planned = 200_000, planned
+    shares.machine = scanned.machine = frame.machine = lambda: Machine(wake=0.0, meet=1e-7, rate=1e11, copy=1e10)
     lateness.LEAST = float("inf")  # and with more threads than processors too
 
 

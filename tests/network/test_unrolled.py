@@ -55,7 +55,7 @@ def test_jacobians_of_many_steps_are_those_of_each(threads, monkeypatch, cell, u
     p = problem(cell, 6, 4, 2, units, dtype=dtype, lengths=[6, 3, 1, 0])
     run, size = p.unroll(), p.plain.state_size
     monkeypatch.setattr(memory, "SMALLEST", 0)
-    monkeypatch.setattr(shares, "LARGE", 0)
+    monkeypatch.setattr(shares, "MOVED", 0)
     memory.empty((6, 4, size, size), dtype).fill(np.nan)  # what an unwritten number would show
     threads(1)
     found = run.jacobians()
@@ -78,7 +78,7 @@ def test_jacobians_of_stacked_layers(threads, monkeypatch, cell):
     found, eye = run.jacobians(), np.broadcast_to(np.eye(size), (3, size, size))
     for t in range(6):
         np.testing.assert_allclose(found[t], run.jvp(eye, t, t + 1), rtol=1e-13, atol=1e-13)
-    monkeypatch.setattr(shares, "LARGE", 0)
+    monkeypatch.setattr(shares, "MOVED", 0)
     monkeypatch.setattr(jacobians, "AT_ONCE", 1)
     threads(2)
     np.testing.assert_array_equal(run.jacobians(), found)

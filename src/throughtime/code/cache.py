@@ -40,12 +40,16 @@ def _unreadable(path: str, reason: object) -> None:
     _say("kept machine code was damaged or could not be read; it is compiled again", f"{path}: {reason}")
 
 
+def user_folder() -> str:
+    """The user's folder for what is compiled, or as NUMBA_CACHE_DIR says."""
+    return config.CACHE_DIR or AppDirs(appname="numba", appauthor=False).user_cache_dir
+
+
 class _Elsewhere(_CacheLocator):
     """A folder of the user's, for code whose file is not in a folder: in a zip archive or a frozen program."""
 
     def __init__(self, file: str) -> None:
-        base = config.CACHE_DIR or AppDirs(appname="numba", appauthor=False).user_cache_dir
-        self.path = os.path.join(base, self.get_suitable_cache_subpath(file))
+        self.path = os.path.join(user_folder(), self.get_suitable_cache_subpath(file))
 
     def get_cache_path(self) -> str:
         return self.path

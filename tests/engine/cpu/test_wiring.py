@@ -200,7 +200,6 @@ def test_same_bits_for_any_number_of_threads(threads, cls, sizes, monkeypatch):
         return parts, whole
 
     monkeypatch.setattr(shares, "SMALL", 0)
-    monkeypatch.setattr(shares, "STEP", 0)
     monkeypatch.setattr(shares, "of_steps", watch)
 
     def answers():

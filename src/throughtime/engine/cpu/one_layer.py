@@ -218,11 +218,11 @@ class Layer:
         own = forward.rows, forward.ends
         return (backward.rows, backward.ends, *own, forward.place) if back else own
 
-    def shares(self, kernel: Kernels, rows: int, steps: int) -> shares.Shares:
-        """A pass of so many rows divided among threads."""
+    def shares(self, kernel: Kernels, rows: int, steps: int, back: bool = False) -> shares.Shares:
+        """A pass of so many rows divided among threads; back: whether gradients of weights or input are made."""
         shape, record, units = kernel.shape, kernel.record, self.units
         per_row = units * (len(record.blocks) * units + record.gates * self.inputs)
         # whole panels; where nothing is sent, nobody waits for anybody
         return shares.of_steps(
-            steps, rows, units, per_row, self.states.itemsize, grain=shape.back, meets=record.recurrent
+            steps, rows, units, per_row, self.states.itemsize, grain=shape.back, meets=record.recurrent, back=back
         )

@@ -80,7 +80,7 @@ def gates_side_by_side(matrices: Matrices, units: int, block: int, grain: int) -
     parts, depths, places, size = _forward_places(units, block, dtype.itemsize, *[m.shape for m in matrices])
     out = _room(size, dtype, units % block > 0)
     arguments = (_flat(matrices), parts, units, depths, block, out, places[:3])
-    threads.run(packers(dtype)["pack_gates"], arguments, *shares.of_packing(units, grain, size))
+    threads.run(packers(dtype)["pack_gates"], arguments, *shares.of_packing(units, grain, out.nbytes))
     return [out[place : place + size] for place, size in zip(places[:3], places[3:], strict=True)]
 
 
@@ -100,7 +100,7 @@ def _transposed(matrices: Matrices, signals: tuple, units: int, block: int, back
     )
     out = _room(size, dtype, units % block > 0 or max([count % back for count in columns]) > 0)
     arguments = (_flat(matrices), parts, units, columns, signals, block, out, places[:3])
-    threads.run(packers(dtype)["pack_transposed"], arguments, *shares.of_packing(units, back, size))
+    threads.run(packers(dtype)["pack_transposed"], arguments, *shares.of_packing(units, back, out.nbytes))
     return [out[place : place + size] for place, size in zip(places[:3], places[3:], strict=True)]
 
 

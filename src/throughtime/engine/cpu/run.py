@@ -148,7 +148,7 @@ def backprop(
         )
         given = (known, flat, flat_sent, beside, gradients[:])
         arguments = (kernel.pointwise(*BACKWARD), (w_hh, w_ih), *given, size[:])
-        threads.run(kernel.backprop, arguments, *layer.shares(kernel, M, steps))
+        threads.run(kernel.backprop, arguments, *layer.shares(kernel, M, steps, back=to_weights or to_input))
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
     return Back(into, grad_x if to_input else None, carry)

@@ -14,13 +14,16 @@ from .. import memory
 from ..sizes import Scan, ScanBack, Share
 from . import lanes_of_time, scan, threads
 from .build import Kernels
+from .machine import machine
 from .matmul import products
 from .operands import Pointwise
 from .register_tile import lanes
 from .shape import Shape
+from .shares import pays
 
 Array = np.ndarray
 LONGEST = 64  # steps of a piece
+ELEMENT = 600  # multiply-adds of a product that take as long as the scan of one number
 SLOTS = 16  # places for the sums over sections, and the largest team: a place is one thread's
 
 
@@ -83,8 +86,11 @@ def cut(shape: Shape, steps: int) -> tuple[int, int]:
 
 
 def team(items: int, work: int) -> tuple[list[tuple], tuple]:
-    """Shares for so many sections; a power of two, so that a place of SLOTS is always the same thread's."""
-    most = min(threads.get_num_threads(), items, SLOTS) if work >= 20_000 else 1
+    """Shares for so many sections, `work` numbers in all; a power of two, so that a place of SLOTS is always the same
+    thread's."""
+    most = min(threads.get_num_threads(), items, SLOTS)
+    if most > 1 and not pays(ELEMENT * work / machine().rate, most, machine()):
+        most = 1
     count = 1 << max(0, most.bit_length() - 1)
     of = [Share(0, 0, 0, 0, member=k, team=count, lockstep=1)[:] for k in range(count)]
     return of, Share(0, 0, 0, 0, member=0, team=1, lockstep=0)[:]

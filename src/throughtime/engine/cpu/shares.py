@@ -8,46 +8,75 @@ from functools import lru_cache
 
 from ..sizes import Share
 from . import threads
+from .caches import CACHES
+from .machine import Machine, machine
 
-# Multiply-adds under which a second thread costs more than it saves. Waking it takes 20 to 70 microseconds, by machine.
-# Measured on two cores (T = 50, float32; forward and back together, one thread over two): LSTM of 32 units and 16
-# sequences (4 million) .92, of 64 and 8 (7 million) 1.05, of 32 and 32 (8 million) 1.26; GRU of 64 and 8 (6 million)
-# .97; tanh of 64 and 16 (4 million) .92, of 64 and 32 (7 million) 1.11. Products of 3, 7 and 13 million: .5, .72 and
-# 1.0.
-SMALL = 5_000_000  # of a pass through time
-PRODUCT = 10_000_000
-PACKED = 200_000  # numbers
-STEP = 30_000  # per step, as meeting once per step takes some 0.3 microseconds
-RESIDENT = 1 << 20  # bytes of weights that a core keeps near while it walks through time
-LARGE = 1 << 22  # bytes of matrices under which a second thread that writes them costs more than it saves
+# A share of a pass is estimated from what one thread multiplies in a second (machine.py). Measured on two cores (T =
+# 50, float32, forward, microseconds alone / two threads): tanh of 64 units and 16 sequences 118/89, of 32 and 32 73/70,
+# GRU of 32 and 16 87/74, LSTM of 128 and 4 by rows 275/236, for 2 rows take .7 of the time of 4; by units LSTM of 128
+# and 1 115/127, 50 meetings among them.
+EDGE = 2  # rows: a pass over so many more is as long, as the weights come in whatever the number of rows
+POINTWISE = 100  # multiply-adds that take as long as the pointwise part of a unit
+MEETING = 5  # meetings that one takes as long as in a pass: its members are not equally fast, and hand on more
+GAIN = 0.85  # of the time alone, which a team must be below: estimates err, and other caches hold what it wrote
+SMALL = 500_000  # multiply-adds that nobody divides, on any machine; they ask for no measurement
+MOVED = 1 << 16  # bytes, likewise
+RESIDENT = CACHES.second  # bytes of weights that a core keeps near while it walks through time
+PACKED = 8  # times that packing weights takes as long as copying them
 
 Shares = tuple[list[tuple], tuple]
 
 
-def of_steps(steps: int, rows: int, units: int, per_row: int, itemsize: int, grain: int, meets: bool = True) -> Shares:
+def of_steps(
+    steps: int, rows: int, units: int, per_row: int, itemsize: int, grain: int, meets: bool = True, back: bool = False
+) -> Shares:
     """Of a pass through time: by rows, or, where the weights are large or the rows few, by units in lockstep.
 
     per_row: multiply-adds of a row in a step; grain: units that stay together, as their weights lie together; meets:
-    whether units need what others sent.
+    whether units need what others sent; back: whether gradients are made beside the way back, as much work again.
     """
     whole, team = alone(rows, units), threads.get_num_threads()
-    if team == 1 or steps * rows * per_row < SMALL:
+    work = (per_row + POINTWISE * units) * (2 if back else 1) * itemsize // 4
+    if team == 1 or steps * rows * work < SMALL:
         return [whole], whole
-    heavy = per_row * itemsize > RESIDENT
-    blocks = -(-units // grain)
-    if rows >= 2 * team and not (heavy and blocks >= team):
-        return _by_rows(rows, units, team), whole
-    team = min(team, blocks)
-    if team > 1 and (rows * per_row > STEP or not meets):
-        return _by_units(rows, units, grain, team, lockstep=int(meets)), whole
+    way, count = planned(
+        steps, rows, -(-units // grain), work, team, heavy=per_row * itemsize > RESIDENT, meets=meets, on=machine()
+    )
+    if way == "rows":
+        return _by_rows(rows, units, count), whole
+    if way == "units":
+        return _by_units(rows, units, grain, count, lockstep=int(meets)), whole
     return [whole], whole
+
+
+def planned(
+    steps: int, rows: int, blocks: int, work: int, team: int, *, heavy: bool, meets: bool, on: Machine
+) -> tuple[str, int]:
+    """Which way is fastest on a machine, by its numbers, and for how many threads: "alone", "rows" or "units".
+
+    work: multiply-adds of float32 that a row takes in a step; heavy: whether the weights leave a core's caches, so that
+    each had better keep a part of them.
+
+    >>> from throughtime.engine.cpu.machine import USUAL
+    >>> [planned(50, rows, 4, 60_000, 2, heavy=False, meets=True, on=USUAL) for rows in (1, 4, 32)]
+    [('alone', 1), ('units', 2), ('rows', 2)]
+    """
+    row = work / on.rate
+    one = steps * (rows + EDGE) * row
+    ways = {("alone", 1): GAIN * one}
+    if (count := min(team, blocks)) > 1:
+        meetings = steps * MEETING * on.meet if meets else 0.0
+        ways["units", count] = one * -(-blocks // count) / blocks + on.wake + meetings
+    if (count := min(team, rows)) > 1 and not (heavy and blocks >= team):
+        ways["rows", count] = steps * (-(-rows // count) + EDGE) * row + on.wake
+    return min(ways, key=lambda way: ways[way])
 
 
 def of_matrices(rows: int, units: int, block: int, size: int) -> Shares:
     """Of `rows` matrices, `size` bytes in all, written: some whole ones each, or their rows where there are few."""
     whole, blocks = alone(rows, units), -(-units // block)
     team = min(threads.get_num_threads(), max(rows, blocks))
-    if team == 1 or size < LARGE:
+    if not _moving_pays(size, size, team):
         return [whole], whole
     if rows >= 2 * team:
         return _by_rows(rows, units, team), whole
@@ -55,9 +84,9 @@ def of_matrices(rows: int, units: int, block: int, size: int) -> Shares:
 
 
 def of_packing(units: int, grain: int, size: int) -> Shares:
-    """Of weights to be packed, `size` numbers."""
+    """Of weights to be packed, `size` bytes."""
     whole, team = alone(0, units), threads.get_num_threads()
-    if size < PACKED or units < team * grain:
+    if units < team * grain or not _moving_pays(size, PACKED * size, team):
         return [whole], whole
     return _shares(0, [units * k // team // grain * grain for k in range(team)] + [units], lockstep=0), whole
 
@@ -65,7 +94,7 @@ def of_packing(units: int, grain: int, size: int) -> Shares:
 def of_rows(rows: int, units: int, per_row: int) -> Shares:
     """Of a product of so many rows, each of `per_row` multiply-adds: some rows each."""
     whole, team = alone(rows, units), min(threads.get_num_threads(), rows)
-    if team <= 1 or rows * per_row < PRODUCT:
+    if not _multiplying_pays(rows * per_row, team):
         return [whole], whole
     return _by_rows(rows, units, team), whole
 
@@ -73,9 +102,28 @@ def of_rows(rows: int, units: int, per_row: int) -> Shares:
 def of_columns(rows: int, units: int, grain: int, work: int) -> Shares:
     """Of a sum over rows, `work` multiply-adds in all: some whole grains of the columns each."""
     whole, team = alone(rows, units), min(threads.get_num_threads(), -(-units // grain))
-    if team <= 1 or work < PRODUCT:
+    if not _multiplying_pays(work, team):
         return [whole], whole
     return _by_units(rows, units, grain, team, lockstep=0), whole
+
+
+def _multiplying_pays(work: int, team: int) -> bool:
+    return team > 1 and work >= SMALL and pays(work / machine().rate, team, machine())
+
+
+def _moving_pays(size: int, copied: int, team: int) -> bool:
+    """Of `size` bytes, moved in the time in which so many are copied."""
+    return team > 1 and size >= MOVED and pays(copied / machine().copy, team, machine())
+
+
+def pays(seconds: float, team: int, on: Machine) -> bool:
+    """Whether a team is faster at what takes one thread so long, and can be cut evenly.
+
+    >>> from throughtime.engine.cpu.machine import USUAL
+    >>> [pays(seconds, 2, USUAL) for seconds in (3e-5, 6e-5, 1e-4)]
+    [False, False, True]
+    """
+    return seconds / team + on.wake < GAIN * seconds
 
 
 @lru_cache(maxsize=1024)  # made anew it takes half a microsecond, of some 80 of a small pass

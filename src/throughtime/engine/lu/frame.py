@@ -7,13 +7,14 @@ import numpy as np
 
 from .. import memory
 from ..cpu import threads
+from ..cpu.machine import machine
 from ..cpu.register_tile import most_rows
 from .factorisation import COLUMNS
 from .frame_product import DENSE
 from .triangular import kernels
 
 Array = np.ndarray
-SMALL = 1_000_000  # S*S*K from which a second thread gains
+MEETINGS = 70  # that take as long as the S*S*K multiply-adds from which a second thread gains
 
 
 class Jacobians(NamedTuple):
@@ -57,7 +58,9 @@ class Workspace:
         width, rows, deep = sizes["WIDTH"], sizes["ROWS"], sizes["DEEP"]
         high = -(-size // width) * width
         self.width, self.strips, self.sizes = width, -(-columns // width), (size, columns, high)
-        self.team = threads.get_num_threads() if size * size * columns > SMALL else 1
+        self.team = threads.get_num_threads()
+        if self.team > 1 and size * size * columns <= MEETINGS * machine().meet * machine().rate:
+            self.team = 1
         blocks = -(-size // rows)
         packed = max((blocks // self.team + 2) * self.team, blocks + 2) * rows * deep
         place = partial(_aligned, dtype=self.dtype)

@@ -1,0 +1,173 @@
+"""What a second thread costs on this machine, and what it saves: measured once, in some hundredths of a second.
+
+The measurement is made when a pass first asks for it, never at import, and kept in the folder of the compiled code, one
+file for each kind of processor and number of them; whoever deletes the file has it made again. It decides who does
+what, never what comes out. THROUGHTIME_CALIBRATE=again measures anew, =off takes the usual numbers.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from functools import cache
+from typing import Any, NamedTuple
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from ...code.cache import user_folder
+from ...jit import specialise
+from . import threads
+from .caches import CACHES
+from .meeting import meet
+from .primitives import wide
+from .register_tile import VECTOR_BYTES, lanes, tile
+
+VARIABLE = "THROUGHTIME_CALIBRATE"
+HANDED = 64  # numbers of 8 bytes that each hands on at a meeting
+DEPTH = 64  # of the tiles that are timed: they stay in the first cache
+COPIED = 1 << 23  # bytes
+
+
+class Machine(NamedTuple):
+    wake: float  # seconds from a call of two threads to its end beyond what one needs for half the work
+    meet: float  # seconds of a meeting in which each of two threads hands on half a kilobyte
+    rate: float  # multiply-adds of float32 per second of one thread
+    copy: float  # bytes per second that one thread copies, beyond its caches
+
+
+USUAL = Machine(wake=3e-5, meet=8e-7, rate=6e10, copy=5e9)
+LEAST, MOST = Machine(2e-6, 2e-8, 1e9, 5e8), Machine(3e-4, 2e-5, 1e12, 1e12)  # beyond them a number is not believed
+
+_found: Machine | None = None
+_one_at_a_time = threading.Lock()
+
+
+def machine() -> Machine:
+    """The numbers of this machine; the usual ones while another thread measures."""
+    global _found
+    if _found is None and _one_at_a_time.acquire(blocking=False):
+        try:
+            _found = _kept_or_measured()
+        finally:
+            _one_at_a_time.release()
+    return _found or USUAL
+
+
+def believed(numbers: Any) -> Machine | None:
+    """A machine of these numbers, None where they cannot be.
+
+    >>> believed([2e-5, 5e-7, 6e10, 1e10])
+    Machine(wake=2e-05, meet=5e-07, rate=60000000000.0, copy=10000000000.0)
+    >>> believed([0.0, 5e-7, 6e10, 1e10]), believed("no numbers")
+    (None, None)
+    """
+    try:
+        given = Machine(*(float(number) for number in numbers))
+    except (TypeError, ValueError):
+        return None
+    return given if all(a <= b <= c for a, b, c in zip(LEAST, given, MOST, strict=True)) else None
+
+
+def _kept_or_measured() -> Machine:
+    wish, path = os.environ.get(VARIABLE, ""), _file()
+    if wish == "off":
+        return USUAL
+    if wish != "again":
+        with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
+            if (kept := believed(json.load(file))) is not None:
+                return kept
+    found, calm = measured()
+    if calm:
+        _keep(path, found)
+    return found
+
+
+def _file() -> str:
+    """Where the numbers of machines like this one are kept."""
+    kind = (llvm.get_host_cpu_name(), VECTOR_BYTES, threads.available(), CACHES)
+    digest = hashlib.sha256(repr(kind).encode()).hexdigest()[:16]
+    return os.path.join(user_folder(), f"throughtime-machine-{digest}.json")
+
+
+def _keep(path: str, found: Machine) -> None:
+    """Whole or not at all; a folder that cannot be written to costs the next process a measurement."""
+    with suppress(OSError):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        handle, beside = tempfile.mkstemp(dir=os.path.dirname(path))
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(list(found), file)
+        os.replace(beside, path)
+
+
+def measured() -> tuple[Machine, bool]:
+    """The best of three measurements of this machine, as others may use it meanwhile; and whether one was calm enough
+    for its numbers to be kept."""
+    tries = [found for _ in range(3) if (found := _measured_once()) is not None]
+    if not tries:
+        return USUAL, False
+    wakes, meets, rates, copies = zip(*(numbers for numbers, _ in tries), strict=True)
+    return Machine(min(wakes), min(meets), max(rates), max(copies)), any(calm for _, calm in tries)
+
+
+def _measured_once() -> tuple[Machine, bool] | None:
+    """The numbers, and whether the calls were alike; None where the team was not there."""
+    together, tiles = _functions()
+    hands, marks = np.zeros((2, 2, HANDED)), np.zeros(2, np.int64)
+
+    def team(rounds: int) -> float:
+        begin = time.perf_counter()
+        threads.run(together, (rounds, hands, marks), [(0, 2), (1, 2)], (0, 1))
+        return time.perf_counter() - begin
+
+    def alone(times: int) -> float:
+        begin = time.perf_counter()
+        tiles(times, *operands)
+        return time.perf_counter() - begin
+
+    width = 2 * lanes(np.dtype(np.float32))
+    operands = [np.zeros(size, np.float32) for size in (4 * DEPTH, DEPTH * width, 4 * width)]
+    team(1), alone(1), team(1)
+    wakes = sorted(team(1) for _ in range(30))
+    rounds = sorted(team(201) for _ in range(10))
+    pace = min(alone(1000) for _ in range(10)) / (1000 * 4 * DEPTH * width)
+    source, target = np.ones(COPIED, np.uint8), np.ones(COPIED, np.uint8)
+    copied = min(_time_of(np.copyto, target, source) for _ in range(3))
+    numbers = Machine(wakes[10], max(LEAST.meet, (rounds[2] - wakes[10]) / 200), 1 / pace, COPIED / copied)
+    found = believed(numbers) if marks.all() else None
+    return None if found is None else (found, wakes[20] < 2 * wakes[5] and rounds[7] < 2 * rounds[2])
+
+
+def _time_of(function: Any, *arguments: Any) -> float:
+    begin = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - begin
+
+
+@cache
+def _functions() -> tuple[Any, Any]:
+    return specialise(_together, "machine"), specialise(_tiles, "machine")
+
+
+def _together(rounds, hands, marks, part, meeting):
+    """Two threads that meet, each reading what the other wrote before."""
+    member, team = part
+    marks[member] = 1
+    total, round_ = 0.0, 0
+    for k in range(rounds):
+        for j in range(HANDED):
+            hands[member, k % 2, j] = total + j
+        round_ = meet(meeting, team, round_)
+        for j in range(HANDED):
+            total += hands[1 - member, k % 2, j] * 1e-9
+
+
+def _tiles(times, a, panel, c):
+    """Products of 4 rows with a panel of 2 vectors, all in the first cache."""
+    wide()
+    width = panel.size // DEPTH
+    for _ in range(times):
+        tile(4, 2, 1, (a, 0, DEPTH, 1), (panel, 0, 0, width), DEPTH, (c, 0, 0, width), (c, 0, 0, width))

@@ -1,0 +1,191 @@
+"""Who does what on machines that are made up, from the numbers of each; how these are measured, kept and read."""
+
+import json
+
+import numpy as np
+import pytest
+
+from throughtime.engine.cpu import caches, machine, shares
+from throughtime.engine.cpu.machine import LEAST, MOST, USUAL, Machine, believed
+
+FAST = Machine(wake=5e-6, meet=1e-7, rate=1e11, copy=2e10)
+SLOW = Machine(wake=1e-4, meet=2e-6, rate=8e9, copy=3e9)  # of a virtual machine that sleeps deeply, with SSE
+MACHINES = pytest.mark.parametrize("on", [USUAL, FAST, SLOW], ids=["usual", "fast", "slow"])
+TEAMS = pytest.mark.parametrize("team", [2, 8, 64])
+
+
+@pytest.fixture
+def plan():
+    """`planned` as the library has it; the tests' own divides whatever is small."""
+    import importlib.util
+
+    found = importlib.util.spec_from_file_location("throughtime.engine.cpu.shares_as_they_are", shares.__file__)
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def time_of(way, count, steps, rows, blocks, work, on, plan):
+    """What the plan expects of a way, once more, in seconds."""
+    row = work / on.rate
+    if way == "alone":
+        return steps * (rows + plan.EDGE) * row
+    if way == "rows":
+        return steps * (-(-rows // count) + plan.EDGE) * row + on.wake
+    share = -(-blocks // count) / blocks
+    return steps * (rows + plan.EDGE) * row * share + on.wake + steps * plan.MEETING * on.meet
+
+
+@MACHINES
+@TEAMS
+def test_no_plan_is_expected_to_be_slower_than_one_thread(plan, on, team):
+    for steps in (1, 50, 1000):
+        for rows in (1, 2, 3, 20, 64):
+            for blocks in (1, 2, 3, 7, 32):
+                for work in (1e3, 1e4, 1e5, 1e6, 1e7):
+                    way, count = plan.planned(steps, rows, blocks, work, team, heavy=False, meets=True, on=on)
+                    one = time_of("alone", 1, steps, rows, blocks, work, on, plan)
+                    assert 1 <= count <= team
+                    assert (way == "alone") == (count == 1)
+                    assert count <= {"alone": 1, "rows": rows, "units": blocks}[way]
+                    if count > 1:
+                        assert time_of(way, count, steps, rows, blocks, work, on, plan) < plan.GAIN * one
+
+
+@MACHINES
+def test_small_passes_are_of_one_thread_and_large_ones_of_two(plan, on):
+    def way(rows, units, heavy=False):
+        return plan.planned(50, rows, -(-units // 32), 8 * units**2, 2, heavy=heavy, meets=True, on=on)[0]
+
+    assert way(1, 16) == way(4, 16) == "alone"
+    assert way(64, 512) in ("rows", "units")
+    assert way(1, 2048) == "units"
+    assert way(64, 512, heavy=True) == "units"
+
+
+def test_a_dearer_machine_divides_less(plan):
+    def divided(on):
+        sizes = [(rows, 2**k) for rows in (1, 4, 16, 64) for k in range(4, 11)]
+        return {
+            (rows, n)
+            for rows, n in sizes
+            if plan.planned(50, rows, -(-n // 32), n * n, 2, heavy=False, meets=True, on=on)[1] > 1
+        }
+
+    usual = divided(USUAL)
+    for dearer in ({"wake": 1e-4}, {"meet": 5e-6}, {"rate": 5e11}):
+        assert divided(USUAL._replace(**dearer)) < usual
+    for seconds in (1e-5, 1e-4, 1e-3):
+        assert plan.pays(seconds, 2, USUAL) >= plan.pays(seconds, 2, SLOW)
+
+
+# ---- the numbers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "numbers", [None, [], [1.0], list(USUAL) + [1.0], ["a"] * 4, [0.0] * 4, [np.nan] * 4, [-1e-5, 1e-6, 1e10, 1e10]]
+)
+def test_numbers_that_cannot_be_are_not_believed(numbers):
+    assert believed(numbers) is None
+
+
+def test_the_usual_numbers_are_believed():
+    for numbers in (USUAL, LEAST, MOST, FAST, SLOW):
+        assert believed(numbers) == numbers
+
+
+@pytest.fixture
+def kept(monkeypatch, tmp_path):
+    """The file of the numbers in a folder of this test, and what is measured counted."""
+    calls = []
+
+    def measured():
+        calls.append(1)
+        return FAST, True
+
+    monkeypatch.setattr(machine, "_found", None)
+    monkeypatch.setattr(machine, "measured", measured)
+    monkeypatch.setattr(machine, "user_folder", lambda: str(tmp_path / "deep"))
+    monkeypatch.delenv(machine.VARIABLE, raising=False)
+
+    def ask():
+        monkeypatch.setattr(machine, "_found", None)
+        return machine.machine()
+
+    ask.calls, ask.folder = calls, tmp_path / "deep"
+    return ask
+
+
+def test_they_are_measured_once_for_all_processes(kept):
+    assert kept() == kept() == machine.machine() == FAST
+    assert len(kept.calls) == 1
+    (file,) = kept.folder.iterdir()
+    file.unlink()
+    assert kept() == FAST
+    assert len(kept.calls) == 2
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "[0, 0, 0, 0]", json.dumps(["a"] * 4), "\ud800"])
+def test_a_damaged_file_is_written_again(kept, text):
+    kept()
+    (file,) = kept.folder.iterdir()
+    file.write_bytes(text.encode(errors="surrogatepass"))
+    assert kept() == FAST
+    assert len(kept.calls) == 2
+    assert json.loads(file.read_text()) == list(FAST)
+
+
+def test_wishes(kept, monkeypatch):
+    monkeypatch.setenv(machine.VARIABLE, "off")
+    assert kept() == USUAL
+    assert not kept.calls
+    monkeypatch.setenv(machine.VARIABLE, "again")
+    assert kept() == kept() == FAST
+    assert len(kept.calls) == 2
+
+
+def test_a_folder_that_cannot_be_is_done_without(kept):
+    kept.folder.write_text("a file in its place")
+    assert kept() == kept() == FAST
+    assert len(kept.calls) == 2
+
+
+def test_what_is_measured_on_a_busy_machine_is_not_kept(kept, monkeypatch):
+    monkeypatch.setattr(machine, "measured", lambda: (SLOW, False))
+    assert kept() == SLOW
+    assert not kept.folder.exists()
+
+
+def test_this_machine():
+    found, _ = machine.measured()
+    assert believed(found) == found
+
+
+# ---- caches --------------------------------------------------------------------------------------
+
+
+def folder(tmp_path, *entries):
+    for k, (level, kind, size, sharers) in enumerate(entries):
+        own = tmp_path / f"index{k}"
+        own.mkdir()
+        for name, text in (("level", level), ("type", kind), ("size", size), ("shared_cpu_map", sharers)):
+            (own / name).write_text(f"{text}\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("kilobytes", [32, 48, 64])
+def test_caches_as_linux_tells_them(monkeypatch, tmp_path, kilobytes):
+    entries = [
+        (1, "Data", f"{kilobytes}K", "1"),
+        (1, "Instruction", "16K", "1"),
+        (2, "Unified", "2M", "00000000,00000003"),
+    ]
+    monkeypatch.setattr(caches, "SYSTEM", folder(tmp_path, *entries, (3, "Unified", "32M", "ff")))
+    assert caches.caches() == (kilobytes << 10, 1 << 20)  # the second is shared by two
+
+
+def test_caches_of_a_system_that_tells_nothing(monkeypatch, tmp_path):
+    monkeypatch.setattr(caches, "SYSTEM", tmp_path)
+    monkeypatch.setattr(caches, "_sysconf", lambda level: 0)
+    monkeypatch.setattr(caches, "_sysctl", lambda level: -1)
+    assert caches.caches() == (caches.USUAL[1], caches.USUAL[2])
