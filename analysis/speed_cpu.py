@@ -179,7 +179,7 @@ def result_of(results, pieces):
     named = [name for name in peers.PEERS if any(name in row for row in rows)]
     data["columns"] = COLUMNS + [f"{name}{part}" for name in named for part in ("", " low", " high")]
     for i, row in enumerate(rows):
-        data[f"row {i}"] = [row.get(name) for name in data["columns"]]
+        data[f"row {i}"] = study.plain([row.get(name) for name in data["columns"]], 4)
     return {"checks": checks, "seeds": {"weights, input": peers.SEED}, "data": data}
 
 
@@ -218,6 +218,7 @@ def summary(rows):
         if own:
             means = {c: bench.mean_ratio([r[name] for r in own if r["cell"] == c]) for c in CELLS}
             data["peers"][name] = {"points": len(own), "ahead": sum(row[name] >= 1 for row in own), "mean": means}
+    data["one_speed"] = sum(row["between"] <= 1.1 for row in rows)  # of all processes
     data["ahead_of_all"] = sum(row.get("fastest", 0) >= 1 for row in rows)
     data["goals"] = {}
     for (name, least), own in zip(GOALS.items(), judged(rows), strict=True):
@@ -267,6 +268,7 @@ def table(result):
         means = ", ".join(f"{CELLS[cell]} {mean:.2f}" for cell, mean in found["mean"].items() if mean)
         lines.append(f"ahead of {peers.PEERS[name]} at {found['ahead']} of {found['points']} points; mean {means}")
     lines.append(f"ahead of every peer at {data['ahead_of_all']} of {len(rows)} points")
+    lines.append(f"processes within 10 % of each other at {data['one_speed']} of {len(rows)} points")
     for name, found in data["goals"].items():
         if found["points"]:
             lines.append(
