@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import memory, stack
-from .stack import Back, Into, Stack
+from .back import Back, Into
+from .stack import Stack
 
 Array = Any
 

@@ -11,43 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..cells.base import spec
 from . import of
+from .back import Back, Into, in_pieces, piece_of
 from .normalised import Normalised
 from .once import once
 
 Array = Any  # of the machine
 MOST_BYTES = 1 << 25  # of the perturbations that pass from layer to layer; longer windows go in pieces
-
-
-@dataclass
-class Back:
-    """What came back through all layers."""
-
-    carry: Array  # (M, S): the gradient with respect to the states at the first time
-    parameters: list[list[Any]]  # of layer k, direction d: those of its parameters in their order, or None
-    x: Array | None  # (steps, M, I)
-    norms: Sequence[Sequence[Array]] = ()  # of layer k: those of w and b of its normalisation
-
-
-@dataclass
-class Into:
-    """Where the gradients of parameters are added: `arrays[k][d]` those of layer k and direction d in their order, None
-    where one is not wanted; with `each` they are (B, ...), those of every sequence. norms[k]: of w and b of the
-    normalisation of what layer k reads, where there is one."""
-
-    arrays: list[list[tuple[Array | None, ...]]]
-    each: bool
-    norms: Sequence[Sequence[Array | None]] = ()
-
-
-def _given(into: Into | None, k: int, d: int) -> dict[str, Any]:
-    """What the engine of a layer is told of them; on the GPU there are none."""
-    return {} if into is None else {"into": into.arrays[k][d], "each": into.each}
 
 
 @dataclass
@@ -143,11 +119,29 @@ class Stack:
         apart: without what enters at the same time by grad_output. into: on the CPU, the arrays to which the gradients
         of the parameters are added."""
         stop = self.steps if stop is None else stop
+        within: dict[str, Any] = {"start": start, "stop": stop}
+        through = partial(
+            self._through, copies=copies, to_weights=to_weights, to_input=to_input, into=into, apart=apart
+        )
+        if len(self.layers) > len(self.layers[0]) == 1 and not (to_weights and into is None) and self.device == "cpu":
+            own, M, steps = [layer for (layer,) in self.layers], len(carry), stop - start
+            piece = piece_of(own, M, steps, max(layer.units for layer in own))
+            if piece < steps:  # what passes between layers is of a piece of time
+                x = self.engine.arrays.empty((steps, M, own[0].inputs), carry.dtype) if to_input else None
+                carry = in_pieces(through, carry, grad_output, grad_states, x, piece=piece, **within)
+                return Back(carry, [list(arrays) for arrays in into.arrays] if into else [], x)
+        return through(carry, grad_output, grad_states=grad_states, **within)
+
+    def _through(
+        self, carry: Array, grad_output: Array | None, *, start: int, stop: int, copies: int, grad_states: Array | None,
+        to_weights: bool, to_input: bool, into: Into | None, apart: bool,
+    ) -> Back:  # fmt: skip
+        """The same, layer by layer."""
         arrays, backprop, top = self.engine.arrays, self.engine.backprop, len(self.layers) - 1
         if self._alone and not self.norms:
             whole = backprop(
                 self.layers[0][0], carry, grad_output, start=start, stop=stop, copies=copies, grad_states=grad_states,
-                apart=apart, to_weights=to_weights, to_input=to_input, **_given(into, 0, 0),
+                apart=apart, to_weights=to_weights, to_input=to_input, **({} if into is None else into.of(0, 0)),
             )  # fmt: skip
             return Back(whole.carry, [[whole.parameters]], whole.x)
         out, found, g = arrays.empty(carry.shape, carry.dtype), list[list[Any]](), grad_output
@@ -158,14 +152,21 @@ class Stack:
             to_norm = to_weights and k < len(norms) and any(own is not None for own in norms[k])
             for d, layer in enumerate(directions):
                 columns, n = self._columns[k][d], layer.units
-                own = backprop(
-                    layer, carry[:, columns], g if g is None or len(directions) == 1 else g[:, :, d * n : (d + 1) * n],
-                    start=start, stop=stop, copies=copies, grad_states=grad_states, apart=apart or k < top,
-                    to_weights=to_weights, to_input=to_input or k > 0 or to_norm, **_given(into, k, d),
+                of_g = g if g is None or len(directions) == 1 else g[:, :, d * n : (d + 1) * n]
+                through = partial(
+                    backprop, layer, copies=copies, apart=apart or k < top, to_weights=to_weights,
+                    to_input=to_input or k > 0 or to_norm, **({} if into is None else into.of(k, d)),
                 )  # fmt: skip
-                arrays.move(out[:, columns], own.carry)
-                of_layer.append(own.parameters)
-                x = own.x if x is None else arrays.add(x, own.x)
+                if x is None or into is None or start == stop:
+                    own = through(carry[:, columns], of_g, start=start, stop=stop, grad_states=grad_states)
+                    of_layer.append(own.parameters)
+                    x, end = own.x if x is None else arrays.add(x, own.x), own.carry
+                else:  # added to what the first direction brings, a piece of time after another
+                    piece = piece_of(directions, len(carry), stop - start, x.shape[2])
+                    of_layer.append(into.arrays[k][d])
+                    at: dict[str, Any] = {"start": start, "stop": stop, "piece": piece, "onward": True, "add": True}
+                    end = in_pieces(through, carry[:, columns], of_g, grad_states, x, **at)
+                arrays.move(out[:, columns], end)
             found.append(of_layer)
             if self.norms and x is not None:
                 x = self.norms[k].back(x, start, norms[k] if to_norm else None, into is not None and into.each)

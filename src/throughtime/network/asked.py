@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from ..engine import checkpointed, memory, stack
-from ..engine.stack import Into
+from ..engine.back import Into
 from ..refuse import arguments
 from ..refuse.called import told
 from .gradients import Gradients

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.stack import Into, Stack
+from ..engine.back import Into
+from ..engine.stack import Stack
 from ..refuse import arguments, direction
 from . import norms
 

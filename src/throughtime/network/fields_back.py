@@ -18,8 +18,8 @@ import numpy as np
 from ..cells.base import spec
 from ..cells.field_derivatives import by_field
 from ..cells.on_arrays import emitted, on_arrays, sent_slopes, staged
+from ..engine.back import Into
 from ..engine.blas import single_blas
-from ..engine.stack import Into
 from . import clipped, truncated
 from .field_gradients import Deferred, FieldGradients
 

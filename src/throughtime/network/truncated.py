@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.stack import Into, Stack
+from ..engine.back import Into
+from ..engine.stack import Stack
 
 Array = Any  # of the machine
 Found = tuple[

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..cells.versions import in_force
-from ..engine import stack
+from ..engine.back import Into
 from ..refuse import arguments, checks, direction, room, words
 from ..refuse.called import called
 from . import clipped, handed_in, truncated
@@ -158,7 +158,7 @@ class Unrolled(Steps):
             g = handed_in.output_gradient(grad_output, self)
             B, had_batch = self._stack.batch, self._had_batch
             at_end = handed_in.state("grad_final_state", grad_final_state, self.network, B, had_batch)
-            into: stack.Into | None = wanted.into(self)
+            into: Into | None = wanted.into(self)
             x: Any
             of_states: Any
             most = None if clip_state is None else clipped.limit(self, clip_state, window, per_sequence)
