@@ -251,8 +251,8 @@ PEAK = """
 
     rng = np.random.default_rng(0)
     x, g = rng.normal(size=(T, B, I)), rng.normal(size=(T, B, N * directions))
-    for _ in range(2):      # machine code, threads and their stacks are there now
-        pass_(3, 40, 3, 70, np.ones((3, 40, 3)), np.ones((3, 40, 70 * directions)))
+    for small in ((3, 40, 3, 70), (2, B, I, N)):    # machine code, threads and their stacks are there now
+        pass_(*small, np.ones(small[:3]), np.ones((*small[:2], small[3] * directions)))
     memory.release()
     gc.collect()
     if hasattr(ctypes.CDLL(None), "malloc_trim"):
