@@ -22,9 +22,9 @@ import numpy as np
 
 import throughtime as tt
 
-SIZES = {"lengths": [1000, 10_000, 100_000], "units": 128, "inputs": 16, "repeats": 1, "peer": True}
-FULL = SIZES | {"lengths": [1000, 3000, 10_000, 30_000, 100_000, 300_000], "repeats": 3}
-SMALL = {"lengths": [10_000, 60_000], "units": 64, "inputs": 8, "repeats": 1, "peer": False}
+SIZES = {"lengths": [1000, 10_000, 100_000], "units": 128, "inputs": 16, "repeats": 2, "seconds": 1.0, "peer": True}
+FULL = SIZES | {"lengths": [1000, 3000, 10_000, 30_000, 100_000, 300_000], "repeats": 3, "seconds": 3.0}
+SMALL = {"lengths": [10_000, 60_000], "units": 64, "inputs": 8, "repeats": 1, "seconds": 0.0, "peer": False}
 WAYS = {"all states kept": None, "checkpoint": "auto"}
 SEED = 1
 
@@ -60,7 +60,7 @@ def theirs(length, units, inputs):
     return both
 
 
-def once(way, length, units, inputs, repeats):
+def once(way, length, units, inputs, repeats, seconds):
     """(peak in bytes, seconds, gradients) of one way, in this process."""
 
     def made(steps):
@@ -76,24 +76,24 @@ def once(way, length, units, inputs, repeats):
     found = call()
     peak = status("VmHWM") - before
     times = []
-    for _ in range(repeats):
+    while len(times) < repeats or (sum(times) < seconds and len(times) < 50):  # a short call is a noisy one
         began = time.perf_counter()
         call()
         times.append(time.perf_counter() - began)
     return peak, statistics.median(times), found
 
 
-def measure(lengths, units, inputs, repeats, peer):
+def measure(lengths, units, inputs, repeats, seconds, peer):
     ways = [*WAYS, "torch"] if peer and importlib.util.find_spec("torch") else [*WAYS]
-    peaks, seconds = {way: [] for way in ways}, {way: [] for way in ways}
+    peaks, times = {way: [] for way in ways}, {way: [] for way in ways}
     off, fresh = [], multiprocessing.get_context("spawn")
     for length in study.progress(lengths, "memory_of_long_sequences"):
         gradients = {}
         for way in ways:  # one after another: together they would share the cores
             with ProcessPoolExecutor(1, mp_context=fresh) as pool:
-                peak, took, found = pool.submit(once, way, length, units, inputs, repeats).result()
+                peak, took, found = pool.submit(once, way, length, units, inputs, repeats, seconds).result()
             peaks[way].append(peak)
-            seconds[way].append(took)
+            times[way].append(took)
             gradients[way] = found
         one, other = (gradients[way] for way in WAYS)
         off.append(max(float(np.abs(one[name] - other[name]).max()) for name in one))
@@ -112,7 +112,7 @@ def measure(lengths, units, inputs, repeats, peer):
             why="the README's formula, without the gradients of the states, which are not asked for",
         ),
     ]  # fmt: skip
-    data = {"lengths": lengths, "ways": ways, "peaks": peaks, "seconds": seconds, "inherent": inherent, "kept": kept}
+    data = {"lengths": lengths, "ways": ways, "peaks": peaks, "seconds": times, "inherent": inherent, "kept": kept}
     return {"checks": checks, "seeds": {"weights, input": SEED}, "data": data}
 
 
@@ -124,12 +124,13 @@ def draw(result):
     for i, way in enumerate(data["ways"]):
         style = {"color": plots.COLOURS[i + 1], "marker": plots.MARKERS[i], "markersize": 4, "label": names[way]}
         axes[0].loglog(T, np.array(data["peaks"][way]) / 1e6, **style)
-        axes[1].loglog(T, 1e6 * np.array(data["seconds"][way]) / T, **style)
+        axes[1].semilogx(T, 1e6 * np.array(data["seconds"][way]) / T, **style)
     axes[0].loglog(T, data["inherent"] * T / 1e6, "--", color="0.4", linewidth=0.9, label="output, x and its gradient")
     axes[0].set_ylabel("peak in megabytes")
     axes[0].set_title("memory")
     axes[1].set_ylabel("microseconds per step")
     axes[1].set_title("time")
+    axes[1].set_ylim(0)
     for ax in axes:
         ax.set_xlabel("time steps $T$")
     axes[0].legend()

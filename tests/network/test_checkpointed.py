@@ -292,3 +292,18 @@ def test_what_has_no_meaning_is_refused():
     decoder = tt.models.Chain([tt.Network("gru", 2, 3, seed=0)], checkpoint=3)
     with pytest.raises(ValueError, match="without `checkpoint`"):
         tt.models.EncoderDecoder(tt.Network("gru", 2, 3), decoder, tt.models.Attention("dot", 3, 3))
+
+
+@pytest.mark.parametrize("layers", [{"num_layers": 3}, {"num_layers": 2, "bidirectional": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"input": False, "parameters": []}, {"per_sequence": True}], ids=str)
+def test_all_time_at_once_and_in_pieces(layers, options, monkeypatch):
+    """Without checkpoints, where much passes between layers, time goes back in pieces: the same bits."""
+    net = tt.Network("gru", I, N, seed=0, **layers)
+    run = net.unroll(drawn((300, 40, I)), lengths=[300, 299, 7, 0] * 10)
+    whole, pieces = back(run, **options), []
+    monkeypatch.setattr(tt.engine.back, "LARGE", 0)
+    in_pieces = tt.engine.stack.in_pieces
+    monkeypatch.setattr(tt.engine.stack, "in_pieces", lambda *a, **k: pieces.append(k["piece"]) or in_pieces(*a, **k))
+    same(of_gradients(back(run, **options)), of_gradients(whole))
+    assert pieces
+    assert max(pieces) == 26  # ⌈1024 / 40⌉ steps
