@@ -68,7 +68,7 @@ def once(way, length, units, inputs, repeats, seconds):
 
     made(100)()  # compiled, or loaded, and the threads are there
     call = made(length)
-    tt.engine.memory.release()
+    tt.release_memory()
     gc.collect()
     before = status("VmRSS")
     with open("/proc/self/clear_refs", "w", encoding="ascii") as reset:

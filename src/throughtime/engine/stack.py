@@ -120,17 +120,15 @@ class Stack:
         of the parameters are added."""
         stop = self.steps if stop is None else stop
         within: dict[str, Any] = {"start": start, "stop": stop}
-        through = partial(
-            self._through, copies=copies, to_weights=to_weights, to_input=to_input, into=into, apart=apart
-        )
+        back = partial(self._through, copies=copies, to_weights=to_weights, to_input=to_input, into=into, apart=apart)
         if len(self.layers) > len(self.layers[0]) == 1 and not (to_weights and into is None) and self.device == "cpu":
             own, M, steps = [layer for (layer,) in self.layers], len(carry), stop - start
             piece = piece_of(own, M, steps, max(layer.units for layer in own))
             if piece < steps:  # what passes between layers is of a piece of time
                 x = self.engine.arrays.empty((steps, M, own[0].inputs), carry.dtype) if to_input else None
-                carry = in_pieces(through, carry, grad_output, grad_states, x, piece=piece, **within)
+                carry = in_pieces(back, carry, grad_output, grad_states, x, piece=piece, **within)
                 return Back(carry, [list(arrays) for arrays in into.arrays] if into else [], x)
-        return through(carry, grad_output, grad_states=grad_states, **within)
+        return back(carry, grad_output, grad_states=grad_states, **within)
 
     def _through(
         self, carry: Array, grad_output: Array | None, *, start: int, stop: int, copies: int, grad_states: Array | None,
