@@ -39,7 +39,7 @@ class Machine(NamedTuple):
     copy: float  # bytes per second that one thread copies, beyond its caches
 
 
-USUAL = Machine(wake=3e-5, meet=8e-7, rate=6e10, copy=5e9)
+USUAL = Machine(wake=3e-5, meet=2e-7, rate=6e10, copy=5e9)
 LEAST, MOST = Machine(2e-6, 2e-8, 1e9, 5e8), Machine(3e-4, 2e-5, 1e12, 1e12)  # beyond them a number is not believed
 
 _found: Machine | None = None

@@ -17,8 +17,8 @@ from .machine import Machine, machine
 # and 1 115/127, 50 meetings among them.
 EDGE = 2  # rows: a pass over so many more is as long, as the weights come in whatever the number of rows
 POINTWISE = 100  # multiply-adds that take as long as the pointwise part of a unit
-MEETING = 5  # meetings that one takes as long as in a pass: its members are not equally fast, and hand on more
-GAIN = 0.85  # of the time alone, which a team must be below: estimates err, and other caches hold what it wrote
+MEETING = 15  # meetings that one takes as long as in a pass: its members are not equally fast, and hand on more
+GAIN = 0.8  # of the time alone, which a team must be below: estimates err, and other caches hold what it wrote
 SMALL = 500_000  # multiply-adds that nobody divides, on any machine; they ask for no measurement
 MOVED = 1 << 16  # bytes, likewise
 RESIDENT = CACHES.second  # bytes of weights that a core keeps near while it walks through time
@@ -39,9 +39,11 @@ def of_steps(
     work = (per_row + POINTWISE * units) * (2 if back else 1) * itemsize // 4
     if team == 1 or steps * rows * work < SMALL:
         return [whole], whole
-    way, count = planned(
-        steps, rows, -(-units // grain), work, team, heavy=per_row * itemsize > RESIDENT, meets=meets, on=machine()
-    )
+    on = machine()
+    if back:  # gradients of weights are a second division, and not always into equal shares
+        on = on._replace(wake=2 * on.wake)
+    heavy = per_row * itemsize > RESIDENT
+    way, count = planned(steps, rows, -(-units // grain), work, team, heavy=heavy, meets=meets, on=on)
     if way == "rows":
         return _by_rows(rows, units, count), whole
     if way == "units":
@@ -59,7 +61,7 @@ def planned(
 
     >>> from throughtime.engine.cpu.machine import USUAL
     >>> [planned(50, rows, 4, 60_000, 2, heavy=False, meets=True, on=USUAL) for rows in (1, 4, 32)]
-    [('alone', 1), ('units', 2), ('rows', 2)]
+    [('alone', 1), ('rows', 2), ('rows', 2)]
     """
     row = work / on.rate
     one = steps * (rows + EDGE) * row
@@ -120,7 +122,7 @@ def pays(seconds: float, team: int, on: Machine) -> bool:
     """Whether a team is faster at what takes one thread so long, and can be cut evenly.
 
     >>> from throughtime.engine.cpu.machine import USUAL
-    >>> [pays(seconds, 2, USUAL) for seconds in (3e-5, 6e-5, 1e-4)]
+    >>> [pays(seconds, 2, USUAL) for seconds in (3e-5, 6e-5, 12e-5)]
     [False, False, True]
     """
     return seconds / team + on.wake < GAIN * seconds
