@@ -20,6 +20,7 @@ from throughtime.engine.cpu import run as cpu
 from throughtime.engine.cuda import device, plans
 from throughtime.engine.cuda import run as gpu
 from throughtime.engine.cuda.jacobians import jacobians as of_device
+from throughtime.engine.cuda.passes import PUSHFORWARD, large_pushforward
 from throughtime.engine.cuda.plans import Plan
 
 CUTS = {
@@ -232,3 +233,19 @@ def test_the_same_bits_in_every_schedule(cut_by, monkeypatch, cut):
         arrays = (layer.states, back.x, back.carry, *back.parameters)
         results.add(b"".join(device.to_host(array).tobytes() for array in arrays))
     assert len(results) == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["tanh", "lstm", "gru", "rate", "adapting"])
+def test_perturbations_of_many_rows(monkeypatch, name, dtype):
+    """By products of all rows in each step; ensembles, lengths, copies, with and without the input's."""
+    monkeypatch.setattr(large_pushforward, "WAVES", -1)
+    asked, run = [], large_pushforward.run
+    monkeypatch.setattr(large_pushforward, "run", lambda *given: asked.append(run(*given)))
+    p = draw(library_cell(name), 5, 2, 2, [T, 2, 1, 0], dtype)
+    layer, layers = on_gpu(p, False), on_cpu(p, False)
+    for start, stop in ((0, T), (1, 2), (2, 2)):
+        for from_input in (False, True):
+            check_tangent(p, layer, layers, from_input, copies=3, start=start, stop=stop)
+    assert len(asked) == 4
+    assert large_pushforward.suits(layer, layer.plan(PUSHFORWARD, 3), 3)

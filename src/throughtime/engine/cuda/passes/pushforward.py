@@ -8,6 +8,7 @@ from ..pass_kernels import Pass
 from ..register_arrays import ALIGNED, one_hot, put, read, write
 from ..thread_exchange import give, side_by_side
 from ..toolkit import cuda
+from . import large_pushforward
 
 from ..kernel_names import (  # isort: skip
     BLOCKS, FIRST, GATES, GROUPS, LOCAL, N, OUT, PARTS, PART_ROOM, ROWS, SAVED, SECOND, SHARED_SIZE, SIGNALS, STAGED,
@@ -170,12 +171,16 @@ def run(
     record, units, dtype, M, steps = layer.record, layer.units, layer.states.dtype, layer.batch * copies, stop - start
     out = device.empty((max(1, steps), M, units) if to_output else (1, 1, 1), dtype)
     if steps and M:
-        sends = device.empty(2 * M * record.signals * units, dtype)
-        xs = sends
+        xs = None
         if vx is not None:
             flat, row = device.rows(vx)
             xs = projections.input_part(flat, row, layer.parameters[0], None, steps, M)
         plan = layer.plan(PUSHFORWARD, copies)
+        if not to_output and large_pushforward.suits(layer, plan, copies):
+            large_pushforward.run(layer, v, xs, start, stop, copies)
+            return v, None
+        sends = device.empty(2 * M * record.signals * units, dtype)
+        xs = sends if xs is None else xs
         sizes = TangentSizes(
             start=start, stop=stop, batch=layer.batch, copies=copies, per=layer.per, s_at=layer.offset,
             s_row=layer.size, from_input=int(vx is not None), to_output=int(to_output),
