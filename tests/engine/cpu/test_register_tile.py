@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from throughtime.engine.cpu.matmul import NEAR, products
+from throughtime.engine.cpu.matmul import FEW, NEAR, products
 from throughtime.engine.cpu.panels import packers
 from throughtime.engine.cpu.register_tile import REGISTERS, lanes, most_rows
 
@@ -38,14 +38,17 @@ def multiply(a, panels, start, vectors, first=0, last=None, gap=3, at=5):
     last = count if last is None else last
     flat = np.full(at + rows * (depth + gap) + 1, FILLER, a.dtype)
     np.lib.stride_tricks.as_strided(flat[at:], (rows, depth), (a.itemsize * (depth + gap), a.itemsize))[...] = a
-    size = (last - first) * rows * width
-    out = np.full(size + 10, FILLER, a.dtype)
+    size, lane = (last - first) * rows * width, lanes(a.dtype)
+    out = np.full(size + 5 + 4 * width, FILLER, a.dtype)  # four rows, which fill the last tile
     begin = start.reshape(-1), 0 if start.ndim == 1 else width
-    product = products(vectors, a.dtype)["product"]
-    product(flat, at, depth + gap, rows, depth, panels.reshape(-1), first, last, *begin, out, 5)
+    kernels, strips = products(vectors, a.dtype), np.full((rows + lane) * depth, FILLER, a.dtype)
+    kernels["pack_strips"](flat, at, depth + gap, rows, depth, strips)
+    kernels["product"](flat, at, depth + gap, strips, rows, depth, panels.reshape(-1), first, last, *begin, out, 5)
     assert (out[:5] == FILLER).all()
-    assert (out[-5:] == FILLER).all()
-    return out[5:-5].reshape(last - first, rows, width)
+    assert (out[5 + size + 3 * width :] == FILLER).all()
+    assert rows > FEW or (out[5 + size :] == FILLER).all()
+    assert (strips[-(-rows // lane) * lane * depth :] == FILLER).all()
+    return out[5 : 5 + size].reshape(last - first, rows, width)
 
 
 def test_tiles_fit_the_registers():

@@ -1,4 +1,4 @@
-"""A product whose rows are packed in strips has the bits of the one whose rows are not, and so has a gradient."""
+"""Rows in strips: where each number lies, and that a product has the bits of the one whose rows are not packed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,36 @@ from throughtime.engine.cpu.register_tile import lanes
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("rows", "depth"), [(5, 1), (16, 16), (13, 40), (33, 7), (48, 70)])
+def test_where_numbers_lie(dtype, rows, depth):
+    """Of rows that end with their array: the lanes behind the last one repeat it, and nothing is read behind it."""
+    lane, row = lanes(dtype), depth + 3
+    a = np.arange(7 + (rows - 1) * row + depth, dtype=dtype)
+    strips = np.full((-(-rows // lane), depth, lane), np.nan, dtype)
+    products(2, np.dtype(dtype))["pack_strips"](a, 7, row, rows, depth, strips.reshape(-1))
+    m, k = np.minimum(np.arange(len(strips) * lane), rows - 1), np.arange(depth)
+    np.testing.assert_array_equal(strips.swapaxes(1, 2).reshape(-1, depth), a[7 + m[:, None] * row + k])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("strips", "deep"), [(1, 1), (2, 3), (3, 40)])
 def test_packed_is_unpacked(dtype, strips, deep):
+    """Few rows at a time are not packed."""
     kernels, lane = products(2, np.dtype(dtype)), lanes(dtype)
-    rows, depth, width, panels = strips * lane, deep * lane, 2 * lane, 3
+    rows, depth, width, panels = strips * lane + 1, deep * lane, 2 * lane, 3
     rng = np.random.default_rng(deep)
     row = depth + 5
     a, b, start = (rng.normal(size=n).astype(dtype) for n in (rows * row + 7, panels * depth * width, panels * width))
-    expected, packed = np.empty(panels * rows * width, dtype), np.empty(rows * depth, dtype)
-    kernels["product"](a, 7, row, rows, depth, b, 0, panels, start, width, expected, 0)
+    found, packed = np.full(((panels * rows) + lane) * width, np.nan, dtype), np.empty((rows + lane) * depth, dtype)
     kernels["pack_strips"](a, 7, row, rows, depth, packed)
-    for p in range(panels):
-        found = np.full(rows * width, np.nan, dtype)
-        kernels["product_packed"](packed, rows, depth, b, p, start, p * width, found)
-        np.testing.assert_array_equal(found, expected[p * rows * width : (p + 1) * rows * width])
+    kernels["product"](a, 7, row, packed, rows, depth, b, 0, panels, start, width, found, 0)
+    found = found[: panels * rows * width].reshape(panels, rows, width)
+    for few in (1, 2, 3, 4):
+        for first in range(0, rows - few + 1, few):
+            some = np.full((panels, few, width), np.nan, dtype)
+            at = 7 + first * row
+            kernels["product"](a, at, row, packed, few, depth, b, 0, panels, start, width, some.reshape(-1), 0)
+            np.testing.assert_array_equal(some, found[:, first : first + few])
 
 
 @pytest.mark.parametrize(("dtype", "units"), [("float32", 70), ("float64", 37)])

@@ -14,8 +14,8 @@ from .primitives import clear, move
 from .register_tile import lanes, transpose
 
 VECTORS = 2  # of a panel, as in dense.py
-CHUNK = 48  # rows of a product that lie in panels before they are written out: whole tiles of 12, 6, 4 and 2 rows
-WIDTH = LANES = ZERO = ONE = LEAST = product = PLACEHOLDER
+CHUNK = 48  # rows of a product that lie in panels before they are written out: whole strips and tiles
+WIDTH = LANES = ZERO = ONE = LEAST = product = pack_strips = PLACEHOLDER
 
 
 @cache
@@ -58,9 +58,11 @@ def _softmax_back(a, at, de, to, count):
 def _spread(a, at, row, rows, depth, panels, columns, zeros, chunk, out, to, to_row):
     """out[r, j] = sum_k a[r, k] panels[., k, j]."""
     count = (columns + WIDTH - 1) // WIDTH
+    strips = np.empty((min(rows, CHUNK) + LANES) * depth, a.dtype)
     for first in range(0, rows, CHUNK):
         n = min(CHUNK, rows - first)
-        product(a, at + first * row, row, n, depth, panels, 0, count, zeros, 0, chunk, 0)
+        pack_strips(a, at + first * row, row, n, depth, strips)
+        product(a, at + first * row, row, strips, n, depth, panels, 0, count, zeros, 0, chunk, 0)
         for r in range(n):
             for p in range(count):
                 place, width = to + (first + r) * to_row + p * WIDTH, min(WIDTH, columns - p * WIDTH)

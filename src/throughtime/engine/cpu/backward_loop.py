@@ -16,7 +16,7 @@ BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = PARTS = STATES =
 BACK = GROUP_BACK = LANES = WIRED = SENT = PLACEHOLDER
 EMITS = MASKED = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = SPARSE = PLACEHOLDER
 S0 = S1 = KEEP = E = DS = DX = DR = DP = DQ = SLOPE = END = PLACEHOLDER
-product_back = product_packed = pack_strips = PLACEHOLDER
+product_back = pack_strips = PLACEHOLDER
 spread = product_sparse_back = sparse_gradients = PLACEHOLDER
 of_input = of_state = of_stage = PLACEHOLDER  # weight_gradients.py of the three products
 
@@ -46,16 +46,13 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
     d_row, dx_row, da_row, dq_row = depth + LANES, P * WIDTH + LANES, P * AWIDTH + LANES, P * QWIDTH + LANES
     first_back, last_back = unit0 // BACK, (unit1 + BACK - 1) // BACK
     group, per_signal = GROUP_BACK if rows == 1 else 1, (N + BACK - 1) // BACK
-    whole = rows // LANES * LANES if last_back - first_back > 1 else 0  # rows that it pays to pack
+    padded = (rows + LANES - 1) // LANES * LANES
+    strips = np.empty(padded * max(depth, P * AWIDTH), x.dtype)
     if SPARSE:
+        clear(strips, 0, strips.size)
         index, ends, of_weights, ends_of_weights, places_of_weights = beside
-        strips, room = (
-            np.zeros((rows + LANES - 1) // LANES * LANES * depth, x.dtype),
-            np.empty(4 * LANES * LANES, x.dtype),
-        )
-    else:
-        strips = np.empty(whole * max(depth, P * AWIDTH), x.dtype)
-    rs = np.empty(group * rows * BACK, x.dtype)
+        room = np.empty(4 * LANES * LANES, x.dtype)
+    rs = np.empty(group * padded * BACK, x.dtype)
     zeros = np.zeros(BACK, x.dtype)
     work = np.zeros(END, x.dtype)
     if BESIDE:
@@ -124,7 +121,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                     round_ = meet(meeting, threads, round_)
                 stage_back(
                     blocks.stage_backward_block, fields, states, saved, lengths, w_a, da, dr, dx, dq, carry, strips,
-                    zeros, work, t, slot, s_at + now * B * s_row, s_row, B, copies, N, row0, rows, whole, first_back,
+                    zeros, work, t, slot, s_at + now * B * s_row, s_row, B, copies, N, row0, rows, first_back,
                     last_back,
                 )  # fmt: skip
             if lockstep:
@@ -135,7 +132,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
             if SPARSE:
                 spread(dr, d_at, d_row, rows, depth, strips)
             else:
-                pack_strips(dr, d_at, d_row, whole, depth, strips)
+                pack_strips(dr, d_at, d_row, rows, depth, strips)
             for turn in range(0, last_back - first_back, group):
                 q0 = first_back + turn if t % 2 else max(first_back, last_back - turn - group)
                 q1 = min(q0 + group, last_back - turn if t % 2 == 0 else last_back)
@@ -144,10 +141,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                     if SPARSE:
                         product_sparse_back(strips, rows, depth, w_hh, index, ends, w0, w1, zeros, 0, rs, 0, room)
                     else:
-                        product_packed(strips, whole, depth, w_hh, w0, zeros, 0, rs)
-                        if whole < rows:
-                            at_rest, rest = d_at + whole * d_row, rows - whole
-                            product_back(dr, at_rest, d_row, rest, depth, w_hh, w0, w1, zeros, 0, rs, whole * BACK)
+                        product_back(dr, d_at, d_row, strips, rows, depth, w_hh, w0, w1, zeros, 0, rs, 0)
                     for qm in range((q1 - q0) * rows):
                         q, m = q0 + qm // rows, row0 + qm % rows
                         b = m // copies

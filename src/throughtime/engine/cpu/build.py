@@ -44,7 +44,7 @@ def loop(shape: Shape, name: str) -> Any:
     function = next(vars(file)[name] for file in LOOPS if name in vars(file))
     lane, back = lanes(shape.dtype), products(2, shape.dtype)
     names: dict[str, Any] = {**packers(shape.dtype), **shape.constants, "product_back": back["product"]}
-    names |= {key: back[key] for key in ("accumulate", "pack_strips", "product_packed")}
+    names |= {key: back[key] for key in ("accumulate", "pack_strips")}
     if shape.sparse:
         names |= sparse.products(shape.first * shape.block, shape.dtype)
         names["product_sparse_back"] = sparse.products(shape.back, shape.dtype)["product_sparse"]

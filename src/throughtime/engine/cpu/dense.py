@@ -27,7 +27,7 @@ VECTORS = 2  # of a panel, as those of the way back, so that the packing and the
 CHUNK = 48  # rows whose products lie in a panel before they are written out: whole strips and tiles
 TALL = 8  # rows of the tallest tile of a weight gradient
 PIECE = 512  # rows of a weight gradient that are packed at once
-WIDTH = LANES = product = product_packed = pack_strips = accumulate = pack_rows = PLACEHOLDER
+WIDTH = LANES = product = pack_strips = accumulate = pack_rows = PLACEHOLDER
 
 
 def forward(x: Array, w: Array, b: Array | None) -> Array:
@@ -103,21 +103,16 @@ def _kernels(dtype: Any) -> dict[str, Any]:
 
 
 def _times_panels(a, depth, panels, count, start, out, columns, room, share, meeting):
-    """out[r, p*WIDTH + j] = start[p*WIDTH + j] + sum_k a[r, k] panels[p, k, j]: a chunk of rows at a time, in strips
-    where it is whole."""
+    """out[r, p*WIDTH + j] = start[p*WIDTH + j] + sum_k a[r, k] panels[p, k, j]: a chunk of rows at a time."""
     wide()
     share = Share(*share)
-    own, wholly = room[share.member], depth % LANES == 0 and count > 1
-    strips = np.empty(CHUNK * depth if wholly else 0, out.dtype)
+    own = room[share.member]
+    strips = np.empty(CHUNK * depth, out.dtype)
     for first in range(share.first_row, share.end_row, CHUNK):
         rows = min(CHUNK, share.end_row - first)
-        whole = rows // LANES * LANES if wholly else 0
-        pack_strips(a, first * depth, depth, whole, depth, strips)
+        pack_strips(a, first * depth, depth, rows, depth, strips)
         for p in range(count):
-            product_packed(strips, whole, depth, panels, p, start, p * WIDTH, own)
-            if whole < rows:
-                at = (first + whole) * depth
-                product(a, at, depth, rows - whole, depth, panels, p, p + 1, start, WIDTH, own, whole * WIDTH)
+            product(a, first * depth, depth, strips, rows, depth, panels, p, p + 1, start, WIDTH, own, 0)
             width = min(WIDTH, columns - p * WIDTH)
             for r in range(rows):
                 move(out, (first + r) * columns + p * WIDTH, 0, own, r * WIDTH, 0, 1, width, WIDTH)

@@ -6,7 +6,7 @@ from ...jit import PLACEHOLDER
 from .primitives import move
 
 BACK = LANES = PLACEHOLDER
-product_back = product_packed = pack_strips = PLACEHOLDER
+product_back = pack_strips = PLACEHOLDER
 ROWS = 64  # whose dL/dx are worked out together: a part of the first cache under all panels
 
 
@@ -14,18 +14,13 @@ def input_gradients(d, w_ih, grad_x, at, rows, I, depth, index, threads):
     """One thread's share of dL/dx = dx W_ih for the rows of a chunk."""
     first, last, d_row = rows * index // threads, rows * (index + 1) // threads, depth + LANES
     panels = (I + BACK - 1) // BACK
-    packs = panels > 1
-    out, strips = np.empty(ROWS * BACK, d.dtype), np.empty(ROWS * depth if packs else 0, d.dtype)
+    out, strips = np.empty(ROWS * BACK, d.dtype), np.empty(ROWS * depth, d.dtype)
     zeros = np.zeros(BACK, d.dtype)
     for low in range(first, last, ROWS):
         here = min(ROWS, last - low)
-        whole = here // LANES * LANES if packs else 0
-        pack_strips(d, low * d_row, d_row, whole, depth, strips)
+        pack_strips(d, low * d_row, d_row, here, depth, strips)
         for q in range(panels):
-            product_packed(strips, whole, depth, w_ih, q, zeros, 0, out)
-            if whole < here:
-                rest = (low + whole) * d_row
-                product_back(d, rest, d_row, here - whole, depth, w_ih, q, q + 1, zeros, 0, out, whole * BACK)
+            product_back(d, low * d_row, d_row, strips, here, depth, w_ih, q, q + 1, zeros, 0, out, 0)
             count = min(BACK, I - q * BACK)
             for m in range(here):
                 move(grad_x, (at + low + m) * I + q * BACK, 0, out, m * BACK, 0, 1, count, BACK)

@@ -32,13 +32,13 @@ from ..sizes import Forward, Places, Share
 from .masked import dampen, zone
 from .meeting import meet
 from .operands import Pointwise
-from .primitives import call, copy, move, wide
+from .primitives import call, clear, copy, move, wide
 from .stages import first_stage
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER
 EMITS = FIRST = STAGED = MASKED = SPARSE = LANES = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = END = PLACEHOLDER
-product = product_r = product_a = spread = product_sparse = PLACEHOLDER
+product = product_r = product_a = pack_strips = spread = product_sparse = PLACEHOLDER
 
 
 def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
@@ -61,14 +61,17 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
     chunk = max(1, 24 // rows) if rows == B else 1  # few rows: several steps of the input at once make tall tiles
     group = GROUP if rows == 1 else 1
     held = last - first if STAGED else group  # panels of x and r that are worked out together
-    xs = np.empty(((last - first) * chunk if chunk > 1 else held) * rows * WIDTH, x.dtype)
-    rs = np.empty(held * rows * RWIDTH, x.dtype)
+    padded, tall = (rows + LANES - 1) // LANES * LANES, (rows * chunk + LANES - 1) // LANES * LANES
+    xs = np.empty((((last - first) * chunk if chunk > 1 else held) * rows + LANES) * WIDTH, x.dtype)
+    rs = np.empty((held * rows + LANES) * RWIDTH, x.dtype)
+    x_strips, strips = np.empty(tall * I, x.dtype), np.empty(padded * SIGNALS * N, x.dtype)
     if STAGED:
         staged, w_a, b_a = beside
-        ra = np.empty(group * rows * AWIDTH, x.dtype)
+        ra, a_strips = np.empty((group * rows + LANES) * AWIDTH, x.dtype), np.empty(padded * STAGED * N, x.dtype)
     if SPARSE:
         index, ends = beside
-        strips, room = np.zeros((rows + LANES - 1) // LANES * LANES * N, x.dtype), np.empty(4 * LANES * LANES, x.dtype)
+        room = np.empty(4 * LANES * LANES, x.dtype)
+        clear(strips, 0, strips.size)
     work = np.zeros(END, x.dtype)
     round_ = 0
     if EMITS:  # what the initial state sends
@@ -87,40 +90,47 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
         steps = min(chunk, T - done)
         low = T - done - steps if reverse else done
         if chunk > 1:
-            product(x, x_at + (low * B + row0) * x_row, x_row, steps * rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
+            x_now, many = x_at + (low * B + row0) * x_row, steps * rows
+            pack_strips(x, x_now, x_row, many, I, x_strips)
+            product(x, x_now, x_row, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
         for k in range(steps):
             step = steps - 1 - k if reverse else k
             t = low + step
             now, then = (t + 1, t) if reverse else (t, t + 1)
+            x_now, e_now, deep = x_at + (t * B + row0) * x_row, e_at + (now * B + row0) * e_row, SIGNALS * N
+            if chunk == 1:
+                pack_strips(x, x_now, x_row, rows, I, x_strips)
+            if SPARSE:
+                spread(sent, e_now, e_row, rows, N, strips)
+            elif FIRST:
+                pack_strips(sent, e_now, e_row, rows, deep, strips)
             if STAGED:
                 if chunk == 1:
-                    product(x, x_at + (t * B + row0) * x_row, x_row, rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
+                    product(x, x_now, x_row, x_strips, rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
                 if FIRST:
-                    e_now, deep = e_at + (now * B + row0) * e_row, SIGNALS * N
-                    product_r(sent, e_now, e_row, rows, deep, w_hh, first, last, b_hh, RWIDTH, rs, 0)
+                    product_r(sent, e_now, e_row, strips, rows, deep, w_hh, first, last, b_hh, RWIDTH, rs, 0)
                 first_stage(
                     stage_block, fields, states, lengths, staged, xs, rs, work, t, s_at + now * B * s_row, s_row, B, N,
                     row0, rows, first, last, steps, step,
                 )  # fmt: skip
                 if lockstep:
                     round_ = meet(meeting, threads, round_)
-            if SPARSE:
-                spread(sent, e_at + (now * B + row0) * e_row, e_row, rows, N, strips)
+                pack_strips(staged, (t * B + row0) * STAGED * N, STAGED * N, rows, STAGED * N, a_strips)
             for turn in range(0, last - first, group):
                 # there and back: the weights in the cache at the end of one step are the first to be used in the next
                 p0 = first + turn if t % 2 else max(first, last - turn - group)
                 p1 = min(p0 + group, last - turn if t % 2 == 0 else last)
                 if STAGED:
                     a_row = STAGED * N
-                    product_a(staged, (t * B + row0) * a_row, a_row, rows, a_row, w_a, p0, p1, b_a, AWIDTH, ra, 0)
+                    a_now = (t * B + row0) * a_row
+                    product_a(staged, a_now, a_row, a_strips, rows, a_row, w_a, p0, p1, b_a, AWIDTH, ra, 0)
                 else:
                     if chunk == 1:
-                        product(x, x_at + (t * B + row0) * x_row, x_row, rows, I, w_ih, p0, p1, b_ih, WIDTH, xs, 0)
+                        product(x, x_now, x_row, x_strips, rows, I, w_ih, p0, p1, b_ih, WIDTH, xs, 0)
                     if SPARSE:
                         product_sparse(strips, rows, N, w_hh, index, ends, p0, p1, b_hh, RWIDTH, rs, 0, room)
                     elif FIRST:
-                        e_now, deep = e_at + (now * B + row0) * e_row, SIGNALS * N
-                        product_r(sent, e_now, e_row, rows, deep, w_hh, p0, p1, b_hh, RWIDTH, rs, 0)
+                        product_r(sent, e_now, e_row, strips, rows, deep, w_hh, p0, p1, b_hh, RWIDTH, rs, 0)
                 for pm in range((p1 - p0) * rows):
                     p, m = p0 + pm // rows, pm % rows
                     unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)

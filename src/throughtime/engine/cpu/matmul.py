@@ -3,10 +3,11 @@
 Kernels see these globals (see `jit.specialise`):
 
     VECTORS     of a panel, WIDTH columns in all
-    ROWS        of the tallest tile of a product, TALL that of a weight gradient
+    TALL        rows of the tallest tile of a weight gradient
     GROUP       panels taken together for a single row
     DEEP        rows of a panel taken at once
-    SHORT       rows of the tile of a product whose A is packed
+    SHORT, HALF rows of the tiles of a product whose A is packed
+    FOUR        whether a tile may have four rows
 """
 
 from collections.abc import Callable
@@ -17,18 +18,20 @@ import numpy as np
 
 from ...jit import PLACEHOLDER, named_in, specialise
 from .primitives import move
-from .register_tile import lanes, most_rows, tile, transpose
+from .register_tile import lanes, most_rows, tile, transpose_some
 
-VECTORS = ROWS = TALL = WIDTH = GROUP = DEEP = SHORT = LANES = PLACEHOLDER
+VECTORS = TALL = WIDTH = GROUP = DEEP = SHORT = HALF = FOUR = LANES = PLACEHOLDER
+FEW = 4  # rows that are read where they lie
 NEAR = 1 << 14  # bytes of a panel that stay in the first cache (48 KB) under all rows; with 32 KB 1.5 times slower
 
 
-def _product(a, a_at, a_row, rows, depth, panels, first, last, start, start_panel, out, out_at):
+def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, start_panel, out, out_at):
     """out[p - first, m, :] = start[p, :] + sum_k a[m, k] panels[p, k, :] for the panels first <= p < last.
 
-    start_panel is the distance of the panels' rows in `start`: WIDTH for a bias, 0 for a row of zeros. Deep panels are
-    taken in pieces that stay in the first cache while all rows pass over them; the sums go on where they stopped, so
-    their bits are the same.
+    More than FEW rows are read from `strips`, where pack_strips has put them, and as many rows of the result as fill
+    the last tile, less than HALF, are written behind it. start_panel is the distance of the panels' rows in `start`:
+    WIDTH for a bias, 0 for a row of zeros. Deep panels are taken in pieces that stay in the first cache while all rows
+    pass over them; the sums go on where they stopped, so their bits are the same.
     """
     p = first
     while p < last:
@@ -38,20 +41,29 @@ def _product(a, a_at, a_row, rows, depth, panels, first, last, start, start_pane
         for k in range(0, depth, DEEP):
             x, size = a_at + k, min(DEEP, depth - k)
             panel = (panels, (p * depth + k) * WIDTH, depth * WIDTH, WIDTH)
-            if rows == 1 and count == GROUP:
+            if count == GROUP and rows == 1:
                 tile(1, VECTORS, GROUP, (a, x, 0, 1), panel, size, (begin, at, gap, 0), (out, c, WIDTH, 0))
+            elif rows > FEW:
+                for m in range(0, rows, SHORT):
+                    s = (strips, m // LANES * LANES * depth + k * LANES + m % LANES, 1, LANES)
+                    sm, cm = (begin, at + m * row, 0, row), (out, c + m * WIDTH, 0, WIDTH)
+                    if rows - m > HALF:
+                        tile(SHORT, VECTORS, 1, s, panel, size, sm, cm)
+                    else:
+                        tile(HALF, VECTORS, 1, s, panel, size, sm, cm)
             else:
                 m = 0
                 while m < rows:
                     left, xm = rows - m, (a, x + m * a_row, a_row, 1)
                     sm, cm = (begin, at + m * row, 0, row), (out, c + m * WIDTH, 0, WIDTH)
-                    if left >= ROWS:
-                        tile(ROWS, VECTORS, 1, xm, panel, size, sm, cm)
-                        m += ROWS
-                    elif left >= 4:
-                        tile(4, VECTORS, 1, xm, panel, size, sm, cm)
-                        m += 4
-                    elif left >= 2:
+                    if FOUR:
+                        if left == 4:
+                            tile(4, VECTORS, 1, xm, panel, size, sm, cm)
+                            break
+                        if left == 3:
+                            tile(3, VECTORS, 1, xm, panel, size, sm, cm)
+                            break
+                    if left >= 2:
                         tile(2, VECTORS, 1, xm, panel, size, sm, cm)
                         m += 2
                     else:
@@ -64,24 +76,21 @@ def _product(a, a_at, a_row, rows, depth, panels, first, last, start, start_pane
 def _pack_strips(a, at, row, rows, depth, strips):
     """Rows of A in strips of LANES, number by number of their depth: strips[m // LANES, k, m % LANES] = a[m, k].
 
-    rows and depth are multiples of LANES. Read row by row, the rows of a tile lie at distances at which they and the
-    panel meet in the same lines of the cache, by chance of their addresses: 1.7 times slower, packing included
-    (depth 512, 16 and 32 rows).
+    The lanes behind the last row repeat it; up to FEW rows are left alone. Read row by row, the rows of a tile lie at
+    distances at which they and the panel meet in the same lines of the cache, by chance of their addresses, and from
+    some eight rows on their addresses do not fit the registers: 1.5 to 1.7 times slower, packing included (2 vectors,
+    depth 448 to 1536, 12 to 48 rows).
     """
+    if rows <= FEW:
+        return
+    whole = depth // LANES * LANES
     for m in range(0, rows, LANES):
-        for k in range(0, depth, LANES):
-            transpose(a, at + m * row + k, row, strips, m * depth + k * LANES, LANES)
-
-
-def _product_packed(strips, rows, depth, panels, p, start, start_at, out):
-    """out[m, :] = start[start_at :] + sum_k a[m, k] panels[p, k, :] for an A in strips; the bits of `product`."""
-    begin, at, row = start, start_at, 0
-    for k in range(0, depth, DEEP):
-        size, panel = min(DEEP, depth - k), (panels, (p * depth + k) * WIDTH, 0, WIDTH)
-        for m in range(0, rows, SHORT):
-            x = (strips, m // LANES * LANES * depth + k * LANES + m % LANES, 1, LANES)
-            tile(SHORT, VECTORS, 1, x, panel, size, (begin, at + m * row, 0, row), (out, m * WIDTH, 0, WIDTH))
-        begin, at, row = out, 0, WIDTH
+        here, last = at + m * row, min(LANES, rows - m) - 1
+        for k in range(0, whole, LANES):
+            transpose_some(a, here + k, row, last, strips, m * depth + k * LANES, LANES)
+        for k in range(whole, depth):
+            for l in range(LANES):
+                strips[m * depth + k * LANES + l] = a[here + min(l, last) * row + k]
 
 
 def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, edge):
@@ -124,10 +133,11 @@ def products(vectors: int, dtype: Any) -> dict[str, Any]:
     """The compiled products for panels of so many vectors, under the names by which the loops call them."""
     width = vectors * lanes(dtype)
     rows, deep = most_rows(vectors), max(1, NEAR // (width * np.dtype(dtype).itemsize))
-    sizes = {"VECTORS": vectors, "ROWS": rows, "TALL": 8 if rows >= 8 else 4, "WIDTH": width}
+    short = min(1 << rows.bit_length() - 1, 8, lanes(dtype))
+    sizes = {"VECTORS": vectors, "TALL": 8 if rows >= 8 else 4, "WIDTH": width}
     sizes |= {"GROUP": group(vectors), "DEEP": deep, "LANES": lanes(dtype)}
-    sizes |= {"SHORT": min(8 if rows >= 8 else 4, lanes(dtype))}
+    sizes |= {"SHORT": short, "HALF": max(1, short // 2), "FOUR": rows >= 4}
     name = f"{vectors}x{lanes(dtype)}"
     functions: dict[str, Callable] = {"product": _product, "accumulate": _accumulate}
-    functions |= {"pack_strips": _pack_strips, "product_packed": _product_packed}
+    functions |= {"pack_strips": _pack_strips}
     return {key: specialise(function, name, **named_in(function, sizes)) for key, function in functions.items()}

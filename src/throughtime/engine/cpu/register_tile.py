@@ -169,18 +169,34 @@ def transpose(_, source, at, row, target, to, target_row):
     shuffles in registers; element by element it takes five times longer.
     """
     n = types.intp
-    signature = types.void(source, n, n, target, n, n)
+    return types.void(source, n, n, target, n, n), _transposition(clamped=False)
 
+
+@intrinsic
+def transpose_some(_, source, at, row, last, target, to, target_row):
+    """The same of a source whose rows end with row `last`, which stands for those behind it too."""
+    n = types.intp
+    return types.void(source, n, n, n, target, n, n), _transposition(clamped=True)
+
+
+def _transposition(clamped):
     def codegen(context, b, sig, args):
         scalar, i32, i64 = sig.args[0].dtype, ir.IntType(32), ir.IntType(64)
         L, size = lanes(np.dtype(scalar.name)), np.dtype(scalar.name).itemsize
         vector = ir.VectorType(context.get_value_type(scalar), L)
+        target = 4 if clamped else 3
 
         def place(k, offset, stride, line):
             base = context.make_array(sig.args[k])(context, b, args[k]).data
-            return b.bitcast(b.gep(base, [b.add(offset, b.mul(stride, ir.Constant(i64, line)))]), vector.as_pointer())
+            return b.bitcast(b.gep(base, [b.add(offset, b.mul(stride, line))]), vector.as_pointer())
 
-        lines = [b.load(place(0, args[1], args[2], i), align=size) for i in range(L)]
+        def number(k):
+            return ir.Constant(i64, k)
+
+        def line(i):
+            return b.select(b.icmp_signed("<", number(i), args[3]), number(i), args[3]) if clamped else number(i)
+
+        lines = [b.load(place(0, args[1], args[2], line(i)), align=size) for i in range(L)]
         half = L // 2
         while half:  # exchange the off-diagonal quarters of every square of 2*half lines
             low = [k if k % (2 * half) < half else L + k - half for k in range(L)]
@@ -192,7 +208,7 @@ def transpose(_, source, at, row, target, to, target_row):
                 exchanged.append(b.shuffle_vector(lines[k], lines[k + half], masks[i % (2 * half) >= half]))
             lines, half = exchanged, half // 2
         for j in range(L):
-            b.store(lines[j], place(3, args[4], args[5], j), align=size)
+            b.store(lines[j], place(target, args[target + 1], args[target + 2], number(j)), align=size)
         return context.get_dummy_value()
 
-    return signature, codegen
+    return codegen

@@ -25,11 +25,11 @@ from ..sizes import Places, Scan, ScanBack, Share
 from .meeting import meet
 from .primitives import call, copy, wide
 
-BLOCK = GATES = STATES = COEF = FIELD_STEP = ROOM = EMITS = SLOTS = PLACEHOLDER
+BLOCK = LANES = GATES = STATES = COEF = FIELD_STEP = ROOM = EMITS = SLOTS = PLACEHOLDER
 X = S1 = C = E = PLACEHOLDER
 PIECE = MATRIX = COLUMN = KEPT = PARAMETERS = SHARED = PLACEHOLDER
 S0 = KEEP = DS = DX = DR = DP = DQ = SLOPE = PLACEHOLDER
-product = inputs_of = compose = onward = together = spread = step_lanes = PLACEHOLDER
+product = pack_strips = inputs_of = compose = onward = together = spread = step_lanes = PLACEHOLDER
 
 
 def scan_forward(pointwise, w, known, x, sent, ends, size, share, meeting):
@@ -42,7 +42,9 @@ def scan_forward(pointwise, w, known, x, sent, ends, size, share, meeting):
     at = Places(*at)
     sections, section = size.sections, L * BLOCK
     member, team, items, round_ = share.member, share.team, B * size.sections, 0
-    xt, xs, zeros = np.empty((1 + I) * BLOCK, x.dtype), np.empty(N * GATES * BLOCK, x.dtype), np.zeros(BLOCK, x.dtype)
+    xt, zeros = np.empty((1 + I) * BLOCK, x.dtype), np.zeros(BLOCK, x.dtype)
+    xs, strips = np.empty((N * GATES + LANES) * BLOCK, x.dtype), np.empty((N * GATES + LANES) * (1 + I), x.dtype)
+    pack_strips(w, 0, 1 + I, N * GATES, 1 + I, strips)
     work, steps = np.zeros(ROOM, x.dtype), np.empty(N * L * PIECE, x.dtype)
     lanes = np.empty(N * PIECE, x.dtype)
     carry, start, new = np.empty(N * STATES, x.dtype), np.empty(N * STATES, x.dtype), np.empty(STATES, x.dtype)
@@ -53,7 +55,7 @@ def scan_forward(pointwise, w, known, x, sent, ends, size, share, meeting):
             whole = k0 + section <= T and lengths[b] >= T
             for l in range(L):
                 inputs_of(x, at.x_at + b * at.x_row, B * at.x_row, k0 + l, L, T, reverse, I, xt, 0)
-                product(w, 0, 1 + I, GATES * N, 1 + I, xt, 0, 1, zeros, 0, xs, 0)
+                product(w, 0, 1 + I, strips, GATES * N, 1 + I, xt, 0, 1, zeros, 0, xs, 0)
                 for n in range(N):
                     for gate in range(GATES):
                         copy(work, X + gate * BLOCK, xs, (gate * N + n) * BLOCK, BLOCK)
@@ -131,7 +133,9 @@ def scan_backward(pointwise, w, known, x, gradient, ends, size, share, meeting):
     at, T, sections, section = Places(*size.places), stop - start, size.sections, L * BLOCK
     member, team, items, round_, rows = share.member, share.team, B * size.sections, 0, GATES * N
     sums = rows * I + rows + PARAMETERS * N
-    xt, xs, zeros = np.empty(L * (1 + I) * BLOCK, x.dtype), np.empty(rows * BLOCK, x.dtype), np.zeros(BLOCK, x.dtype)
+    xt, zeros = np.empty(L * (1 + I) * BLOCK, x.dtype), np.zeros(BLOCK, x.dtype)
+    xs, strips = np.empty((rows + LANES) * BLOCK, x.dtype), np.empty((rows + LANES) * (1 + I), x.dtype)
+    pack_strips(w, 0, 1 + I, rows, 1 + I, strips)
     work, steps = np.zeros(ROOM, x.dtype), np.empty(N * L * PIECE, x.dtype)
     entering, keep = np.zeros(N * L * STATES * BLOCK, x.dtype), np.empty(N * L * KEPT, x.dtype)
     lanes, us = np.empty(N * PIECE, x.dtype), np.empty(N * STATES * BLOCK, x.dtype)
@@ -146,7 +150,7 @@ def scan_backward(pointwise, w, known, x, gradient, ends, size, share, meeting):
                 live = max(0, min(BLOCK, (T - k0 - l + L - 1) // L))  # lanes that have not passed the end
                 x_at = at.x_at + (start * B + b) * at.x_row
                 inputs_of(x, x_at, B * at.x_row, k0 + l, L, T, 1 - reverse, I, xt, l * (1 + I) * BLOCK)
-                product(w, 0, 1 + I, rows, 1 + I, xt[l * (1 + I) * BLOCK :], 0, 1, zeros, 0, xs, 0)
+                product(w, 0, 1 + I, strips, rows, 1 + I, xt[l * (1 + I) * BLOCK :], 0, 1, zeros, 0, xs, 0)
                 for n in range(N):
                     for gate in range(GATES):
                         copy(work, X + gate * BLOCK, xs, (gate * N + n) * BLOCK, BLOCK)

@@ -60,7 +60,7 @@ def _pays(kernel: Kernels, steps: int, units: int) -> bool:
 def loop(shape: Shape, name: str) -> Any:
     """A function of scan.py or lanes_of_time.py, compiled for a shape."""
     function: Any = getattr(lanes_of_time, name, None) or getattr(scan, name)
-    names = _constants(shape) | {"product": products(shape.block // lanes(shape.dtype), shape.dtype)["product"]}
+    names = _constants(shape) | products(shape.block // lanes(shape.dtype), shape.dtype)
     called = set(function.__code__.co_names)
     parts = {part for part in ("inputs_of", "compose", "onward", "together", "spread", "step_lanes") if part in called}
     used = named_in(function, names) | {part: loop(shape, part) for part in parts if part != name}

@@ -12,7 +12,7 @@ from .primitives import call, clear, copy, move, wide
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = FIRST = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
 STAGED = PARAMETERS = BACK = LANES = PLACEHOLDER
 X = R = S0 = KEEP = V = A = DA = DX = DR = DP = DQ = PLACEHOLDER
-product_back = product_packed = pack_strips = PLACEHOLDER
+product_back = pack_strips = PLACEHOLDER
 
 
 def first_stage(
@@ -39,7 +39,7 @@ def first_stage(
 
 def stage_back(
     stage_backward_block, fields, states, saved, lengths, w_a, da, dr, dx, dq, carry, strips, zeros, work, t, slot,
-    s_now, s_row, B, copies, N, row0, rows, whole, first, last,
+    s_now, s_row, B, copies, N, row0, rows, first, last,
 ):  # fmt: skip
     """What the parts of r that the stage feeds bring to its signals at step t, and these to x, r, s and the parameters:
     added to dx, dr, carry and dq, of a share's rows and its panels of BACK units."""
@@ -47,16 +47,13 @@ def stage_back(
     P, M, per_signal = (N + BLOCK - 1) // BLOCK, B * copies, (N + BACK - 1) // BACK
     depth = P * AWIDTH
     a_row, d_row, x_row, q_row = depth + LANES, P * RWIDTH + LANES, P * WIDTH + LANES, P * QWIDTH + LANES
-    a_at, size = (slot * M + row0) * a_row, rows * BACK
+    a_at, size = (slot * M + row0) * a_row, (rows + LANES) * BACK
     signals = np.empty(STAGED * size, da.dtype)  # the gradients of some units' signals
-    pack_strips(da, a_at, a_row, whole, depth, strips)
+    pack_strips(da, a_at, a_row, rows, depth, strips)
     for q in range(first, last):
         for k in range(STAGED):
             w, own = q + k * per_signal, signals[k * size :]
-            product_packed(strips, whole, depth, w_a, w, zeros, 0, own)
-            if whole < rows:
-                at_rest, rest = a_at + whole * a_row, rows - whole
-                product_back(da, at_rest, a_row, rest, depth, w_a, w, w + 1, zeros, 0, own, whole * BACK)
+            product_back(da, a_at, a_row, strips, rows, depth, w_a, w, w + 1, zeros, 0, own, 0)
         width = min(BACK, N - q * BACK)
         for row in range(rows):
             m = row0 + row

@@ -12,7 +12,7 @@ from .stages import stage_tangent
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = GATES = STATES = SIGNALS = KEPT = SIZE = PLACEHOLDER
 EMITS = ALIKE = FIRST = STAGED = SPARSE = LANES = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = PLACEHOLDER
-product = product_r = product_a = spread = product_sparse = PLACEHOLDER
+product = product_r = product_a = pack_strips = spread = product_sparse = PLACEHOLDER
 
 TOGETHER = 16  # matrices that a block of units serves before the next block takes its turn
 
@@ -35,43 +35,51 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     M, rows, e_row = B * copies, row1 - row0, SIGNALS * N
     held = last - first if STAGED else 1  # panels of x and r that are worked out together
-    rs, xs = np.empty(held * rows * RWIDTH, v.dtype), np.empty(held * rows * WIDTH, v.dtype)
+    rs, xs = np.empty((held * rows + LANES) * RWIDTH, v.dtype), np.empty((held * rows + LANES) * WIDTH, v.dtype)
+    padded = (rows + LANES - 1) // LANES * LANES
+    x_strips, strips = np.empty(padded * I * from_input, v.dtype), np.empty(padded * e_row, v.dtype)
     zeros = np.zeros(max(WIDTH, RWIDTH, AWIDTH), v.dtype)
     work = np.zeros(END, v.dtype)
     if STAGED:
         signals, w_a = beside
-        ra = np.empty(rows * AWIDTH, v.dtype)
+        ra, a_strips = np.empty((rows + LANES) * AWIDTH, v.dtype), np.empty(padded * STAGED * N, v.dtype)
     if SPARSE:
         index, ends = beside
-        strips, room = np.zeros((rows + LANES - 1) // LANES * LANES * N, v.dtype), np.empty(4 * LANES * LANES, v.dtype)
+        room = np.empty(4 * LANES * LANES, v.dtype)
+        clear(strips, 0, strips.size)
     round_ = 0
     for t in range(start, stop):
         old, new = (t - start) % 2 * M * e_row, (t - start + 1) % 2 * M * e_row
+        e_now, x_now, a_row = old + row0 * e_row, ((t - start) * M + row0) * I, STAGED * N
+        if SPARSE:
+            spread(sends, e_now, e_row, rows, N, strips)
+        elif FIRST:
+            pack_strips(sends, e_now, e_row, rows, e_row, strips)
+        if from_input:
+            pack_strips(vx, x_now, I, rows, I, x_strips)
         if STAGED:
             if FIRST:
-                product_r(sends, old + row0 * e_row, e_row, rows, e_row, w_hh, first, last, zeros, 0, rs, 0)
+                product_r(sends, e_now, e_row, strips, rows, e_row, w_hh, first, last, zeros, 0, rs, 0)
             if from_input:
-                product(vx, ((t - start) * M + row0) * I, I, rows, I, w_ih, first, last, zeros, 0, xs, 0)
+                product(vx, x_now, I, x_strips, rows, I, w_ih, first, last, zeros, 0, xs, 0)
             stage_tangent(
                 stage_tangent_block, stage_apply_block, fields, states, saved, lengths, v, signals, xs, rs, work, t,
                 s_at + t * B * s_row, s_row, B, copies, N, row0, rows, first, last, from_input,
             )  # fmt: skip
             if lockstep:
                 round_ = meet(meeting, threads, round_)
-        if SPARSE:
-            spread(sends, old + row0 * e_row, e_row, rows, N, strips)
+            pack_strips(signals, row0 * a_row, a_row, rows, a_row, a_strips)
         for p in range(first, last):
             unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
             if STAGED:
-                a_row = STAGED * N
-                product_a(signals, row0 * a_row, a_row, rows, a_row, w_a, p, p + 1, zeros, 0, ra, 0)
+                product_a(signals, row0 * a_row, a_row, a_strips, rows, a_row, w_a, p, p + 1, zeros, 0, ra, 0)
             else:
                 if SPARSE:
                     product_sparse(strips, rows, N, w_hh, index, ends, p, p + 1, zeros, 0, rs, 0, room)
                 elif FIRST:
-                    product_r(sends, old + row0 * e_row, e_row, rows, e_row, w_hh, p, p + 1, zeros, 0, rs, 0)
+                    product_r(sends, e_now, e_row, strips, rows, e_row, w_hh, p, p + 1, zeros, 0, rs, 0)
                 if from_input:
-                    product(vx, ((t - start) * M + row0) * I, I, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0)
+                    product(vx, x_now, I, x_strips, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0)
             ready = -1
             for m in range(row0, row1):
                 b, here = m // copies, m * STATES * N + unit
