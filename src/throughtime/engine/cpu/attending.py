@@ -23,7 +23,8 @@ from .. import memory
 from ..sizes import Share
 from . import shares, threads
 from .attending_parts import CHUNK, VECTORS, compiled
-from .primitives import clear, copy, move, wide
+from .pieces import move
+from .primitives import clear, copy, wide
 from .register_tile import lanes
 
 Array = np.ndarray

@@ -10,7 +10,8 @@ from ...jit import PLACEHOLDER, named_in, specialise
 from ...scalar import exp
 from .matmul import products
 from .panels import packers
-from .primitives import clear, move
+from .pieces import move
+from .primitives import clear
 from .register_tile import lanes, transpose
 
 VECTORS = 2  # of a panel, as in dense.py

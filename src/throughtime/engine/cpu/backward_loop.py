@@ -8,7 +8,8 @@ from .input_gradients import input_gradients
 from .masked import join_back, zone_back
 from .meeting import meet
 from .operands import Pointwise
-from .primitives import call, clear, copy, move, wide
+from .pieces import add, move, trim
+from .primitives import call, clear, copy, wide
 from .stages import stage_back
 from .weight_gradients import parameter_gradients
 
@@ -68,7 +69,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
             for p in range(first, last):
                 unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
                 for m in range(row0, row1):
-                    b = m // copies
+                    b = m if copies == 1 else m // copies
                     here, place = m * STATES * N + unit, (slot * M + m) * d_row + p * RWIDTH
                     x_place = (slot * M + m) * dx_row + p * WIDTH
                     o_then, g_t = o_at + ((then - start) * M + m) * o_row + unit, g_at + ((t - start) * M + m) * g_row
@@ -85,8 +86,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                                 for j in range(STATES * BLOCK):
                                     work[DS + j] += work[SLOPE + j] * work[E + j % BLOCK]
                             else:
-                                for n in range(BLOCK):
-                                    work[DS + n] += work[E + n]
+                                add(work, DS, work, E, BLOCK, BLOCK)
                     if to_states == 1:
                         move(grad_states, o_then, N, work, DS, BLOCK, STATES, count, BLOCK)
                     if not alive:
@@ -106,8 +106,8 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                     if MASKED:
                         join_back(work)
                     if count < BLOCK:  # the products to come would count what lies beyond the last unit
-                        for g in range(GATES + PARTS):  # of DX, and of DR behind it
-                            clear(work, DX + g * BLOCK + count, BLOCK - count)
+                        trim(work, DX, GATES, count, BLOCK)
+                        trim(work, DR, PARTS, count, BLOCK)
                     copy(dr, place, work, DR, RWIDTH)
                     if not SHARED:
                         copy(dx, x_place, work, DX, WIDTH)
@@ -143,8 +143,8 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                     else:
                         product_back(dr, d_at, d_row, strips, rows, depth, w_hh, w0, w1, zeros, 0, rs, 0)
                     for qm in range((q1 - q0) * rows):
-                        q, m = q0 + qm // rows, row0 + qm % rows
-                        b = m // copies
+                        q, m = (q0 + qm, row0) if rows == 1 else (q0, row0 + qm)  # of several rows one panel
+                        b = m if copies == 1 else m // copies
                         if t >= lengths[b]:
                             continue
                         here, place, width = m * STATES * N + q * BACK, qm * BACK, min(BACK, N - q * BACK)
@@ -162,8 +162,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                                     for n in range(count):
                                         carry[here + j * N + cut + n] += work[slope + n] * rs[place + cut + n]
                         else:  # signal e is state e
-                            for n in range(width):
-                                carry[here + e * N + n] += rs[place + n]
+                            add(carry, here + e * N, rs, place, width, BACK)
         if to_input or to_weights:
             round_ = meet(meeting, threads, round_)
             d = dr if SHARED else dx

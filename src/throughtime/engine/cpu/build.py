@@ -69,7 +69,7 @@ def _sums(dtype: np.dtype, block: int, wires: Wires) -> Any:
     names: dict[str, Any] = {
         "BLOCK": block,
         "WIDTH": width,
-        "VECTORS": width // lane,
+        "BLOCK_VECTORS": block // lane,
         "PARTS": parts,
         "SIGNALS": signals,
     }

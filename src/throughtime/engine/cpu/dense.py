@@ -19,7 +19,8 @@ from ..sizes import Share
 from . import shares, threads
 from .matmul import products
 from .panels import gates_side_by_side, packers
-from .primitives import clear, move, wide
+from .pieces import move
+from .primitives import clear, wide
 from .register_tile import lanes, tile
 
 Array = np.ndarray
@@ -143,7 +144,7 @@ def _weight_gradient(g, rows, outputs, x, inputs, weights, bias, room, edge, sha
                     for r in range(here):
                         clear(d, r * WIDTH + count, WIDTH - count)
                 move(sums, 0, 0, bias, o, 0, 1, count, WIDTH)
-                tile(1, VECTORS, 1, (ones, 0, 0, 0), (d, 0, 0, WIDTH), here, (sums, 0, 0, 0), (sums, 0, 0, 0))
+                tile(1, VECTORS, 1, ones, (0, 0, 0), d, (0, 0, WIDTH), here, sums, (0, 0, 0), sums, (0, 0, 0))
                 move(bias, o, 0, sums, 0, 0, 1, count, WIDTH)
 
 

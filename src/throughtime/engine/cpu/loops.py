@@ -32,7 +32,8 @@ from ..sizes import Forward, Places, Share
 from .masked import dampen, zone
 from .meeting import meet
 from .operands import Pointwise
-from .primitives import call, clear, copy, move, wide
+from .pieces import move
+from .primitives import call, clear, copy, wide
 from .stages import first_stage
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER
@@ -132,7 +133,7 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                     elif FIRST:
                         product_r(sent, e_now, e_row, strips, rows, deep, w_hh, p0, p1, b_hh, RWIDTH, rs, 0)
                 for pm in range((p1 - p0) * rows):
-                    p, m = p0 + pm // rows, pm % rows
+                    p, m = (p0 + pm, 0) if rows == 1 else (p0, pm)  # of several rows one panel
                     unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
                     b = row0 + m
                     before, after = s_at + (now * B + b) * s_row + unit, s_at + (then * B + b) * s_row + unit

@@ -7,7 +7,7 @@ Kernels see these globals (see `jit.specialise`):
     GROUP       panels taken together for a single row
     DEEP        rows of a panel taken at once
     SHORT, HALF rows of the tiles of a product whose A is packed
-    FOUR        whether a tile may have four rows
+    FOUR, SIX   whether a tile may have four rows, and whether the tallest has six
 """
 
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from ...jit import PLACEHOLDER, named_in, specialise
-from .primitives import move
+from .pieces import fetch_to_write, move
 from .register_tile import lanes, most_rows, tile, transpose_some
 
-VECTORS = TALL = WIDTH = GROUP = DEEP = SHORT = HALF = FOUR = LANES = PLACEHOLDER
+VECTORS = TALL = WIDTH = GROUP = DEEP = SHORT = HALF = FOUR = SIX = LANES = PLACEHOLDER
 FEW = 4  # rows that are read where they lie
 NEAR = 1 << 14  # bytes of a panel that stay in the first cache (48 KB) under all rows; with 32 KB 1.5 times slower
 
@@ -40,34 +40,43 @@ def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, st
         begin, at, gap, row = start, p * start_panel, start_panel, 0
         for k in range(0, depth, DEEP):
             x, size = a_at + k, min(DEEP, depth - k)
-            panel = (panels, (p * depth + k) * WIDTH, depth * WIDTH, WIDTH)
+            panel = (p * depth + k) * WIDTH, depth * WIDTH, WIDTH
             if count == GROUP and rows == 1:
-                tile(1, VECTORS, GROUP, (a, x, 0, 1), panel, size, (begin, at, gap, 0), (out, c, WIDTH, 0))
+                tile(1, VECTORS, GROUP, a, (x, 0, 1), panels, panel, size, begin, (at, gap, 0), out, (c, WIDTH, 0))
             elif rows > FEW:
-                for m in range(0, rows, SHORT):
-                    s = (strips, m // LANES * LANES * depth + k * LANES + m % LANES, 1, LANES)
-                    sm, cm = (begin, at + m * row, 0, row), (out, c + m * WIDTH, 0, WIDTH)
-                    if rows - m > HALF:
-                        tile(SHORT, VECTORS, 1, s, panel, size, sm, cm)
+                m = 0
+                while m < rows:
+                    left, s = rows - m, (m // LANES * LANES * depth + k * LANES + m % LANES, 1, LANES)
+                    sm, cm = (at + m * row, 0, row), (c + m * WIDTH, 0, WIDTH)
+                    if SIX:  # the panel comes from a further cache for the first tile: a tall one reads it less often
+                        in_strip = min(left, LANES - m % LANES)
+                        if in_strip >= 6 and in_strip != 8:
+                            tile(6, VECTORS, 1, strips, s, panels, panel, size, begin, sm, out, cm)
+                            m += 6
+                            continue
+                    if left > HALF:
+                        tile(SHORT, VECTORS, 1, strips, s, panels, panel, size, begin, sm, out, cm)
+                        m += SHORT
                     else:
-                        tile(HALF, VECTORS, 1, s, panel, size, sm, cm)
+                        tile(HALF, VECTORS, 1, strips, s, panels, panel, size, begin, sm, out, cm)
+                        m += HALF
             else:
                 m = 0
                 while m < rows:
-                    left, xm = rows - m, (a, x + m * a_row, a_row, 1)
-                    sm, cm = (begin, at + m * row, 0, row), (out, c + m * WIDTH, 0, WIDTH)
+                    left, xm = rows - m, (x + m * a_row, a_row, 1)
+                    sm, cm = (at + m * row, 0, row), (c + m * WIDTH, 0, WIDTH)
                     if FOUR:
                         if left == 4:
-                            tile(4, VECTORS, 1, xm, panel, size, sm, cm)
+                            tile(4, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
                             break
                         if left == 3:
-                            tile(3, VECTORS, 1, xm, panel, size, sm, cm)
+                            tile(3, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
                             break
                     if left >= 2:
-                        tile(2, VECTORS, 1, xm, panel, size, sm, cm)
+                        tile(2, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
                         m += 2
                     else:
-                        tile(1, VECTORS, 1, xm, panel, size, sm, cm)
+                        tile(1, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
                         m += 1
             begin, at, gap, row = out, c, WIDTH, WIDTH
         p += count
@@ -98,25 +107,30 @@ def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, 
 
     y holds panels of `depth` rows; the last, partly filled one goes through `edge`, a block of TALL rows.
     """
+    pieces = (depth + DEEP - 1) // DEEP  # of about the same depth: a short one would mostly load and store its sums
     for q in range((columns + WIDTH - 1) // WIDTH):
         width = min(WIDTH, columns - q * WIDTH)
-        for k in range(0, depth, DEEP):
-            size, panel = min(DEEP, depth - k), (y, (q * depth + k) * WIDTH, 0, WIDTH)
+        target = out if width == WIDTH else edge
+        if (q + 1) * WIDTH < columns:  # the lines of the result that come next
+            for j in range(count):
+                fetch_to_write(out, out_at + j * out_row + (q + 1) * WIDTH, WIDTH)
+        for piece in range(pieces):
+            k = depth * piece // pieces
+            size, panel = depth * (piece + 1) // pieces - k, ((q * depth + k) * WIDTH, 0, WIDTH)
             j = 0
             while j < count:
                 rows = TALL if j + TALL <= count else 4 if j + 4 <= count else 1
-                place = out_at + j * out_row + q * WIDTH
-                dj, c = (d, d_at + k * d_row + j, 1, d_row), (out, place, 0, out_row)
+                place, dj = out_at + j * out_row + q * WIDTH, (d_at + k * d_row + j, 1, d_row)
+                c = (place, 0, out_row) if width == WIDTH else (0, 0, WIDTH)
                 if width < WIDTH:
-                    c = (edge, 0, 0, WIDTH)
                     for r in range(rows):
                         move(edge, r * WIDTH, 0, out, place + r * out_row, 0, 1, width, WIDTH)
                 if rows == TALL:
-                    tile(TALL, VECTORS, 1, dj, panel, size, c, c)
+                    tile(TALL, VECTORS, 1, d, dj, y, panel, size, target, c, target, c)
                 elif rows == 4:
-                    tile(4, VECTORS, 1, dj, panel, size, c, c)
+                    tile(4, VECTORS, 1, d, dj, y, panel, size, target, c, target, c)
                 else:
-                    tile(1, VECTORS, 1, dj, panel, size, c, c)
+                    tile(1, VECTORS, 1, d, dj, y, panel, size, target, c, target, c)
                 if width < WIDTH:
                     for r in range(rows):
                         move(out, place + r * out_row, 0, edge, r * WIDTH, 0, 1, width, WIDTH)
@@ -136,7 +150,7 @@ def products(vectors: int, dtype: Any) -> dict[str, Any]:
     short = min(1 << rows.bit_length() - 1, 8, lanes(dtype))
     sizes = {"VECTORS": vectors, "TALL": 8 if rows >= 8 else 4, "WIDTH": width}
     sizes |= {"GROUP": group(vectors), "DEEP": deep, "LANES": lanes(dtype)}
-    sizes |= {"SHORT": short, "HALF": max(1, short // 2), "FOUR": rows >= 4}
+    sizes |= {"SHORT": short, "HALF": max(1, short // 2), "FOUR": rows >= 4, "SIX": rows == 6}
     name = f"{vectors}x{lanes(dtype)}"
     functions: dict[str, Callable] = {"product": _product, "accumulate": _accumulate}
     functions |= {"pack_strips": _pack_strips}

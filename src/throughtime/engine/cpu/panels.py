@@ -14,7 +14,8 @@ from ...jit import PLACEHOLDER, named_in, specialise
 from .. import memory
 from ..sizes import Share
 from . import shares, threads
-from .primitives import clear, move
+from .pieces import move
+from .primitives import clear
 from .register_tile import lanes, transpose
 from .shape import Shape, Wires
 

@@ -6,19 +6,10 @@ from numba import types
 from numba.core import cgutils
 
 from ...jit import intrinsic
+from .pieces import fetch, number, place_of
 from .register_tile import VECTOR_BYTES, total
 
 AHEAD = 1 << 11  # bytes
-
-
-def _address(context, builder, kind, value, at):
-    """The place `at` of an array, or of a bare pointer."""
-    base = value if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, value).data
-    return builder.gep(base, [at])
-
-
-def _int(value):
-    return ir.Constant(ir.IntType(64), value)
 
 
 @intrinsic(prefer_literal=True)
@@ -30,8 +21,8 @@ def read(_, array, at, stride, count):
     signature = types.UniTuple(array.dtype, n)(array, types.intp, types.intp, count)
 
     def codegen(context, builder, sig, args):
-        base = _address(context, builder, sig.args[0], args[0], args[1])
-        values = [builder.load(builder.gep(base, [builder.mul(args[2], _int(k))])) for k in range(n)]
+        base = place_of(context, builder, sig.args[0], args[0], args[1])
+        values = [builder.load(builder.gep(base, [builder.mul(args[2], number(k))])) for k in range(n)]
         return context.make_tuple(builder, sig.return_type, values)
 
     return signature, codegen
@@ -53,10 +44,10 @@ def write(_, array, at, stride, values, count):
     signature = types.void(array, types.intp, types.intp, values, count)
 
     def codegen(context, builder, sig, args):
-        base = _address(context, builder, sig.args[0], args[0], args[1])
+        base = place_of(context, builder, sig.args[0], args[0], args[1])
         for k, (path, kind) in enumerate(_leaves(sig.args[3])):
             value = context.cast(builder, builder.extract_value(args[3], path), kind, sig.args[0].dtype)
-            builder.store(value, builder.gep(base, [builder.mul(args[2], _int(k))]))
+            builder.store(value, builder.gep(base, [builder.mul(args[2], number(k))]))
         return context.get_dummy_value()
 
     return signature, codegen
@@ -82,42 +73,8 @@ def one_hot(_, like, index, count):
     def codegen(context, builder, sig, args):
         kind = context.get_value_type(sig.args[0].dtype)
         one, zero = ir.Constant(kind, 1), ir.Constant(kind, 0)
-        values = [builder.select(builder.icmp_signed("==", args[1], _int(k)), one, zero) for k in range(n)]
+        values = [builder.select(builder.icmp_signed("==", args[1], number(k)), one, zero) for k in range(n)]
         return context.make_tuple(builder, sig.return_type, values)
-
-    return signature, codegen
-
-
-@intrinsic(prefer_literal=True)
-def move(_, target, to, to_stride, source, at, at_stride, blocks, count, full):
-    """target[to + j*to_stride : ... + count] = source[at + j*at_stride : ... + count] for j < blocks.
-
-    The two never overlap; blocks and full are literals. Nearly always count is `full`, and each piece is a few vector
-    moves; otherwise it is a call of memcpy.
-    """
-    if not (isinstance(blocks, types.IntegerLiteral) and isinstance(full, types.IntegerLiteral)):
-        return None
-    index = types.intp
-    signature = types.void(target, index, index, source, index, index, blocks, index, full)
-    number, whole = blocks.literal_value, full.literal_value
-
-    def codegen(context, builder, sig, args):
-        size = context.get_abi_sizeof(context.get_value_type(sig.args[0].dtype))
-        targets = _address(context, builder, sig.args[0], args[0], args[1])
-        sources = _address(context, builder, sig.args[3], args[3], args[4])
-
-        def pieces(length):
-            for j in range(number):
-                to = builder.gep(targets, [builder.mul(args[2], _int(j))])
-                at = builder.gep(sources, [builder.mul(args[5], _int(j))])
-                cgutils.raw_memcpy(builder, to, at, builder.mul(length, _int(1)), size, align=size)
-
-        with builder.if_else(builder.icmp_signed("==", args[7], _int(whole))) as (usual, last):
-            with usual:
-                pieces(_int(whole))
-            with last:
-                pieces(args[7])
-        return context.get_dummy_value()
 
     return signature, codegen
 
@@ -131,8 +88,8 @@ def copy(_, target, to, source, at, count):
 
     def codegen(context, builder, sig, args):
         size = context.get_abi_sizeof(context.get_value_type(sig.args[0].dtype))
-        to, at = (_address(context, builder, sig.args[k], args[k], args[k + 1]) for k in (0, 2))
-        cgutils.raw_memcpy(builder, to, at, _int(count.literal_value), size, align=size)
+        to, at = (place_of(context, builder, sig.args[k], args[k], args[k + 1]) for k in (0, 2))
+        cgutils.raw_memcpy(builder, to, at, number(count.literal_value), size, align=size)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -172,8 +129,8 @@ def clear(_, target, to, count):
 
     def codegen(context, builder, sig, args):
         size = context.get_abi_sizeof(context.get_value_type(sig.args[0].dtype))
-        place = _address(context, builder, sig.args[0], args[0], args[1])
-        cgutils.memset(builder, place, builder.mul(args[2], _int(size)), 0)
+        place = place_of(context, builder, sig.args[0], args[0], args[1])
+        cgutils.memset(builder, place, builder.mul(args[2], number(size)), 0)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -195,17 +152,14 @@ def combine(_, target, to, row, factors, at, at_row, at_term, source, first, ter
 
     def codegen(context, b, sig, args):
         i32, i64, kind = ir.IntType(32), ir.IntType(64), context.get_value_type(sig.args[0].dtype)
-        targets, values, sources = (_address(context, b, sig.args[k], args[k], args[k + 1]) for k in (0, 3, 7))
+        targets, values, sources = (place_of(context, b, sig.args[k], args[k], args[k + 1]) for k in (0, 3, 7))
         _, _, row, _, _, at_row, at_term, _, _, term, count, size, _, _ = args
 
         def place(base, *steps):
-            return b.gep(base, [total(b, [b.mul(stride, _int(k)) for stride, k in steps])])
+            return b.gep(base, [total(b, [b.mul(stride, number(k)) for stride, k in steps])])
 
         factor = [[b.load(place(values, (at_row, i), (at_term, g))) for g in range(G)] for i in range(I)]
         ends = [place(targets, (row, i)) for i in range(I)]
-        fetch_type = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), i32, i32, i32])
-        fetch = cgutils.get_or_insert_function(b.module, fetch_type, "llvm.prefetch.p0i8")
-        to_write = [ir.Constant(i32, 1), ir.Constant(i32, 3), ir.Constant(i32, 1)]  # soon again, of the data's cache
 
         def columns(begin, end, lane, known):
             """The columns from begin to end, `lane` at once."""
@@ -218,7 +172,7 @@ def combine(_, target, to, row, factors, at, at_row, at_term, source, first, ter
                 return b.shuffle_vector(b.insert_element(undefined, x, ir.Constant(i32, 0)), undefined, to_all)
 
             weights = [[spread(x) for x in line] for line in factor] if known else []
-            with cgutils.for_range_slice(b, begin, end, _int(lane), i64) as (m, _):
+            with cgutils.for_range_slice(b, begin, end, number(lane), i64) as (m, _):
                 totals = [ir.Constant(vector, None)] * I
                 if known:
                     lines = [b.gep(place(sources, (term, g)), [m]) for g in range(G)]
@@ -230,13 +184,12 @@ def combine(_, target, to, row, factors, at, at_row, at_term, source, first, ter
                     here = b.gep(ends[i], [m])
                     b.store(totals[i], b.bitcast(here, vector.as_pointer()), align=item)
                     if lane > 1:
-                        soon = b.gep(here, [_int(AHEAD // item)])
-                        b.call(fetch, [b.bitcast(soon, ir.IntType(8).as_pointer()), *to_write])
+                        fetch(b, b.gep(here, [number(AHEAD // item)]))
 
-        lanes = _int(VECTOR_BYTES // item)
+        lanes = number(VECTOR_BYTES // item)
         whole = b.sub(count, b.urem(count, lanes))
         rest = b.sub(size, b.urem(b.sub(size, count), lanes))
-        columns(_int(0), whole, VECTOR_BYTES // item, True)
+        columns(number(0), whole, VECTOR_BYTES // item, True)
         columns(whole, count, 1, True)
         columns(count, rest, VECTOR_BYTES // item, False)
         columns(rest, size, 1, False)
@@ -251,8 +204,8 @@ def call(_, address, fields, at, work):
     signature = types.void(types.intp, fields, types.intp, work)
 
     def codegen(context, builder, sig, args):
-        own = _address(context, builder, sig.args[1], args[1], args[2])
-        pointers = [own, _address(context, builder, sig.args[3], args[3], _int(0))]
+        own = place_of(context, builder, sig.args[1], args[1], args[2])
+        pointers = [own, place_of(context, builder, sig.args[3], args[3], number(0))]
         kind = ir.FunctionType(ir.VoidType(), [pointer.type for pointer in pointers])
         builder.call(builder.inttoptr(args[0], kind.as_pointer()), pointers)
         return context.get_dummy_value()

@@ -16,7 +16,8 @@ from ...scalar import exp
 from .. import memory
 from ..sizes import Share
 from . import shares, threads
-from .primitives import clear, move, wide
+from .pieces import move
+from .primitives import clear, wide
 from .register_tile import lanes
 
 Array = np.ndarray

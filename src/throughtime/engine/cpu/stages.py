@@ -7,7 +7,8 @@ rest of it, so that threads that share the units meet once more.
 import numpy as np
 
 from ...jit import PLACEHOLDER
-from .primitives import call, clear, copy, move, wide
+from .pieces import move
+from .primitives import call, clear, copy, wide
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = FIRST = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
 STAGED = PARAMETERS = BACK = LANES = PLACEHOLDER

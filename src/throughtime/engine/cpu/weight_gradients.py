@@ -3,10 +3,11 @@
 import numpy as np
 
 from ...jit import PLACEHOLDER
-from .primitives import copy, move, wide
+from .pieces import move
+from .primitives import copy, wide
 from .register_tile import tile
 
-BLOCK = BLOCK_VECTORS = WIDTH = VECTORS = PARTS = SIGNALS = WIRES = BACK = QWIDTH = PARAMETERS = PLACEHOLDER
+BLOCK = BLOCK_VECTORS = WIDTH = PARTS = SIGNALS = WIRES = BACK = QWIDTH = PARAMETERS = PLACEHOLDER
 accumulate = pack_rows = PLACEHOLDER
 
 
@@ -30,15 +31,16 @@ def weight_gradients(
             pack_rows(y, y_at + k * columns, y_row, rows, columns, panels[k * size :])
     for p in range(P * index // threads, P * (index + 1) // threads):
         count = min(BLOCK, N - p * BLOCK)
-        for m in range(rows):
-            copy(own, m * WIDTH, d, d_at + m * d_row + p * WIDTH, WIDTH)
+        for m in range(rows):  # each part's together: a tile's eight numbers at a distance of WIDTH are slower
+            for part in range(PARTS):
+                copy(own, (part * rows + m) * BLOCK, d, d_at + m * d_row + p * WIDTH + part * BLOCK, BLOCK)
         if bias.size:
             bias_gradient(own, rows, bias, b_at + p * BLOCK, N, count)
         if weights.size:
             for k in range(len(WIRES)):
                 signal, part = WIRES[k]
                 at, of_signal = (w_at + k * N + p * BLOCK) * columns, panels[signal * size :]
-                accumulate(own, part * BLOCK, WIDTH, count, of_signal, rows, weights, at, columns, columns, edge)
+                accumulate(own, part * rows * BLOCK, BLOCK, count, of_signal, rows, weights, at, columns, columns, edge)
 
 
 def bias_gradient(d, rows, bias, at, N, count):
@@ -47,7 +49,8 @@ def bias_gradient(d, rows, bias, at, N, count):
     for g in range(PARTS):
         for n in range(count):
             sums[g * BLOCK + n] = bias[at + g * N + n]
-    tile(1, VECTORS, 1, (ones, 0, 0, 0), (d, 0, 0, WIDTH), rows, (sums, 0, 0, 0), (sums, 0, 0, 0))
+    place = 0, BLOCK, 0
+    tile(1, BLOCK_VECTORS, PARTS, ones, (0, 0, 0), d, (0, rows * BLOCK, BLOCK), rows, sums, place, sums, place)
     for g in range(PARTS):
         for n in range(count):
             bias[at + g * N + n] = sums[g * BLOCK + n]
@@ -63,6 +66,6 @@ def parameter_gradients(dq, at, q_row, grads, place, rows, N, index, threads):
             for p in range(P * index // threads, P * (index + 1) // threads):
                 count, here = min(BLOCK, N - p * BLOCK), place + p * BLOCK
                 move(sums, 0, 0, grad, here, 0, 1, count, BLOCK)
-                panel = (dq, at + p * QWIDTH + k * BLOCK, 0, q_row)
-                tile(1, BLOCK_VECTORS, 1, (ones, 0, 0, 0), panel, rows, (sums, 0, 0, 0), (sums, 0, 0, 0))
+                panel = at + p * QWIDTH + k * BLOCK, 0, q_row
+                tile(1, BLOCK_VECTORS, 1, ones, (0, 0, 0), dq, panel, rows, sums, (0, 0, 0), sums, (0, 0, 0))
                 move(grad, here, 0, sums, 0, 0, 1, count, BLOCK)

@@ -22,18 +22,18 @@ def _deep(a, a_at, gap, rows, panel, p_at, depth, c, c_at):
     r = 0
     while r < rows:
         left = rows - r
-        ar, line, cr = (a, a_at + r * WIDTH, WIDTH, gap), (panel, p_at, 0, WIDTH), (c, c_at + r * WIDTH, 0, WIDTH)
+        ar, line, cr = (a_at + r * WIDTH, WIDTH, gap), (p_at, 0, WIDTH), (c_at + r * WIDTH, 0, WIDTH)
         if left >= ROWS:
-            deep_tile(ROWS, 2, WIDTH, ar, line, depth, cr, cr)
+            deep_tile(ROWS, 2, WIDTH, a, ar, panel, line, depth, c, cr, c, cr)
             r += ROWS
         elif left >= 8 and ROWS > 8:
-            deep_tile(8, 2, WIDTH, ar, line, depth, cr, cr)
+            deep_tile(8, 2, WIDTH, a, ar, panel, line, depth, c, cr, c, cr)
             r += 8
         elif left >= 4:
-            deep_tile(4, 2, WIDTH, ar, line, depth, cr, cr)
+            deep_tile(4, 2, WIDTH, a, ar, panel, line, depth, c, cr, c, cr)
             r += 4
         else:
-            deep_tile(2, 2, WIDTH, ar, line, depth, cr, cr)
+            deep_tile(2, 2, WIDTH, a, ar, panel, line, depth, c, cr, c, cr)
             r += 2
 
 

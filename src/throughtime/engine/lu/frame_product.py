@@ -20,19 +20,19 @@ def _walk(a, a_at, a_row, a_step, rows, panel, p_at, p_step, depth, start, s_at,
     r = 0
     while r < rows:
         left = rows - r
-        ar, line = (a, a_at + r * a_row, a_row, a_step), (panel, p_at, 0, p_step)
-        sr, cr = (start, s_at + r * s_row, 0, s_row), (c, c_at + r * c_row, 0, c_row)
+        ar, line = (a_at + r * a_row, a_row, a_step), (p_at, 0, p_step)
+        sr, cr = (s_at + r * s_row, 0, s_row), (c_at + r * c_row, 0, c_row)
         if left >= ROWS:
-            tile(ROWS, 2, 1, ar, line, depth, sr, cr)
+            tile(ROWS, 2, 1, a, ar, panel, line, depth, start, sr, c, cr)
             r += ROWS
         elif left >= 8 and ROWS > 8:
-            tile(8, 2, 1, ar, line, depth, sr, cr)
+            tile(8, 2, 1, a, ar, panel, line, depth, start, sr, c, cr)
             r += 8
         elif left >= 4:
-            tile(4, 2, 1, ar, line, depth, sr, cr)
+            tile(4, 2, 1, a, ar, panel, line, depth, start, sr, c, cr)
             r += 4
         else:
-            tile(2, 2, 1, ar, line, depth, sr, cr)
+            tile(2, 2, 1, a, ar, panel, line, depth, start, sr, c, cr)
             r += 2
 
 
