@@ -48,6 +48,7 @@ def multiply(a, panels, start, vectors, first=0, last=None, gap=3, at=5):
     assert (out[5 + size + 3 * width :] == FILLER).all()
     assert rows > FEW or (out[5 + size :] == FILLER).all()
     assert (strips[-(-rows // lane) * lane * depth :] == FILLER).all()
+    assert vectors < 3 or (strips == FILLER).all()
     return out[5 : 5 + size].reshape(last - first, rows, width)
 
 

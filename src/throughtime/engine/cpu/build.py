@@ -50,8 +50,9 @@ def loop(shape: Shape, name: str) -> Any:
         names["product_sparse_back"] = sparse.products(shape.back, shape.dtype)["product_sparse"]
     else:
         names |= dict.fromkeys(("spread", "product_sparse", "product_sparse_back", "sparse_gradients"))
-    for key, parts in (("product", shape.gates), ("product_r", shape.first), ("product_a", shape.second)):
-        names[key] = products(parts * shape.block // lane, shape.dtype)["product"] if parts else None
+    for key, parts in (("", shape.gates), ("_r", shape.first), ("_a", shape.second)):
+        own = products(parts * shape.block // lane, shape.dtype) if parts else {}
+        names |= {f"product{key}": own.get("product"), f"pack{key}": own.get("pack_strips")}
     used = named_in(function, names)
     called = set(function.__code__.co_names)
     used |= {key: loop(shape, key) if needed(shape) else None for key, needed in CALLED.items() if key in called}

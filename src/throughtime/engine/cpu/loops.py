@@ -39,7 +39,7 @@ from .stages import first_stage
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER
 EMITS = FIRST = STAGED = MASKED = SPARSE = LANES = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = END = PLACEHOLDER
-product = product_r = product_a = pack_strips = spread = product_sparse = PLACEHOLDER
+product = product_r = product_a = pack = pack_r = pack_a = spread = product_sparse = PLACEHOLDER
 
 
 def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
@@ -92,7 +92,7 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
         low = T - done - steps if reverse else done
         if chunk > 1:
             x_now, many = x_at + (low * B + row0) * x_row, steps * rows
-            pack_strips(x, x_now, x_row, many, I, x_strips)
+            pack(x, x_now, x_row, many, I, x_strips)
             product(x, x_now, x_row, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
         for k in range(steps):
             step = steps - 1 - k if reverse else k
@@ -100,11 +100,11 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
             now, then = (t + 1, t) if reverse else (t, t + 1)
             x_now, e_now, deep = x_at + (t * B + row0) * x_row, e_at + (now * B + row0) * e_row, SIGNALS * N
             if chunk == 1:
-                pack_strips(x, x_now, x_row, rows, I, x_strips)
+                pack(x, x_now, x_row, rows, I, x_strips)
             if SPARSE:
                 spread(sent, e_now, e_row, rows, N, strips)
             elif FIRST:
-                pack_strips(sent, e_now, e_row, rows, deep, strips)
+                pack_r(sent, e_now, e_row, rows, deep, strips)
             if STAGED:
                 if chunk == 1:
                     product(x, x_now, x_row, x_strips, rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
@@ -116,7 +116,7 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                 )  # fmt: skip
                 if lockstep:
                     round_ = meet(meeting, threads, round_)
-                pack_strips(staged, (t * B + row0) * STAGED * N, STAGED * N, rows, STAGED * N, a_strips)
+                pack_a(staged, (t * B + row0) * STAGED * N, STAGED * N, rows, STAGED * N, a_strips)
             for turn in range(0, last - first, group):
                 # there and back: the weights in the cache at the end of one step are the first to be used in the next
                 p0 = first + turn if t % 2 else max(first, last - turn - group)

@@ -7,7 +7,9 @@ Kernels see these globals (see `jit.specialise`):
     GROUP       panels taken together for a single row
     DEEP        rows of a panel taken at once
     SHORT, HALF rows of the tiles of a product whose A is packed
-    FOUR, SIX   whether a tile may have four rows, and whether the tallest has six
+    FOUR        whether a tile may have four rows
+    ROWS        of the tallest tile of a product whose A is not packed
+    PACKED      whether A is packed
 """
 
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from ...jit import PLACEHOLDER, named_in, specialise
 from .pieces import fetch_to_write, move
 from .register_tile import lanes, most_rows, tile, transpose_some
 
-VECTORS = TALL = WIDTH = GROUP = DEEP = SHORT = HALF = FOUR = SIX = LANES = PLACEHOLDER
+VECTORS = TALL = WIDTH = GROUP = DEEP = SHORT = HALF = FOUR = ROWS = PACKED = LANES = PLACEHOLDER
 FEW = 4  # rows that are read where they lie
 NEAR = 1 << 14  # bytes of a panel that stay in the first cache (48 KB) under all rows; with 32 KB 1.5 times slower
 
@@ -28,10 +30,10 @@ NEAR = 1 << 14  # bytes of a panel that stay in the first cache (48 KB) under al
 def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, start_panel, out, out_at):
     """out[p - first, m, :] = start[p, :] + sum_k a[m, k] panels[p, k, :] for the panels first <= p < last.
 
-    More than FEW rows are read from `strips`, where pack_strips has put them, and as many rows of the result as fill
-    the last tile, less than HALF, are written behind it. start_panel is the distance of the panels' rows in `start`:
-    WIDTH for a bias, 0 for a row of zeros. Deep panels are taken in pieces that stay in the first cache while all rows
-    pass over them; the sums go on where they stopped, so their bits are the same.
+    Of panels of one or two vectors more than FEW rows are read from `strips`, where pack_strips has put them, and as
+    many rows of the result as fill the last tile, less than HALF, are written behind it. start_panel is the distance of
+    the panels' rows in `start`: WIDTH for a bias, 0 for a row of zeros. Deep panels are taken in pieces that stay in
+    the first cache while all rows pass over them; the sums go on where they stopped, so their bits are the same.
     """
     p = first
     while p < last:
@@ -43,32 +45,31 @@ def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, st
             panel = (p * depth + k) * WIDTH, depth * WIDTH, WIDTH
             if count == GROUP and rows == 1:
                 tile(1, VECTORS, GROUP, a, (x, 0, 1), panels, panel, size, begin, (at, gap, 0), out, (c, WIDTH, 0))
-            elif rows > FEW:
-                m = 0
-                while m < rows:
-                    left, s = rows - m, (m // LANES * LANES * depth + k * LANES + m % LANES, 1, LANES)
-                    sm, cm = (at + m * row, 0, row), (c + m * WIDTH, 0, WIDTH)
-                    if SIX:  # the panel comes from a further cache for the first tile: a tall one reads it less often
-                        in_strip = min(left, LANES - m % LANES)
-                        if in_strip >= 6 and in_strip != 8:
-                            tile(6, VECTORS, 1, strips, s, panels, panel, size, begin, sm, out, cm)
-                            m += 6
-                            continue
-                    if left > HALF:
-                        tile(SHORT, VECTORS, 1, strips, s, panels, panel, size, begin, sm, out, cm)
-                        m += SHORT
-                    else:
-                        tile(HALF, VECTORS, 1, strips, s, panels, panel, size, begin, sm, out, cm)
-                        m += HALF
             else:
                 m = 0
                 while m < rows:
                     left, xm = rows - m, (x + m * a_row, a_row, 1)
                     sm, cm = (at + m * row, 0, row), (c + m * WIDTH, 0, WIDTH)
+                    if PACKED:
+                        if rows > FEW:
+                            xm = m // LANES * LANES * depth + k * LANES + m % LANES, 1, LANES
+                            if left > HALF:
+                                tile(SHORT, VECTORS, 1, strips, xm, panels, panel, size, begin, sm, out, cm)
+                                m += SHORT
+                            else:
+                                tile(HALF, VECTORS, 1, strips, xm, panels, panel, size, begin, sm, out, cm)
+                                m += HALF
+                            continue
+                    else:
+                        if left >= ROWS:
+                            tile(ROWS, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
+                            m += ROWS
+                            continue
                     if FOUR:
-                        if left == 4:
+                        if left >= 4:
                             tile(4, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
-                            break
+                            m += 4
+                            continue
                         if left == 3:
                             tile(3, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
                             break
@@ -85,11 +86,14 @@ def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, st
 def _pack_strips(a, at, row, rows, depth, strips):
     """Rows of A in strips of LANES, number by number of their depth: strips[m // LANES, k, m % LANES] = a[m, k].
 
-    The lanes behind the last row repeat it; up to FEW rows are left alone. Read row by row, the rows of a tile lie at
-    distances at which they and the panel meet in the same lines of the cache, by chance of their addresses, and from
-    some eight rows on their addresses do not fit the registers: 1.5 to 1.7 times slower, packing included (2 vectors,
-    depth 448 to 1536, 12 to 48 rows).
+    The lanes behind the last row repeat it; up to FEW rows, and those of tiles that are not tall, are left alone. Read
+    row by row, the rows of a tile lie at distances at which they and the panel meet in the same lines of the cache, by
+    chance of their addresses, and from some eight rows on their addresses do not fit the registers: 1.5 to 1.7 times
+    slower, packing included (2 vectors, depth 448 to 1536, 12 to 48 rows). Tiles of 6 rows and 4 vectors, or 8 and 3,
+    gain nothing.
     """
+    if not PACKED:
+        return
     if rows <= FEW:
         return
     whole = depth // LANES * LANES
@@ -150,7 +154,7 @@ def products(vectors: int, dtype: Any) -> dict[str, Any]:
     short = min(1 << rows.bit_length() - 1, 8, lanes(dtype))
     sizes = {"VECTORS": vectors, "TALL": 8 if rows >= 8 else 4, "WIDTH": width}
     sizes |= {"GROUP": group(vectors), "DEEP": deep, "LANES": lanes(dtype)}
-    sizes |= {"SHORT": short, "HALF": max(1, short // 2), "FOUR": rows >= 4, "SIX": rows == 6}
+    sizes |= {"SHORT": short, "HALF": max(1, short // 2), "FOUR": rows >= 4, "ROWS": rows, "PACKED": vectors <= 2}
     name = f"{vectors}x{lanes(dtype)}"
     functions: dict[str, Callable] = {"product": _product, "accumulate": _accumulate}
     functions |= {"pack_strips": _pack_strips}

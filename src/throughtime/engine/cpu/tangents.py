@@ -13,7 +13,7 @@ from .stages import stage_tangent
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = GATES = STATES = SIGNALS = KEPT = SIZE = PLACEHOLDER
 EMITS = ALIKE = FIRST = STAGED = SPARSE = LANES = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = PLACEHOLDER
-product = product_r = product_a = pack_strips = spread = product_sparse = PLACEHOLDER
+product = product_r = product_a = pack = pack_r = pack_a = spread = product_sparse = PLACEHOLDER
 
 TOGETHER = 16  # matrices that a block of units serves before the next block takes its turn
 
@@ -55,9 +55,9 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
         if SPARSE:
             spread(sends, e_now, e_row, rows, N, strips)
         elif FIRST:
-            pack_strips(sends, e_now, e_row, rows, e_row, strips)
+            pack_r(sends, e_now, e_row, rows, e_row, strips)
         if from_input:
-            pack_strips(vx, x_now, I, rows, I, x_strips)
+            pack(vx, x_now, I, rows, I, x_strips)
         if STAGED:
             if FIRST:
                 product_r(sends, e_now, e_row, strips, rows, e_row, w_hh, first, last, zeros, 0, rs, 0)
@@ -69,7 +69,7 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
             )  # fmt: skip
             if lockstep:
                 round_ = meet(meeting, threads, round_)
-            pack_strips(signals, row0 * a_row, a_row, rows, a_row, a_strips)
+            pack_a(signals, row0 * a_row, a_row, rows, a_row, a_strips)
         for p in range(first, last):
             unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
             if STAGED:
