@@ -60,8 +60,8 @@ def tile(_, rows, vectors, panels, a, a_place, panel, panel_place, depth, start,
     """
     if not all(isinstance(number, types.IntegerLiteral) for number in (rows, vectors, panels)):
         return None
-    given = _operands(a, panel, start, c)
-    return types.void(rows, vectors, panels, *given), _products(*_values(rows, vectors, panels), 0)
+    signature = types.void(rows, vectors, panels, *_operands(a, panel, start, c))
+    return signature, _products(rows.literal_value, vectors.literal_value, panels.literal_value, 0)
 
 
 @intrinsic(prefer_literal=True)
@@ -72,12 +72,8 @@ def deep_tile(_, rows, vectors, width, a, a_place, panel, panel_place, depth, st
     """
     if not all(isinstance(number, types.IntegerLiteral) for number in (rows, vectors, width)):
         return None
-    given = _operands(a, panel, start, c)
-    return types.void(rows, vectors, width, *given), _products(*_values(rows, vectors), 1, *_values(width))
-
-
-def _values(*literals):
-    return [literal.literal_value for literal in literals]
+    signature = types.void(rows, vectors, width, *_operands(a, panel, start, c))
+    return signature, _products(rows.literal_value, vectors.literal_value, 1, width.literal_value)
 
 
 def _operands(a, panel, start, c):
