@@ -23,9 +23,9 @@ from .. import memory
 from ..sizes import Share
 from . import shares, threads
 from .attending_parts import CHUNK, VECTORS, compiled
-from .pieces import move
 from .primitives import clear, copy, wide
 from .register_tile import lanes
+from .spans import move
 
 Array = np.ndarray
 TALL = 8  # rows of the tallest tile of a gradient of the memory

@@ -10,9 +10,9 @@ from ...jit import PLACEHOLDER, named_in, specialise
 from ...scalar import exp
 from .matmul import products
 from .panels import packers
-from .pieces import move
 from .primitives import clear
 from .register_tile import lanes, transpose
+from .spans import move
 
 VECTORS = 2  # of a panel, as in dense.py
 CHUNK = 48  # rows of a product that lie in panels before they are written out: whole strips and tiles

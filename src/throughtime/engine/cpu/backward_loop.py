@@ -8,8 +8,8 @@ from .input_gradients import input_gradients
 from .masked import join_back, zone_back
 from .meeting import meet
 from .operands import Pointwise
-from .pieces import add, move, trim
 from .primitives import call, clear, copy, wide
+from .spans import add, move, trim
 from .stages import stage_back
 from .weight_gradients import parameter_gradients
 

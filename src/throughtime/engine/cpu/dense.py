@@ -19,9 +19,9 @@ from ..sizes import Share
 from . import shares, threads
 from .matmul import products
 from .panels import gates_side_by_side, packers
-from .pieces import move
 from .primitives import clear, wide
 from .register_tile import lanes, tile
+from .spans import move
 
 Array = np.ndarray
 VECTORS = 2  # of a panel, as those of the way back, so that the packing and the products are compiled once

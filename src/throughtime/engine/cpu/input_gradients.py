@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...jit import PLACEHOLDER
-from .pieces import move
+from .spans import move
 
 BACK = LANES = PLACEHOLDER
 product_back = pack_strips = PLACEHOLDER

@@ -32,8 +32,8 @@ from ..sizes import Forward, Places, Share
 from .masked import dampen, zone
 from .meeting import meet
 from .operands import Pointwise
-from .pieces import move
 from .primitives import call, clear, copy, wide
+from .spans import move
 from .stages import first_stage
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER

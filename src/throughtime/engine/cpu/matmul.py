@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from ...jit import PLACEHOLDER, named_in, specialise
-from .pieces import fetch_to_write, move
 from .register_tile import lanes, most_rows, tile, transpose_some
+from .spans import fetch_to_write, move
 
 VECTORS = TALL = WIDTH = GROUP = DEEP = SHORT = HALF = FOUR = ROWS = PACKED = LANES = PLACEHOLDER
 FEW = 4  # rows that are read where they lie

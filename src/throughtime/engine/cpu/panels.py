@@ -14,10 +14,10 @@ from ...jit import PLACEHOLDER, named_in, specialise
 from .. import memory
 from ..sizes import Share
 from . import shares, threads
-from .pieces import move
 from .primitives import clear
 from .register_tile import lanes, transpose
 from .shape import Shape, Wires
+from .spans import move
 
 Array = np.ndarray
 Matrices = tuple[Array, Array, Array]

@@ -6,8 +6,8 @@ from numba import types
 from numba.core import cgutils
 
 from ...jit import intrinsic
-from .pieces import fetch, number, place_of
 from .register_tile import VECTOR_BYTES, total
+from .spans import fetch, number, place_of
 
 AHEAD = 1 << 11  # bytes
 

@@ -16,9 +16,9 @@ from ...scalar import exp
 from .. import memory
 from ..sizes import Share
 from . import shares, threads
-from .pieces import move
 from .primitives import clear, wide
 from .register_tile import lanes
+from .spans import move
 
 Array = np.ndarray
 BLOCK = HALF = PLACEHOLDER

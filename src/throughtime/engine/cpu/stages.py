@@ -7,8 +7,8 @@ rest of it, so that threads that share the units meet once more.
 import numpy as np
 
 from ...jit import PLACEHOLDER
-from .pieces import move
 from .primitives import call, clear, copy, wide
+from .spans import move
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = FIRST = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
 STAGED = PARAMETERS = BACK = LANES = PLACEHOLDER

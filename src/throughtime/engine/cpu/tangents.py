@@ -6,8 +6,8 @@ from ...jit import PLACEHOLDER
 from ..sizes import JacobianBlock, Places, Share, Tangent
 from .meeting import meet
 from .operands import Pointwise
-from .pieces import move
 from .primitives import call, clear, combine, copy, wide
+from .spans import move
 from .stages import stage_tangent
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = GATES = STATES = SIGNALS = KEPT = SIZE = PLACEHOLDER

@@ -3,9 +3,9 @@
 import numpy as np
 
 from ...jit import PLACEHOLDER
-from .pieces import move
 from .primitives import copy, wide
 from .register_tile import tile
+from .spans import move
 
 BLOCK = BLOCK_VECTORS = WIDTH = PARTS = SIGNALS = WIRES = BACK = QWIDTH = PARAMETERS = PLACEHOLDER
 accumulate = pack_rows = PLACEHOLDER

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from throughtime.engine.cpu import pieces
+from throughtime.engine.cpu import spans
 from throughtime.engine.cpu.register_tile import lanes
 
 DTYPE = pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -17,7 +17,7 @@ WAYS = pytest.mark.parametrize("masks", [True, False])  # without, as on machine
 def compiled(masks, monkeypatch):
     """Numba's compiler, for vectors of 16 bytes and without masks if asked."""
     if not masks:
-        monkeypatch.setattr(pieces, "VECTOR_BYTES", 16)
+        monkeypatch.setattr(spans, "VECTOR_BYTES", 16)
     return numba.njit
 
 
@@ -28,7 +28,7 @@ def test_move(dtype, compiled):
 
     @compiled
     def run(target, source, count):
-        pieces.move(target, 3, 2 * full, source, 5, full + 1, 2, count, full)
+        spans.move(target, 3, 2 * full, source, 5, full + 1, 2, count, full)
 
     source = np.arange(4 * full, dtype=dtype)
     for count in range(full + 1):
@@ -47,7 +47,7 @@ def test_add(dtype, compiled):
 
     @compiled
     def run(target, source, count):
-        pieces.add(target, 3, source, 5, count, full)
+        spans.add(target, 3, source, 5, count, full)
 
     source = np.arange(4 * full, dtype=dtype) + dtype(0.25)
     for count in range(full + 1):
@@ -65,7 +65,7 @@ def test_trim(dtype, compiled):
 
     @compiled
     def run(array, count):
-        pieces.trim(array, 3, 2, count, full)
+        spans.trim(array, 3, 2, count, full)
 
     for count in range(full + 1):
         array = np.full(3 * full, np.nan, dtype)
