@@ -170,4 +170,4 @@ def _tiles(times, a, panel, c):
     wide()
     width = panel.size // DEPTH
     for _ in range(times):
-        tile(4, 2, 1, (a, 0, DEPTH, 1), (panel, 0, 0, width), DEPTH, (c, 0, 0, width), (c, 0, 0, width))
+        tile(4, 2, 1, a, (0, DEPTH, 1), panel, (0, 0, width), DEPTH, c, (0, 0, width), c, (0, 0, width))
