@@ -89,6 +89,19 @@ def test_the_same_bits(cell, dtype):
     same(of_gradients(back(run)), of_gradients(back(plain)))
 
 
+def test_what_a_chain_refuses():
+    for option in ({"checkpoint": 3}, {"noise": tt.Zoneout(0.1, seed=0)}):
+        (name,) = option
+        for piece in (tt.models.Readout(I, 2, seed=0), tt.models.Chain([tt.Network("gru", I, 2, seed=0)])):
+            with pytest.raises(ValueError, match=f"`{name}` is for networks among the pieces, and here are none"):
+                tt.models.Chain([piece], **option)
+    model = tt.models.Chain([tt.Network("gru", I, 2, seed=0)], checkpoint=7)
+    batch, loss = (drawn((T, B, I)), drawn((T, B, 2))), tt.training.mean_squared_error
+    for penalty in (tt.training.Omega(1.0), tt.training.Flossing(1)):
+        with pytest.raises(ValueError, match=r"needs the states of all steps, .* every 7 steps: make it without"):
+            tt.training.fit(model, [batch], loss, tt.training.SGD(0.1), steps=1, penalties=[penalty])
+
+
 @pytest.mark.parametrize("layers", [{"num_layers": 3}, {"num_layers": 2, "bidirectional": True}], ids=str)
 def test_the_same_bits_of_several_layers(layers):
     net = tt.Network("gru", I, N, seed=0, **layers)
@@ -288,7 +301,8 @@ def test_what_has_no_meaning_is_refused():
         with pytest.raises(error, match=sentence):
             net.unroll(x, checkpoint=wrong)
     assert net.unroll(x, checkpoint=True).checkpoint == net.unroll(x, checkpoint="auto").checkpoint
-    assert net.unroll(x, checkpoint=False).checkpoint is None
+    assert net.unroll(x, checkpoint=np.True_).checkpoint == net.unroll(x, checkpoint="auto").checkpoint
+    assert net.unroll(x, checkpoint=False).checkpoint is net.unroll(x, checkpoint=np.False_).checkpoint is None
     decoder = tt.models.Chain([tt.Network("gru", 2, 3, seed=0)], checkpoint=3)
     with pytest.raises(ValueError, match="without `checkpoint`"):
         tt.models.EncoderDecoder(tt.Network("gru", 2, 3), decoder, tt.models.Attention("dot", 3, 3))

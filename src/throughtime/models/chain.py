@@ -44,7 +44,8 @@ class Chain(Composite):
         noise: a `tt.Zoneout`, a `tt.RecurrentDropout`, or a list of both, for the networks among the pieces, while the
             chain is trained and only then: `unroll`, `predict` and every analysis are without.
         checkpoint: as of `tt.Network(…).unroll`, for the networks among the pieces while the chain is trained: the
-            steps after each of which their states are kept, or "auto". `forward_backward` then gives no dL/ds_t.
+            steps after each of which their states are kept, or "auto". `forward_backward` then gives no dL/ds_t, and
+            penalties on gradients, which need all states, are refused. An inner chain has its own.
 
     Attributes:
         flat (P,), parameters, shapes, dtype: see `tt.models.Readout`.
@@ -55,7 +56,7 @@ class Chain(Composite):
     Raises:
         TypeError: for a piece that is none.
         ValueError: for pieces whose sizes, precisions or machines do not fit, one with the batch first, and one whose
-            parameters have been replaced by other arrays since.
+            parameters have been replaced by other arrays since; for `noise` or `checkpoint` without a network.
 
     >>> import numpy as np, throughtime as tt
     >>> net = tt.Network("lstm", 16, 32, seed=1)
@@ -75,9 +76,10 @@ class Chain(Composite):
         if not isinstance(pieces, (list, tuple)) or not pieces:
             raise TypeError(f"`pieces` is {told(pieces)}; a chain takes a list of pieces, one after another.")
         self.pieces, self.classes, self.noise = tuple(pieces), arguments.flag("classes", classes), checked(noise)
-        if self.noise and not any(isinstance(piece, Network) for piece in pieces):
-            raise ValueError("`noise` is for networks among the pieces, and here are none.")
         self.checkpoint = asked_checkpoint(checkpoint)
+        for name in ("noise", "checkpoint"):
+            if getattr(self, name) and not any(isinstance(piece, Network) for piece in pieces):
+                raise ValueError(f"`{name}` is for networks among the pieces, and here are none.")
         self.one_in, self.one_out, self.directions = pieces_fit(self.pieces)
         with_parameters = [piece for piece in self.pieces if not is_bare(piece)]
         self._join([(str(k), piece) for k, piece in enumerate(with_parameters)])

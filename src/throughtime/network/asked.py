@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ..engine import checkpointed, memory, stack
 from ..engine.back import Into
 from ..refuse import arguments
@@ -90,9 +92,9 @@ def asked_forward(network: Any, checkpoint: Any) -> Callable[..., tuple[stack.St
 
 def asked_checkpoint(checkpoint: Any) -> int | str | None:
     """A number of steps, "auto", or None; TypeError or ValueError in words for anything else."""
-    if checkpoint is None or checkpoint is False:
-        return None
-    if checkpoint is True or (isinstance(checkpoint, str) and checkpoint == "auto"):
+    if checkpoint is None or isinstance(checkpoint, (bool, np.bool_)):
+        return "auto" if checkpoint else None
+    if isinstance(checkpoint, str) and checkpoint == "auto":
         return "auto"
     if isinstance(checkpoint, str):
         raise ValueError(f'`checkpoint` is {told(checkpoint)}; expected a number of steps, or "auto" for about √T.')

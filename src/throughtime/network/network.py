@@ -160,11 +160,12 @@ class Network(LayerParameters):
         pieces of time side by side, for cells that are linear in their state (tt.MinGRU); None: by size. NaN and inf go
         through and stay in their own sequence. noise: for training, a `tt.Zoneout`, a `tt.RecurrentDropout`, or both in
         a list, whose masks are drawn now; such a run has gradients and products going back, and no Jacobians.
-        checkpoint: for long sequences, k steps after each of which the state is kept, or "auto" for about √T; the steps
-        between are computed again on the way back, with the same gradients to the rounding of sums, and for "auto" to
-        the bit in one layer that goes step by step, without `layer_norm` and `clip_state`. Such a run has all but
-        `states` and what is of all steps at once. On the CPU; with window or clip_state its way back holds the
-        gradients of all states (Chen et al. 2016, arXiv:1604.06174; Gruslys et al. 2016, arXiv:1606.03401).
+        checkpoint: for long sequences, k steps after each of which the state is kept, or "auto" (True) for about √T,
+        in whole groups of 1024/B steps, of wide layers fewer, so that short runs keep all; the steps between are
+        computed again on the way back, with the same gradients to the rounding of sums, and for "auto" to the bit in
+        one layer that goes step by step, without `layer_norm` and `clip_state`. Such a run has neither `states` nor
+        what is of all steps at once: analyses that look at these say so. On the CPU; with window or clip_state its way
+        back holds the gradients of all states (Chen et al. 2016, arXiv:1604.06174; Gruslys et al. 2016, 1606.03401).
         TypeError or ValueError for what does not fit.
 
         On the GPU x is a NumPy array, which is copied to the device, or anything there: an object with

@@ -194,4 +194,9 @@ def _networks(run: Any, what: str) -> Iterator[tuple[str, Any]]:
         raise ValueError(f"`run` is {told(run)}; {what} takes that of a model with a network, `model.unroll(x)`.")
     for name, own in found.items():
         direction.one_way(own.network, what)
+        if own.checkpoint:
+            raise ValueError(
+                f"{what} needs the states of all steps, and this model was made with `checkpoint` and keeps them every "
+                f"{own.checkpoint} steps: make it without."
+            )
         yield name, own

@@ -1,6 +1,7 @@
 """Who does what on machines that are made up, from the numbers of each; how these are measured, kept and read."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -125,7 +126,10 @@ def test_they_are_measured_once_for_all_processes(kept):
     assert len(kept.calls) == 2
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "[0, 0, 0, 0]", json.dumps(["a"] * 4), "\ud800"])
+DAMAGED = ["", "{", "[]", "[0, 0, 0, 0]", json.dumps(["a"] * 4), "\ud800", "[" * 10**5, f"[{10**400}, 1, 1, 1]"]
+
+
+@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_file_is_written_again(kept, text):
     kept()
     (file,) = kept.folder.iterdir()
@@ -139,9 +143,33 @@ def test_wishes(kept, monkeypatch):
     monkeypatch.setenv(machine.VARIABLE, "off")
     assert kept() == USUAL
     assert not kept.calls
-    monkeypatch.setenv(machine.VARIABLE, "again")
-    assert kept() == kept() == FAST
-    assert len(kept.calls) == 2
+    for wish in ("again", " Again"):
+        monkeypatch.setenv(machine.VARIABLE, wish)
+        assert kept() == kept() == FAST
+    assert len(kept.calls) == 4
+
+
+def test_a_wish_that_means_nothing_is_said_and_nothing_else(kept, monkeypatch):
+    monkeypatch.setenv(machine.VARIABLE, "of")
+    with pytest.warns(RuntimeWarning, match='THROUGHTIME_CALIBRATE is \'of\'.* expected "again" or "off"'):
+        assert kept() == FAST
+    monkeypatch.setattr(machine, "_found", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert machine.machine() == FAST
+
+
+def test_other_users_of_the_folder_can_read_it_and_nothing_is_left_beside_it(kept):
+    kept()
+    (file,) = kept.folder.iterdir()
+    other = kept.folder / "other"
+    other.write_text("")
+    assert file.stat().st_mode == other.stat().st_mode
+    other.unlink()
+    file.unlink()
+    file.mkdir()  # cannot be replaced
+    assert kept() == FAST
+    assert list(kept.folder.iterdir()) == [file]
 
 
 def test_a_folder_that_cannot_be_is_done_without(kept):

@@ -8,9 +8,10 @@ what, never what comes out. THROUGHTIME_CALIBRATE=again measures anew, =off take
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 import threading
 import time
+import warnings
 from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from .meeting import meet
 from .primitives import wide
 from .register_tile import VECTOR_BYTES, lanes, tile
 
-VARIABLE = "THROUGHTIME_CALIBRATE"
+VARIABLE, WISHES = "THROUGHTIME_CALIBRATE", ("again", "off")
 HANDED = 64  # numbers of 8 bytes that each hands on at a meeting
 DEPTH = 64  # of the tiles that are timed: they stay in the first cache
 COPIED = 1 << 23  # bytes
@@ -67,23 +68,35 @@ def believed(numbers: Any) -> Machine | None:
     """
     try:
         given = Machine(*(float(number) for number in numbers))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return given if all(a <= b <= c for a, b, c in zip(LEAST, given, MOST, strict=True)) else None
 
 
 def _kept_or_measured() -> Machine:
-    wish, path = os.environ.get(VARIABLE, ""), _file()
+    wish, path = _wish(), _file()
     if wish == "off":
         return USUAL
     if wish != "again":
-        with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:
+        with suppress(OSError, ValueError, RecursionError), open(path, encoding="utf-8") as file:
             if (kept := believed(json.load(file))) is not None:
                 return kept
     found, calm = measured()
     if calm:
         _keep(path, found)
     return found
+
+
+def _wish() -> str:
+    """What the environment says: "again", "off", or nothing."""
+    said = os.environ.get(VARIABLE, "")
+    wish = said.strip().lower()
+    if wish in ("", *WISHES):
+        return wish
+    text = f'throughtime: {VARIABLE} is {said!r}, which means nothing; expected "again" or "off".'
+    with suppress(RuntimeWarning):  # where warnings are errors: what it says decides no result
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    return ""
 
 
 def _file() -> str:
@@ -97,10 +110,14 @@ def _keep(path: str, found: Machine) -> None:
     """Whole or not at all; a folder that cannot be written to costs the next process a measurement."""
     with suppress(OSError):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=os.path.dirname(path))
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(list(found), file)
-        os.replace(beside, path)
+        beside = f"{path}.{secrets.token_hex(8)}"  # made by `open`, so that other users of the folder can read it
+        try:
+            with open(beside, "x", encoding="utf-8") as file:
+                json.dump(list(found), file)
+            os.replace(beside, path)
+        except OSError:
+            os.unlink(beside)
+            raise
 
 
 def measured() -> tuple[Machine, bool]:
