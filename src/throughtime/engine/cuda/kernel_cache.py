@@ -29,7 +29,7 @@ def _cache_class() -> Any:
 
         def _index_key(self, sig: Any, codegen: Any) -> Any:
             types, *rest = super()._index_key(sig, codegen)
-            return (str(types), *rest)
+            return (tuple(map(told, types)), *rest)
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             try:
@@ -47,6 +47,11 @@ def _cache_class() -> Any:
                 not_kept(self._cache_path, error)
 
     return KernelCache
+
+
+def told(kind: Any) -> tuple:
+    """A type by its name, and with the fields of classes in it: the name of one counts them and no more."""
+    return str(kind), tuple(getattr(kind, "fields", ())), *map(told, getattr(kind, "types", ()))
 
 
 def keep(kernel: Any) -> None:
