@@ -10,6 +10,7 @@ import numpy as np
 
 from . import device
 from .device import contiguous, empty, repeated, require, shaped, to_host, wrap
+from .shared import share, taken
 from .streams import on, stream_of
 from .toolkit import cuda
 
@@ -96,10 +97,10 @@ def kept(parameter: Any, shape: tuple[int, ...]) -> Any:
     shared = device.made_of(parameter)
     found = None if shared is None else shared.get(shape)
     if found is not None:
-        return wrap(found)
+        return taken(found)
     found = copy(parameter).reshape(shape)
     if shared is not None:
-        shared[shape] = found
+        shared[shape] = share(found)
     return found
 
 

@@ -11,7 +11,7 @@ from . import launches, pool
 from .compiler import kernel
 from .device_array import DeviceArray, along, made
 from .pool import Lease
-from .streams import meet, queue, stream_of
+from .streams import meet, of_another, queue, stream_of
 from .toolkit import SIMULATED, cuda, done, driver, from_dlpack, installed
 
 
@@ -52,8 +52,20 @@ def to_device(array: np.ndarray) -> Any:
         return cuda.to_device(array) if array.size else empty(array.shape, array.dtype)
     out = empty(array.shape, array.dtype)
     if array.size:
+        if array.nbytes <= SMALL or _pinned(array):
+            array = array.copy()
         done(driver().cuMemcpyHtoDAsync(out.address, array.ctypes.data, array.nbytes, queue().handle))
     return out
+
+
+SMALL = 1 << 14  # bytes that are copied in the time of a question to the driver
+
+
+def _pinned(array: np.ndarray) -> bool:
+    """Whether the driver would read an array while its owner goes on, and may write it; what it does not know it has
+    read when the call is over."""
+    asked = [driver().CUpointer_attribute.CU_POINTER_ATTRIBUTE_MEMORY_TYPE]
+    return bool(done(driver().cuPointerGetAttributes(1, asked, array.ctypes.data))[0])
 
 
 def to_host(array: Any) -> np.ndarray:
@@ -82,7 +94,9 @@ MOST_CONSTANTS = 64
 def made_of(array: Any) -> dict | None:
     """What was made of the numbers of an array that nobody here changes; None where others may have done so."""
     owner = None if SIMULATED else array.owner
-    return owner.of(array.address, array.shape) if isinstance(owner, Lease) and not owner.lent else None
+    if not isinstance(owner, Lease) or owner.lent:
+        return None
+    return owner.of(array.address, array.shape, array.strides)
 
 
 def copy_numbers(target: Any, source: Any) -> None:
@@ -121,16 +135,27 @@ def wrap(x: Any) -> Any:
     if SIMULATED:
         return x
     if isinstance(x, DeviceArray):
-        if meet(x.stream) and isinstance(x.owner, Lease):
+        meet(x.stream)
+        if of_another(x):
             x.owner.abroad = True
-        return x
+        return _forward(x)
     if not hasattr(x, "__cuda_array_interface__"):
-        x = _FromDLPack(x)
+        x, stream = _FromDLPack(x), queue().stream  # which its producer has told to wait
     else:
-        meet(stream_of(x))
+        stream = stream_of(x)
+        meet(stream)
     found = x if cuda.cudadrv.devicearray.is_cuda_ndarray(x) else cuda.as_cuda_array(x, sync=False)
     there = found.device_ctypes_pointer.value or 0
-    return DeviceArray(found.shape, found.strides, found.dtype, found.stream, address=there, owner=found)
+    return _forward(DeviceArray(found.shape, found.strides, found.dtype, stream, address=there, owner=found))
+
+
+def _forward(array: DeviceArray) -> DeviceArray:
+    if not array.c_contiguous and min(array.strides) < 0:
+        raise ValueError(
+            f"An array on the GPU of shape {array.shape} has an axis that runs backwards; expected one whose axes run "
+            "forwards: make a copy in order first, such as `cupy.ascontiguousarray(x)`."
+        )
+    return array
 
 
 class _FromDLPack:

@@ -14,6 +14,7 @@ from ...cells import array_fields
 from ...cells.base import Spec, spec
 from . import arrays, compiler, device, pass_kernels, plans, weight_blocks, weight_packing
 from .pass_kernels import Pass
+from .shared import share, taken
 
 Array = Any  # of the device
 
@@ -108,14 +109,15 @@ class Layer:
             return found
         shared, whole = device.made_of(w), (record.blocks, *key)
         if shared is not None and whole in shared:
-            found = device.wrap(shared[whole])
-        elif record.plain:
-            found = weight_packing.pack(w, record.gates, plan, transposed)
+            found = taken(shared[whole])
         else:
-            found = weight_blocks.pack_blocks(w, record, plan, transposed, stage)
+            if record.plain:
+                found = weight_packing.pack(w, record.gates, plan, transposed)
+            else:
+                found = weight_blocks.pack_blocks(w, record, plan, transposed, stage)
+            if shared is not None:
+                shared[whole] = share(found)
         self.packed[key] = found
-        if shared is not None:
-            shared[whole] = found
         return found
 
     def plan(self, which: Pass, copies: int = 1) -> plans.Plan:

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from typing import Any
 
-from .toolkit import cuda, out_of_memory
+from .toolkit import cuda, free_now, out_of_memory
 
 SMALLEST = 512  # bytes
 KEPT = 8  # of the device's memory at most one part in so many is kept for arrays to come
@@ -45,11 +45,14 @@ class Lease:
         self.abroad = False  # whether work on another stream of ours has looked here
         self.derived: dict[tuple, dict] | None = None
 
-    def of(self, address: int, shape: tuple[int, ...]) -> dict:
-        """Room for what depends on nothing but the numbers that an array has here."""
+    def of(self, *view: Any) -> dict:
+        """Room for what depends on nothing but the numbers that an array has here; view: where and how they lie."""
         if self.derived is None:
             self.derived = {}
-        return self.derived.setdefault((address, shape), {})
+        return self.derived.setdefault(view, {})
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an array on the GPU is neither pickled nor copied deeply; take `numpy.asarray(...)` of it")
 
     def __del__(self) -> None:
         room: Any = _back
@@ -100,11 +103,14 @@ def release() -> None:
     """Give all memory that no array uses back to the device."""
     with _lock:
         _settle()
-        for block in [*_lent, *(block for same in _idle.values() for block in same)]:
-            del _blocks[block.address]
+        unused = [block.address for same in (_lent, *_idle.values()) for block in same]
+        for address in unused:
+            del _blocks[address]
         _lent.clear()
         _idle.clear()
         _held.update(idle=0, lent=0)
+    if unused:
+        free_now()
 
 
 def _new(size: int, home: Home) -> Block:

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from .device_array import DeviceArray
+from .pool import Lease
 from .toolkit import SIMULATED, cuda, current, done, driver
 
 
@@ -74,15 +75,17 @@ def _queue_of(stream: Any) -> Queue:
     return Queue(stream, handle, number, context)
 
 
-def meet(other: Any) -> bool:
-    """Work that is queued from here on waits for what another stream has to do now; whether it is another."""
+def meet(other: Any) -> None:
+    """Work that is queued from here on waits for what another stream has to do now."""
     here, met, handle = queue(), _met.get({}), handle_of(other)
-    if handle == here.handle:
-        return False
-    if handle not in met:
+    if handle != here.handle and handle not in met:
         met[handle] = other
         _wait(here.stream, other)
-    return True
+
+
+def of_another(array: DeviceArray) -> bool:
+    """Whether the memory of an array is used again in the order of another stream than this one."""
+    return isinstance(array.owner, Lease) and array.owner.block.home != queue().home
 
 
 def _wait(stream: Any, other: Any) -> None:
