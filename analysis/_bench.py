@@ -11,11 +11,11 @@ the cache that holds them), its pointwise functions, and a call that has nothing
 
 import itertools
 import multiprocessing
-import os
 import statistics
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
+import _machine
 import numba
 import numpy as np
 
@@ -31,7 +31,7 @@ REASSOCIATE = {"reassoc", "nsz", "contract"}  # or a sum is one long chain
 
 def threads():
     """Of every side: THROUGHTIME_THREADS, by default one per processor."""
-    return int(os.environ.get("THROUGHTIME_THREADS", len(os.sched_getaffinity(0))))
+    return _machine.threads()
 
 
 def in_turns(calls, seconds, least=3, most=40, settle=SETTLE):

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +15,16 @@ CPU = Path("/sys/devices/system/cpu/cpu0")
 def processors():
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def threads(usual=None):
+    """THROUGHTIME_THREADS; without it as usual, by default one per processor. Another word ends the study."""
+    wanted = os.environ.get("THROUGHTIME_THREADS", "").strip()
+    if not wanted:
+        return usual or processors()
+    if not wanted.isdecimal() or int(wanted) < 1:
+        sys.exit(f"THROUGHTIME_THREADS is {wanted!r}; expected a whole number of threads, at least 1")
+    return int(wanted)
 
 
 def processor():

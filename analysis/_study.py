@@ -137,6 +137,7 @@ def main(module, argv=None, epilogue=None):
         "--out", type=Path, default=ROOT / "figures", help="folder for the picture and the numbers (default: figures/)"
     )
     options = parser.parse_args(argv)
+    look_at_folder(parser, options.out)
     which = "FULL" if options.full else "SIZES"
     sizes, file = module[which], options.out / f"{name}.json"
     kept = _kept.Kept(options.out / ".kept" / f"{name}-{which}", {"code": _kept.code(path), "sizes": plain(sizes)})
@@ -179,6 +180,17 @@ def main(module, argv=None, epilogue=None):
     return 0 if all(item["pass"] for item in result["checks"]) else 1
 
 
+def look_at_folder(parser, out):
+    """End in a sentence where the folder for the results cannot be one, before anything is measured."""
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            parser.error(f"--out {out}: {error.strerror}")
+        if not os.access(out, os.W_OK):
+            parser.error(f"--out {out}: nothing may be written there")
+
+
 def folder():
     """For `save=` of an Ensemble: where its networks keep what they found until the study is done; None elsewhere."""
     return _kept.FOLDERS[-1] / "networks" if _kept.FOLDERS else None
@@ -193,7 +205,7 @@ def times(path):
     """{"SIZES": {"seconds", "pace", "processor"}, "FULL": ...} of a study's JSON file, as far as it ran."""
     try:
         return json.loads(path.read_text(encoding="utf-8")).get("times", {})
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return {}
 
 

@@ -71,9 +71,13 @@ def in_order(ratio_low_high):
 
 
 def stored():
+    """{machine: {"now": a run, "before": the one before or None}}; what is no such record is left out."""
     try:
-        return json.loads(STORE.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        runs = json.loads(STORE.read_text(encoding="utf-8")).items()
+        return {
+            machine: each for machine, each in runs if each["now"]["date"] and (each["before"] or each["now"])["date"]
+        }
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}
 
 
@@ -113,8 +117,12 @@ def main(argv=None):
         print("\n".join(f"{title} is not installed, and left out" for title in missing), end="\n" if missing else "")
         print(f"bench: about {_progress.duration(about)}; {machine}", flush=True)
         progress = _progress.Progress("bench", about)
-        with _progress.shown(progress):
-            ratios, wrong = quick()
+        try:
+            with _progress.shown(progress):
+                ratios, wrong = quick()
+        except KeyboardInterrupt:
+            print("interrupted: a quick run is not kept, the same command begins anew")
+            return 130
         for key, (low, ratio, high) in ratios.items():
             print(f"{ratio:7.2f}  [{low:.2f}, {high:.2f}]  {key}")
         print("\n".join(wrong), end="\n" if wrong else "")

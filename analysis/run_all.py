@@ -69,9 +69,9 @@ class Done:
 
     def __init__(self, path, arguments):
         self.path, self.arguments, self.found = path, arguments, {}
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, TypeError, KeyError):  # absent, damaged or of something else
             kept = json.loads(path.read_text(encoding="utf-8"))
-            self.found = kept["done"] if kept["arguments"] == arguments else {}
+            self.found = dict(kept["done"]) if kept["arguments"] == arguments else {}
 
     def __contains__(self, path):
         return self.found.get(path.stem) == _kept.code(path)
@@ -124,6 +124,7 @@ def main():
     if options.times:
         print(f"{take_times(options.times, _study.ROOT / 'figures')} times taken: python tests/readme_tables.py")
         return 0
+    _study.look_at_folder(parser, options.out and Path(options.out))
     chosen = [path for path in studies() if not options.names or path.stem in options.names]
     if unknown := set(options.names) - {path.stem for path in chosen}:
         parser.error(f"no study of this name: {', '.join(sorted(unknown))}")

@@ -14,12 +14,13 @@ import os
 import statistics
 import time
 
+import _machine
 import _study as study
 import numpy as np
 
 import throughtime as tt
 
-THREADS = int(os.environ.get("THROUGHTIME_THREADS", len(os.sched_getaffinity(0))))
+THREADS = _machine.threads()
 SIZES = {"steps": [1000, 10_000, 100_000, 1_000_000], "units": [1, 2, 4, 8, 16], "batches": [1, 8], "seconds": 5.0}
 FULL = SIZES | {"units": [1, 2, 4, 8, 16, 32, 64, 256], "batches": [1, 8, 32], "seconds": 400.0}
 SMALL = {"steps": [300], "units": [2], "batches": [1], "seconds": 0.01}

@@ -51,7 +51,7 @@ SMALL = {
     "networks": [1, 2],
     "processes": 0,
 }
-THREADS = int(os.environ.get("THROUGHTIME_THREADS", "1"))
+THREADS = _machine.threads(1)
 SEED, GAIN = 1, 1.5
 TARGETS = {"N=200": 5.0, "N=1000": 4.0, "jacobian": 20.0, "lag": 25.0}
 

@@ -181,6 +181,38 @@ def test_what_moved_by_more_than_its_spread_is_printed(store, capsys):
     assert set(json.loads(store.read_text(encoding="utf-8"))) == {"another", "here"}
 
 
+@pytest.mark.parametrize(
+    "text", ["", "[]", "null", '{"here": []}', '{"here": {"now": {}}}', '{"here": {"now": 5, "before": 6}}']
+)
+def test_a_store_that_is_none_is_written_anew(store, text):
+    store.write_text(text, encoding="utf-8")
+    assert "measured never" in bench.moved("here")[0]
+    bench.store("here", {"a": [1.0, 1.1, 1.2]}, 1.0)
+    assert "measured once" in bench.moved("here")[0]
+
+
+def test_an_interrupted_quick_run_says_that_nothing_is_kept(store, monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "quick", interrupted)
+    assert bench.main(["--quick"]) == 130
+    assert "begins anew" in capsys.readouterr().out
+    assert not store.exists()
+
+
+def test_the_number_of_threads_is_one(monkeypatch):
+    monkeypatch.delenv("THROUGHTIME_THREADS", raising=False)
+    assert _machine.threads() == _machine.processors()
+    assert _machine.threads(1) == 1
+    monkeypatch.setenv("THROUGHTIME_THREADS", "3")
+    assert _bench.threads() == _machine.threads(1) == 3
+    for wrong in ("two", "0", "-1", "1.5"):
+        monkeypatch.setenv("THROUGHTIME_THREADS", wrong)
+        with pytest.raises(SystemExit, match="expected a whole number of threads"):
+            _bench.threads()
+
+
 def test_the_machine_is_named():
     about = _machine.machine()
     assert about["processors"] >= 1

@@ -198,6 +198,28 @@ def test_a_run_of_all_leaves_out_what_was_done(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / ".kept").exists()
 
 
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", '{"done": {}}', '{"arguments": [], "done": [1]}', '{"arguments": [], "done": 5}']
+)
+def test_a_note_of_what_is_done_that_is_none_begins_anew(tmp_path, text):
+    note, study = tmp_path / "note.json", tmp_path / "one.py"
+    study.write_text("")
+    note.write_text(text, encoding="utf-8")
+    assert study not in run_all.Done(note, [])
+    run_all.Done(note, []).add(study)
+    assert study in run_all.Done(note, [])
+
+
+def test_a_folder_that_cannot_be_is_said_before_anything_is_measured(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("")
+    module = {"__file__": __file__, "__doc__": "A question?"}
+    for out in (file, file / "below"):
+        with pytest.raises(SystemExit):
+            _study.main(module, ["--out", str(out)])
+        assert f"--out {out}: " in capsys.readouterr().err
+
+
 def test_times_are_taken_from_another_folder(tmp_path):
     there, here = tmp_path / "there", tmp_path / "here"
     result = {"checks": [_study.check("x", 0, 0, 0, why="made up")], "seeds": {}, "data": {"x": [1, 2]}}
