@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 import throughtime as tt
 from throughtime.command import line, parts
+from throughtime.command.precompile import interrupted_once
 
 SOURCE = Path(tt.__file__).resolve().parents[1]
 # A program of other sizes than those that the command takes; what it compiles is counted.
@@ -118,3 +120,20 @@ def test_an_interrupt_says_that_nothing_is_lost(capsys, monkeypatch):
     monkeypatch.setattr(line, "precompile", interrupted)
     assert line.main(["precompile", "tanh"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
+
+
+def test_a_second_interrupt_does_not_disturb_the_first():
+    before, ended = signal.getsignal(signal.SIGINT), []
+
+    @interrupted_once()
+    def work():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert ended
+    assert signal.getsignal(signal.SIGINT) is before

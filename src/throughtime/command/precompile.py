@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 from ..engine.cpu.threads import set_num_threads
@@ -27,10 +30,28 @@ def precompile(
     """
     tasks, together = [(cell, dtype) for cell in cells for dtype in dtypes], TASKS * jobs
     failed: dict[Task, BaseException] = {}
-    with progress_bar(show, len(tasks) * len(parts), "precompile") as bar:
+    with interrupted_once(), progress_bar(show, len(tasks) * len(parts), "precompile") as bar:
         for first in range(0, len(tasks), together):
             failed |= _some(tasks[first : first + together], tuple(parts), jobs, bar)
     return failed
+
+
+@contextmanager
+def interrupted_once() -> Iterator[None]:
+    """While this lasts a second Ctrl-C does nothing, as the first is already ending the processes."""
+    if threading.current_thread() is not threading.main_thread():  # which no interrupt reaches
+        yield
+        return
+
+    def first(*_: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _some(tasks: list[Task], parts: tuple[str, ...], jobs: int, bar: Any) -> dict[Task, BaseException]:
@@ -47,8 +68,11 @@ def _some(tasks: list[Task], parts: tuple[str, ...], jobs: int, bar: Any) -> dic
                 failed |= _failures({future: waiting.pop(future) for future in done})
         except BaseException:  # an interrupt: in the middle of its work no process would hear of it
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
+            ending = multiprocessing.active_children()
+            for process in ending:
                 process.terminate()
+            for process in ending:
+                process.join()
             raise
         _show(ready, bar)
     return failed
