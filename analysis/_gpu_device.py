@@ -55,9 +55,7 @@ def here(value):
 def clear(device):
     """Give back what is free, to the other processes."""
     if device == "cuda":
-        from throughtime.engine.cuda.toolkit import cuda
-
-        cuda.current_context().memory_manager.deallocations.clear()
+        tt.release_memory()
         if (torch := pytorch(device)) is not None:
             torch.cuda.empty_cache()
 
