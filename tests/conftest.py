@@ -36,11 +36,22 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [*slow[::2], *rest[:middle], *slow[1::2], *rest[middle:]]
 
 
+class Punctual:
+    """In the place of a team's lateness."""
+
+    def alone(self):
+        return False
+
+    def judge(self, taken, ran):
+        """No part is late."""
+
+
 @pytest.fixture(autouse=True, scope="session")
 def small_passes_are_divided():
     """Tests are small, and the bits for any number of threads are theirs to compare: what is too small for a second
     thread to pay is divided all the same."""
-    from throughtime.engine.cpu import lateness, scanned, shares
+    from throughtime.engine.cpu import scanned, shares
+    from throughtime.engine.cpu import threads as team
     from throughtime.engine.cpu.machine import Machine
     from throughtime.engine.lu import frame
 
@@ -51,7 +62,8 @@ def small_passes_are_divided():
 
     shares.SMALL, shares.planned = 200_000, planned
     shares.machine = scanned.machine = frame.machine = lambda: Machine(wake=0.0, meet=1e-7, rate=1e11, copy=1e10)
-    lateness.LEAST = float("inf")  # and with more threads than processors too
+    team.Lateness = Punctual
+    team._after_fork()  # a team that is never late, with more threads than processors too
 
 
 @pytest.fixture

@@ -272,6 +272,7 @@ WRONG = {
     "a model twice": (lambda: fit(tt.Ensemble([make(1, 0)] * 2), batches=[TASK.batch(2, 0)]), "stands twice"),
     "a monitor in use": (lambda: fit(family(), monitor=used_monitor()), "has 1 steps already"),
     "generators": (lambda: fit(family(), generators={"a": np.random.default_rng(0)}), "same for all models"),
+    "an array of generators": (lambda: fit(family(), generators=np.array([1, 2])), "same for all models"),
     "a file for a folder": (lambda: fit(family(), checkpoint=__file__), "path of a folder, which gets one file"),
     "batches without a place": (
         lambda: fit(family(), batches=[TASK.batch(2, 0)], checkpoint="somewhere"), "place in the batches"

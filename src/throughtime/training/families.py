@@ -200,7 +200,7 @@ def _not_shared(given: dict[str, Any], family: Ensemble) -> None:
                 f"The history of `{name}` has {len(value.history)} steps already, and each model of a family begins "
                 "its own; pass a new Monitor."
             )
-        if name == "generators" and value:
+        if name == "generators" and value is not None and not (isinstance(value, (dict, list, tuple)) and not value):
             raise ValueError(
                 "`generators` would be the same for all models; pass a function of the axes that gives each its own."
             )
