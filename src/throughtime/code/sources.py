@@ -44,12 +44,16 @@ def _texts(folder: Any, inside: str = "") -> Iterator[tuple[str, bytes]]:
             yield from _texts(entry, f"{inside}{entry.name}/")
 
 
-def _codes(package: str, inside: str = "") -> Iterator[tuple[str, bytes]]:
-    spec = importlib.util.find_spec(package)
-    for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else None):
-        loader: Any = getattr(importlib.util.find_spec(f"{package}.{module.name}"), "loader", None)
-        code = loader.get_code(f"{package}.{module.name}") if hasattr(loader, "get_code") else None
+def _codes(package: str, inside: str = "", where: Any = None) -> Iterator[tuple[str, bytes]]:
+    """Nothing is imported for it: this is asked while the package is being imported."""
+    if where is None:
+        spec = importlib.util.find_spec(package)
+        where = spec.submodule_search_locations if spec else None
+    for finder, name, is_package in pkgutil.iter_modules(where):
+        spec = finder.find_spec(f"{package}.{name}", None)
+        loader: Any = getattr(spec, "loader", None)
+        code = loader.get_code(f"{package}.{name}") if hasattr(loader, "get_code") else None
         if code is not None:
-            yield f"{inside}{module.name}", fingerprint(code).encode()
-        if module.ispkg:
-            yield from _codes(f"{package}.{module.name}", f"{inside}{module.name}/")
+            yield f"{inside}{name}", fingerprint(code).encode()
+        if is_package and spec is not None:
+            yield from _codes(f"{package}.{name}", f"{inside}{name}/", spec.submodule_search_locations)
