@@ -69,7 +69,7 @@ def add(x, y):
 
 def test_what_two_write_into_one_index_at_once_is_all_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(numba.core.config, "CACHE_DIR", str(tmp_path))
-    read = code_cache._Files._load_index
+    read = code_cache.Files._load_index
 
     def slowly(self):
         found = read(self)
@@ -82,7 +82,7 @@ def test_what_two_write_into_one_index_at_once_is_all_kept(tmp_path, monkeypatch
         one._cache.disable()
         one(kind(1), kind(2))
         one._cache.enable()
-    monkeypatch.setattr(code_cache._Files, "_load_index", slowly)
+    monkeypatch.setattr(code_cache.Files, "_load_index", slowly)
     saving = [
         threading.Thread(target=one._cache.save_overload, args=(one.signatures[0], one.overloads[one.signatures[0]]))
         for one in made
