@@ -38,7 +38,7 @@ def test_the_formula(classes, dtype):
 
 @pytest.mark.parametrize("classes", [5, 40])
 def test_the_same_bits_for_any_number_of_threads(threads, monkeypatch, classes):
-    monkeypatch.setattr(shares, "PRODUCT", 0)
+    monkeypatch.setattr(shares, "SMALL", 0)
     given, found = drawn(101, classes, "float32"), []
     for count in (1, 2, 3):
         threads(count)
