@@ -11,7 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
-from ..engine.cpu.threads import set_num_threads
+from ..engine.cpu.machine import machine
+from ..engine.cpu.threads import get_num_threads, set_num_threads
 from ..progress import progress_bar
 from .parts import PARTS
 
@@ -25,14 +26,17 @@ def precompile(
 ) -> dict[Task, BaseException]:
     """Compile the parts of each cell in each dtype, `jobs` at a time; what could not be, with its reason.
 
-    Each process takes another dtype at first, as the dtypes of a cell have no loops in common. What an interrupt leaves
-    undone is compiled by the next call, or by the program that needs it.
+    Each process takes another dtype at first, as the dtypes of a cell have no loops in common. At the end the
+    machine is measured, for the sharing out of work. What an interrupt leaves undone is compiled by the next call, or
+    by the program that needs it.
     """
     tasks, together = [(cell, dtype) for cell in cells for dtype in dtypes], TASKS * jobs
     failed: dict[Task, BaseException] = {}
     with interrupted_once(), progress_bar(show, len(tasks) * len(parts), "precompile") as bar:
         for first in range(0, len(tasks), together):
             failed |= _some(tasks[first : first + together], tuple(parts), jobs, bar)
+        if get_num_threads() > 1:
+            machine()  # what a second thread costs, measured while no process compiles
     return failed
 
 
