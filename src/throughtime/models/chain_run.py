@@ -9,7 +9,7 @@ import numpy as np
 
 from ..network.network import Network
 from ..network.unrolled import Unrolled
-from ..refuse import checks
+from ..refuse import arguments, checks
 from ..refuse.called import called, told
 from .directions import SummedRun
 from .dropout import Dropout
@@ -92,7 +92,7 @@ class ChainRun(ModelRun):
         g: Any = np.zeros_like(self.output) if grad_output is None else output_gradient(grad_output, self.output)
         at_end = _split(grad_final_state, self.initial_names, "grad_final_state")
         parameters, initial, networks = dict[str, dict[str, Array]](), dict[str, Any](), dict[str, Any]()
-        wanted = Wanted(input, states, out, clip_state)
+        wanted = Wanted(arguments.flag("input", input), arguments.flag("states", states), out, clip_state)
         for place in reversed(range(len(self.runs))):
             number, run = self.runs[place]
             below = input or any(name for name, _ in self.runs[:place])  # somebody reads the gradient of its input

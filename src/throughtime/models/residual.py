@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..network.unrolled import Unrolled
+from ..refuse import arguments
 from .chain import Chain
 from .embedding import output_gradient
 from .layer_norm import steps_of
@@ -76,7 +77,8 @@ class _ResidualRun(ModelRun):
         out: Any = None,
     ) -> ModelGradients:
         g = np.zeros_like(self.output) if grad_output is None else output_gradient(grad_output, self.output)
-        found = sent_back(self.inner, g, grad_final_state, Wanted(input, states, out, clip_state))
+        wanted = Wanted(arguments.flag("input", input), arguments.flag("states", states), out, clip_state)
+        found = sent_back(self.inner, g, grad_final_state, wanted)
         if not input:
             return found
         assert found.input is not None  # a residual takes numbers
