@@ -5,20 +5,23 @@ of another version nothing is read: the code is compiled again and written in it
 written (a full disk, a folder without permission) is named in one warning per process, and the work goes on.
 """
 
-import fcntl
 import hashlib
 import os
 import pickle
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.core.runtime import rtsys
 from numba.misc.appdirs import AppDirs
+
+locks: Any = None  # on Windows, where a folder has none
+with suppress(ImportError):
+    import fcntl as locks
 
 MAGIC = b"throughtime machine code 1\n"
 _said: set[str] = set()
@@ -84,12 +87,15 @@ class Files(IndexDataCacheFile):
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """While other processes that write into the folder wait: for a second, as one of them may have been stopped
-        in the middle. On a file system without locks all go on at once."""
+        in the middle. Without locks, of a system or of a file system, all go on at once."""
+        if locks is None:
+            yield
+            return
         folder = os.open(self._cache_path, os.O_RDONLY)
         try:
             for _ in range(100):
                 try:
-                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    locks.flock(folder, locks.LOCK_EX | locks.LOCK_NB)
                 except BlockingIOError:
                     time.sleep(0.01)
                     continue
