@@ -94,13 +94,6 @@ def plan(sizes, device, seed):
                 piece(first, "correct", cell=cell, dtype=dtype, steps=steps, batch=batch, units=units)
     piece(then, "peak", size=sizes["product"], megabytes=sizes["megabytes"])
     runs = sizes["runs"]
-    for networks, units, steps, few in sizes["families"]:
-        for dtype in PRECISIONS:
-            size = {"networks": networks, "units": units, "dtype": dtype, "steps": steps, "few": few}
-            piece(then, "lyapunov", runs=runs, **size)
-            piece(last, "host", runs=(1, 3), **size)
-    for units, batch in sizes["jacobians"]:
-        piece(then, "jacobians", units=units, batch=batch, runs=runs)
     points = [
         {"cell": cell, "dtype": dtype, "units": units, "batch": batch, "steps": sizes["steps"]}
         for units in sizes["units"]
@@ -112,6 +105,13 @@ def plan(sizes, device, seed):
     points.sort(key=lambda point: (point["dtype"] != "float32", point["cell"] != "lstm"))
     for point in points:  # their share of half the time: the device waits for compilers in the other half
         piece(then, "cudnn", runs=runs, seconds=round(0.5 * sizes["seconds"] / len(points), 2), **point)
+    for networks, units, steps, few in sizes["families"]:
+        for dtype in PRECISIONS:
+            size = {"networks": networks, "units": units, "dtype": dtype, "steps": steps, "few": few}
+            piece(then, "lyapunov", runs=runs, **size)
+            piece(last, "host", runs=(1, 3), **size)
+    for units, batch in sizes["jacobians"]:
+        piece(then, "jacobians", units=units, batch=batch, runs=runs)
     return first, then, last
 
 

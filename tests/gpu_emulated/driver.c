@@ -70,25 +70,33 @@ EXPORT CUresult cuGetProcAddress(const char *name, void **function, int version,
         return CUDA_SUCCESS;           \
     }
 
+#define ONCE_BEGUN(name, parameters, what)              \
+    EXPORT CUresult name parameters {                   \
+        if (!begun) return CUDA_ERROR_NOT_INITIALIZED;  \
+        what;                                           \
+        return CUDA_SUCCESS;                            \
+    }
+
 static int context_of_device; /* its address is the handle */
 #define CONTEXT ((CUcontext) & context_of_device)
 static __thread CUcontext current;
 
-ANSWER(cuInit, (unsigned flags), (void)flags)
+static int begun; /* whether cuInit was called, before which nothing is answered */
+ANSWER(cuInit, (unsigned flags), (void)flags; begun = 1)
 ANSWER(cuDriverGetVersion, (int *version), *version = 13000)
-ANSWER(cuDeviceGetCount, (int *count), *count = 1)
-ANSWER(cuDeviceGet, (CUdevice * device, int ordinal), *device = ordinal)
-ANSWER(cuDeviceGetName, (char *name, int size, CUdevice d), (void)d; snprintf(name, (size_t)size, "an emulated device"))
-ANSWER(cuDeviceGetUuid, (CUuuid * uuid, CUdevice d), (void)d; memset(uuid, 1, sizeof *uuid))
-ANSWER(cuDeviceTotalMem, (size_t *bytes, CUdevice d), (void)d; *bytes = MEMORY)
-ANSWER(cuMemGetInfo, (size_t *unused, size_t *total), *unused = *total = MEMORY)
-ANSWER(cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice d), (void)d; *context = CONTEXT)
-ANSWER(cuDevicePrimaryCtxRelease, (CUdevice d), (void)d)
-ANSWER(cuCtxGetCurrent, (CUcontext * context), *context = current)
-ANSWER(cuCtxSetCurrent, (CUcontext context), current = context)
-ANSWER(cuCtxPushCurrent, (CUcontext context), current = context)
-ANSWER(cuCtxPopCurrent, (CUcontext * context), *context = current; current = NULL)
-ANSWER(cuCtxGetDevice, (CUdevice * device), *device = 0)
+ONCE_BEGUN(cuDeviceGetCount, (int *count), *count = 1)
+ONCE_BEGUN(cuDeviceGet, (CUdevice * device, int ordinal), *device = ordinal)
+ONCE_BEGUN(cuDeviceGetName, (char *name, int size, CUdevice d), (void)d; snprintf(name, (size_t)size, "an emulated device"))
+ONCE_BEGUN(cuDeviceGetUuid, (CUuuid * uuid, CUdevice d), (void)d; memset(uuid, 1, sizeof *uuid))
+ONCE_BEGUN(cuDeviceTotalMem, (size_t *bytes, CUdevice d), (void)d; *bytes = MEMORY)
+ONCE_BEGUN(cuMemGetInfo, (size_t *unused, size_t *total), *unused = *total = MEMORY)
+ONCE_BEGUN(cuDevicePrimaryCtxRetain, (CUcontext * context, CUdevice d), (void)d; *context = CONTEXT)
+ONCE_BEGUN(cuDevicePrimaryCtxRelease, (CUdevice d), (void)d)
+ONCE_BEGUN(cuCtxGetCurrent, (CUcontext * context), *context = current)
+ONCE_BEGUN(cuCtxSetCurrent, (CUcontext context), current = context)
+ONCE_BEGUN(cuCtxPushCurrent, (CUcontext context), current = context)
+ONCE_BEGUN(cuCtxPopCurrent, (CUcontext * context), *context = current; current = NULL)
+ONCE_BEGUN(cuCtxGetDevice, (CUdevice * device), *device = 0)
 
 EXPORT CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice device) {
     static const struct {

@@ -326,3 +326,27 @@ def test_the_device():
 def test_what_the_driver_lacks_is_named():
     with pytest.raises(Exception, match="cuArrayCreate"):
         binding.cuArrayCreate(binding.CUDA_ARRAY_DESCRIPTOR())
+
+
+FIRST = {
+    "an array": "device.empty((3,), 'f8')",
+    "a copy": "device.to_device(np.ones(3))",
+    "a question": "device.multiprocessors()",
+    "a stream": "streams.on(cuda.stream()).__enter__()",
+    "memory given back": "tt.release_memory()",
+    "a network": "tt.Network('tanh', 1, 2).to('cuda')",
+}
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_whatever_a_process_asks_of_the_device_first(first):
+    """The driver answers nothing before it has been told to begin."""
+    script = (
+        "import driver; library = driver.load(); import machine; machine.install(library)\n"
+        "import numpy as np; import throughtime as tt\n"
+        "from throughtime.engine.cuda import device, streams\n"
+        "from throughtime.engine.cuda.toolkit import cuda\n"
+        f"{FIRST[first]}\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

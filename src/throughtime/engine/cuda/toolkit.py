@@ -114,8 +114,9 @@ def done(answer: tuple) -> Any:
 
 
 def current() -> int:
-    """The context in which this thread works; Numba's, where there is none yet."""
-    return int(done(driver().cuCtxGetCurrent())) or int(cuda.current_context().handle)
+    """The context in which this thread works; Numba's, where there is none yet or the driver has not begun."""
+    error, found = driver().cuCtxGetCurrent()
+    return (0 if error else int(found)) or int(cuda.current_context().handle)
 
 
 def from_dlpack(x: Any, stream: int) -> Any:
