@@ -60,6 +60,15 @@ def peer(torch, cell, weights, x, g, device):
     return types.SimpleNamespace(forward=forward, both=both)
 
 
+def kernels(turn, device, cell, dtype, units, batch, seed):
+    """Compile what `cudnn` times, so that the device need not wait for compilers between two timings."""
+    net = tt.Network(cell, units, units, dtype=dtype, seed=seed).to(device)
+    small = gpu.there(np.zeros((2, batch, units), dtype), device)
+    net.unroll(small).backprop(small)
+    gpu.clear(device)
+    return {}
+
+
 def cudnn(turn, device, cell, dtype, units, batch, steps, seconds, runs, seed):
     """Forward and forward + backward here and by torch.nn, with TF32 off and on; I = N."""
     torch, rng = gpu.pytorch(device), np.random.default_rng(seed)
@@ -70,8 +79,7 @@ def cudnn(turn, device, cell, dtype, units, batch, steps, seconds, runs, seed):
     net.unroll(small).backprop(small)  # compiles, while others have their turn
     checks, rows = [], []
     with turn():
-        x = rng.standard_normal((steps, batch, units)).astype(dtype)
-        g = rng.standard_normal((steps, batch, units)).astype(dtype)
+        x, g = (rng.standard_normal((steps, batch, units), dtype) for _ in range(2))
         ours_x, ours_g = gpu.there(x, device), gpu.there(g, device)
         calls = {
             "forward": [lambda: net.unroll(ours_x)],
@@ -132,7 +140,7 @@ def lyapunov(turn, device, networks, units, dtype, steps, few, runs, seed):
     checks = [study.check(what, worst, 0, bound, why="the CPU engine: same state, frame and steps")]
     row = {"networks": networks, "dtype": dtype, "N": units}
     with turn():
-        lengths = 4 * steps, 12 * steps
+        lengths = 2 * steps, 6 * steps
         row["interval"] = interval = int(spectra(whole, lengths[1], seed)["interval"].min()) if device == "cuda" else 1
         row["seconds"] = per_step(lambda length: spectra(whole, length, seed, interval), lengths, device, runs)
         if torch is not None:
@@ -169,7 +177,7 @@ def lyapunov(turn, device, networks, units, dtype, steps, few, runs, seed):
 def host(turn, device, networks, units, dtype, steps, few, runs, seed):
     """The same spectra by the CPU engine, of a few networks, scaled to all; on a host that does nothing else."""
     some = tt.Ensemble(family(few, units, dtype, seed))
-    seconds = per_step(lambda length: spectra(some, length, seed), (4 * steps, 12 * steps), "cpu", runs)
+    seconds = per_step(lambda length: spectra(some, length, seed), (2 * steps, 6 * steps), "cpu", runs)
     row = {"networks": networks, "dtype": dtype, "N": units, "cpu": seconds * networks / few}
     return {"rows": [row | {"measured": few, "threads": tt.get_num_threads()}]}
 

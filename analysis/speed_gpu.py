@@ -1,8 +1,8 @@
 """Is it right and how fast is it on a GPU? Checks first, then times; needs a CUDA device, and says so without one.
 
-First, in at most three minutes (`_gpu_first.py`): what there is, every cut beside references of the CPU, microseconds
-per step of the kernels alone, what the host and an allocation take, compute-sanitizer. Only if those numbers are right
-it goes on to the table.
+First (`_gpu_first.py`): what there is, every cut beside references of the CPU, microseconds per step of the kernels
+alone, what the host and an allocation take. Only if those numbers are right it goes on to the table, and then to
+compute-sanitizer.
 
 Right: every cell and precision at several sizes against the CPU engine on new random input, with freed memory full of
 NaN before; the same bits in a second run; jvp and vjp adjoint. Fast: N units, B sequences, T = 1024, I = N inputs,
@@ -15,7 +15,7 @@ Cholesky QR, twice, in torch; and against the CPU engine (a few networks, scaled
 
 Every result is printed as it comes, and kept in speed_gpu-DEVICE.jsonl in the folder of `--out`: after an interruption,
 or where the time was up, the same command goes on where it stopped. Without that file, or with other code, it begins
-anew. `--first` stops before the table. Nothing has to be installed: `PYTHONPATH=src python3 analysis/speed_gpu.py`, 500
+anew. `--first` stops before the table. Nothing has to be installed: `PYTHONPATH=src python3 analysis/speed_gpu.py`, 560
 seconds at most, where there are numba, numba-cuda, scipy, matplotlib, tqdm and threadpoolctl; PyTorch is the peer.
 """
 
@@ -43,7 +43,7 @@ CORRECT = [(1, 1, 1), (6, 3, 17), (9, 200, 64), (7, 5, 300), (5, 40, 700), (400,
 SIZES = {
     "units": [32, 64, 128, 256, 512, 1024], "batches": [1, 16, 64], "steps": 1024, "correct": CORRECT,
     "families": [(1024, 64, 48, 64), (64, 256, 48, 16)], "jacobians": [(64, 64), (256, 16)],
-    "product": 8192, "megabytes": 1024, "runs": (3, 15), "workers": WORKERS, "seconds": 300.0, "first": 150.0,
+    "product": 8192, "megabytes": 1024, "runs": (3, 15), "workers": WORKERS, "seconds": 360.0, "first": 150.0,
 }  # fmt: skip
 FULL = SIZES
 # A rehearsal with the CPU engine in the GPU's place.
@@ -103,8 +103,10 @@ def plan(sizes, device, seed):
     ]
     # LSTM in float32 before all else, in case the time is up before the end.
     points.sort(key=lambda point: (point["dtype"] != "float32", point["cell"] != "lstm"))
-    for point in points:  # their share of half the time: the device waits for compilers in the other half
-        piece(then, "cudnn", runs=runs, seconds=round(0.5 * sizes["seconds"] / len(points), 2), **point)
+    for point in points:
+        piece(first, "kernels", **{name: value for name, value in point.items() if name != "steps"})
+    for point in points:  # their share of a third of the time: the rest goes to compilers, and to what makes the inputs
+        piece(then, "cudnn", runs=runs, seconds=round(0.3 * sizes["seconds"] / len(points), 2), **point)
     for networks, units, steps, few in sizes["families"]:
         for dtype in PRECISIONS:
             size = {"networks": networks, "units": units, "dtype": dtype, "steps": steps, "few": few}
@@ -139,15 +141,19 @@ def measure(device="cuda", folder=None, **sizes):
                 bar.write(said(key, result))
                 bar.update()
 
-        until = time.monotonic() + sizes["first"] - PATIENCE  # no piece is begun after it
-        for stage in first:
-            done(stage, "_gpu_first", until, workers=workers, fresh=True)
-        if all(key in record.results and not _workers.failed(record.results[key]) for key in right):
-            until = time.monotonic() + sizes["seconds"] - PATIENCE
-            for stage in stages:
-                done(stage, "_gpu_pieces", until, workers=1 if stage is stages[-1] else workers)
-        else:
+        allowed = sizes["first"] - PATIENCE  # seconds in which a piece of the first stage may be begun
+        began = time.monotonic()
+        done(first[0], "_gpu_first", began + allowed, workers=workers, fresh=True)
+        allowed -= time.monotonic() - began
+        until = time.monotonic() + sizes["seconds"] - PATIENCE
+        if not all(key in record.results and not _workers.failed(record.results[key]) for key in right):
             bar.write("the first numbers are wrong: the table is not measured")
+            stages = ()
+        for stage in stages[:-1]:
+            done(stage, "_gpu_pieces", until, workers=workers)
+        done(first[1], "_gpu_first", time.monotonic() + allowed, workers=workers, fresh=True)
+        for stage in stages[-1:]:  # on a host that does nothing else
+            done(stage, "_gpu_pieces", until, workers=1)
     return result_of(record.head, keys, record.results, sizes["steps"])
 
 

@@ -33,6 +33,10 @@ def _without_torch(monkeypatch):
     monkeypatch.setattr(_gpu_device, "pytorch", lambda device: None)
 
 
+def test_kernels_are_compiled_before():
+    assert _gpu_pieces.kernels(None, "cuda", "lstm", "float32", units=3, batch=2, seed=1) == {}
+
+
 @pytest.mark.parametrize("piece", PIECES)
 def test_piece(piece):
     found = getattr(_gpu_pieces, piece)(contextlib.nullcontext, "cuda", seed=1, **PIECES[piece])

@@ -111,11 +111,13 @@ def test_the_plan_checks_everything_and_then_times_everything():
     first, then, last = speed_gpu.plan(speed_gpu.SIZES, "cuda", 1)
     pieces = [*first, *then, *last]
     assert len({key for key, _, _ in pieces}) == len(pieces)
-    assert {function for _, function, _ in first} == {"correct"}
+    assert {function for _, function, _ in first} == {"correct", "kernels"}
     assert {(a["cell"], a["dtype"]) for _, _, a in first} == {
         (cell, dtype) for cell in ("tanh", "gru", "lstm") for dtype in ("float32", "float64")
     }  # the others are those of tests/gpu
     points = {(a["cell"], a["dtype"], a["units"], a["batch"], a["steps"]) for _, f, a in then if f == "cudnn"}
+    compiled = {(a["cell"], a["dtype"], a["units"], a["batch"], 1024) for _, f, a in first if f == "kernels"}
+    assert compiled == points
     assert len(points) == 3 * 2 * 6 * 3
     assert ("lstm", "float64", 1024, 64, 1024) in points
     assert {(a["networks"], a["units"]) for _, f, a in then if f == "lyapunov"} == {(1024, 64), (64, 256)}
