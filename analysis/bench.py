@@ -9,7 +9,6 @@ other, both ways. `--moved` prints it again and measures nothing.
 import argparse
 import json
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -134,8 +133,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on where it stopped")
-        sys.exit(130)
+    run_all.interruptible(main)

@@ -100,6 +100,20 @@ def foreseen(paths, which):
     return sum(found), len(paths) - len(found)
 
 
+def counted(count):
+    """1 study, 2 studies."""
+    return f"{count} study" if count == 1 else f"{count} studies"
+
+
+def interruptible(main):
+    """Run a program that goes on where it stopped, and end with its exit status."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where it stopped")
+        sys.exit(130)
+
+
 def take_times(folder, figures):
     """The times of the studies in a folder, into those in figures/; how many were taken."""
     taken = 0
@@ -137,10 +151,10 @@ def all_of(chosen, full=False, out=None, kept="run_all"):
     done = Done(Path(out or _study.ROOT / "figures") / ".kept" / f"{kept}.json", arguments)
     left = [path for path in chosen if path not in done]
     if len(left) < len(chosen):
-        print(f"{len(chosen) - len(left)} studies were done before the interruption; delete {done.path} to begin anew")
+        print(f"{counted(len(chosen) - len(left))} done before the interruption; delete {done.path} to begin anew")
     seconds, unknown = foreseen(left, "FULL" if full else "SIZES")
     more = f", and what {unknown} take of which it is not on record" if unknown else ""
-    print(f"{len(left)} studies: about {duration(seconds)} here{more}", flush=True)
+    print(f"{counted(len(left))}: about {duration(seconds)} here{more}", flush=True)
     failed, total = [], 0.0
     with tqdm(
         left, desc="studies", unit="study", bar_format="{desc}: {n_fmt}/{total_fmt} |{bar:12}| {elapsed}{postfix}"
@@ -161,15 +175,11 @@ def all_of(chosen, full=False, out=None, kept="run_all"):
                 done.add(path)
     done.end()
     print(
-        f"{len(left) - len(failed)} of {len(left)} studies in {total:.0f} s"
+        f"{len(left) - len(failed)} of {counted(len(left))} in {total:.0f} s"
         + (f"; failed: {', '.join(failed)}" if failed else "")
     )
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on where it stopped")
-        sys.exit(130)
+    interruptible(main)

@@ -192,7 +192,7 @@ def test_a_run_of_all_leaves_out_what_was_done(tmp_path, monkeypatch, capsys):
     stop.write_text("print('well')")
     assert run_all.all_of(paths, out=str(tmp_path)) == 0
     printed = capsys.readouterr().out
-    assert "1 studies were done before the interruption" in printed
+    assert "1 study done before the interruption" in printed
     assert "2 of 2 studies" in printed
     assert (tmp_path / "one").read_text() == (tmp_path / "two").read_text() == "x"
     assert not (tmp_path / ".kept").exists()
