@@ -1,6 +1,7 @@
 """The analyses that take networks and runs on the GPU, against themselves on the CPU."""
 
 import functools
+import types
 
 import numpy as np
 import pytest
@@ -70,6 +71,32 @@ def test_determinants_of_singular_and_broken_jacobians():
     assert found[0] == expected[0] == -np.inf
     assert np.isnan(found[1])
     close(found[2], expected[2])
+
+
+def test_intervals_of_all_sequences_are_judged_as_each_alone():
+    """The judge's word and what is lost: of sequences that lose exponents, in turn, become NaN, or do neither."""
+    rng, B, K = np.random.default_rng(0), 5, 4
+    logs = rng.standard_normal((6, B, K))
+    logs[1, 0, 2] = logs[2, 0, 1] = logs[3, 1] = -np.inf
+    logs[2, 2, 3] = np.nan
+    start = np.repeat(np.eye(K)[None], B, axis=0)
+
+    def judged(chosen, parts):
+        frame = device_frame.DeviceFrame(tt.Network("tanh", 1, K).to("cuda").engine, start[chosen])
+        frame.pace, words = types.SimpleNamespace(limit=2, fixed=True), []
+        frame.pace.judge = frame.pace.note = lambda spread, *_: words.append(np.max(spread))
+        found = [frame._judged(part[chosen], 2) for part in parts]
+        return np.array(words), np.array(found), frame.lost, frame.broken
+
+    words, found, lost, broken = judged(np.arange(B), logs)
+    each = [judged(np.array([b]), logs) for b in range(B)]
+    np.testing.assert_array_equal(words, np.maximum.reduce([one[0] for one in each]))
+    np.testing.assert_array_equal(found, np.concatenate([one[1] for one in each], axis=1))
+    np.testing.assert_array_equal(lost, np.concatenate([one[2] for one in each]))
+    np.testing.assert_array_equal(broken, np.concatenate([one[3] for one in each]))
+    spread, left = each[0][0].reshape(6, 2)[:, 0], [[0, 1, 2, 3], [], [], *3 * [[0, 3]]]
+    expected = [np.ptp(part[0, rest]) if rest else np.inf for part, rest in zip(logs, left, strict=True)]
+    np.testing.assert_array_equal(spread, expected)
 
 
 def family_of_six():

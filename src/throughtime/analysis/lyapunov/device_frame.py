@@ -100,14 +100,14 @@ class DeviceFrame:
 
     def _judged(self, logs: Array, steps: int) -> Array:
         """ln R_ii (B, K) of one interval, -inf for what is lost."""
-        spread = np.zeros(len(logs))
-        for b, lost in enumerate(self.lost):
-            if not lost.all() and not self.broken[b]:
-                spread[b] = spreads(logs[b : b + 1, ~lost])[0]
+        untouched = not (self.lost.any() or self.broken.any())
+        spread = spreads(logs) if untouched else self._of_the_rest(logs)
         if self.pace is not None and (steps > 1 or self.pace.limit > 1):
             self.pace.judge(float(spread.max()), steps)
             if steps > 1 and self.pace.fixed:
                 self.pace.note(spread)
+        if untouched and np.isfinite(spread).all():
+            return logs
         self.broken = self.broken | np.isnan(logs).any(axis=1)
         self.lost = self.lost | np.isneginf(logs)
         if (self.lost[:, :-1] & ~self.lost[:, 1:]).any():  # what remains has been freed of a direction of rounding
@@ -115,6 +115,14 @@ class DeviceFrame:
                 'a Jacobian is singular in a leading direction: of the others after it net.to("cpu") finds more'
             )
         return np.where(self.lost & ~self.broken[:, None], -np.inf, logs)
+
+    def _of_the_rest(self, logs: Array) -> Array:
+        """Spreads (B,) without the exponents that are lost already, 0 of sequences of which nothing is left."""
+        high = np.maximum.reduce(np.where(self.lost, -np.inf, logs), axis=1)
+        low = np.minimum.reduce(np.where(self.lost, np.inf, logs), axis=1)
+        gone = self.lost.all(axis=1) | self.broken
+        with np.errstate(invalid="ignore"):
+            return np.where(gone, 0.0, np.where(np.isneginf(low), np.inf, high - low))
 
 
 def _log_det_along(source: Trajectory, run: Any, start: int, stop: int) -> Array:
