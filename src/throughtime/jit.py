@@ -26,12 +26,17 @@ from numba import types as number_types  # noqa: F401
 from numba.core import config
 from numba.core.ccallback import CFunc
 from numba.core.compiler import run_frontend
+from numba.core.compiler_lock import global_compiler_lock as compiler
 from numba.core.registry import CPUDispatcher
 
 from .code import sources
 from .code.cache import CodeCache
 from .code.fingerprints import fingerprint
+from .code.forks import wait_before_fork
 from .code.names import OWN, names_of, python_function
+
+# Numba and LLVM are one thread's at a time. A child forked in the middle of another's compilation finds both half done.
+wait_before_fork(compiler)
 
 OPTIONS: dict[str, Any] = {
     "no_cfunc_wrapper": True,  # of what is called from Python and from Numba, not from C; 3 % of all time of compiling

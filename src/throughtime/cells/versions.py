@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..code.fingerprints import fingerprint
+from ..code.forks import Lock
 from ..code.names import cell_contents, globals_of, names_of, python_function, settled
 from ..code.precision import compiled_like
 from .array_fields import comparable
@@ -27,7 +28,7 @@ from .examined import examined
 
 METHODS = ("forward", "backward", "emit", "emit_slope", "stage", "stage_backward")
 ABSENT: Any = object()
-_lock = threading.RLock()
+_lock = Lock(threading.RLock)
 _now: dict[type, "Version"] = {}
 _all: dict[tuple[type, str], "Version"] = {}
 

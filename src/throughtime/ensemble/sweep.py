@@ -16,6 +16,7 @@ from typing import Any
 
 from ..code import sources
 from ..code.fingerprints import Unrecognised, exact
+from ..code.forks import Lock
 from ..engine.blas import single_blas
 from ..engine.cpu import threads
 from . import kept_results
@@ -25,7 +26,7 @@ Piece = tuple[Callable, tuple]
 Place = tuple[Path, str]  # a file, and the key of what it holds
 Done = tuple[int, Any, str | None]
 
-_lock = threading.Lock()
+_lock = Lock()
 _inside = 0
 _before = 1
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..cells.on_arrays import sent_slopes, signal_slopes, stage_derivatives, unit_derivatives
+from ..engine.once import once
 
 Array = np.ndarray
 
@@ -51,17 +51,17 @@ class LayerDerivatives:
     saved: tuple[Array, ...]
     parameters: tuple[Array, ...] = ()
 
-    @cached_property
+    @once
     def before(self) -> tuple[Array, ...]:
         """The states before each step, (n, B, N) each."""
         return tuple(s[:-1] for s in self.states)
 
-    @cached_property
+    @once
     def after(self) -> tuple[Array, ...]:
         """The states after each step."""
         return tuple(s[1:] for s in self.states)
 
-    @cached_property
+    @once
     def _rows(self) -> tuple[tuple, ...]:
         with np.errstate(all="ignore"):  # padding saved nothing: whatever its memory holds
             rows = unit_derivatives(self.cell, self.before, self.after, self.saved, self.parameters)
@@ -83,7 +83,7 @@ class LayerDerivatives:
     def by_parameter(self) -> tuple[tuple, ...]:
         return self._rows[3] if self.parameters else ((),) * len(self.states)
 
-    @cached_property
+    @once
     def _stage_rows(self) -> tuple[tuple, ...]:
         with np.errstate(all="ignore"):
             rows = stage_derivatives(self.cell, self.before, self.saved, self.parameters)
@@ -105,7 +105,7 @@ class LayerDerivatives:
     def stage_by_parameter(self) -> tuple[tuple, ...]:
         return self._stage_rows[3] if self.parameters else ((),) * len(self._stage_rows[0])
 
-    @cached_property
+    @once
     def signals_before(self) -> tuple[tuple, ...]:
         with np.errstate(all="ignore"):
             return signal_slopes(self.cell, self.before)
@@ -114,7 +114,7 @@ class LayerDerivatives:
     def sent_before(self) -> tuple:
         return self.signals_before[0]
 
-    @cached_property
+    @once
     def sent_after(self) -> tuple:
         with np.errstate(all="ignore"):
             return sent_slopes(self.cell, self.after)

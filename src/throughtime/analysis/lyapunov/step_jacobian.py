@@ -4,12 +4,12 @@ Dimensions: T steps, B sequences, S state size, N units.
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ...engine.lu import DENSE, OWN, SLOPE, Jacobians, padded
+from ...engine.once import once
 from ...results import Array
 
 
@@ -62,7 +62,7 @@ class Weights:
             self._flat[dtype] = rows.reshape(-1)
         return self._flat[dtype]
 
-    @cached_property
+    @once
     def log_det(self) -> Array:
         """ln|det W|."""
         with np.errstate(all="ignore"):

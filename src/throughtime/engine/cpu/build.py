@@ -5,7 +5,7 @@ kinds share one loop, and a new cell costs the compilation of a few lines.
 """
 
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache
 from typing import Any
 
 import numba
@@ -17,8 +17,9 @@ from ...cells.base import Spec, spec
 from ...cells.versions import in_force
 from ...code.fingerprints import fingerprint
 from ...code.precision import in_precision
-from ...jit import address_of, inlined, intrinsic, merged, named_in, specialise
+from ...jit import address_of, compiler, inlined, intrinsic, merged, named_in, specialise
 from .. import failures
+from ..once import once
 from . import backward_loop, input_gradients, loops, masked, pointwise, sparse, stages, tangents, weight_gradients
 from .matmul import products
 from .operands import Pointwise
@@ -98,10 +99,25 @@ class Kernels:
         self._made: dict[str, int] = {}
         self._tables: dict[tuple[str, ...], tuple[int, ...]] = {}
 
-    unroll = cached_property(lambda self: loop(self.shape, "unroll"))
-    backprop = cached_property(lambda self: loop(self.shape, "backprop"))
-    tangent = cached_property(lambda self: loop(self.shape, "tangent"))
-    jacobian = cached_property(lambda self: loop(self.shape, "jacobian"))
+    @once
+    def unroll(self) -> Any:
+        return self._loop("unroll")
+
+    @once
+    def backprop(self) -> Any:
+        return self._loop("backprop")
+
+    @once
+    def tangent(self) -> Any:
+        return self._loop("tangent")
+
+    @once
+    def jacobian(self) -> Any:
+        return self._loop("jacobian")
+
+    def _loop(self, name: str) -> Any:
+        with compiler:  # two threads that come at once share one: each copy would be compiled by itself
+            return loop(self.shape, name)
 
     def pointwise(self, *wanted: str) -> tuple[int, ...]:
         """The addresses of the pointwise functions as the loops take them, 0 for those not wanted."""

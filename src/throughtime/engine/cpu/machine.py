@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import secrets
-import threading
 import time
 import warnings
 from contextlib import suppress
@@ -20,6 +19,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from ...code.cache import user_folder
+from ...code.forks import Lock
 from ...jit import specialise
 from . import threads
 from .caches import CACHES
@@ -44,7 +44,7 @@ USUAL = Machine(wake=3e-5, meet=2e-7, rate=6e10, copy=5e9)
 LEAST, MOST = Machine(2e-6, 2e-8, 1e9, 5e8), Machine(3e-4, 2e-5, 1e12, 1e12)  # beyond them a number is not believed
 
 _found: Machine | None = None
-_one_at_a_time = threading.Lock()
+_one_at_a_time = Lock()
 
 
 def machine() -> Machine:

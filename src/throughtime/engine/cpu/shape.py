@@ -1,12 +1,12 @@
 """What the loops know of a cell: its counts and its wiring, and how they cut them into blocks and panels."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ...cells.examined import Spec
+from ..once import once
 from .matmul import group
 from .register_tile import lanes
 
@@ -47,32 +47,32 @@ class Shape:
             record.blocks[:split], stage, record.signals, record.staged, fields, len(record.parameters), masked=masked,
         )  # fmt: skip
 
-    @cached_property
+    @once
     def first(self) -> int:
         """Parts of r that the state feeds."""
         return _parts(self.sends)
 
-    @cached_property
+    @once
     def second(self) -> int:
         """Parts of r that the stage feeds."""
         return _parts(self.stage)
 
-    @cached_property
+    @once
     def whole(self) -> bool:
         """Whether W_hh is one matrix of one signal, its parts in their order."""
         return not self.stage and self.sends == tuple((0, part) for part in range(self.first))
 
-    @cached_property
+    @once
     def block(self) -> int:
         """Units worked on together."""
         return lanes(self.dtype) * (1 if max(self.gates, self.first, self.second) > 2 else 2)
 
-    @cached_property
+    @once
     def width(self) -> int:
         """Columns of a panel of packed weights of the input."""
         return self.gates * self.block
 
-    @cached_property
+    @once
     def back(self) -> int:
         """Columns of a panel of the transposed weights: 2 vectors."""
         return 2 * lanes(self.dtype)

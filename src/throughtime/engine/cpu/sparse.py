@@ -8,13 +8,14 @@ Kernels see these globals (see `jit.specialise`): LANES, and WIDTH, the columns 
 """
 
 from collections.abc import Callable
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...cells.examined import Spec
 from ...jit import PLACEHOLDER, named_in, specialise
+from ..once import once
 from .primitives import clear, wide
 from .register_tile import lanes, transpose
 from .shape import Shape
@@ -42,7 +43,7 @@ class Pattern:
         self.matrix = matrix
         self._lists: dict[tuple[int, int, int], tuple[Lists, Lists]] = {}
 
-    @cached_property
+    @once
     def density(self) -> float:
         return float(np.count_nonzero(self.matrix)) / max(1, self.matrix.size)
 
