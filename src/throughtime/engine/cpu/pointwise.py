@@ -1,12 +1,13 @@
 """The mathematics of a block of units: made from a cell's functions, compiled for each cell, called by address.
 
 All of it happens in one small array `work`, its parts at constant distances, so that LLVM sees that nothing overlaps
-and vectorises the loops, which have a constant number of turns. `fields` are the cell's hyper-parameters, and of the
-block's units the parameters.
+and makes vectors of the loops, which have a constant number of turns: `lane` and `vectors` say which (vector_loops.py).
+`fields` are the cell's hyper-parameters, and of the block's units the parameters.
 """
 
 from ...jit import PLACEHOLDER
 from .primitives import disjoint, one_hot, read, wide, write
+from .vector_loops import lane, vectors
 
 BLOCK = GATES = PARTS = FIRST = STATES = SAVED = SIGNALS = STAGED = PARAMETERS = PLACEHOLDER
 SIZE = ASIZE = SLOPES = SHARED = ALIKE = PLACEHOLDER
@@ -19,11 +20,13 @@ def forward_block(fields, work):
     wide()
     disjoint()
     for n in range(BLOCK):
+        lane()
         x, r, s = read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, PARTS), read(work, S0 + n, BLOCK, STATES)
         s_next, keep = forward(fields, n, x, r, s)
         write(work, S1 + n, BLOCK, s_next, STATES)
         write(work, KEEP + n, BLOCK, keep, SAVED)
         write(work, E + n, BLOCK, emit(fields, n, s_next), SIGNALS)
+    vectors(work, BLOCK)
 
 
 def affine_block(fields, work):
@@ -32,15 +35,18 @@ def affine_block(fields, work):
     wide()
     disjoint()
     for n in range(BLOCK):
+        lane()
         x, r, s = read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, PARTS), one_hot(work, STATES, STATES)
         s_next, keep = forward(fields, n, x, r, s)
         write(work, S1 + n, BLOCK, s_next, STATES)
         write(work, KEEP + n, BLOCK, keep, SAVED)
     for i in range(STATES):
         for n in range(BLOCK):
+            lane()
             s, s_next = one_hot(work, STATES, STATES), read(work, S1 + n, BLOCK, STATES)
             found = backward(fields, n, one_hot(work, i, STATES), s, s_next, read(work, KEEP + n, BLOCK, SAVED))
             write(work, C + i * STATES * BLOCK + n, BLOCK, found[2], STATES)
+    vectors(work, BLOCK)
 
 
 def backward_block(fields, work):
@@ -48,6 +54,7 @@ def backward_block(fields, work):
     wide()
     disjoint()
     for n in range(BLOCK):
+        lane()
         s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
         keep = read(work, KEEP + n, BLOCK, SAVED)
         found = backward(fields, n, read(work, DS + n, BLOCK, STATES), s, s_next, keep)
@@ -57,6 +64,7 @@ def backward_block(fields, work):
         write(work, DP + n, BLOCK, found[2], STATES)
         if PARAMETERS:
             write(work, DQ + n, BLOCK, found[3], PARAMETERS)
+    vectors(work, BLOCK)
 
 
 def tangent_block(fields, work):
@@ -69,6 +77,7 @@ def tangent_block(fields, work):
     for i in range(STATES):
         c = C + i * SIZE
         for n in range(BLOCK):
+            lane()
             s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
             keep = read(work, KEEP + n, BLOCK, SAVED)
             found = backward(fields, n, one_hot(work, i, STATES), s, s_next, keep)
@@ -76,8 +85,10 @@ def tangent_block(fields, work):
             write(work, c + GATES * BLOCK + n, BLOCK, found[1], PARTS)
             write(work, c + (GATES + PARTS) * BLOCK + n, BLOCK, found[2], STATES)
     for n in range(BLOCK):
+        lane()
         slope = emit_slope(fields, n, read(work, S1 + n, BLOCK, STATES))
         write(work, SLOPE + n, BLOCK, slope, SLOPES)
+    vectors(work, BLOCK)
 
 
 def emit_block(fields, work):
@@ -85,7 +96,9 @@ def emit_block(fields, work):
     wide()
     disjoint()
     for n in range(BLOCK):
+        lane()
         write(work, E + n, BLOCK, emit(fields, n, read(work, S1 + n, BLOCK, STATES)), SIGNALS)
+    vectors(work, BLOCK)
 
 
 def slope_block(fields, work):
@@ -93,8 +106,10 @@ def slope_block(fields, work):
     wide()
     disjoint()
     for n in range(BLOCK):
+        lane()
         slope = emit_slope(fields, n, read(work, S1 + n, BLOCK, STATES))
         write(work, SLOPE + n, BLOCK, slope, SLOPES)
+    vectors(work, BLOCK)
 
 
 def apply_block(fields, work):
@@ -105,10 +120,12 @@ def apply_block(fields, work):
     wide()
     disjoint()
     for n in range(SIGNALS * BLOCK):
+        lane()
         work[E + n] = 0
     for i in range(STATES):
         c = C + i * SIZE
         for n in range(BLOCK):
+            lane()
             if ALIKE:
                 total = work[c + n] * work[X + n] + work[c + GATES * BLOCK + n] * work[R + n]
                 for g in range(1, GATES):
@@ -125,6 +142,7 @@ def apply_block(fields, work):
             work[DP + i * BLOCK + n] = total
             for k in range(SIGNALS):
                 work[E + k * BLOCK + n] += work[SLOPE + (k * STATES + i) * BLOCK + n] * total
+    vectors(work, BLOCK)
 
 
 def stage_block(fields, work):
@@ -132,8 +150,10 @@ def stage_block(fields, work):
     wide()
     disjoint()
     for n in range(BLOCK):
+        lane()
         x, r, s = read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, FIRST), read(work, S0 + n, BLOCK, STATES)
         write(work, A + n, BLOCK, stage(fields, n, x, r, s), STAGED)
+    vectors(work, BLOCK)
 
 
 def stage_backward_block(fields, work):
@@ -141,6 +161,7 @@ def stage_backward_block(fields, work):
     wide()
     disjoint()
     for n in range(BLOCK):
+        lane()
         s, keep = read(work, S0 + n, BLOCK, STATES), read(work, KEEP + n, BLOCK, SAVED)
         found = stage_backward(fields, n, read(work, DA + n, BLOCK, STAGED), s, keep)
         write(work, DX + n, BLOCK, found[0], GATES)
@@ -148,6 +169,7 @@ def stage_backward_block(fields, work):
         write(work, DP + n, BLOCK, found[2], STATES)
         if PARAMETERS:
             write(work, DQ + n, BLOCK, found[3], PARAMETERS)
+    vectors(work, BLOCK)
 
 
 def stage_tangent_block(fields, work):
@@ -157,11 +179,13 @@ def stage_tangent_block(fields, work):
     for k in range(STAGED):
         c = CA + k * ASIZE
         for n in range(BLOCK):
+            lane()
             s, keep = read(work, S0 + n, BLOCK, STATES), read(work, KEEP + n, BLOCK, SAVED)
             found = stage_backward(fields, n, one_hot(work, k, STAGED), s, keep)
             write(work, c + n, BLOCK, found[0], GATES)
             write(work, c + GATES * BLOCK + n, BLOCK, found[1], FIRST)
             write(work, c + (GATES + FIRST) * BLOCK + n, BLOCK, found[2], STATES)
+    vectors(work, BLOCK)
 
 
 def stage_apply_block(fields, work):
@@ -171,6 +195,7 @@ def stage_apply_block(fields, work):
     for k in range(STAGED):
         c = CA + k * ASIZE
         for n in range(BLOCK):
+            lane()
             total = work[c + n] * work[X + n]
             for g in range(1, GATES):
                 total += work[c + g * BLOCK + n] * work[X + g * BLOCK + n]
@@ -179,3 +204,4 @@ def stage_apply_block(fields, work):
             for j in range(STATES):
                 total += work[c + (GATES + FIRST + j) * BLOCK + n] * work[V + j * BLOCK + n]
             work[A + k * BLOCK + n] = total
+    vectors(work, BLOCK)
