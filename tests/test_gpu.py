@@ -57,7 +57,7 @@ def test_kernels_compiled_for_the_device():
     "what",
     [
         "test_machine.py", "test_driver.py", "test_host.py", "test_memory.py", "test_library.py", "test_speed_gpu.py",
-        "test_kept_kernels.py", "test_steady.py", "test_sharing.py",
+        "test_kept_kernels.py", "test_steady.py", "test_sharing.py", "test_models.py",
     ],
 )  # fmt: skip
 def test_the_engine_on_an_emulated_device(what):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,6 +69,7 @@ class Chain(Composite):
     ((20, 4, 256), (4,))
     """
 
+    on_gpu = True
     skips = False  # whether what goes in is added to what comes out
 
     def __init__(
@@ -119,10 +121,19 @@ class Chain(Composite):
 
     def _run(self, x: Any, state: Any, lengths: Any, training: bool) -> ModelRun:
         self._held()
-        return ChainRun(self.pieces, x, state, lengths, training, noise=self.noise, checkpoint=self.checkpoint)
+        arrays = self.engine.arrays
+        with arrays.on(arrays.stream_of(x)):
+            return ChainRun(self.pieces, x, state, lengths, training, noise=self.noise, checkpoint=self.checkpoint)
+
+    def _elsewhere(self, device: str) -> Any:
+        made = super()._elsewhere(device)
+        parts = iter(made._numbered)
+        pieces = [copy.deepcopy(piece) if is_bare(piece) else next(parts)[1] for piece in self.pieces]
+        made.__dict__["pieces"] = tuple(pieces)
+        return made
 
     def predict(self, x: Any, state: Any = None, lengths: Any = None) -> Array:
-        """The output for x, with `classes=True` the number of its largest entry; state, lengths as of `unroll`.
+        """The output for x in NumPy, with `classes=True` the number of its largest entry; the rest as of `unroll`.
 
         >>> import numpy as np, throughtime as tt
         >>> model = tt.models.Chain([tt.Network("gru", 3, 8, seed=0), tt.models.last, tt.models.Readout(8, 5, seed=1)],
@@ -130,7 +141,7 @@ class Chain(Composite):
         >>> model.predict(np.ones((20, 4, 3))).shape
         (4,)
         """
-        output = self.unroll(x, state, lengths).output
+        output = super().predict(x, state, lengths)
         return output.argmax(axis=-1) if self.classes else output
 
     def closed_loop(self) -> ClosedLoop:
@@ -148,4 +159,4 @@ class Chain(Composite):
 
     def __repr__(self) -> str:
         names = [getattr(piece, "__name__", type(piece).__name__) for piece in self.pieces]
-        return f'{type(self).__name__}({", ".join(names)}; dtype="{self.dtype}", {self.flat.size:,} parameters)'
+        return f"{type(self).__name__}({', '.join(names)}{self._told()}"

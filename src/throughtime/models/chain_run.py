@@ -15,6 +15,7 @@ from .directions import SummedRun
 from .dropout import Dropout
 from .embedding import no_state, output_gradient
 from .fitting_pieces import FUNCTIONS, is_bare, is_recurrent
+from .machines import engine_of
 from .model import Model
 from .model_run import ModelGradients, ModelRun, Wanted, directions_of, of_networks, sent_back
 from .pooling import PooledRun
@@ -89,13 +90,24 @@ class ChainRun(ModelRun):
         out: Any = None,
     ) -> ModelGradients:
         checks.some_gradient(grad_output, grad_final_state)
-        g: Any = np.zeros_like(self.output) if grad_output is None else output_gradient(grad_output, self.output)
+        wanted = Wanted(arguments.flag("input", input), arguments.flag("states", states), out, clip_state)
+        arrays = engine_of(self.output).arrays
+        with arrays.on(arrays.stream_of(self.output)):
+            return self._back(grad_output, grad_final_state, wanted)
+
+    def _back(self, grad_output: Any, grad_final_state: Any, wanted: Wanted) -> ModelGradients:
+        g: Any
+        if grad_output is None:
+            g = engine_of(self.output).arrays.zeros(tuple(self.output.shape), self.output.dtype)
+        else:
+            g = output_gradient(grad_output, self.output)
         at_end = _split(grad_final_state, self.initial_names, "grad_final_state")
         parameters, initial, networks = dict[str, dict[str, Array]](), dict[str, Any](), dict[str, Any]()
-        wanted = Wanted(arguments.flag("input", input), arguments.flag("states", states), out, clip_state)
         for place in reversed(range(len(self.runs))):
             number, run = self.runs[place]
-            below = input or any(name for name, _ in self.runs[:place])  # somebody reads the gradient of its input
+            below = wanted.input or any(
+                name for name, _ in self.runs[:place]
+            )  # somebody reads the gradient of its input
             if g is None and not number:
                 continue
             if isinstance(run, (PooledRun, SummedRun)):

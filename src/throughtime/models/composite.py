@@ -36,6 +36,14 @@ class Composite(Model):
                 part._take(self._segments[number])
             at = end
 
+    def _elsewhere(self, device: str) -> Any:
+        made = super()._elsewhere(device)
+        made.__dict__["_numbered"] = [
+            (number, part.to(device) if isinstance(part, Network) else part._elsewhere(device))
+            for number, part in self._numbered
+        ]
+        return made
+
     def _held(self) -> None:
         """ValueError if a part no longer looks into the vector."""
         for number, part in self._numbered:

@@ -10,6 +10,7 @@ from ..refuse import arguments, checks, numeric
 from ..refuse.called import called
 from .embedding import no_state, output_gradient
 from .kinds import kind
+from .machines import engine_of
 from .model_run import ModelGradients, ModelRun
 
 Array = np.ndarray
@@ -39,6 +40,8 @@ class Dropout:
     (True, False)
     """
 
+    on_gpu = True
+
     def __init__(self, rate: float, *, seed: Any = None) -> None:
         self.rate = arguments.real("rate", rate, 0.0)
         if self.rate >= 1:
@@ -51,13 +54,15 @@ class Dropout:
 
     def _run(self, x: Any, state: Any, lengths: Any, training: bool) -> ModelRun:
         no_state(state, "a dropout")
-        x = numeric.numbers("x", x)
+        arrays = engine_of(x).arrays
+        x = arrays.wrap(x) if arrays.holds(x) else numeric.numbers("x", x)
+        shape = tuple(int(n) for n in x.shape)
         if lengths is not None:
-            lengths = checks.lengths(lengths, len(np.atleast_1d(x)), x.shape[1] if x.ndim == 3 else 1)
+            lengths = checks.lengths(lengths, shape[0] if shape else 1, shape[1] if len(shape) == 3 else 1)
         if not training or not self.rate:
             return _Passed(x, lengths, None)
-        kept = self.generator.random(x.shape) >= self.rate
-        return _Passed(x, lengths, np.where(kept, 1 / (1 - self.rate), 0).astype(x.dtype))
+        kept = self.generator.random(shape) >= self.rate  # on the GPU too: the same as on the CPU
+        return _Passed(x, lengths, arrays.from_host(np.where(kept, 1 / (1 - self.rate), 0).astype(x.dtype)))
 
     def __repr__(self) -> str:
         return f"Dropout({self.rate:g})"
@@ -66,9 +71,9 @@ class Dropout:
 class _Passed(ModelRun):
     def __init__(self, x: Array, lengths: Array | None, factors: Array | None) -> None:
         self.lengths, self._factors = lengths, factors
-        self.output = x if factors is None else np.where(factors == 0, 0, x * factors)
+        self.output = x if factors is None else engine_of(x).arrays.multiplied(x, factors)
 
     def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
         no_state(grad_final_state, "a dropout", "grad_final_state")
         g = output_gradient(grad_output, self.output)
-        return ModelGradients({}, g if self._factors is None else g * self._factors)
+        return ModelGradients({}, g if self._factors is None else engine_of(g).arrays.multiplied(g, self._factors))

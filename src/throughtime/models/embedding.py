@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.cpu import dense
 from ..refuse import arguments, checks, numeric, room
 from ..refuse.called import told
+from .machines import engine_of, gradient_there
 from .model import Model
 from .model_run import ModelGradients, ModelRun, beyond
 
@@ -41,6 +41,8 @@ class Embedding(Model):
     >>> letters.unroll(np.frombuffer(b"hello", np.uint8)).output.shape
     (5, 16)
     """
+
+    on_gpu = True
 
     def __init__(self, tokens: int, size: int, *, dtype: Any = "float64", seed: Any = None) -> None:
         self.tokens, self.size = arguments.size("tokens", tokens), arguments.size("size", size)
@@ -91,10 +93,8 @@ class _EmbeddingRun(ModelRun):
     def __init__(self, embedding: Embedding, tokens: Array, lengths: Array | None) -> None:
         self._tokens, self._count, self.lengths = tokens, embedding.tokens, lengths
         self._held = embedding.parameters
-        output = self._held["weight"].take(tokens, axis=0, mode="wrap")
-        if lengths is not None:
-            output[tokens < 0] = 0
-        self.output = output
+        output = embedding.engine.dense.vectors(tokens.reshape(-1), self._held["weight"])
+        self.output = embedding.engine.arrays.shaped(output, (*tokens.shape, embedding.size))
 
     frugal = True
 
@@ -108,9 +108,10 @@ class _EmbeddingRun(ModelRun):
         out: Any = None,
     ) -> ModelGradients:
         no_state(grad_final_state, "an embedding", "grad_final_state")
-        g = output_gradient(grad_output, self.output)
-        target = written_to(out, {"weight": (self._count, g.shape[-1])}, g.dtype, self._held)
-        rows = dense.to_rows(self._tokens.reshape(-1), g.reshape(-1, g.shape[-1]), self._count, target.get("weight"))
+        g, machine = output_gradient(grad_output, self.output), engine_of(self.output)
+        rows = machine.arrays.rows(g)
+        target = written_to(out, {"weight": (self._count, int(rows.shape[1]))}, g.dtype, self._held)
+        rows = machine.dense.to_rows(self._tokens.reshape(-1), rows, self._count, target.get("weight"))
         return ModelGradients({"weight": rows}, None)
 
 
@@ -129,15 +130,19 @@ def written_to(
     if not isinstance(out, dict):
         raise TypeError(f"`out` is {told(out)}; expected a dict of arrays by the names of the parameters.")
     for name, shape in shapes.items():
+        if name in out and not isinstance(out[name], np.ndarray):
+            continue  # on the GPU, where a model alone makes them
         if name not in out:
             raise ValueError(f"`out` has no array for {name}; it has one for every parameter, of its shape, {shape}.")
         arguments.writable(f"out[{name}]", out[name], shape, dtype, parameter=parameters[name])
     return out
 
 
-def output_gradient(given: Any, output: Array) -> Array:
+def output_gradient(given: Any, output: Any) -> Any:
     """dL/doutput in the shape and dtype of `output`."""
     checks.some_gradient(given)
+    if not isinstance(output, np.ndarray):
+        return gradient_there(given, output)
     shape = {f"axis {k}": n for k, n in enumerate(output.shape)}
     hint = "It is dL/doutput, in the shape of `run.output`."
     return numeric.array("grad_output", given, shape, output.dtype, hint=hint)

@@ -107,6 +107,9 @@ def _is_piece(k: int, piece: Any) -> None:
             "them tt.models.last or tt.models.mean."
         )
     if piece.device != "cpu":
-        raise ValueError(f'`pieces[{k}]` is on the GPU; models compute on the CPU: pass `net.to("cpu")`.')
+        raise ValueError(
+            f"`pieces[{k}]` is on the GPU; a chain is made of networks on the CPU, "
+            'and goes there as a whole: pass `net.to("cpu")`, then `model.to("cuda")`.'
+        )
     if piece.batch_first:
         raise ValueError(f"`pieces[{k}]` has the batch first; in a model the time is first: leave `batch_first` out.")

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..engine import memory
-from ..network import parameters as named_parameters
 from ..network.network import Network
 from ..refuse import arguments, words
 from ..refuse.called import called
-from . import pieces_on_disk, views
+from . import machines, pieces_on_disk, views
+from .held import Held
 from .kinds import arguments_of, kind
 from .loss_answer import answer
 from .model_run import Evaluation, ModelRun, Wanted, sent_back
@@ -23,22 +22,19 @@ Array = np.ndarray
 
 
 @called("a model")
-class Model(words.Sealed):
+class Model(Held):
     """What all models have: parameters in one vector, losses and gradients as functions of it.
 
     flat        (P,), all parameters, one after another; written in place
     parameters  dict name -> array, views into `flat`, by PyTorch's names
     shapes      dict name -> shape of these
     dtype       of the parameters and of the arithmetic
+    device      "cpu", or "cuda" of what `model.to("cuda")` gives: `flat`, runs and gradients then are device arrays
 
     A model of your own gives `unroll(x, state=None, lengths=None)`, which returns a `ModelRun`, and calls `_hold` with
     its first parameters when it is made. `tt.models.Chain` is the one to begin with.
     """
 
-    flat: Array
-    parameters: views.Views
-    shapes: dict[str, tuple[int, ...]]
-    dtype: np.dtype[Any]
     directions = 1  # that the output has side by side
     _sealed_by = "parameters"
 
@@ -47,46 +43,6 @@ class Model(words.Sealed):
         super().__init_subclass__(**options)
         words.explain(cls)
         kind(cls)
-
-    def _hold(self, values: Mapping[str, Any], dtype: Any) -> None:
-        """The first parameters, copied into a vector of the model's own."""
-        self.dtype = np.dtype(dtype)
-        self.shapes = {name: np.shape(value) for name, value in values.items()}
-        flat = np.empty(views.size(self.shapes), self.dtype)
-        for name, view in views.views(self.shapes, flat).items():
-            view[...] = values[name]
-        self._take(flat)
-
-    def _take(self, flat: Array) -> None:
-        """Look into `flat`, a part of a larger model's vector that holds the parameters already; for that model."""
-        self.__dict__.update(flat=flat, parameters=views.views(self.shapes, flat))
-
-    # ------------------------------------------------------------------------------------------------- parameters
-
-    def named(self, vector: Array) -> dict[str, Array]:
-        """The parts of `vector`, (P,), by the names of the parameters: views, not copies.
-
-        TypeError and ValueError for what is no vector of this length.
-
-        >>> import numpy as np, throughtime as tt
-        >>> readout = tt.models.Readout(3, 2, seed=0)
-        >>> {name: part.shape for name, part in readout.named(np.zeros(8)).items()}
-        {'weight': (2, 3), 'bias': (2,)}
-        """
-        return dict(views.views(self.shapes, views.fitting("vector", vector, self.shapes)))
-
-    def state_dict(self) -> dict[str, Array]:
-        """Copies of the parameters, by name; PyTorch takes them as torch.from_numpy of each."""
-        return {name: np.array(value) for name, value in self.parameters.items()}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Copy parameters from a mapping of arrays or tensors, such as `module.state_dict()` of PyTorch.
-
-        All names have to be there and no others, in the right shapes; if anything is wrong, one ValueError names all of
-        it and nothing is changed.
-        """
-        for name, value in named_parameters.fitting(state_dict, self.shapes, self.dtype, "The state dict").items():
-            self.parameters[name][...] = value
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a file, from which `throughtime.load(path)` makes it again, bit by bit.
@@ -103,10 +59,7 @@ class Model(words.Sealed):
         Chain(Embedding, Network, Readout; dtype="float64", 674 parameters)
         """
         self._held()
-        pieces_on_disk.write(self, path)
-
-    def _held(self) -> None:
-        """ValueError if a part no longer looks into the vector; where there are no parts, nothing."""
+        pieces_on_disk.write(self.to("cpu"), path)
 
     # -------------------------------------------------------------------------------------------- runs and gradients
 
@@ -129,8 +82,9 @@ class Model(words.Sealed):
         return {}
 
     def predict(self, x: Any, state: Any = None, lengths: Any = None) -> Array:
-        """The output for x, with `state` and `lengths` as of `unroll`."""
-        return self.unroll(x, state, lengths).output
+        """The output for x in NumPy, with `state` and `lengths` as of `unroll`."""
+        output = self.unroll(x, state, lengths).output
+        return machines.engine_of(output).arrays.to_host(output)
 
     def forward_backward(
         self,
@@ -170,8 +124,12 @@ class Model(words.Sealed):
         value, gradient = answer(loss, run, targets, weights)
         if clip_state is not None and not run.networks:
             raise ValueError("`clip_state` is given, but this model has no network whose states have gradients.")
+        if out is not None and self.device != "cpu":
+            raise ValueError("`out` is for models on the CPU; on the GPU a gradient is an array of its own.")
         vector = None if out is None else views.to_write("out", out, self.flat, self.shapes)
-        if vector is None or vector.dtype != self.dtype or not vector.flags.carray:
+        if self.device != "cpu":
+            vector = self.engine.arrays.empty((self.flat.size,), self.dtype)
+        elif vector is None or vector.dtype != self.dtype or not vector.flags.carray:
             vector = memory.empty(self.flat.size, self.dtype)
         wanted = Wanted(False, arguments.flag("states", states), dict(views.views(self.shapes, vector)), clip_state)
         gradients = sent_back(run, gradient, None, wanted)
@@ -223,9 +181,9 @@ class Model(words.Sealed):
         """
 
         def fun(vector: Array) -> tuple[float, Array]:
-            self.flat[...] = views.fitting("vector", np.asarray(vector), self.shapes)
+            self.write(np.asarray(vector))
             value, gradient = self.value_and_gradient(x, targets, loss, lengths, state, weights)
-            return value, gradient.astype(np.float64)
+            return float(value), self.engine.arrays.to_host(gradient).astype(np.float64)
 
         return fun
 
@@ -237,7 +195,7 @@ class Model(words.Sealed):
             value = getattr(self, name, argument.default)
             if isinstance(value, (bool, int, float, str, Model, Network)) and value != argument.default:
                 shown.append(f"{name}={value!r}")
-        return f'{type(self).__name__}({", ".join(shown)}; dtype="{self.dtype}", {self.flat.size:,} parameters)'
+        return f"{type(self).__name__}({', '.join(shown)}{self._told()}"
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__dict__ or self.__dict__[name] is not value:  # `model.flat -= step` is in place
@@ -255,17 +213,6 @@ class Model(words.Sealed):
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         raise TypeError("A model is not called as a function; write `run = model.unroll(x)`, or `model.predict(x)`.")
-
-    def __copy__(self) -> Any:
-        """A model of its own: two cannot look into one vector."""
-        return copy.deepcopy(self)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "parameters"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._take(self.flat)
 
 
 words.explain(Model)

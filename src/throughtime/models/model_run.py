@@ -109,6 +109,11 @@ class Wanted(NamedTuple):
 def sent_back(run: Any, g: Any, at_end: Any, wanted: Wanted) -> Any:
     """The gradients of a piece's run, from those of its output and its final state, either None."""
     options: dict[str, Any] = clipping(run, wanted.clip_state)
+    if isinstance(run, Unrolled) and run.device != "cpu":  # which writes to arrays of its own
+        found = run.backprop(g, at_end, input=wanted.input, states=wanted.states, cells=wanted.states, **options)
+        for name, array in (wanted.out or {}).items():
+            run.engine.arrays.move(array, found.parameters[name])
+        return found
     if isinstance(run, Unrolled):
         options["cells"] = wanted.states
         wanted = wanted._replace(states=wanted.states and run.checkpoint is None)

@@ -10,6 +10,7 @@ import numpy as np
 from ..refuse.called import called, name_of, told
 from .embedding import output_gradient
 from .kinds import kind
+from .machines import engine_of
 from .model_run import ModelRun, clipping, directions_of
 
 Array = np.ndarray
@@ -33,15 +34,17 @@ class PooledRun(ModelRun):
         """pool: from (T, B, N*D) to (B, N*D); spread: its way back."""
         self.run, self._spread, self.final_state = run, spread, run.final_state
         self.directions = directions_of(run)
-        own = run.output if run.output.ndim == 3 else run.output[:, None]
+        arrays, shape = engine_of(run.output).arrays, tuple(run.output.shape)
+        own = run.output if len(shape) == 3 else arrays.shaped(run.output, (shape[0], 1, shape[1]))
         with np.errstate(all="ignore"):  # NaN and infinity are for the result to show
-            self.output = pool(own).reshape(run.output.shape[1:])
+            self.output = arrays.shaped(pool(own), shape[1:])
 
     def to_run(self, grad_output: Any) -> Array:
         """dL/d(output of the run), in its shape, from `grad_output`, that of this one."""
         g = output_gradient(grad_output, self.output)
         with np.errstate(all="ignore"):
-            return self._spread(g.reshape(-1, g.shape[-1])).reshape(self.run.output.shape)
+            arrays = engine_of(g).arrays
+            return arrays.shaped(self._spread(arrays.rows(g)), tuple(self.run.output.shape))
 
     def backprop(self, grad_output: Any = None, grad_final_state: Any = None, clip_state: float | None = None) -> Any:
         """The gradients of the run, as `run.backprop` gives them, from `grad_output` and `grad_final_state`; with
@@ -59,7 +62,7 @@ def last(run: Any) -> PooledRun:
     is output[0, b]; so y is what the last layer's final state sends, of both directions side by side. 0 for a sequence
     of length 0. In a `Chain` it stands between a network and its readout: `Chain([net, tt.models.last, readout])`.
 
-    TypeError for what is no run, ValueError for a run with the batch first, or on the GPU.
+    TypeError for what is no run, ValueError for a run with the batch first.
 
     >>> import numpy as np, throughtime as tt
     >>> run = tt.Network("gru", 2, 8, bidirectional=True, seed=0).unroll(np.ones((20, 3, 2)))
@@ -67,24 +70,9 @@ def last(run: Any) -> PooledRun:
     >>> bool(np.array_equal(tt.models.last(run).output, np.concatenate([h[0], h[1]], axis=1)))
     True
     """
-    steps, batch, lengths = _sequences(run, "last")
-    half, real = run.output.shape[-1] // directions_of(run), np.flatnonzero(lengths > 0)
-    ends = lengths[real] - 1
-
-    def pool(y: Array) -> Array:
-        found = np.zeros(y.shape[1:], y.dtype)
-        if len(real):
-            found[real, :half], found[real, half:] = y[ends, real, :half], y[0, real, half:]
-        return found
-
-    def spread(g: Array) -> Array:
-        found = np.zeros((steps, batch, g.shape[1]), g.dtype)
-        if len(real):
-            found[ends, real, :half] = g[real, :half]
-            found[0, real, half:] += g[real, half:]
-        return found
-
-    return PooledRun(run, pool, spread)
+    steps, lengths = _sequences(run, "last")
+    over, half = engine_of(run.output).over_time, int(tuple(run.output.shape)[-1]) // directions_of(run)
+    return PooledRun(run, lambda y: over.last(y, lengths, half), lambda g: over.from_last(g, lengths, half, steps))
 
 
 @kind
@@ -96,7 +84,7 @@ def mean(run: Any) -> PooledRun:
     run: of a network or a model. 0 for a sequence of length 0. In a `Chain` it stands between a network and its
     readout: `Chain([net, tt.models.mean, readout])`.
 
-    TypeError for what is no run, ValueError for a run with the batch first, or on the GPU.
+    TypeError for what is no run, ValueError for a run with the batch first.
 
     >>> import numpy as np, throughtime as tt
     >>> run = tt.Network("gru", 2, 8, seed=0).unroll(np.ones((20, 3, 2)), lengths=[20, 5, 1])
@@ -104,29 +92,23 @@ def mean(run: Any) -> PooledRun:
     >>> bool(np.allclose(pooled.output[1], run.output[:5, 1].mean(axis=0)))
     True
     """
-    steps, _, lengths = _sequences(run, "mean")
-    real = (np.arange(steps)[:, None] < lengths)[:, :, None]
-    share = (real / np.maximum(lengths, 1)[:, None]).astype(run.output.dtype)
-
-    def pool(y: Array) -> Array:
-        return np.where(real, y * share, 0).sum(axis=0, dtype=y.dtype)
-
-    return PooledRun(run, pool, lambda g: np.where(real, g * share, 0))
+    steps, lengths = _sequences(run, "mean")
+    over = engine_of(run.output).over_time
+    return PooledRun(run, lambda y: over.mean(y, lengths), lambda g: over.from_mean(g, lengths, steps))
 
 
+last.on_gpu = mean.on_gpu = True  # type: ignore[attr-defined]
 POOLINGS = (last, mean)
 
 
-def _sequences(run: Any, name: str) -> tuple[int, int, Array]:
-    """T, B and the lengths of a run's output, which has a time axis."""
+def _sequences(run: Any, name: str) -> tuple[int, Array]:
+    """T and the lengths (B,) of a run's output, which has a time axis."""
     if not hasattr(run, "backprop") or not hasattr(run, "output") or name_of(run) == "the run of an Ensemble":
         raise TypeError(f"`run` is {told(run)}; `{name}` takes a run: pass `net.unroll(x)`.")
-    if getattr(run, "device", "cpu") != "cpu":
-        raise ValueError(f'`run` is on the GPU; `{name}` takes one of a network on the CPU, `net.to("cpu").unroll(x)`.')
     if getattr(getattr(run, "network", None), "batch_first", False):
         raise ValueError(f"`run` has the batch first; `{name}` takes one of a network with the time first.")
-    shape = run.output.shape
+    shape = tuple(int(n) for n in run.output.shape)
     if len(shape) not in (2, 3) or isinstance(run, PooledRun):
         raise ValueError(f"The output of `run` has shape {shape}; `{name}` takes one with a time axis, (T, B, N).")
     steps, batch = shape[0], shape[1] if len(shape) == 3 else 1
-    return steps, batch, np.full(batch, steps) if run.lengths is None else np.asarray(run.lengths)
+    return steps, np.full(batch, steps) if run.lengths is None else np.asarray(run.lengths)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.cpu import dense
 from ..refuse import arguments, room
 from .embedding import no_state, output_gradient, written_to
 from .layer_norm import steps_of
+from .machines import engine_of, padded, steps_there
 from .model import Model
-from .model_run import ModelGradients, ModelRun, beyond
+from .model_run import ModelGradients, ModelRun
 
 Array = np.ndarray
 
@@ -43,6 +43,8 @@ class Readout(Model):
     ((5, 4, 2), (5, 4, 3))
     """
 
+    on_gpu = True
+
     def __init__(
         self, inputs: int, outputs: int, *, bias: bool = True, dtype: Any = "float64", seed: Any = None
     ) -> None:
@@ -67,20 +69,19 @@ class Readout(Model):
         the outputs of runs are, is not copied.
         """
         no_state(state, "a readout")
-        own, held = steps_of(x, self.inputs, "a readout of inputs", self.dtype, lengths)
-        return _ReadoutRun(self, own, held)
+        arrays, look = self.engine.arrays, steps_of if self.device == "cpu" else steps_there
+        with arrays.on(arrays.stream_of(x)):
+            own, held = look(x, self.inputs, "a readout of inputs", self.dtype, lengths)
+            return _ReadoutRun(self, own, held)
 
 
 class _ReadoutRun(ModelRun):
     def __init__(self, readout: Readout, x: Array, lengths: Array | None) -> None:
-        self.lengths = lengths
-        self._padding = None if lengths is None else beyond(x.shape[:-1], lengths)
-        self._x, self._weight = x, readout.parameters["weight"].copy()
-        output = dense.forward(x.reshape(-1, readout.inputs), self._weight, readout.parameters.get("bias"))
+        arrays, dense = readout.engine.arrays, readout.engine.dense
+        self.lengths, self._x, self._weight = lengths, x, arrays.copy(readout.parameters["weight"])
+        output = dense.forward(arrays.rows(x), self._weight, readout.parameters.get("bias"))
         self._has_bias, self._held = readout.bias, readout.parameters
-        self.output = output.reshape(*x.shape[:-1], readout.outputs)
-        if self._padding is not None:
-            self.output[self._padding] = 0
+        self.output = padded(arrays.shaped(output, (*tuple(x.shape)[:-1], readout.outputs)), lengths)
 
     frugal = True
 
@@ -94,15 +95,17 @@ class _ReadoutRun(ModelRun):
         out: Any = None,
     ) -> ModelGradients:
         no_state(grad_final_state, "a readout", "grad_final_state")
-        g = output_gradient(grad_output, self.output)
-        if self._padding is not None:
-            g = g.copy()
-            g[self._padding] = 0
-        rows, x = g.reshape(-1, g.shape[-1]), self._x
-        shapes: dict[str, tuple[int, ...]] = {"weight": self._weight.shape}
-        if self._has_bias:
-            shapes["bias"] = self._weight.shape[:1]
-        target = written_to(out, shapes, g.dtype, self._held)
-        weight, bias = dense.to_weights(rows, x.reshape(-1, x.shape[-1]), target.get("weight"), target.get("bias"))
-        parameters = {"weight": weight, "bias": bias} if self._has_bias else {"weight": weight}
-        return ModelGradients(parameters, dense.to_inputs(rows, self._weight).reshape(x.shape) if input else None)
+        machine = engine_of(self.output)
+        arrays, dense = machine.arrays, machine.dense
+        with arrays.on(arrays.stream_of(self.output)):
+            g = output_gradient(grad_output, self.output)
+            g = g if self.lengths is None else padded(arrays.copy(g), self.lengths)
+            rows, x, (outputs, inputs) = arrays.rows(g), self._x, map(int, self._weight.shape)
+            shapes: dict[str, tuple[int, ...]] = {"weight": (outputs, inputs)}
+            if self._has_bias:
+                shapes["bias"] = (outputs,)
+            target = written_to(out, shapes, g.dtype, self._held)
+            weight, bias = dense.to_weights(rows, arrays.rows(x), target.get("weight"), target.get("bias"))
+            parameters = {"weight": weight, "bias": bias} if self._has_bias else {"weight": weight}
+            of_input = arrays.shaped(dense.to_inputs(rows, self._weight), tuple(x.shape)) if input else None
+            return ModelGradients(parameters, of_input)

@@ -36,6 +36,7 @@ class Residual(Chain):
     ((20, 4, 2), ['1.1', '2.1'])
     """
 
+    on_gpu = False
     skips = True
 
     def __init__(self, pieces: Sequence[Any]) -> None:

@@ -48,6 +48,17 @@ def views(shapes: Shapes, vector: Array) -> Views:
     return Views(found)
 
 
+def fitting_there(name: str, vector: Any, shapes: Shapes) -> Any:
+    """`vector` if it is one of as many floats on the GPU; ValueError otherwise."""
+    count = size(shapes)
+    if tuple(vector.shape) != (count,) or vector.dtype.kind != "f":
+        raise ValueError(
+            f"`{name}` is a device array of {vector.dtype} {tuple(vector.shape)}; this model has {count} parameters, "
+            f"expected ({count},) of floats."
+        )
+    return vector
+
+
 def to_write(name: str, vector: Any, flat: Array, shapes: Shapes) -> Array:
     """`vector` if a gradient of the parameters in `flat` can be written into it, or an error in words."""
     fitting(name, vector, shapes)

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from ..engine.cpu import descent
 from ..refuse import arguments, words
-from .optimiser import Array, Optimiser, reads_only, share
+from .optimiser import Array, Optimiser, on_both, reads_only, share
 
 
 @words.explain
@@ -47,13 +44,14 @@ class Adam(Optimiser):
         self.epsilon, self.amsgrad = arguments.real("epsilon", epsilon, low=0.0), arguments.flag("amsgrad", amsgrad)
         self.vectors = ("mean", "square", *["largest"] * self.amsgrad)
 
+    @on_both
     @reads_only
     def _update(self, flat: Array, gradient: Array, rate: float) -> None:
-        kind, state, (one, two) = flat.dtype.type, self.state, self.betas
+        kind, (one, two) = flat.dtype.type, self.betas
         size = rate / (1.0 - one**self.steps)
         root = math.sqrt(1.0 - two**self.steps)
-        descent.loops()["adam"](
-            flat, gradient, state["mean"], state["square"], state.get("largest", np.zeros(0, flat.dtype)),
+        self._loop("adam", flat)(
+            flat, gradient, *(self._vector(name, flat) for name in ("mean", "square", "largest")),
             kind(size), kind(1.0 - one), kind(two), kind(1.0 - two), kind(root), kind(self.epsilon),
         )  # fmt: skip
 
@@ -86,7 +84,8 @@ class AdamW(Adam):
         super().__init__(rate, betas, epsilon, amsgrad, transforms)
         self.decay = arguments.real("decay", decay, low=0.0)
 
+    @on_both
     @reads_only
     def _update(self, flat: Array, gradient: Array, rate: float) -> None:
-        flat *= flat.dtype.type(1.0 - rate * self.decay)
+        self._loop("shrink", flat)(flat, flat.dtype.type(1.0 - rate * self.decay))
         super()._update(flat, gradient, rate)

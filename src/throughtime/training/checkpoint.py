@@ -20,6 +20,7 @@ from ..refuse.expected import checking
 from .history import History
 from .in_progress import Training
 from .optimiser import Optimiser
+from .steps_on_device import fetched
 from .tree import packed, unpacked
 from .update_pieces import Pieces
 
@@ -41,9 +42,9 @@ def save(path: Any, training: Training, pieces: Pieces, generators: Mapping[str,
     """Write the file, or replace it in one step."""
     model, optimiser, history = training.model, training.optimiser, training.history
     tree = {
-        "flat": model.flat,
+        "flat": fetched(model.flat),
         "optimiser": optimiser.state,
-        "training": {name: getattr(training, name) for name in PROGRESS},
+        "training": {name: fetched(getattr(training, name)) for name in PROGRESS},
         "pieces": pieces.state,
         "generators": {name: rng.bit_generator.state for name, rng in generators.items()},
         "rows": {name: np.array(column) for name, column in history.rows.items()},
@@ -80,7 +81,7 @@ def resume(path: Any, training: Training, pieces: Pieces, generators: Mapping[st
         rng.bit_generator.state = tree["generators"][name]
     for name, value in tree["training"].items():
         setattr(training, name, value)
-    training.model.flat[...] = tree["flat"]
+    training.model.write(tree["flat"])
     _refill(training.history, tree)
     return True
 
@@ -108,7 +109,7 @@ def load_checkpoint(path: Any, model: Any, optimiser: Optimiser | None = None) -
     if optimiser is not None:
         optimiser.state = tree["optimiser"]
     best = tree["training"]["best"]
-    model.flat[...] = tree["flat"] if best is None else best
+    model.write(tree["flat"] if best is None else best)
     history = History()
     _refill(history, tree)
     return history

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..models.machines import engine_of
 from ..refuse import checks, numeric
 
 Array = numeric.Array
@@ -22,7 +23,7 @@ def shares(output: Array, lengths: Any, weights: Any) -> Array | float:
     lengths: (B,); step t of sequence b counts where t < lengths[b]. Of an output (B, O), one for a whole sequence,
     those count that have a step. weights: what each step counts, at least 0, in the shape of the shares.
     """
-    rows = output.shape[:-1]
+    rows = tuple(output.shape)[:-1]
     counts: Any = None if weights is None else _weights(weights, rows)
     if lengths is not None:
         real = _real(lengths, rows)
@@ -49,25 +50,26 @@ def only(share: Array | float, values: Array) -> Array:
     return np.where(counts[..., None] if values.ndim > share.ndim else counts, values, values.dtype.type(0))
 
 
-def given_output(output: Any) -> Array:
-    """The output of a model as an array (…, O) of float32 or float64."""
-    found = numeric.numbers("output", output)
+def given_output(output: Any) -> Any:
+    """The output of a model as an array (…, O) of float32 or float64; one on the GPU C-contiguous there."""
+    arrays = engine_of(output).arrays
+    found = arrays.dense(arrays.wrap(output)) if arrays.holds(output) else numeric.numbers("output", output)
     if found.ndim not in (2, 3):
         raise ValueError(
-            f"`output` has shape {found.shape}; a loss takes that of every step, (time, batch, outputs), or of a whole "
-            "sequence, (batch, outputs)."
+            f"`output` has shape {tuple(found.shape)}; a loss takes that of every step, (time, batch, outputs), or of "
+            "a whole sequence, (batch, outputs)."
         )
     return found if found.dtype in (np.float32, np.float64) else found.astype(np.float64)
 
 
 def given_targets(targets: Any, output: Array) -> Array:
-    """Targets that are numbers, in shape and type of the output."""
-    found = numeric.numbers("targets", targets)
-    if found.shape != output.shape:
-        hint = " They have no axis of outputs: pass `targets[..., None]`." if found.shape == output.shape[:-1] else ""
-        if found.ndim == 2 and output.ndim == 3 and found.shape == output.shape[1:]:
+    """Targets that are numbers, in NumPy, in shape and type of the output."""
+    found, shape = numeric.numbers("targets", targets), tuple(output.shape)
+    if found.shape != shape:
+        hint = " They have no axis of outputs: pass `targets[..., None]`." if found.shape == shape[:-1] else ""
+        if found.ndim == 2 and len(shape) == 3 and found.shape == shape[1:]:
             hint = " There is one target for each sequence: take the output of its last step, or `batch.aligned()`."
-        raise ValueError(f"`targets` has shape {found.shape}; expected that of the output, {output.shape}.{hint}")
+        raise ValueError(f"`targets` has shape {found.shape}; expected that of the output, {shape}.{hint}")
     return found.astype(output.dtype, copy=False)
 
 

@@ -19,6 +19,7 @@ from .loop import Loop
 from .monitor import Monitor
 from .optimiser import Optimiser
 from .penalties import named
+from .steps_on_device import may_step
 from .update_pieces import Pieces
 
 
@@ -70,6 +71,10 @@ def fit(
         in the batches, history, and the generators of the model and of `generators`, a dict by name. Where it is there
         already, training goes on from it, to the same bits as if it had never stopped.
 
+    Of a model on the GPU, `model.to("cuda")`, each batch is uploaded once, updates are queued there, and their losses
+    and norms fetched every hundred steps, before a validation, a measurement or a checkpoint, and at each step where
+    there are callbacks; "seconds" are those of the fetching. penalties and clip_state are for the CPU.
+
     Of an `Ensemble` of models each is trained as it would be alone, to the same bits, one in each thread: seeds × gains
     × rates in one call. Any argument may then be a function of the axes, called with those values that it names:
     batches `lambda seed: task.batches(32, seed=seed)`, optimiser `lambda rate: Adam(rate)`. An optimiser or monitor is
@@ -110,6 +115,8 @@ def fit(
     monitor = Monitor() if monitor is None else monitor
     if not isinstance(monitor, Monitor):
         raise TypeError(f"`monitor` is {told(monitor)}; expected a tt.training.Monitor.")
+    if model.device != "cpu":
+        _goes_there(optimiser, clip_state, penalties)
     training = Training(model, optimiser, monitor.history, state=state)
     save = None
     if checkpoint is not None:
@@ -134,11 +141,22 @@ def fit(
         raise
     if training.best is None:
         return Trained(monitor.history, training.step, reason, training.state)
-    model.flat[...] = training.best
+    model.write(training.best)
     return Trained(monitor.history, training.step, reason, training.state, training.best_step, training.best_loss)
 
 
 fit = of_families(trained)(checking(fit, {}))
+
+
+def _goes_there(optimiser: Optimiser, clip_state: Any, penalties: Any) -> None:
+    """ValueError for what is asked of a model on the GPU and works on the CPU only."""
+    may_step(optimiser)
+    for name, value in {"clip_state": clip_state, "penalties": penalties or None}.items():
+        if value is not None:
+            raise ValueError(
+                f"`{name}` is given and works on the CPU only, and the model is on the GPU: leave it out, or train "
+                '`model.to("cpu")`.'
+            )
 
 
 def _validation(validation: Any, loss: Callable) -> Callable[[Any], float] | None:

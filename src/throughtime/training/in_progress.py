@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ..refuse.called import called
 from ..results.record import Array, Result
 from .history import History
@@ -144,6 +142,6 @@ class Training:
         """Keep the parameters if this loss of a validation is the least so far; NaN never is."""
         if loss < self.best_loss:
             self.best_loss, self.best_step, self.waited = loss, self.step, 0
-            self.best = np.array(self.model.flat)
+            self.best = self.model.engine.arrays.copy(self.model.flat)
         else:
             self.waited += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from ..refuse.called import told
 from .gradient_norm import norm as norm_of
 from .in_progress import Diverged, Training
 from .monitor import Monitor
+from .queued import Queued
 from .update_pieces import Piece, Pieces, counted, not_finite
 
 IDLE = 10_000  # pieces without a target that counts, after which no more are awaited
@@ -39,11 +41,22 @@ class Loop:
     save_every: int = 1
     clip_state: float | None = None
     penalties: Sequence[tuple[str, Callable]] = ()
+    queued: Queued | None = None  # of a model on the GPU
 
     def run(self) -> str:
         """Train to an end, and say which: "steps", "batches", "validation" or "callback"."""
+        if self.training.model.device != "cpu":
+            self.queued = Queued(self.training, self.monitor, self.bar, self.loss, alone=bool(self.callbacks))
+        try:
+            return self._run()
+        except BaseException:
+            with contextlib.suppress(Diverged):  # what was queued before is history too
+                self._report()
+            raise
+
+    def _run(self) -> str:
         training = self.training
-        good = np.array(training.model.flat)  # the parameters of the last step at which all was finite
+        good = None if self.queued else np.array(training.model.flat)  # of the last step at which all was finite
         reason, idle = self._ended(), 0
         while not reason:
             piece = next(self.pieces, None)
@@ -67,7 +80,10 @@ class Loop:
                 continue
             idle = 0
             self._update(piece, good)
+            if self.save is not None and training.step % self.save_every == 0:
+                self._report()
             if self.validate is not None and training.step % self.validate_every == 0:
+                self._report()
                 found = _one_number(self.validate(training.model))
                 training.history.measure("validation", int(training.history.rows["step"][-1]), found)
                 training.judge(found)
@@ -75,9 +91,14 @@ class Loop:
             reason = stop or self._ended()
             if self.save is not None and not reason and training.step % self.save_every == 0:
                 self.save()
+        self._report()
         if self.save is not None:
             self.save()
         return reason
+
+    def _report(self) -> None:
+        if self.queued:
+            self.queued.report()
 
     def _ended(self) -> str:
         if self.patience is not None and self.training.waited >= self.patience:
@@ -85,6 +106,9 @@ class Loop:
         return "steps" if self.training.step >= self.steps else ""
 
     def _update(self, piece: Piece, good: Any) -> None:
+        if self.queued:
+            self.queued.update(piece)
+            return
         training, model, optimiser = self.training, self.training.model, self.training.optimiser
         before = training.state
         found = model.forward_backward(

@@ -1,7 +1,8 @@
 """Losses: the mean over the steps that count, and its gradient by the output.
 
 A loss is any function loss(output, targets, lengths=None, weights=None) -> (value, gradient), gradient in the shape of
-the output. Dimensions: T time steps, B sequences, O outputs.
+the output. Of an output on the GPU, targets, lengths and weights are in NumPy, the gradient is there too, and the value
+is fetched when it is read, `float(value)`. Dimensions: T time steps, B sequences, O outputs.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.cpu.softmax_losses import softmax_cross_entropy
+from ..models.machines import engine_of
 from ..refuse import numeric
 from ..refuse.expected import checking
 from .counted_steps import Array, given_output, given_targets, only, shares, spread
@@ -38,8 +40,11 @@ def cross_entropy(output: Any, targets: Any, lengths: Any = None, weights: Any =
     """
     y = given_output(output)
     share = shares(y, lengths, weights)
+    found = _classes(targets, y, share)
+    if not isinstance(y, np.ndarray):
+        return engine_of(y).loss_kernels.cross_entropy(y, found, share)
     rows = y[..., 0].size
-    place, weight = _classes(targets, y, share).reshape(-1), np.empty(rows, y.dtype)
+    place, weight = found.reshape(-1), np.empty(rows, y.dtype)
     weight[...] = np.reshape(share, -1)
     flat = numeric.compact(y).reshape(rows, y.shape[-1])
     total, own, gradient = softmax_cross_entropy(flat, numeric.compact(place), weight)
@@ -72,6 +77,8 @@ def binary_cross_entropy(output: Any, targets: Any, lengths: Any = None, weights
     if ((t < 0) | (t > 1)).any():
         wrong = t[(t < 0) | (t > 1)][0]
         raise ValueError(f"`targets` holds {wrong:g}; a target of binary_cross_entropy is from 0 to 1.")
+    if not isinstance(y, np.ndarray):
+        return engine_of(y).loss_kernels.binary_cross_entropy(y, engine_of(y).arrays.from_host(t), share)
     y = only(share, y)
     with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN go through
         small = np.exp(-np.abs(y))
@@ -101,6 +108,8 @@ def mean_squared_error(output: Any, targets: Any, lengths: Any = None, weights: 
     y = given_output(output)
     share = shares(y, lengths, weights)
     t = given_targets(targets, y)
+    if not isinstance(y, np.ndarray):
+        return engine_of(y).loss_kernels.mean_squared_error(y, engine_of(y).arrays.from_host(t), share)
     with np.errstate(over="ignore", invalid="ignore"):  # inf and NaN go through
         error = only(share, y) - only(share, t)
         return _mean(error * error, 2 * error, share)
@@ -119,8 +128,9 @@ def _as(y: Array, share: Any) -> Any:
 
 def _classes(targets: Any, y: Array, share: Any) -> Array:
     found = numeric.numbers("targets", targets)
-    rows, classes = y.shape[:-1], y.shape[-1]
-    if found.shape == y.shape and classes > 1:
+    *shape, classes = map(int, y.shape)
+    rows = tuple(shape)
+    if found.shape == (*rows, classes) and classes > 1:
         raise ValueError(
             f"`targets` has shape {found.shape}, that of the output; cross_entropy takes the number of the class: of "
             "one-hot targets pass `targets.argmax(axis=-1)`."
@@ -133,7 +143,7 @@ def _classes(targets: Any, y: Array, share: Any) -> Array:
             hint = " If yours are (batch, time), pass `targets.T`."
         elif found.shape == (*rows, 1):
             hint = " They have an axis too many: pass `targets[..., 0]`."
-        raise ValueError(f"`targets` has shape {found.shape}; for an output {y.shape} expected {rows}.{hint}")
+        raise ValueError(f"`targets` has shape {found.shape}; for an output {(*rows, classes)} expected {rows}.{hint}")
     if found.dtype.kind not in "iu":
         raise TypeError(
             f"`targets` has dtype {found.dtype}; cross_entropy takes classes, whole numbers below {classes}."

@@ -86,6 +86,8 @@ class Monitor:
 
     def _measure(self, model: Any, step: int) -> None:
         x, lengths = (self.probe[0], self.probe[2]) if isinstance(self.probe, tuple) else (self.probe, None)
+        if name_of(model) == "a model" and model.device != "cpu":
+            model = model.to("cpu")  # measures are taken in NumPy
         run = model.unroll(x, lengths=lengths)
         runs = getattr(run, "networks", None)
         runs = {"": run} if runs is None else runs

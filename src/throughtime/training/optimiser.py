@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from .. import engine
 from ..refuse import arguments, numeric, own_function
 from ..refuse.called import called, told
+from . import steps_on_device
 from .gradient_norm import norm as norm_of
 
 Array = numeric.Array
@@ -26,6 +29,9 @@ class Optimiser:
 
     One of your own gives `vectors`, the names of what it keeps, zeros at first, and `_update(flat, gradient, rate)`,
     which may overwrite the gradient; `self.state[name]` are its vectors, `self.steps` counts this step already.
+
+    Of a model on the GPU `flat` and the gradient are device arrays: SGD, RMSprop, Adam and AdamW, and the transforms of
+    tt.training, compute there; one of your own computes on the CPU.
 
         >>> import numpy as np, throughtime as tt
         >>> class Signs(tt.training.Optimiser):
@@ -55,7 +61,8 @@ class Optimiser:
             )
         self.transforms = tuple(transforms)
         self.steps = 0
-        self._kept: dict[str, Array] = {}
+        self._kept: dict[str, Any] = {}  # on the machine of the last step
+        self._broken: Any = None  # on the GPU, what says that nothing may be changed any more
 
     def step(self, flat: Array, gradient: Array) -> float:
         """One step: `flat` (P,) is changed in place by its `gradient` (P,). Returns the gradient's norm as it came.
@@ -63,30 +70,84 @@ class Optimiser:
         TypeError or ValueError, before anything is changed, for what is no writable vector of float32 or float64, a
         gradient of another length, another vector than before, and a rate that is not finite and at least 0.
         """
+        if steps_on_device.here(flat):
+            room = steps_on_device.rows(1)
+            self.queue(flat, gradient, room, 0)
+            self.tell(*room.fetch(1)[0, 1:])
+            return self.norm
         _writable(flat)
         given = numeric.array("gradient", gradient, {"parameters": len(flat)}, flat.dtype)
-        wanted = dict.fromkeys(self.vectors, (flat.shape, flat.dtype))
-        if self._kept and {name: (kept.shape, kept.dtype) for name, kept in self._kept.items()} != wanted:
-            kept = next(iter(self._kept.values()))
-            raise ValueError(
-                f"`flat` is {flat.size} numbers of {flat.dtype}; this optimiser has made {self.steps} steps on "
-                f"{kept.size} of {kept.dtype}. Make a new one for another model."
-            )
+        self._continue(flat)
         rate = self.rate_at(self.steps)
         norm = norm_of(given)
         own = self.transforms or not getattr(type(self)._update, "reads_only", False)
         used, clipped = self._transformed(given.copy() if own else given, flat, norm)
         frozen = [t.mask for t in self.transforms if getattr(t, "mask", None) is not None]
         before = flat.copy() if frozen else flat
-        if not self._kept:
-            self._kept = {name: np.zeros_like(flat) for name in self.vectors}
         self.steps += 1
         with np.errstate(all="ignore"):  # NaN and infinity go through
             self._update(flat, used, rate)
         for mask in frozen:
             flat[mask] = before[mask]
-        self.norm, self.clipped_norm, self.clipped, self.last_rate = norm, clipped, clipped < norm, rate
+        self.last_rate = rate
+        self.tell(norm, clipped)
         return norm
+
+    def queue(self, flat: Any, gradient: Any, room: Any, k: int, loss: Any = None) -> None:
+        """A step on the GPU, whose norms are written into row k of `room`, as is the `loss`; nothing waits for it.
+
+        For a loop that asks for its numbers now and then, as `fit` does; `step` is this and a look at the norm.
+        """
+        steps_on_device.may_step(self)
+        flat, given = steps_on_device.of_model(flat, gradient)
+        self._continue(flat)
+        rate, machine = self.rate_at(self.steps), engine.of("cuda")
+        room.begin(k, steps_on_device.nothing() if loss is None else loss, given)
+        used = steps_on_device.transformed(self, flat, given, room, k)
+        frozen = [steps_on_device.mask_there(t, flat) for t in self.transforms if hasattr(t, "mask")]
+        before = machine.arrays.copy(flat) if frozen else None
+        self.steps += 1
+        self._broken = room.broken
+        room.keep(flat)
+        self._update(flat, used, rate)
+        for mask in frozen:
+            machine.update_rows.put_back(flat, mask, before)
+        machine.arrays.changed(flat)
+        self.last_rate = rate
+
+    def tell(self, norm: float, clipped_norm: float) -> None:
+        """What the last step's gradient was like."""
+        self.norm, self.clipped_norm = float(norm), float(clipped_norm)
+        self.clipped = self.clipped_norm < self.norm
+
+    def _continue(self, flat: Any) -> None:
+        """What is kept of every parameter, on the machine of `flat`; ValueError where it is of other parameters."""
+        shape = tuple(flat.shape)
+        wanted = dict.fromkeys(self.vectors, (shape, flat.dtype))
+        if self._kept and {name: (tuple(kept.shape), kept.dtype) for name, kept in self._kept.items()} != wanted:
+            kept = next(iter(self._kept.values()))
+            raise ValueError(
+                f"`flat` is {flat.size} numbers of {flat.dtype}; this optimiser has made {self.steps} steps on "
+                f"{kept.size} of {kept.dtype}. Make a new one for another model."
+            )
+        there = steps_on_device.here(flat)
+        arrays = engine.of("cuda" if there else "cpu").arrays
+        if not self._kept:
+            self._kept = {name: arrays.zeros(shape, flat.dtype) for name in self.vectors}
+        for name, kept in self._kept.items():
+            if steps_on_device.here(kept) != there:
+                self._kept[name] = arrays.from_host(kept) if there else engine.of("cuda").arrays.to_host(kept)
+
+    def _loop(self, name: str, flat: Any) -> Callable:
+        """A loop over all parameters, of the machine on which they are."""
+        if steps_on_device.here(flat):
+            return functools.partial(engine.of("cuda").descent.loops()[name], broken=self._broken)
+        return engine.of("cpu").descent.loops()[name]
+
+    def _vector(self, name: str, flat: Any) -> Any:
+        """What is kept of every parameter under this name; an empty vector where it is not kept."""
+        machine = engine.of("cuda" if steps_on_device.here(flat) else "cpu")
+        return self._kept[name] if name in self._kept else machine.arrays.empty((0,), flat.dtype)
 
     def rate_at(self, step: int) -> float:
         """The rate of this `step`, from 0. ValueError where a schedule gives what is no number of at least 0."""
@@ -102,11 +163,13 @@ class Optimiser:
 
     @property
     def state(self) -> dict[str, Array]:
-        """What it remembers, as arrays: "steps", and by name the vectors (P,) once a step was made.
+        """What it remembers, in NumPy: "steps", and by name the vectors (P,) once a step was made.
 
         Set it to go on from there: ValueError for what is no state of such an optimiser.
         """
-        return {"steps": np.array(self.steps), **self._kept}
+        there = engine.of("cuda").arrays.to_host if any(map(steps_on_device.here, self._kept.values())) else None
+        kept = {name: there(own) for name, own in self._kept.items()} if there else self._kept
+        return {"steps": np.array(self.steps), **kept}
 
     @state.setter
     def state(self, state: Mapping[str, Any]) -> None:
@@ -140,6 +203,11 @@ class Optimiser:
                 clipped = min(clipped, norm_of(gradient))
         return numeric.compact(gradient), clipped
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled, and copied deeply, by way of the CPU."""
+        kept = {name: own for name, own in self.state.items() if name != "steps"}
+        return self.__dict__ | {"_kept": kept, "_broken": None}
+
     def __repr__(self) -> str:
         own = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         shown = [f"{name}={value}" for name, value in own.items() if name not in _NOT_SHOWN]
@@ -148,6 +216,12 @@ class Optimiser:
 
 
 _NOT_SHOWN = ("rate", "transforms", "vectors", "steps", "norm", "clipped_norm", "clipped", "last_rate")
+
+
+def on_both(update: Callable) -> Callable:
+    """Decorator of an `_update` whose loops are there for both machines."""
+    update.on_gpu = True  # type: ignore[attr-defined]
+    return update
 
 
 def reads_only(update: Callable) -> Callable:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ..engine.cpu import descent
 from ..refuse import arguments, words
-from .optimiser import Array, Optimiser, reads_only, share
+from .optimiser import Array, Optimiser, on_both, reads_only, share
 
 
 @words.explain
@@ -46,11 +43,11 @@ class RMSprop(Optimiser):
         self.momentum, self.centred = share("momentum", momentum), arguments.flag("centred", centred)
         self.vectors = ("square", *["momentum"] * bool(self.momentum), *["mean"] * self.centred)
 
+    @on_both
     @reads_only
     def _update(self, flat: Array, gradient: Array, rate: float) -> None:
-        kind, state = flat.dtype.type, self.state
-        nothing = np.zeros(0, flat.dtype)
-        descent.loops()["rmsprop"](
-            flat, gradient, state["square"], state.get("momentum", nothing), state.get("mean", nothing),
+        kind = flat.dtype.type
+        self._loop("rmsprop", flat)(
+            flat, gradient, *(self._vector(name, flat) for name in ("square", "momentum", "mean")),
             kind(rate), kind(self.smoothing), kind(1.0 - self.smoothing), kind(self.epsilon), kind(self.momentum),
         )  # fmt: skip

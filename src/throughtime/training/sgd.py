@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.cpu import descent
 from ..refuse import arguments, words
-from .optimiser import Array, Optimiser, share
+from .optimiser import Array, Optimiser, on_both, share
 
 
 @words.explain
@@ -36,12 +35,12 @@ class SGD(Optimiser):
             raise ValueError("`nesterov=True` looks ahead along the momentum, which is 0; pass `momentum=0.9`, say.")
         self.vectors = ("momentum",) if self.momentum else ()
 
+    @on_both
     def _update(self, flat: Array, gradient: Array, rate: float) -> None:
         kind = flat.dtype.type
         if self.momentum:
-            descent.loops()["momentum"](
-                flat, gradient, self.state["momentum"], kind(rate), kind(self.momentum), self.nesterov
+            self._loop("momentum", flat)(
+                flat, gradient, self._vector("momentum", flat), kind(rate), kind(self.momentum), self.nesterov
             )
         else:
-            gradient *= kind(rate)
-            flat -= gradient
+            self._loop("plain", flat)(flat, gradient, kind(rate))

@@ -11,8 +11,9 @@ import numpy as np
 from ..memory import copy, empty, zeros
 
 __all__ = [
-    "add", "compact", "copy", "empty", "every", "fetched", "from_host", "holds", "joined", "move", "on", "ordered",
-    "pad", "parted", "read_only", "repeated", "shaped", "stream_of", "to_host", "zeros",
+    "add", "changed", "compact", "copy", "empty", "every", "fetched", "from_host", "holds", "joined", "move",
+    "multiplied", "on", "ordered", "pad", "parted", "read_only", "repeated", "rows", "shaped", "stream_of",
+    "to_host", "zeros",
 ]  # fmt: skip
 
 Array = np.ndarray
@@ -78,6 +79,15 @@ def shaped(array: Array, shape: tuple[int, ...]) -> Array:
     return array.reshape(shape)
 
 
+def rows(x: Array) -> Array:
+    """The numbers of x (…, n) row by row, (R, n)."""
+    return x.reshape(-1, x.shape[-1])
+
+
+def changed(array: Array) -> None:
+    """Tell that numbers which others may have made something of were written over; here nobody keeps such things."""
+
+
 def repeated(array: Array, times: int) -> Array:
     """A view with a first axis along which all is the same."""
     return np.broadcast_to(array, (times, *array.shape))
@@ -94,6 +104,11 @@ def add(target: Array, source: Array) -> Array:
     """target += source; returns target."""
     target += source
     return target
+
+
+def multiplied(x: Array, factors: Array) -> Array:
+    """x · factors, of one shape; 0 where a factor is 0, whatever x is there."""
+    return np.where(factors == 0, x.dtype.type(0), x * factors)
 
 
 def pad(target: Array, lengths: Array) -> Array:

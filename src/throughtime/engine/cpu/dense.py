@@ -1,6 +1,6 @@
 """Readouts and embeddings: products with weights that stand outside a recurrence, on the engine's tiles and team.
 
-    y = x Wᵀ + b,    dx = g W,    dW = gᵀ x,    db = Σ_r g_r,    dE[token_r] += g_r
+    y = x Wᵀ + b,    dx = g W,    dW = gᵀ x,    db = Σ_r g_r,    y_r = E[token_r],    dE[token_r] += g_r
 
 Not BLAS: its pool keeps spinning after a call and takes the cores from the next recurrent kernel. The sums run in the
 order of rows and columns, so the bits are the same for any number of threads.
@@ -76,6 +76,14 @@ def to_weights(g: Array, x: Array, weights: Array | None = None, bias: Array | N
     arguments = (g.reshape(-1), rows, outputs, x.reshape(-1), inputs, weights.reshape(-1), bias, room, edge)
     threads.run(_kernels(dtype)["weight_gradient"], arguments, parts, whole)
     return weights, bias
+
+
+def vectors(tokens: Array, w: Array) -> Array:
+    """The rows of w (V, I) that belong to tokens (R,), (R, I); zeros for a negative token."""
+    out = w.take(tokens, axis=0, mode="wrap")
+    if (tokens < 0).any():
+        out[tokens < 0] = 0
+    return out
 
 
 def to_rows(tokens: Array, g: Array, count: int, out: Array | None = None) -> Array:

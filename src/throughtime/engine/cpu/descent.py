@@ -15,7 +15,18 @@ from ...jit import specialise
 @cache
 def loops() -> dict[str, Any]:
     """The compiled loops, by name."""
-    return {loop.__name__: specialise(loop, loop.__name__) for loop in (momentum, rmsprop, adam, sum_of_squares)}
+    compiled = {loop.__name__: specialise(loop, loop.__name__) for loop in (momentum, rmsprop, adam, sum_of_squares)}
+    return compiled | {"plain": plain, "shrink": shrink}
+
+
+def plain(flat, gradient, rate):
+    """The gradient is written over."""
+    gradient *= rate
+    flat -= gradient
+
+
+def shrink(flat, factor):
+    flat *= factor
 
 
 def momentum(flat, gradient, kept, rate, share, nesterov):

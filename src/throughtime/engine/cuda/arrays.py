@@ -15,9 +15,9 @@ from .streams import on, stream_of
 from .toolkit import cuda
 
 __all__ = [
-    "add", "compact", "contiguous", "copy", "dense", "empty", "every", "fetched", "from_host", "holds", "joined",
-    "kept", "move", "on", "ordered", "pad", "parted", "read_only", "repeated", "require", "scale_rows", "shaped",
-    "stream_of", "to_host", "wrap", "zeros",
+    "add", "changed", "compact", "contiguous", "copy", "dense", "empty", "every", "fetched", "from_host", "holds",
+    "joined", "kept", "move", "multiplied", "on", "ordered", "pad", "parted", "read_only", "repeated", "require",
+    "rows", "scale_rows", "shaped", "stream_of", "to_host", "wrap", "zeros",
 ]  # fmt: skip
 holds, from_host = device.on_device, device.to_device
 
@@ -46,6 +46,14 @@ def add_numbers(target, source):
     place = cuda.grid(1)
     if place < target.size:
         target[place] += source[place]
+
+
+def multiply_numbers(x, factors, out):
+    """out = x · factors for flat arrays; 0 where a factor is 0."""
+    place = cuda.grid(1)
+    if place < out.size:
+        factor = factors[place]
+        out[place] = x[place] * factor if factor != 0 else out.dtype.type(0)
 
 
 def clear_padding(x, lengths, columns, batch):
@@ -81,6 +89,17 @@ def dense(source: Any) -> Any:
     return source if device.contiguous(source) else compact(source)
 
 
+def rows(x: Any) -> Any:
+    """The numbers of x (…, n) row by row, (R, n); a view where the rows lie at one distance."""
+    *lengths, n = (int(length) for length in x.shape)
+    item, count = x.dtype.itemsize, math.prod(lengths)
+    if not device.contiguous(x) and len(lengths) == 2 and count and int(x.strides[2]) == item:
+        one = int(x.strides[1]) if lengths[1] > 1 else int(x.strides[0])
+        if lengths[0] == 1 or lengths[1] == 1 or int(x.strides[0]) == lengths[1] * one:
+            return device.in_rows(x, count, one)
+    return dense(x).reshape((count, n))
+
+
 def parted(own: Any, axes: tuple[int, ...]) -> Any:
     """A part of an array that nobody else has, its axes in another order; a view."""
     return device.transposed(own, axes)
@@ -102,6 +121,11 @@ def kept(parameter: Any, shape: tuple[int, ...]) -> Any:
     if shared is not None:
         shared[shape] = share(found)
     return found
+
+
+def changed(array: Any) -> None:
+    """Tell that numbers which others may have made something of were written over: it is made anew."""
+    device.forget(array)
 
 
 def copy(source: Any) -> Any:
@@ -142,6 +166,13 @@ def add(target: Any, source: Any) -> Any:
     """target += source for C-contiguous arrays of one shape; returns target."""
     device.for_each(add_numbers, target.size, (target.reshape(-1), source.reshape(-1)))
     return target
+
+
+def multiplied(x: Any, factors: Any) -> Any:
+    """x · factors, of one shape, factors C-contiguous; 0 where a factor is 0, whatever x is there."""
+    own, out = dense(x), device.empty(tuple(x.shape), x.dtype)
+    device.for_each(multiply_numbers, out.size, (own.reshape(-1), factors.reshape(-1), out.reshape(-1)))
+    return out
 
 
 def pad(target: Any, lengths: Any) -> Any:

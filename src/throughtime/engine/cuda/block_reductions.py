@@ -37,3 +37,19 @@ def greatest_of_block(value, shared):
     value = shared[0]
     cuda.syncthreads()
     return value
+
+
+def added_of_block(value, shared):
+    """The sum over all threads of the block, for all of them."""
+    tid = thread()
+    shared[tid] = value
+    half = THREADS // 2
+    while half > 0:
+        cuda.syncthreads()
+        if tid < half:
+            shared[tid] += shared[tid + half]
+        half //= 2
+    cuda.syncthreads()
+    value = shared[0]
+    cuda.syncthreads()
+    return value

@@ -99,6 +99,12 @@ def made_of(array: Any) -> dict | None:
     return owner.of(array.address, array.shape, array.strides)
 
 
+def forget(array: Any) -> None:
+    """Nothing of what was made of the numbers of this memory holds any more."""
+    if not SIMULATED and isinstance(array.owner, Lease):
+        array.owner.derived = None
+
+
 def copy_numbers(target: Any, source: Any) -> None:
     """target[...] = source[...] for C-contiguous arrays of one size and dtype."""
     if SIMULATED:
@@ -198,6 +204,11 @@ def rows(array: Any) -> tuple[Any, int]:
     steps, batch, n = (int(length) for length in array.shape)
     bytes_ = array.strides[1] if batch > 1 else array.strides[0] if steps > 1 else n * array.dtype.itemsize
     return flat(array), int(bytes_) // array.dtype.itemsize  # an axis of length 1 may have any stride
+
+
+def in_rows(array: Any, count: int, stride: int) -> Any:
+    """A view of `count` rows of the last axis, `stride` bytes apart."""
+    return _view(array, (count, int(tuple(array.shape)[-1])), (stride, array.dtype.itemsize))
 
 
 def transposed(array: Any, axes: tuple[int, ...]) -> Any:

@@ -43,3 +43,6 @@ A_ALONG = A_FIRST = A_NEXT = A_PITCH = A_SLAB = A_SIZE = PLACEHOLDER
 B_ALONG = B_FIRST = B_NEXT = B_PITCH = B_SLAB = B_SIZE = PLACEHOLDER
 ALONG = OF_BATCH = OVER_BATCH = PLACEHOLDER
 fetch_left = fetch_right = PLACEHOLDER
+
+# Losses and steps of optimisers (sums.py, loss_kernels.py, update_rows.py).
+add_block = add_lanes = greatest_of_lanes = norm_of_parts = PLACEHOLDER

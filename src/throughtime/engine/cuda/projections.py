@@ -65,27 +65,27 @@ def weight_gradients(layer: Any, dx: Any, dr: Any, dp: Any | None, start: int, s
     before = (first + layer.reverse * batch) * sent_row + sent_at
     g_ih, slices = device.empty((nets, rows, layer.inputs), dx.dtype), Slices()
     received = layer.x, first * layer.x_row, layer.x_row
-    _outer(g_ih, dx, 0, rows, received, terms, per, batch, slices)
+    outer(g_ih, dx, 0, rows, received, terms, per, batch, slices)
     if record.plain:
         g_hh = device.empty((nets, rows, units), dx.dtype)
-        _outer(g_hh, dr, 0, rows, (layer.sent, before, sent_row), terms, per, batch, slices)
+        outer(g_hh, dr, 0, rows, (layer.sent, before, sent_row), terms, per, batch, slices)
     else:
         staged_row = record.staged * units
         of_state, of_stage = (layer.sent, before, sent_row), (layer.staged, first * staged_row, staged_row)
         g_hh = _blocks(record, units, dr, of_state, of_stage, nets, terms, per, batch)
-    b_ih = _sums(dx, rows, nets, terms, per, batch, slices)
-    b_hh = b_ih if dr is dx else _sums(dr, parts, nets, terms, per, batch, slices)
+    b_ih = sums(dx, rows, nets, terms, per, batch, slices)
+    b_hh = b_ih if dr is dx else sums(dr, parts, nets, terms, per, batch, slices)
     slices.add()
     b_hh = arrays.copy(b_ih) if dr is dx else b_hh
     own = []
     if dp is not None:
-        whole = _sums(dp, len(record.parameters) * units, nets, per, per, batch, slices)
+        whole = sums(dp, len(record.parameters) * units, nets, per, per, batch, slices)
         slices.add()
         own = [arrays.compact(whole[:, k * units : (k + 1) * units]) for k in range(len(record.parameters))]
     return g_ih, g_hh, b_ih, b_hh, *own
 
 
-def _outer(
+def outer(
     out: Any, d: Any, d_at: int, d_row: int, source: tuple, terms: int, per: int, batch: int, slices: Slices | None
 ) -> None:
     """out[k] = d^T source over the rows of network k, for d (·, B, d_row) from column d_at on.
@@ -100,21 +100,24 @@ def _outer(
 def _blocks(
     record: Any, n: int, dr: Any, of_state: tuple, of_stage: tuple, nets: int, terms: int, per: int, batch: int
 ) -> Any:
-    """The gradient of w_hh of a cell that is not plain, (K, W*N, N), block by block; sources as in `_outer`."""
+    """The gradient of w_hh of a cell that is not plain, (K, W*N, N), block by block; sources as in `outer`."""
     out = device.empty((nets, len(record.blocks) * n, n), dr.dtype)
     for k, (signal, part) in enumerate(record.blocks):
         staged = signal >= record.signals
         array, at, row = of_stage if staged else of_state
         number = signal - record.signals if staged else signal
         block = device.empty((nets, n, n), dr.dtype)
-        _outer(block, dr, part * n, record.parts * n, (array, at + number * n, row), terms, per, batch, None)
+        outer(block, dr, part * n, record.parts * n, (array, at + number * n, row), terms, per, batch, None)
         arrays.move(out[:, k * n : (k + 1) * n], block)
     return out
 
 
-def _sums(d: Any, columns: int, nets: int, terms: int, per: int, batch: int, later: Slices) -> Any:
-    """(K, columns): the sums over the rows of each network, in a fixed order, once `later` has added them."""
-    out, size = device.empty((nets, columns), d.dtype), nets * columns
+def sums(
+    d: Any, columns: int, nets: int, terms: int, per: int, batch: int, later: Slices, out: Any | None = None
+) -> Any:
+    """(K, columns): the sums over the rows of each network, in a fixed order, once `later` has added them; in the array
+    `out`, or a fresh one."""
+    out, size = device.empty((nets, columns), d.dtype) if out is None else out, nets * columns
     slices = max(1, min(terms // 32, (1 << 18) // max(1, size)))
     shape = (columns, terms, slices, -(-terms // slices), max(1, per), batch, nets)
     device.for_each(sum_rows, slices * size, (d, later.room(out.reshape(-1), slices), shape))

@@ -227,7 +227,7 @@ def multiply(
     adding = later or Slices()
     parts = adding.room(out, slices)
     blocks = nets * slices * -(-rows // cut.tall) * -(-columns // cut.broad)
-    aligned = int(columns * dtype.itemsize % 16 == 0)
+    aligned = int(columns * dtype.itemsize % 16 == 0 and device.at_vector(parts))
     where = (*left[1:], *right[1:], 0 if start is None else columns, size, rows * columns if over else per * columns)
     arguments = (left[0], right[0], left[0] if start is None else start, parts)
     sizes = (rows, columns, terms, slices, each, per, batch, *where, columns, aligned)
