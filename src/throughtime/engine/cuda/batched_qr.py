@@ -141,11 +141,14 @@ def side_for(columns: int) -> int:
 def workspace(batch: int, columns: int, size: int, dtype: Any) -> tuple[Any, ...]:
     """What `orthonormalise` needs beside the frames: once as much memory as they take, and once K*K numbers for each
     where K is more than a tile; to be kept between calls."""
-    numbers, wide = columns * size + 2 * columns + size, columns > EACH * side_for(columns)
-    matrix, last = (batch * columns**2, batch) if wide else (1, 1)
+    numbers, tile = columns * size + 2 * columns + size, EACH * side_for(columns)
+    matrix, last = 1, 1
+    if columns > tile:
+        wide, _, room = wide_qr.filled(columns, size, tile)
+        numbers, matrix, last = max(numbers, room), batch * wide**2, batch
     return (
         device.empty(batch * numbers, dtype), device.empty(batch * size, np.int32), device.empty(matrix, dtype),
-        device.empty(last, np.int32),
+        device.empty(last, np.int32), device.empty(last, np.int32),
     )  # fmt: skip
 
 
@@ -163,18 +166,20 @@ def orthonormalise(frames: Any, columns: int, work: tuple[Any, ...] | None = Non
             f"(B*{columns}, S) with S >= {columns}."
         )
     batch, side = rows // columns, side_for(columns)
-    room, order, matrix, last = work or workspace(batch, columns, size, frames.dtype)
+    room, order, matrix, *said = work or workspace(batch, columns, size, frames.dtype)
     log_r = device.empty((batch, columns), frames.dtype)
     if batch:
         flat, logs, wide = frames.reshape(-1), log_r.reshape(-1), columns > EACH * side
 
         def launch(kernel: Any, blocks: int, *arguments: Any) -> None:
-            made = compiled(kernel, np.dtype(frames.dtype), side)
-            device.launch(made, (batch * blocks, 1, 1), side * side, arguments)
+            made, threads = compiled(kernel, np.dtype(frames.dtype), side), side * side
+            threads = min(threads, across) if kernel is wide_qr.apply else threads
+            device.launch(made, (batch * blocks, 1, 1), threads, arguments)
 
+        across = min(EACH * side, side * side)
         if wide:
-            wide_qr.passes(launch, EACH * side, flat, room, matrix, last, logs, (columns, size))
-        launch(decompose, 1, flat, room, order, logs, last, int(wide), columns, size)
+            wide_qr.passes(launch, EACH * side, across, flat, room, matrix, tuple(said), logs, columns, size)
+        launch(decompose, 1, flat, room, order, logs, said[0], int(wide), columns, size)
     return log_r
 
 

@@ -33,6 +33,8 @@ arrive = wait = PLACEHOLDER  # barrier.py
 TILE = SIDE = PITCH = SQUARE = RIGHT = EXCHANGE = PLACEHOLDER
 ROUNDING = DEVIATION = HUGE = ZERO = ONE = NAN = INFINITY = PLACEHOLDER
 added = greatest = greatest_of_block = one_pass = reflect = PLACEHOLDER
+ACROSS = AHEAD = CORNER = HALF = LINE = PAIR = PANEL = SLAB = SLABS = STRIPS = PLACEHOLDER  # wide_cholesky.py
+column_of = corner_of = divided = fetch_lines = fetch_rows = moved = PLACEHOLDER
 
 # Jacobians of single steps (jacobians.py).
 D_R = D_S = PLACEHOLDER

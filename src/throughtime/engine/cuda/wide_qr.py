@@ -1,14 +1,12 @@
 """QR of frames of more columns than a tile, each by many blocks: a few kernels one after another.
 
-A pass is Cholesky-QR of whole frames, A'A = R'R and Q = A R^-1: `gram` has a block for each tile of A'A, `factor` one
-for each frame, `apply` one for TILE numbers of all columns of a frame. As in batched_qr.py pivots are raised and passes
-repeated. The first stage takes the frame as it is; one that then seems to have lost rank is decomposed with its rows
-scaled, A = D B, first B and in a third stage D Q. What they do not decompose is left to batched_qr.decompose. The host
-knows nothing of all this: all is launched, and where no frame is left a block ends at once.
+A pass is Cholesky-QR of whole frames (wide_cholesky.py). As in batched_qr.py pivots are raised and passes repeated. The
+first stage takes the frame as it is; one that then seems to have lost rank is decomposed with its rows scaled, A = D B,
+first B and in a third stage D Q. What they do not decompose is left to batched_qr.decompose. The host knows nothing of
+all this: all is launched, and where no frame is left a block ends at once.
 
-last[b] says of frame b: WORKING, or from 0 on the pass after which this stage was done with it, or how it has ended.
-frames, work, log_r: as in batched_qr.py. matrix (B, K, K): A'A above its diagonal, then R; within the tiles on the
-diagonal -R, and 1/R_kk on it.
+What is said of frame b: WORKING, or from 0 on the pass after which this stage was done with it, or how it has ended.
+frames, log_r: as in batched_qr.py. work: as in wide_cholesky.py.
 """
 
 import math
@@ -17,240 +15,149 @@ from typing import Any
 
 import numpy as np
 
-from .cholesky_qr import EACH, SUMS, columns_by_columns, factorise, multiply, solve, subtract
-from .register_arrays import ALIGNED, thread
+from .register_arrays import read, thread, write
 from .toolkit import cuda
+from .wide_cholesky import LEFT, LEFT_SCALED, SETTLED, WORKING, apply, factor, gram
 
 from .kernel_names import (  # isort: skip
-    DEPTH, DEVIATION, EXCHANGE, HUGE, INFINITY, NAN, ONE, PITCH, RIGHT, ROUNDING, SIDE, SQUARE, THREADS, TILE, ZERO,
-    greatest_of_block,
+    ACROSS, HUGE, INFINITY, NAN, ONE, THREADS, TILE, ZERO, greatest_of_block,
 )  # fmt: skip
 
 PASSES = 3  # of a stage: enough for condition numbers up to 1e5 in float32, 1e14 in float64 (K = 256, NumPy)
-WORKING, SETTLED, FAILED, LEFT, LEFT_SCALED = -1, -2, -3, -4, -5
 BEGIN, SCALE_ROWS, SCALE_BACK, END, END_SCALED = range(5)  # stages begin and end with `turn`
+SOME = 8  # numbers that a thread asks for at once
 
 
-def turn(frames, work, log_r, last, K, S, what):
-    """From one stage to the next, a block for each frame: takes over what is done, prepares what is not."""
-    b, tid = cuda.blockIdx.x, thread()
-    at, here, log_at = b * K * S, b * (K * S + 2 * K + S), b * K
-    logs, sizes = here + K * S + K, here + K * S + 2 * K
+def moved(source, at, step, target, to, to_step, rows):
+    """target[k] = source[k] for k < rows, of a thread that reads SOME numbers at once."""
+    for low in range(0, rows - SOME + 1, SOME):
+        write(target, to + low * to_step, to_step, read(source, at + low * step, step, SOME))
+    for k in range(rows - rows % SOME, rows):
+        target[to + k * to_step] = source[at + k * step]
+
+
+def divided(source, at, step, target, to, to_step, rows, size):
+    """target[k] = source[k] / size likewise, which may be the same array."""
+    some = cuda.local.array(SOME, source.dtype)
+    for low in range(0, rows - SOME + 1, SOME):
+        write(some, 0, 1, read(source, at + low * step, step, SOME))
+        for i in range(SOME):
+            some[i] = some[i] / size
+        write(target, to + low * to_step, to_step, read(some, 0, 1, SOME))
+    for k in range(rows - rows % SOME, rows):
+        target[to + k * to_step] = source[at + k * step] / size
+
+
+def largest(frames, work, K, S, wide, high, room):
+    """The largest number of each slab of a frame, infinity where one is not finite: to the places of row sizes."""
+    slabs = high // TILE
+    b, slab = cuda.blockIdx.x // slabs, cuda.blockIdx.x % slabs
     shared = cuda.shared.array(THREADS, frames.dtype)
-    then = SETTLED
+    found, count = ZERO, min(TILE, S - slab * TILE)
+    for n in range(thread(), K * TILE, THREADS):
+        if n % TILE < count:
+            size = abs(frames[(b * K + n // TILE) * S + slab * TILE + n % TILE])
+            found = max(found, size) if size <= HUGE else INFINITY
+    found = greatest_of_block(found, shared)
+    if thread() == 0:
+        work[b * room + wide * high + wide + slab] = found
+
+
+def turn(frames, work, log_r, before, last, K, S, wide, high, room, what):
+    """From one stage to the next, a block for TILE numbers of all columns of a frame: takes over what is done, prepares
+    what is not, and says in `last` what follows from what `before` says."""
+    slabs = high // TILE
+    b, slab, tid = cuda.blockIdx.x // slabs, cuda.blockIdx.x % slabs, thread()
+    here, logs, ended, then = b * room, b * room + wide * high, WORKING, SETTLED
+    sizes = logs + wide
+    if what != BEGIN:
+        ended = before[b]
+    size = ONE
     if what == BEGIN:
-        largest = ZERO
-        for n in range(tid, K * S, THREADS):
-            size = abs(frames[at + n])
-            largest = max(largest, size) if size <= HUGE else INFINITY
-        largest = greatest_of_block(largest, shared)
-        usable = largest <= HUGE
-        scale = largest if largest > ZERO else ONE
-        for n in range(tid, K * S, THREADS):
-            value = frames[at + n] / scale if usable else NAN
-            frames[at + n] = value
-            work[here + n] = value
-        for i in range(tid, K, THREADS):
-            log_r[log_at + i] = math.log(scale) if usable else NAN
-        if usable:
+        size = ZERO
+        for i in range(slabs):
+            size = max(size, work[sizes + i])
+        if size <= HUGE:
             then = WORKING
-    else:
-        ended = last[b]
-        cuda.syncthreads()
-        if ended == SETTLED or ended == LEFT:
-            return
-        if ended >= 0:
-            for i in range(tid, K, THREADS):
-                log_r[log_at + i] += work[logs + i]
-            for s in range(tid, S, THREADS):
-                size = work[sizes + s] if what == SCALE_BACK and work[sizes + s] > ZERO else ONE
+        size = size if size > ZERO else ONE
+    elif ended == SETTLED or ended == LEFT:
+        then = ended
+    elif what == SCALE_ROWS:
+        then = SETTLED if ended >= 0 else WORKING
+    elif what == SCALE_BACK:
+        then = WORKING if ended >= 0 else LEFT
+    elif ended < 0:
+        then = LEFT_SCALED if what == END_SCALED else LEFT
+    each = (K + THREADS // ACROSS - 1) // (THREADS // ACROSS)
+    first = tid // ACROSS * each
+    rows, begin, end = min(each, K - first), slab * TILE + tid % ACROSS, slab * TILE + TILE
+    if what == SCALE_ROWS and then == WORKING:
+        if first == 0:
+            for s in range(begin, min(end, S), ACROSS):
+                found = ZERO
                 for k in range(K):
-                    value = work[here + k * S + s] * size
-                    frames[at + k * S + s] = value
-                    work[here + k * S + s] = value
-            if what == SCALE_BACK:
-                then = WORKING
-        elif what == SCALE_ROWS:
-            for s in range(tid, S, THREADS):
-                size = ZERO
-                for k in range(K):
-                    size = max(size, abs(frames[at + k * S + s]))
-                work[sizes + s] = size
-                for k in range(K):
-                    value = frames[at + k * S + s]
-                    work[here + k * S + s] = value / size if size > ZERO else value
-            then = WORKING
-        else:
-            then = LEFT_SCALED if what == END_SCALED else LEFT
-    cuda.syncthreads()
-    for i in range(tid, K, THREADS):
-        work[logs + i] = ZERO
-    if tid == 0:
-        last[b] = then
-
-
-def gram(work, matrix, last, K, S):
-    """A tile of A'A on or above its diagonal."""
-    across = (K + TILE - 1) // TILE
-    tiles = across * (across + 1) // 2
-    b, first, second = cuda.blockIdx.x // tiles, cuda.blockIdx.x % tiles, 0
-    while first > second:
-        second += 1
-        first -= second
-    if last[b] != WORKING:
-        return
-    square = cuda.shared.array(RIGHT, work.dtype, alignment=ALIGNED)
-    right = cuda.shared.array(RIGHT, work.dtype, alignment=ALIGNED)
-    sums = cuda.local.array(SUMS, work.dtype)
-    first, second = first * TILE, second * TILE
-    rows, columns, here = min(TILE, K - first), min(TILE, K - second), b * (K * S + 2 * K + S)
-    columns_by_columns(sums, square, right, work, here + first * S, rows, here + second * S, columns, S)
-    keep(sums, matrix, b * K * K + first * K + second, rows, columns, K)
-
-
-def keep(sums, matrix, at, rows, columns, K):
-    """A tile of the matrix from `at` on = sums."""
-    tid = thread()
-    row, column = tid // SIDE * EACH, tid % SIDE * EACH
-    for i in range(EACH):
-        for j in range(EACH):
-            if row + i < rows and column + j < columns:
-                matrix[at + (row + i) * K + column + j] = sums[i * EACH + j]
-
-
-def without_earlier(sums, square, right, matrix, own, p, count, r, columns, K):
-    """sums[i, j] = G[p + i, r + j] less sum_k R[k, p + i] R[k, r + j] over k < p."""
-    for i in range(SUMS):
-        sums[i] = ZERO
-    for low in range(0, p, DEPTH):
-        tid = thread()
-        for n in range(tid, TILE * DEPTH, THREADS):
-            k, i = n // TILE, n % TILE
-            line = own + (low + k) * K
-            square[k * PITCH + i] = matrix[line + p + i] if i < count else ZERO
-            right[k * PITCH + i] = matrix[line + r + i] if i < columns else ZERO
+                    found = max(found, abs(frames[(b * K + k) * S + s]))
+                work[sizes + s] = found if found > ZERO else ONE
         cuda.syncthreads()
-        multiply(sums, square, 0, right)
-        cuda.syncthreads()
-    tid = thread()
-    row, column = tid // SIDE * EACH, tid % SIDE * EACH
-    for i in range(EACH):
-        for j in range(EACH):
-            value = ZERO
-            if row + i < count and column + j < columns:
-                value = matrix[own + (p + row + i) * K + r + column + j]
-            sums[i * EACH + j] = value - sums[i * EACH + j]
-
-
-def keep_triangle(square, inverse, matrix, at, count, K):
-    """What `factorise` made, as `fetch_triangle` reads it."""
-    tid = thread()
-    for n in range(tid, TILE * TILE, THREADS):
-        k, i = n // TILE, n % TILE
-        if k <= i < count:
-            matrix[at + k * K + i] = inverse[k] if k == i else square[k * PITCH + i]
-
-
-def fetch_triangle(square, inverse, matrix, at, count, K):
-    tid = thread()
-    for n in range(tid, TILE * TILE, THREADS):
-        k, i = n // TILE, n % TILE
-        value = matrix[at + k * K + i] if k <= i < count else ZERO
-        square[k * PITCH + i] = value if k < i else ZERO
-        if k == i:
-            inverse[k] = value
-
-
-def factor(work, matrix, last, K, S, n, judged):
-    """R of frame blockIdx.x in pass n, tile after tile; judged: whether it may have lost rank."""
-    b, own = cuda.blockIdx.x, cuda.blockIdx.x * K * K
-    if last[b] != WORKING:
-        return
-    squares = b * (K * S + 2 * K + S) + K * S
-    logs = squares + K
-    square = cuda.shared.array(SQUARE, work.dtype, alignment=ALIGNED)
-    right = cuda.shared.array(RIGHT, work.dtype, alignment=ALIGNED)
-    exchange = cuda.shared.array(EXCHANGE, work.dtype)
-    inverse = cuda.shared.array(TILE, work.dtype)
-    sums = cuda.local.array(SUMS, work.dtype)
-    rank, deviation = ROUNDING * work.dtype.type(K), ZERO
-    tid = thread()
-    for k in range(tid, K, THREADS):
-        work[squares + k] = matrix[own + k * K + k]
-    cuda.syncthreads()
-    for p in range(0, K, TILE):
-        count, corner = min(TILE, K - p), own + p * K + p
-        for r in range(p, K, TILE):
-            columns = min(TILE, K - r)
-            without_earlier(sums, square, right, matrix, own, p, count, r, columns, K)
-            if r == p:
-                tid = thread()
-                for j in range(tid, count, THREADS):
-                    inverse[j] = work[squares + p + j]
-                deviation += factorise(sums, square, exchange, inverse, work, squares, logs, p, count, rank)
-                keep_triangle(square, inverse, matrix, corner, count, K)
-            else:
-                keep(sums, matrix, own + p * K + r, count, columns, K)
-            cuda.syncthreads()
-        if p + TILE < K:
-            fetch_triangle(square, inverse, matrix, corner, count, K)
-            cuda.syncthreads()
-            solve(square, inverse, matrix, own + p * K, count, p + TILE, K, K)
-            cuda.syncthreads()
-    good, failed = deviation <= DEVIATION, not deviation < INFINITY
-    if judged and (good or n > 0):
-        tid = thread()
-        most, least = -INFINITY, -INFINITY
+    for s in range(begin, min(end, S), ACROSS):
+        mine, own = (b * K + first) * S + s, here + first * high + s
+        if (what == BEGIN or what == SCALE_ROWS) and then == WORKING:
+            divided(frames, mine, S, work, own, high, rows, size if what == BEGIN else work[sizes + s])
+        elif what == SCALE_BACK and then == WORKING:
+            for k in range(rows):
+                work[own + k * high] *= work[sizes + s]
+        if (what == BEGIN and then == WORKING) or ended >= 0:
+            moved(work, own, high, frames, mine, S, rows)
+        elif what == BEGIN:
+            for k in range(rows):
+                frames[mine + k * S] = NAN
+    if what == BEGIN and then == WORKING:  # zeros beyond the frame, which stay
+        for n in range(tid, wide * TILE, THREADS):
+            k, s = n // TILE, slab * TILE + n % TILE
+            if k >= K or s >= S:
+                work[here + k * high + s] = ZERO
+    if slab == 0:
         for i in range(tid, K, THREADS):
-            most, least = max(most, work[logs + i]), max(least, -work[logs + i])
-        most = greatest_of_block(most, square)
-        if most + greatest_of_block(least, square) >= -math.log(rank):
-            failed = True
-    if thread() == 0 and (failed or good):
-        last[b] = FAILED if failed else n
+            if what == BEGIN:
+                log_r[b * K + i] = math.log(size) if then == WORKING else NAN
+            elif ended >= 0:
+                log_r[b * K + i] += work[logs + i]
+            work[logs + i] = ZERO
+        if tid == 0:
+            last[b] = then
 
 
-def apply(work, matrix, last, K, S, n):
-    """Q = A R^-1 in place, for TILE numbers of each column."""
-    slabs = (S + TILE - 1) // TILE
-    b, begin = cuda.blockIdx.x // slabs, cuda.blockIdx.x % slabs * TILE
-    if last[b] != WORKING and last[b] != n:
-        return
-    square = cuda.shared.array(SQUARE, work.dtype, alignment=ALIGNED)
-    right = cuda.shared.array(RIGHT, work.dtype, alignment=ALIGNED)
-    inverse = cuda.shared.array(TILE, work.dtype)
-    sums = cuda.local.array(SUMS, work.dtype)
-    here, own, end = b * (K * S + 2 * K + S), b * K * K, min(S, begin + TILE)
-    for p in range(0, K, TILE):
-        count = min(TILE, K - p)
-        for q in range(0, p, TILE):
-            tid = thread()
-            for place in range(tid, TILE * TILE, THREADS):
-                k, i = place // TILE, place % TILE
-                square[k * PITCH + i] = matrix[own + (q + k) * K + p + i] if i < count else ZERO
-            cuda.syncthreads()
-            subtract(sums, square, right, work, here + p * S, count, here + q * S, begin, end, S)
-        fetch_triangle(square, inverse, matrix, own + p * K + p, count, K)
-        cuda.syncthreads()
-        solve(square, inverse, work, here + p * S, count, begin, end, S)
-        cuda.syncthreads()
+PARTS = moved, divided
 
 
-PARTS = keep, without_earlier, keep_triangle, fetch_triangle
+def filled(columns: int, size: int, tile: int) -> tuple[int, int, int]:
+    """Columns and numbers of each, filled up to whole tiles, and the room that a frame takes."""
+    wide, high = -(-columns // tile) * tile, -(-size // tile) * tile
+    return wide, high, wide * high + wide + high
 
 
-def passes(launch: Callable, tile: int, frames: Any, room: Any, matrix: Any, last: Any, log_r: Any, shape: Any) -> None:
-    """The stages on flat frames; `last` says then which are left to `decompose`, and from where on.
+def passes(
+    launch: Callable, tile: int, across: int, frames: Any, room: Any, matrix: Any, said: tuple[Any, Any], log_r: Any,
+    columns: int, size: int,
+) -> None:  # fmt: skip
+    """The stages on flat frames; said[0] says then which are left to `decompose`, and from where on.
 
-    launch(kernel, blocks, *arguments) starts as many blocks for each frame. shape: K, S.
+    launch(kernel, blocks, *arguments) starts as many blocks for each frame.
     """
-    across, slabs = -(-shape[0] // tile), -(-shape[1] // tile)
+    wide, high, place = filled(columns, size, tile)
+    last, before = said
+    tiles, slabs = wide // tile, high // tile
+    shape = columns, wide, high, place
+    launch(largest, slabs, frames, room, columns, size, wide, high, place)
     # In float32 every thirtieth frame of 256 columns seems to have lost rank in a step of a chaotic network.
     stages = (BEGIN, SCALE_ROWS, SCALE_BACK) if frames.dtype == np.float32 else (BEGIN,)
     for stage in stages:
-        launch(turn, 1, frames, room, log_r, last, *shape, stage)
+        last, before = before, last
+        launch(turn, slabs, frames, room, log_r, before, last, columns, size, wide, high, place, stage)
         for n in range(PASSES):
-            launch(gram, across * (across + 1) // 2, room, matrix, last, *shape)
+            launch(gram, tiles * (tiles + 1) // 2, room, matrix, last, *shape[1:])
             launch(factor, 1, room, matrix, last, *shape, n, int(stage != SCALE_BACK))
-            launch(apply, slabs, room, matrix, last, *shape, n)
-    launch(turn, 1, frames, room, log_r, last, *shape, END_SCALED if len(stages) > 1 else END)
+            launch(apply, high // across, room, matrix, last, *shape, n)
+    last, before = before, last
+    end = END_SCALED if len(stages) > 1 else END
+    launch(turn, slabs, frames, room, log_r, before, last, columns, size, wide, high, place, end)
