@@ -1,9 +1,10 @@
-"""Measure all speeds of this machine: `python analysis/bench.py [--quick] [--moved]`.
+"""Measure all speeds of this machine: `python analysis/bench.py [--quick] [--moved] [--spread]`.
 
 Without an option: speed_cpu, speed_analysis and speed_training at their full sizes, into figures/; interrupted, the
 same command goes on. `--quick`: some ratios of each in two minutes. They are stored in bench_quick.json, by machine,
 beside those that stood there before, and what moved is printed: a ratio whose median lies outside of the spread of the
-other, both ways. `--moved` prints it again and measures nothing.
+other, both ways. `--moved` prints it again and measures nothing. `--spread`: ten calls in ten processes, how far their
+times lie apart, and what a second thread brings; two minutes, printed and not kept.
 """
 
 import argparse
@@ -16,6 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", os.environ.get("THROUGHTIME_THREAD
 
 import _bench as bench
 import _bench_peers as peers
+import _bench_spread
 import _machine
 import _progress
 import _study as study
@@ -108,6 +110,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="some ratios in two minutes")
     parser.add_argument("--moved", action="store_true", help="what moved between the last two quick runs here")
+    parser.add_argument("--spread", action="store_true", help="ten calls in ten processes, in two minutes")
     options = parser.parse_args(argv)
     machine = f"{_machine.name()}; {bench.threads()} threads"
     if options.quick:
@@ -126,6 +129,9 @@ def main(argv=None):
             print(f"{ratio:7.2f}  [{low:.2f}, {high:.2f}]  {key}")
         print("\n".join(wrong), end="\n" if wrong else "")
         store(machine, ratios, progress.seconds())
+    if options.spread:
+        print(machine, *_bench_spread.lines(_bench_spread.measure()), sep="\n")
+        return 0
     if options.quick or options.moved:
         print("\n".join(moved(machine)))
         return 0

@@ -55,8 +55,8 @@ def small_passes_are_divided():
     from throughtime.engine.cpu.machine import Machine
     from throughtime.engine.lu import frame
 
-    def planned(steps, rows, blocks, work, team, *, heavy, meets, on):
-        if rows >= 2 * team and not (heavy and blocks >= team):
+    def planned(steps, rows, blocks, work, team, *, weights, meets, on):
+        if rows >= 2 * team and not (weights > shares.RESIDENT and blocks >= team):
             return "rows", team
         return "units", min(team, blocks)
 

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "analysis"))  # stu
 
 import _bench
 import _bench_peers
+import _bench_spread
 import _heat
 import _machine
 import _study
@@ -258,3 +259,46 @@ def test_a_quick_run_is_printed_stored_and_compared(store, monkeypatch, capsys):
     assert "0 of 1 ratios moved by more than their spread" in printed
     (found,) = json.loads(store.read_text(encoding="utf-8")).values()
     assert set(found) == {"now", "before"}
+
+
+def test_the_spread_is_that_within_a_process_and_from_one_to_the_next():
+    """Made-up times of two calls in three processes, the second of them slower with two threads."""
+
+    def process(scale):
+        calm = {"alone": [scale * 1e-3] * 9, "two": [scale * 0.5e-3] * 9, "disturbed": 0.0}
+        return {"a": calm, "b": {"alone": [1e-3 * k for k in range(1, 10)], "two": [6e-3], "disturbed": 0.25}}
+
+    found = _bench_spread.judged([process(scale) for scale in (1.0, 2.0, 3.0)])
+    assert found["a"].pop("gain") == pytest.approx([2.0, 2.0, 2.0])
+    assert found["a"] == pytest.approx({"seconds": 2e-3, "within": 0.0, "across": 0.8, "disturbed": 0.0})
+    found["a"]["gain"] = [2.0, 2.0, 2.0]
+    assert found["b"]["within"] == pytest.approx(6.4 / 5)
+    assert found["b"]["across"] == 0.0
+    *each, last = _bench_spread.lines(found)
+    assert [line.endswith("SLOWER with two") for line in each] == [False, False, True]
+    assert last.startswith("1 of 2 calls slower with two threads")
+    assert "at most by 80.0% (a)" in last
+
+
+def test_turns_that_others_disturbed_are_left_out(threads, monkeypatch):
+    """By a clock of what was waited for that says so of every fourth turn; unless all were."""
+    threads(3)
+    looks = iter(([0.0, 0.0] * 3 + [0.0, 1e6]) * 10**3)
+    monkeypatch.setattr(_bench_spread, "waited", lambda: next(looks))
+    monkeypatch.setattr(_bench_spread, "TURN", 0.0)
+    found = _bench_spread.turns(lambda: None, 0.0, least=8)
+    assert found["disturbed"] == 0.25
+    assert (len(found["alone"]), len(found["two"])) == (8, 4)
+    clock = iter([0.0, 1e6] * 10**4)
+    monkeypatch.setattr(_bench_spread, "waited", lambda: next(clock))
+    found = _bench_spread.turns(lambda: None, 0.0, least=8)
+    assert found["disturbed"] == 1.0
+    assert len(found["alone"]) == len(found["two"]) == 8
+    assert tt.get_num_threads() == 3
+
+
+def test_one_process_measures_every_shape_both_ways():
+    found = _bench_spread.once([("tanh", 4, 1), ("gru", 3, 2)], 0.0)
+    names = ["tanh N=4 B=1", "gru N=3 B=2"]
+    assert list(found) == [f"{name} {what}" for name in names for what in _bench_spread.PASSES]
+    assert all(min(one["alone"] + one["two"]) > 0.0 for one in found.values())

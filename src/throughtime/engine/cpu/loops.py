@@ -59,7 +59,8 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
     threads, lockstep = share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     rows = row1 - row0
-    chunk = max(1, 24 // rows) if rows == B else 1  # few rows: several steps of the input at once make tall tiles
+    chunk = max(1, 24 // rows)  # few rows: several steps of the input at once make tall tiles
+    apart = chunk > 1 and rows < B  # in x they do not follow each other
     group = GROUP if rows == 1 else 1
     held = last - first if STAGED else group  # panels of x and r that are worked out together
     padded, tall = (rows + LANES - 1) // LANES * LANES, (rows * chunk + LANES - 1) // LANES * LANES
@@ -73,6 +74,7 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
         index, ends = beside
         room = np.empty(4 * LANES * LANES, x.dtype)
         clear(strips, 0, strips.size)
+    own = np.empty(chunk * rows * I if apart else 0, x.dtype)
     work = np.zeros(END, x.dtype)
     round_ = 0
     if EMITS:  # what the initial state sends
@@ -92,8 +94,16 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
         low = T - done - steps if reverse else done
         if chunk > 1:
             x_now, many = x_at + (low * B + row0) * x_row, steps * rows
-            pack(x, x_now, x_row, many, I, x_strips)
-            product(x, x_now, x_row, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
+            if apart:
+                for row in range(many):
+                    origin = x_now + (row // rows * B + row % rows) * x_row
+                    for i in range(I):
+                        own[row * I + i] = x[origin + i]
+                pack(own, 0, I, many, I, x_strips)
+                product(own, 0, I, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
+            else:
+                pack(x, x_now, x_row, many, I, x_strips)
+                product(x, x_now, x_row, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
         for k in range(steps):
             step = steps - 1 - k if reverse else k
             t = low + step

@@ -224,5 +224,6 @@ class Layer:
         per_row = units * (len(record.blocks) * units + record.gates * self.inputs)
         # whole panels; where nothing is sent, nobody waits for anybody
         return shares.of_steps(
-            steps, rows, units, per_row, self.states.itemsize, grain=shape.back, meets=record.recurrent, back=back
-        )
+            steps, rows, units, per_row, self.states.itemsize, grain=shape.back, meets=record.recurrent, back=back,
+            gates=record.gates,
+        )  # fmt: skip

@@ -11,14 +11,17 @@ from . import threads
 from .caches import CACHES
 from .machine import Machine, machine
 
-# A share of a pass is estimated from what one thread multiplies in a second (machine.py). Measured on two cores (T =
-# 50, float32, forward, microseconds alone / two threads): tanh of 64 units and 16 sequences 118/89, of 32 and 32 73/70,
-# GRU of 32 and 16 87/74, LSTM of 128 and 4 by rows 275/236, for 2 rows take .7 of the time of 4; by units LSTM of 128
-# and 1 115/127, 50 meetings among them.
-EDGE = 2  # rows: a pass over so many more is as long, as the weights come in whatever the number of rows
-POINTWISE = 100  # multiply-adds that take as long as the pointwise part of a unit
-MEETING = 15  # meetings that one takes as long as in a pass: its members are not equally fast, and hand on more
-GAIN = 0.8  # of the time alone, which a team must be below: estimates err, and other caches hold what it wrote
+# A share of a pass is estimated from what one thread multiplies in a second (machine.py). The numbers are fitted to the
+# processor time of one thread with AVX-512 (T = 50, float32; tanh, GRU and LSTM of 32 to 512 units, both ways): over
+# the time that its products take in the first cache, that of an LSTM of 256 units is 2.1, 3.0, 4.9, 10.0, 20 and 39 for
+# 1, 2, 4, 8, 16 and 32 rows, that of a tanh network 1.5, 2.3, 4.3, 8.8, 17 and 33; estimated are 1.9, 3.2, 5.7, ...
+EDGE = 0.5  # rows: a pass over so many more is as long, as the weights come in whatever the number of rows
+PACE = 0.8  # of the speed of products whose weights stay in the first cache
+POINTWISE = 45  # multiply-adds at that speed that take as long as the pointwise part of a gate
+MEETING = 8  # meetings that one takes as long as in a pass: its members are not equally fast, and hand on more
+# The others fetch the weights that the caller has packed out of its caches: 25 microseconds for 128 KB, 80 for 512.
+FETCH = 3  # times as long as copying so many bytes
+GAIN = 0.85  # of the time alone, which a team must be below: estimates err, and other caches hold what it wrote
 SMALL = 500_000  # multiply-adds that nobody divides, on any machine; they ask for no measurement
 MOVED = 1 << 16  # bytes, likewise
 RESIDENT = CACHES.second  # bytes of weights that a core keeps near while it walks through time
@@ -28,22 +31,31 @@ Shares = tuple[list[tuple], tuple]
 
 
 def of_steps(
-    steps: int, rows: int, units: int, per_row: int, itemsize: int, grain: int, meets: bool = True, back: bool = False
-) -> Shares:
+    steps: int, rows: int, units: int, per_row: int, itemsize: int, grain: int, meets: bool = True, back: bool = False,
+    gates: int = 1,
+) -> Shares:  # fmt: skip
     """Of a pass through time: by rows, or, where the weights are large or the rows few, by units in lockstep.
 
     per_row: multiply-adds of a row in a step; grain: units that stay together, as their weights lie together; meets:
     whether units need what others sent; back: whether gradients are made beside the way back, as much work again.
     """
-    whole, team = alone(rows, units), threads.get_num_threads()
-    work = (per_row + POINTWISE * units) * (2 if back else 1) * itemsize // 4
+    team = threads.get_num_threads()
+    work = int(per_row / PACE + POINTWISE * gates * units) * (2 if back else 1) * itemsize // 4
     if team == 1 or steps * rows * work < SMALL:
+        whole = alone(rows, units)
         return [whole], whole
-    on = machine()
+    return _of_steps(steps, rows, units, work, grain, per_row * itemsize, meets, back, team, machine())
+
+
+@lru_cache(maxsize=1024)  # decided anew it takes 4 microseconds, and a pass that is done alone 100
+def _of_steps(
+    steps: int, rows: int, units: int, work: int, grain: int, weights: int, meets: bool, back: bool, team: int,
+    on: Machine,
+) -> Shares:  # fmt: skip
+    whole = alone(rows, units)
     if back:  # gradients of weights are a second division, and not always into equal shares
         on = on._replace(wake=2 * on.wake)
-    heavy = per_row * itemsize > RESIDENT
-    way, count = planned(steps, rows, -(-units // grain), work, team, heavy=heavy, meets=meets, on=on)
+    way, count = planned(steps, rows, -(-units // grain), work, team, weights=weights, meets=meets, on=on)
     if way == "rows":
         return _by_rows(rows, units, count), whole
     if way == "units":
@@ -52,25 +64,25 @@ def of_steps(
 
 
 def planned(
-    steps: int, rows: int, blocks: int, work: int, team: int, *, heavy: bool, meets: bool, on: Machine
+    steps: int, rows: int, blocks: int, work: int, team: int, *, weights: int, meets: bool, on: Machine
 ) -> tuple[str, int]:
     """Which way is fastest on a machine, by its numbers, and for how many threads: "alone", "rows" or "units".
 
-    work: multiply-adds of float32 that a row takes in a step; heavy: whether the weights leave a core's caches, so that
-    each had better keep a part of them.
+    work: multiply-adds of float32 that a row takes in a step; weights: bytes of them. Where these do not stay in a
+    core's caches, each had better keep a part of them.
 
     >>> from throughtime.engine.cpu.machine import USUAL
-    >>> [planned(50, rows, 4, 60_000, 2, heavy=False, meets=True, on=USUAL) for rows in (1, 4, 32)]
-    [('alone', 1), ('rows', 2), ('rows', 2)]
+    >>> [planned(50, rows, 4, 60_000, 2, weights=10**5, meets=True, on=USUAL)[0] for rows in (1, 8, 32)]
+    ['alone', 'rows', 'rows']
     """
-    row = work / on.rate
+    row, fetched, heavy = work / on.rate, FETCH * min(weights, RESIDENT) / on.copy, weights > RESIDENT
     one = steps * (rows + EDGE) * row
     ways = {("alone", 1): GAIN * one}
     if (count := min(team, blocks)) > 1:
         meetings = steps * MEETING * on.meet if meets else 0.0
-        ways["units", count] = one * -(-blocks // count) / blocks + on.wake + meetings
+        ways["units", count] = one * -(-blocks // count) / blocks + on.wake + meetings + fetched / count
     if (count := min(team, rows)) > 1 and not (heavy and blocks >= team):
-        ways["rows", count] = steps * (-(-rows // count) + EDGE) * row + on.wake
+        ways["rows", count] = steps * (-(-rows // count) + EDGE) * row + on.wake + fetched
     return min(ways, key=lambda way: ways[way])
 
 
@@ -122,7 +134,7 @@ def pays(seconds: float, team: int, on: Machine) -> bool:
     """Whether a team is faster at what takes one thread so long, and can be cut evenly.
 
     >>> from throughtime.engine.cpu.machine import USUAL
-    >>> [pays(seconds, 2, USUAL) for seconds in (3e-5, 6e-5, 12e-5)]
+    >>> [pays(seconds, 2, USUAL) for seconds in (6e-5, 12e-5, 24e-5)]
     [False, False, True]
     """
     return seconds / team + on.wake < GAIN * seconds

@@ -94,13 +94,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> None:
+def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple, patient: bool = False) -> None:
     """Call `loop(*arguments, part, meeting)` for all parts at once, each in its own thread.
 
-    If the team is busy or its processors are, or there is one part, the caller works alone, on the `whole`.
+    If the team is busy or its processors are, or there is one part, the caller works alone, on the `whole`. patient:
+    whether workers are waited for that were late just before.
     """
     team = _team
-    if len(parts) == 1 or team.lateness.alone() or not team.free.acquire(blocking=False):
+    if len(parts) == 1 or (team.lateness.alone() and not patient) or not team.free.acquire(blocking=False):
         loop(*arguments, whole, _unused)
         return
     try:
