@@ -379,3 +379,20 @@ def test_what_fit_does_on_the_cpu_only():
     ):
         with pytest.raises(ValueError, match=f"{words} is given and works on the CPU only"):
             training.fit(there, TASK.batches(2, seed=0), TASK.loss, adam(), steps=1, **options)
+
+
+def test_what_computes_on_the_cpu_takes_a_copy_there():
+    """Writing, a loop of the model with itself, whether a task is solved; a readout in closed form says so."""
+    writer = of_tokens()
+    wanted, found = (tt.models.generate(model, [1], 4, seed=0) for model in (writer, writer.to("cuda")))
+    assert np.array_equal(found.tokens, wanted.tokens)
+    forecaster = tt.models.Chain([tt.Network("tanh", 2, 3, seed=0), tt.models.Readout(3, 2, seed=1)])
+    x, there = np.ones((4, 1, 2)), forecaster.to("cuda")
+    assert np.array_equal(there.closed_loop().forecast(x, 3), forecaster.closed_loop().forecast(x, 3))
+    assert training.solves(small().to("cuda"), TASK, size=2) is training.solves(small(), TASK, size=2)
+    with pytest.raises(ValueError, match="`ridge` works on the CPU"):
+        training.ridge(there, x, x, 0.1)
+    with pytest.raises(TypeError, match="is on the GPU; an ensemble trains models on the CPU"):
+        tt.Ensemble([small(), small().to("cuda")])
+    with pytest.raises(ValueError, match=r"`pieces\[0\]` is on the GPU"):
+        tt.models.Chain([there, tt.models.Readout(2, 2)])

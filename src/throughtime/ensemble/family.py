@@ -167,6 +167,11 @@ class Ensemble(words.Sealed):
     def _network(self, index: int) -> Network:
         network: Any = self._list[index] if self._make is None else self._make(**self.points[index])
         if is_model(network) and self._first in (None, MODELS):
+            if network.device != "cpu":
+                raise TypeError(
+                    f"The model of {label(self.points[index])} is on the GPU; an ensemble trains models on the CPU, "
+                    'one in each thread: pass `model.to("cpu")`.'
+                )
             self._first = MODELS
             return network
         if not isinstance(network, Network) or self._first == MODELS:

@@ -27,7 +27,8 @@ class ClosedLoop:
 
     The state s, (B, S), is that of all networks of the model, one after another as they stand in it. Where a skip leads
     from the input of the model to its output, past all networks, y_t depends on x_t too, and the state is (s_t, y_t).
-    A loop has copies of the parameters as they were: make another when they have changed. Dropout rests in it.
+    A loop has copies of the parameters as they were: make another when they have changed. Dropout rests in it. It
+    computes on the CPU, also where the model is on the GPU.
 
     model            a copy of the model
     state_size       S, the numbers that the loop carries
@@ -56,7 +57,7 @@ class ClosedLoop:
 
     def __init__(self, model: Any) -> None:
         loop_steps.can_close(model)
-        self.model = copy.deepcopy(model)
+        self.model = copy.deepcopy(model.to("cpu"))
         self.input_size, self.dtype = int(model.sizes[0]), model.dtype
         self.carries_input = not loop_steps.blocks(self.model)
         self.state_size = loop_steps.size_of(self.model) + self.input_size * self.carries_input

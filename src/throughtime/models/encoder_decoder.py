@@ -72,7 +72,7 @@ class EncoderDecoder(Composite):
         for name, part in (("encoder", encoder), ("decoder", decoder)):
             if not isinstance(part, (Network, Chain)):
                 raise TypeError(f"`{name}` is {told(part)}; expected a network or a chain with networks in it.")
-            if isinstance(part, Network) and (part.device != "cpu" or part.batch_first):
+            if part.device != "cpu" or (isinstance(part, Network) and part.batch_first):
                 raise ValueError(
                     f"`{name}` is on the GPU or has the batch first; in a model time is first, on the CPU."
                 )

@@ -99,17 +99,17 @@ def _next(k: int, piece: Piece, name: str, given: int | None, one: bool, before:
 
 
 def _is_piece(k: int, piece: Any) -> None:
-    if is_bare(piece) or isinstance(piece, Model):
+    if is_bare(piece):
         return
-    if not isinstance(piece, Network):
+    if not isinstance(piece, (Network, Model)):
         raise TypeError(
             f"`pieces[{k}]` is {told(piece)}; a chain takes networks, embeddings, readouts and chains, and between "
             "them tt.models.last or tt.models.mean."
         )
     if piece.device != "cpu":
         raise ValueError(
-            f"`pieces[{k}]` is on the GPU; a chain is made of networks on the CPU, "
-            'and goes there as a whole: pass `net.to("cpu")`, then `model.to("cuda")`.'
+            f"`pieces[{k}]` is on the GPU; a chain is made of pieces on the CPU "
+            'and goes there as a whole: pass `piece.to("cpu")`, and then `model.to("cuda")`.'
         )
-    if piece.batch_first:
+    if isinstance(piece, Network) and piece.batch_first:
         raise ValueError(f"`pieces[{k}]` has the batch first; in a model the time is first: leave `batch_first` out.")

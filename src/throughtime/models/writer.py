@@ -51,7 +51,7 @@ class Writer:
         if not isinstance(model, Model):
             raise TypeError(f"`model` is {told(model)}; expected a model of tokens, `tt.models.language_model(…)`.")
         self._source: SourceRun | None = None
-        decoder: Any = model
+        decoder: Any = model.to("cpu")  # tokens are drawn in NumPy
         if isinstance(model, EncoderDecoder):
             if source is None:
                 raise ValueError("`model` goes on from a source: pass what its encoder reads as `source`.")

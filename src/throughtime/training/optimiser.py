@@ -72,8 +72,8 @@ class Optimiser:
         """
         if steps_on_device.here(flat):
             room = steps_on_device.rows(1)
-            self.queue(flat, gradient, room, 0)
-            self.tell(*room.fetch(1)[0, 1:])
+            self._queue(flat, gradient, room, 0)
+            self._tell(*room.fetch(1)[0, 1:])
             return self.norm
         _writable(flat)
         given = numeric.array("gradient", gradient, {"parameters": len(flat)}, flat.dtype)
@@ -90,10 +90,10 @@ class Optimiser:
         for mask in frozen:
             flat[mask] = before[mask]
         self.last_rate = rate
-        self.tell(norm, clipped)
+        self._tell(norm, clipped)
         return norm
 
-    def queue(self, flat: Any, gradient: Any, room: Any, k: int, loss: Any = None) -> None:
+    def _queue(self, flat: Any, gradient: Any, room: Any, k: int, loss: Any = None) -> None:
         """A step on the GPU, whose norms are written into row k of `room`, as is the `loss`; nothing waits for it.
 
         For a loop that asks for its numbers now and then, as `fit` does; `step` is this and a look at the norm.
@@ -115,7 +115,7 @@ class Optimiser:
         machine.arrays.changed(flat)
         self.last_rate = rate
 
-    def tell(self, norm: float, clipped_norm: float) -> None:
+    def _tell(self, norm: float, clipped_norm: float) -> None:
         """What the last step's gradient was like."""
         self.norm, self.clipped_norm = float(norm), float(clipped_norm)
         self.clipped = self.clipped_norm < self.norm

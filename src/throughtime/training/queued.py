@@ -48,7 +48,7 @@ class Queued:
         loss = getattr(found.value, "array", None)
         if loss is None:
             loss = model.engine.arrays.from_host(np.array([float(found.value)]))
-        optimiser.queue(model.flat, found.gradient, self.room, len(self.waiting), loss)
+        optimiser._queue(model.flat, found.gradient, self.room, len(self.waiting), loss)
         training.step += 1
         self.waiting.append((piece, optimiser.last_rate))
         self.bytes += sum(getattr(part, "nbytes", 0) for part in (piece.x, piece.targets, piece.weights))
@@ -76,7 +76,7 @@ class Queued:
                 self.monitor(loss=loss, norm=norm)
                 raise Diverged(int(training.history["step"][-1]), training.history, not_finite(piece))
             training.loss, training.norm = loss, norm
-            optimiser.tell(norm, clipped)
+            optimiser._tell(norm, clipped)
             self.monitor(
                 training.model, loss=loss, norm=norm, clipped_norm=clipped, clipped=float(optimiser.clipped), rate=rate
             )

@@ -181,6 +181,8 @@ def _chain(model: Any, y: Array) -> Chain:
         raise TypeError(
             f"`model` is {told(model)}; `ridge` takes a network, or a `tt.models.Chain` that ends with a Readout."
         )
+    if model.device != "cpu":
+        raise ValueError('`model` is on the GPU; `ridge` works on the CPU: pass `model.to("cpu")`.')
     if y.ndim not in (2, 3) or outputs != model.sizes[1]:
         raise ValueError(
             f"`targets` has shape {y.shape}, and the model says {model.sizes[1]} numbers at a step: expected (time, "

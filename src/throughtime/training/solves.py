@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..models.machines import engine_of
 from ..refuse.called import told
 from ..refuse.expected import checking
 from .families import evaluated, of_families
@@ -34,7 +35,8 @@ def solves(model: Any, task: Any, size: int = 1000, seed: Any = 0) -> bool:
     if not all(hasattr(task, name) for name in ("solved", "allowed", "batch")):
         raise TypeError(f"`task` is {told(task)}; expected one of tt.tasks, such as `tt.tasks.Adding(length=50)`.")
     batch = task.batch(size, seed=seed)
-    return task.solved(model.unroll(batch.x, lengths=batch.lengths).output, batch)
+    output = model.unroll(batch.x, lengths=batch.lengths).output
+    return task.solved(engine_of(output).arrays.to_host(output), batch)
 
 
 solves = of_families(evaluated)(checking(solves))
