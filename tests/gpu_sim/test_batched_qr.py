@@ -66,7 +66,7 @@ def test_ill_conditioned_frames(condition, real):
 @pytest.mark.parametrize(("side", "size", "columns"), [(4, 20, 19), (8, 7, 5)])
 def test_wider_blocks(side, size, columns, real, monkeypatch):
     """Tiles of 16 columns, two of them; blocks of two warps."""
-    monkeypatch.setattr(batched_qr, "side_for", lambda columns: side)
+    monkeypatch.setattr(batched_qr, "side_for", lambda *_: side)
     a = np.stack([RNG.standard_normal((size, columns)), conditioned(size, columns, 1e5)]).astype(real)
     a[0, :, columns - 1] = a[0, :, 0] - a[0, :, 1]
     q, log_r = decomposed(a)
@@ -115,7 +115,7 @@ def graded(columns, tiny):
 @both
 def test_frames_of_several_tiles_end_where_they_can(real, monkeypatch):
     """By the passes of many blocks, with scaled rows in float32, and by reflections what is left."""
-    monkeypatch.setattr(batched_qr, "side_for", lambda columns: 4)
+    monkeypatch.setattr(batched_qr, "side_for", lambda *_: 4)
     columns = 18
     plain, lost = RNG.standard_normal((columns, columns)), RNG.standard_normal((columns, columns))
     (mild, sizes), (wild, tiny) = graded(columns, 1e-5), graded(columns, 1e-20)

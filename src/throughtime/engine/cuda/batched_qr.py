@@ -131,17 +131,26 @@ def measure(v, lengths, rows, size):
         lengths[m] = NAN if lost > ZERO else length
 
 
-def side_for(columns: int) -> int:
-    """Edge of a block of threads; one tile holds all columns up to 64."""
+MANY = 132  # frames; fewer do not fill the device, and one launch is sooner over than twelve
+
+
+def side_for(columns: int, batch: int = 0, dtype: Any = np.float32) -> int:
+    """Edge of a block of threads; one tile holds all columns up to 64.
+
+    Of many frames in float64 up to 32: a block of a tile of 64 has its multiprocessor for itself, and waits most of the
+    time. Not in float32, of which two share one, and whose stages take three times as many launches (by count of
+    instructions and registers, not measured).
+    """
     if SIMULATED:
         return 2
-    return 8 if columns <= 8 * EACH else 16
+    small = columns <= 8 * EACH or (columns <= 16 * EACH and batch >= MANY and np.dtype(dtype) == np.float64)
+    return 8 if small else 16
 
 
 def workspace(batch: int, columns: int, size: int, dtype: Any) -> tuple[Any, ...]:
     """What `orthonormalise` needs beside the frames: once as much memory as they take, and once K*K numbers for each
     where K is more than a tile; to be kept between calls."""
-    numbers, tile = columns * size + 2 * columns + size, EACH * side_for(columns)
+    numbers, tile = columns * size + 2 * columns + size, EACH * side_for(columns, batch, dtype)
     matrix, last = 1, 1
     if columns > tile:
         wide, _, room = wide_qr.filled(columns, size, tile)
@@ -165,7 +174,8 @@ def orthonormalise(frames: Any, columns: int, work: tuple[Any, ...] | None = Non
             f"`frames` has shape ({rows}, {size}) and is no stack of frames of {columns} columns: expected "
             f"(B*{columns}, S) with S >= {columns}."
         )
-    batch, side = rows // columns, side_for(columns)
+    batch = rows // columns
+    side = side_for(columns, batch, frames.dtype)
     room, order, matrix, *said = work or workspace(batch, columns, size, frames.dtype)
     log_r = device.empty((batch, columns), frames.dtype)
     if batch:

@@ -7,7 +7,7 @@ tile: rows from threadIdx.x // SIDE * EACH on, columns from threadIdx.x % SIDE *
 
 import math
 
-from .kernel_names import DEPTH, INFINITY, LANES, ONE, PITCH, SIDE, THREADS, TILE, ZERO, added
+from .kernel_names import DEPTH, HALF, INFINITY, LANES, ONE, PITCH, SIDE, THREADS, TILE, ZERO, added
 from .register_arrays import fill, outer, read, thread, write
 from .toolkit import cuda
 
@@ -105,7 +105,6 @@ def factorise(sums, square, exchange, inverse, w, squares, logs, first, count, f
             pivot = least
         if not pivot > ZERO:
             pivot, deviation = ONE, INFINITY
-        deviation += max(ZERO, ONE - pivot / w[squares + first + j])
         scale = ONE / math.sqrt(pivot)
         for i in range(EACH):
             row, column = ty * EACH + i, tx * EACH + i
@@ -115,13 +114,16 @@ def factorise(sums, square, exchange, inverse, w, squares, logs, first, count, f
                 square[j * PITCH + row] = f[i]
         outer(sums, f, g, EACH, EACH)
         if tid == 0:
-            exchange[2 * TILE + j] = scale
+            exchange[2 * TILE + j] = pivot
     cuda.syncthreads()
-    for j in range(tid, count, THREADS):
-        scale = exchange[2 * TILE + j]
-        inverse[j] = scale
-        w[logs + first + j] -= math.log(scale)  # here, where every thread takes one: in the loop all would wait for it
+    for j in range(tid, count, THREADS):  # here, where every thread takes one: in the loop all would wait for it
+        pivot = exchange[2 * TILE + j]
+        exchange[j] = max(ZERO, ONE - pivot / w[squares + first + j])
+        inverse[j] = ONE / math.sqrt(pivot)
+        w[logs + first + j] += HALF * math.log(pivot)
     cuda.syncthreads()
+    for j in range(count):
+        deviation += exchange[j]
     return deviation
 
 
