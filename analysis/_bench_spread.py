@@ -25,6 +25,7 @@ STEPS, TURN = 50, 0.003  # seconds of calls in a turn
 WAITED = 0.02  # of a turn, from which on another program disturbed it
 TASKS = Path("/proc/self/task")
 SLOWER = 0.98
+BUSY = 0.5  # of the turns disturbed, from which on nothing is said of a second thread
 
 
 def waited():
@@ -113,15 +114,17 @@ def lines(found):
     text = [f"{'':28}{'us':>8}{'within':>8}{'across':>8}   one thread / two [least, most]   disturbed"]
     for key, item in found.items():
         low, gain, high = item["gain"]
-        word = "  SLOWER with two" if gain < SLOWER else ""
+        word = "  too busy to tell" if item["disturbed"] > BUSY else "  SLOWER with two" if gain < SLOWER else ""
         text.append(
             f"{key:28}{1e6 * item['seconds']:8.0f}{item['within']:8.1%}{item['across']:8.1%}"
             f"   {gain:.2f} [{low:.2f}, {high:.2f}]{'':14}{item['disturbed']:.0%}{word}"
         )
-    slower = sum(item["gain"][1] < SLOWER for item in found.values())
+    calm = [item for item in found.values() if item["disturbed"] <= BUSY]
+    slower = sum(item["gain"][1] < SLOWER for item in calm)
     worst = max(found, key=lambda key: found[key]["across"])
     text.append(
-        f"{slower} of {len(found)} calls slower with two threads; from process to process the times lie apart by "
+        f"{slower} of {len(calm)} calls slower with two threads, {len(found) - len(calm)} on too busy a machine to "
+        "tell; from process to process the times lie apart by "
         f"{statistics.median(item['across'] for item in found.values()):.1%} (median), at most by "
         f"{found[worst]['across']:.1%} ({worst}); of {os.cpu_count()} processors"
     )

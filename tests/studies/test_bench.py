@@ -276,8 +276,12 @@ def test_the_spread_is_that_within_a_process_and_from_one_to_the_next():
     assert found["b"]["across"] == 0.0
     *each, last = _bench_spread.lines(found)
     assert [line.endswith("SLOWER with two") for line in each] == [False, False, True]
-    assert last.startswith("1 of 2 calls slower with two threads")
+    assert last.startswith("1 of 2 calls slower with two threads, 0 on too busy a machine")
     assert "at most by 80.0% (a)" in last
+    found["b"]["disturbed"] = 0.75
+    *each, last = _bench_spread.lines(found)
+    assert [line.endswith("too busy to tell") for line in each] == [False, False, True]
+    assert last.startswith("0 of 1 calls slower with two threads, 1 on too busy a machine")
 
 
 def test_turns_that_others_disturbed_are_left_out(threads, monkeypatch):

@@ -87,6 +87,22 @@ def test_no_recorded_pass_is_slower_by_two_threads(plan):
         assert taken < alone or rows < 8, "a pass that gains is left to one thread"
 
 
+def test_a_decision_is_taken_once(plan, threads, monkeypatch):
+    """For the same pass; anew for another number of threads, or another machine."""
+    asked, decide = [], plan.planned
+    monkeypatch.setattr(plan, "planned", lambda *given, **more: asked.append(given) or decide(*given, **more))
+    for count, on in ((2, USUAL), (3, USUAL), (3, SLOW)):
+        monkeypatch.setattr(plan, "machine", lambda on=on: on)
+        threads(count)
+        for rows in (2, 32):
+            first = plan.of_steps(50, rows, 64, 8 * 64**2, 4, 32, gates=4)
+            assert plan.of_steps(50, rows, 64, 8 * 64**2, 4, 32, gates=4) == first
+    assert len(asked) == 6
+    threads(1)
+    assert plan.of_steps(50, 32, 64, 8 * 64**2, 4, 32, gates=4)[0] == [plan.alone(32, 64)]
+    assert len(asked) == 6
+
+
 def test_a_dearer_machine_divides_less(plan):
     def divided(on):
         sizes = [(rows, 2**k) for rows in (1, 4, 16, 64) for k in range(4, 11)]
