@@ -16,8 +16,8 @@ ROOMS = (
     "training", "tasks", "plots", "command",
 )  # fmt: skip
 BESIDE = {
-    "exponential": "scalar", "init": "network", "parametrise": "network", "progress": "network", "kernels": "ensemble",
-    "__main__": "command",
+    "exponential": "scalar", "circular": "scalar", "init": "network", "parametrise": "network", "progress": "network",
+    "kernels": "ensemble", "__main__": "command",
 }  # fmt: skip
 # Inside functions: what not everyone has installed, and SciPy and Matplotlib, slower to load than all of ours.
 OPTIONAL = ("torch", "tqdm", "joblib", "dask", "xarray", "matplotlib", "scipy", "numba_cuda", "numba.cuda", "cuda")

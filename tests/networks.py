@@ -17,6 +17,7 @@ LEAK = 0.3  # of the leaky cells in the tests: away from the default, so that a 
 # What a cell may call, for the complex numbers of the oracle's derivatives.
 COMPLEX = {
     "exp": np.exp, "tanh": np.tanh, "sigmoid": naive.sigmoid, "relu": naive.relu, "quotient": np.divide,
+    "sin": np.sin, "cos": np.cos,
     "tanh_slope": lambda z: 1 / np.cosh(z) ** 2,
     "sigmoid_slope": lambda z: naive.sigmoid(z) * naive.sigmoid(-z),
     "relu_slope": lambda z: np.where(z.real > 0, 1.0, 0.0),

@@ -116,6 +116,8 @@ VALUES = {  # at -inf, inf, -0.0, 0.0, nan
     "softplus": (0, INF, np.log(2.0), np.log(2.0), NAN),
     "relu": (0, INF, 0, 0, NAN),
     "relu_slope": (0, 1, 0, 0, NAN),
+    "sin": (NAN, NAN, -0.0, 0.0, NAN),
+    "cos": (NAN, NAN, 1, 1, NAN),
 }
 
 
@@ -126,7 +128,7 @@ def test_values_at_infinity_zero_and_nan(name, dtype, call):
     result = call(name)(np.array([-INF, INF, -0.0, 0.0, NAN], dtype))
     off = 3 * np.finfo(dtype).eps if name == "softplus" else 0  # ln 2 is not among the floats
     np.testing.assert_allclose(result, np.array(VALUES[name], dtype), rtol=off, atol=0)
-    if name == "tanh":
+    if name in ("tanh", "sin"):
         assert list(np.signbit(result[2:4])) == [True, False]
 
 
@@ -175,7 +177,7 @@ def test_constants_are_what_the_module_says(numbers):
 @pytest.mark.skipif(not HAS_FMA, reason="this processor has no fused multiply-add, so that LLVM keeps the loop scalar")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_loops_become_vector_instructions(dtype):
-    for name in LIMITS:
+    for name in (*LIMITS, "sin", "cos"):
         call = compiled(name)
         call(np.zeros(4, dtype))
         (code,) = call.loop.inspect_llvm().values()
@@ -195,11 +197,11 @@ def test_loops_become_vector_instructions(dtype):
 
 
 def digest():
-    """One hash of exp's and tanh's bits, in loops with and without fastmath (which must not reach inside them)."""
+    """One hash of some functions' bits, in loops with and without fastmath (which must not reach inside them)."""
     bits = hashlib.sha256()
     for dtype in np.float32, np.float64:
         x = np.linspace(-60, 60, 1201).astype(dtype)
-        for name in "exp", "tanh":
+        for name in "exp", "tanh", "sin", "cos":
             plain, fast = compiled(name)(x), compiled(name, fastmath=FASTMATH)(x)
             np.testing.assert_array_equal(plain, fast)
             bits.update(plain.tobytes())

@@ -197,7 +197,9 @@ def _sources() -> str | None:
 
     The cells are not among it, as `fingerprint` follows their functions, nor the device engine, which keeps no code.
     """
-    found = sources.digest("jit", "code", "exponential", "scalar", "engine", "kernels", without="engine/cuda")
+    found = sources.digest(
+        "jit", "code", "exponential", "circular", "scalar", "engine", "kernels", without="engine/cuda"
+    )
     return None if found is None else f"{numba.__version__} {found}"
 
 

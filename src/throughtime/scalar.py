@@ -1,4 +1,4 @@
-"""The scalar functions that cells are written with: exp, tanh, the logistic function, softplus, the rectifier, slopes.
+"""The scalar functions of which cells are written: exp, tanh, logistic, softplus, rectifier, slopes, sine, cosine.
 
 Each is a plain Python function of a float or an array of floats and returns the type that it was given. Called from
 compiled code it is something else: straight-line arithmetic that turns into vector instructions inside a loop on the
@@ -7,8 +7,8 @@ CPU, and the device's own `exp` and `tanh` in a CUDA kernel.
 Slopes take the pre-activation. `1 - tanh(x)**2` is exactly 0 for x > 19 (9 in float32), and the logarithm of a zero
 slope puts minus infinity into a Lyapunov spectrum; 4e/(1+e)² with e = exp(-2|x|) keeps every digit.
 
-The exponential itself is in exponential.py. Errors are those measured against mpmath for compiled code, in units of the
-result's last place. Outside compiled code they are NumPy's, up to half again as large.
+The exponential itself is in exponential.py, sine and cosine in circular.py. Errors are those measured against mpmath
+for compiled code, in units of the result's last place. Outside it they are NumPy's, up to half again as large.
 """
 
 import math
@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from .circular import cos_cpu, sin_cpu
 from .exponential import OPTIONS, Precision, compiles, split_exponential
 from .jit import overload
 from .refuse import room
 
-__all__ = ["exp", "quotient", "relu", "relu_slope", "sigmoid", "sigmoid_slope", "softplus", "tanh", "tanh_slope"]
+__all__ = [
+    "cos", "exp", "quotient", "relu", "relu_slope", "sigmoid", "sigmoid_slope", "sin", "softplus", "tanh", "tanh_slope",
+]  # fmt: skip
 
 
 def _numbers(x: Any) -> Any:
@@ -269,3 +272,29 @@ def relu_slope_compiled(numbers: Precision) -> Any:
         return one if x > zero else step
 
     return compiled
+
+
+def sin(x: Any) -> Any:
+    """sin x of x in radians, within 1 ulp; NaN for |x| ≥ 2^45 = 3.5e13 in compiled code on the CPU. sin(-0.0) is -0.0.
+
+    >>> float(sin(0.0)), float(sin(np.pi / 2))
+    (0.0, 1.0)
+    """
+    with np.errstate(invalid="ignore"):
+        return np.sin(_numbers(x))
+
+
+def cos(x: Any) -> Any:
+    """cos x of x in radians, within 1 ulp; NaN for |x| ≥ 2^45 = 3.5e13 in compiled code on the CPU. d sin(x)/dx.
+
+    >>> float(cos(0.0)), float(cos(np.pi))
+    (1.0, -1.0)
+    """
+    with np.errstate(invalid="ignore"):
+        return np.cos(_numbers(x))
+
+
+compiles(sin, "cpu")(sin_cpu)
+compiles(cos, "cpu")(cos_cpu)
+compiles(sin, "cuda")(lambda numbers: lambda x: math.sin(x))
+compiles(cos, "cuda")(lambda numbers: lambda x: math.cos(x))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..scalar import exp
+from ..scalar import cos, exp, sin
 from .base import cell
 
 
@@ -64,13 +64,13 @@ class LRU(NamedTuple):
 
     def forward(cell, x, r, s, p):
         modulus, angle, gamma = exp(-exp(p[0])), exp(p[1]), exp(p[2])
-        re, im = modulus * np.cos(angle), modulus * np.sin(angle)
+        re, im = modulus * cos(angle), modulus * sin(angle)
         return (re * s[0] - im * s[1] + gamma * x[0], im * s[0] + re * s[1] + gamma * x[1]), (x[0], x[1])
 
     def backward(cell, ds, s, s_next, saved, p):
         decay, angle, gamma = exp(p[0]), exp(p[1]), exp(p[2])
         modulus = exp(-decay)
-        re, im = modulus * np.cos(angle), modulus * np.sin(angle)
+        re, im = modulus * cos(angle), modulus * sin(angle)
         ds_re, ds_im = re * ds[0] + im * ds[1], re * ds[1] - im * ds[0]
         dnu = -decay * (ds_re * s[0] + ds_im * s[1])
         dtheta = angle * (ds_im * s[0] - ds_re * s[1])

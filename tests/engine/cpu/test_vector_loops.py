@@ -47,7 +47,8 @@ class Own(NamedTuple):
 
 def words(cell, dtype, name):
     """A function of pointwise.py for a cell, optimised, as LLVM's text; compiled here and now."""
-    kernels = build.Kernels(spec(type(cell)), np.dtype(dtype), False)
+    record = spec(type(cell))
+    kernels = build.Kernels(record, np.dtype(dtype), bool(record.parameters))
     kernels._address(name)
     return jit._kept[-1].inspect_llvm()
 
@@ -61,7 +62,7 @@ def packed_and_not(text, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["tanh", "relu", "sigmoid", "euler_tanh", "gru", "lstm", "cho_gru", "own"])
+@pytest.mark.parametrize("name", ["tanh", "relu", "sigmoid", "euler_tanh", "gru", "lstm", "cho_gru", "lru", "own"])
 def test_all_is_packed(name, dtype, monkeypatch):
     monkeypatch.setattr(jit, "_kept_code", lambda function: None)
     cell = tt.cell()(Own)() if name == "own" else tt.Network(name, 1, 1).cell

@@ -95,5 +95,5 @@ def _digest(function: Callable, names: dict[str, Any], options: tuple) -> str:
 def _sources() -> str | None:
     """The library's own source and the versions of what compiles it, None where the former cannot be read. The cells
     are not among it: `fingerprint` follows their functions."""
-    found = sources.digest("jit", "code", "exponential", "scalar", "engine")
+    found = sources.digest("jit", "code", "exponential", "circular", "scalar", "engine")
     return None if found is None else f"{numba.__version__} {versions()} {found}"
