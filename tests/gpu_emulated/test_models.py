@@ -69,6 +69,18 @@ def test_training_of_numbers(loss):
     )  # fmt: skip
 
 
+def test_training_of_normalised_rows():
+    """More numbers in a row than threads of a warp."""
+    rng = np.random.default_rng(7)
+    given = [(rng.standard_normal((6, 2, 3)), rng.standard_normal((6, 2, 40)), [6, 3]) for _ in range(2)]
+
+    def make():
+        block = [tt.models.LayerNorm(40, dtype="float32"), tt.models.Readout(40, 40, seed=1, dtype="float32")]
+        return tt.models.Chain([tt.models.Readout(3, 40, seed=0, dtype="float32"), tt.models.Residual(block)])
+
+    both(make, lambda: given, "mean_squared_error", lambda: training.SGD(0.1), "float32", steps=2)
+
+
 def test_a_network_learns_with_the_weights_that_it_has_now():
     """What was packed of the weights of before an update is not used after it, and runs of before keep theirs."""
     rng = np.random.default_rng(5)

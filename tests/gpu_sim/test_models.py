@@ -50,7 +50,16 @@ def of_tokens(dtype="float64"):
     ])  # fmt: skip
 
 
-MODELS = {"numbers": of_numbers, "steps": of_steps, "tokens": of_tokens}
+def of_blocks(dtype="float64"):
+    """A skip around a normalisation and a network."""
+    block = [tt.models.LayerNorm(3, dtype=dtype), tt.Network("tanh", 3, 3, seed=1, dtype=dtype)]
+    block[0].parameters["weight"][...] = [0.5, 2.0, -1.0]
+    return tt.models.Chain([
+        tt.models.Readout(2, 3, seed=0, dtype=dtype), tt.models.Residual(block), tt.models.LayerNorm(3, dtype=dtype),
+    ])  # fmt: skip
+
+
+MODELS = {"blocks": of_blocks, "numbers": of_numbers, "steps": of_steps, "tokens": of_tokens}
 
 
 def x_of(model, rng, steps=3, batch=3):
@@ -120,12 +129,15 @@ def test_objective():
 
 
 REFUSED = {
-    "a piece": (lambda: tt.models.Chain([tt.models.LayerNorm(3), tt.Network("tanh", 3, 2)]), "Piece 0, LayerNorm"),
-    "inside": (
-        lambda: tt.models.Chain([tt.models.Chain([tt.models.Residual([tt.Network("tanh", 3, 3)])])]),
-        r"Piece 0\.0, Residual",
+    "a piece": (
+        lambda: tt.models.Chain([tt.Network("tanh", 3, 2, bidirectional=True), tt.models.sum_directions]),
+        "Piece 1, sum_directions",
     ),
-    "alone": (lambda: tt.models.LayerNorm(3), "LayerNorm works on the CPU only"),
+    "inside": (
+        lambda: tt.models.Chain([tt.models.Chain([tt.models.Repeat(3), tt.Network("tanh", 3, 3)])]),
+        r"Piece 0\.0, Repeat",
+    ),
+    "alone": (lambda: tt.models.Attention("dot", 3, 3), "Attention works on the CPU only"),
     "noise": (lambda: tt.models.Chain([tt.Network("tanh", 3, 2)], noise=tt.Zoneout(0.1)), "`noise` of a chain"),
     "checkpoint": (lambda: tt.models.Chain([tt.Network("tanh", 3, 2)], checkpoint=4), "`checkpoint` of a chain"),
     "layer_norm": (lambda: tt.models.Chain([tt.Network("tanh", 3, 2, layer_norm=True)]), "piece 0 has `layer_norm`"),

@@ -22,8 +22,8 @@
     model.value_and_gradient(x, targets, loss)           the loss, and its gradient as one vector
     model.objective(x, targets, loss)                    the same as a function of the vector, for scipy.optimize
     model.forward_backward(x, targets, loss, state=…)    with the final state, for truncated BPTT
-    model.to("cuda")                                     a chain of networks, embeddings, readouts, dropouts, last and
-                                                         mean on the GPU: runs, gradients and `tt.training.fit` there
+    model.to("cuda")                                     a chain of networks, Embedding, Readout, LayerNorm, Residual,
+                                                         Dropout, last and mean on the GPU, also for `tt.training.fit`
 
     ClosedLoop, ClosedLoopRun
                          a model that hears what it says, as a dynamical system: model.closed_loop()

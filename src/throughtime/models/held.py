@@ -64,7 +64,7 @@ class Held(words.Sealed):
     def to(self, device: str) -> Any:
         """The model on a device, "cpu" or "cuda": this one if it is there, or another with copies of the parameters.
 
-        On the GPU go chains of networks, embeddings, readouts, dropouts, `last` and `mean`, for training and all else:
+        On the GPU go chains of networks, embeddings, readouts, dropouts, LayerNorm, Residual, `last` and `mean`:
         `flat`, the outputs of runs and their gradients are Numba device arrays, `predict` and `state_dict` give NumPy.
         RuntimeError with what is missing where there is no GPU, or no Numba CUDA package; ValueError with the name of
         the piece for a model with one that works on the CPU only.

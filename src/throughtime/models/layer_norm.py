@@ -9,6 +9,7 @@ import numpy as np
 from ..engine import normalised
 from ..refuse import arguments, checks, numeric, room
 from .embedding import no_state, output_gradient
+from .machines import engine_of, padded, steps_there
 from .model import Model
 from .model_run import ModelGradients, ModelRun, beyond
 
@@ -42,6 +43,8 @@ class LayerNorm(Model):
             [-1.342, -0.447,  0.447,  1.342]]])
     """
 
+    on_gpu = True
+
     def __init__(self, size: int, *, eps: float = 1e-5, dtype: Any = "float64") -> None:
         self.size, self.eps = arguments.size("size", size), arguments.real("eps", eps, 0.0)
         room.check(f"A normalisation of {self.size} numbers", 2 * self.size)
@@ -59,6 +62,10 @@ class LayerNorm(Model):
         lengths: (B,) real steps of an x with a time axis. state: None, for there is none.
         """
         no_state(state, "a layer normalisation")
+        if self.device != "cpu":
+            arrays = self.engine.arrays
+            with arrays.on(arrays.stream_of(x)):
+                return _NormThere(self, *steps_there(x, self.size, "a normalisation of size", self.dtype, lengths))
         own, held = steps_of(x, self.size, "a normalisation of size", self.dtype, lengths)
         return _NormRun(self, own, held)
 
@@ -83,6 +90,27 @@ class _NormRun(ModelRun):
         with np.errstate(all="ignore"):
             d = g * self._weight
         return ModelGradients(parameters, normalised.through(d, self._normal, self._scale))
+
+
+class _NormThere(ModelRun):
+    """The same on the GPU."""
+
+    def __init__(self, norm: LayerNorm, x: Any, lengths: Array | None) -> None:
+        machine = norm.engine
+        self.lengths, self._weight = lengths, machine.arrays.copy(norm.parameters["weight"])
+        rows = machine.arrays.dense(machine.arrays.rows(x))
+        y, self._normal, self._scale = machine.row_norms.forward(rows, self._weight, norm.parameters["bias"], norm.eps)
+        self.output = padded(machine.arrays.shaped(y, tuple(x.shape)), lengths)
+
+    def backprop(self, grad_output: Any = None, grad_final_state: Any = None) -> ModelGradients:
+        no_state(grad_final_state, "a layer normalisation", "grad_final_state")
+        machine = engine_of(self.output)
+        arrays = machine.arrays
+        with arrays.on(arrays.stream_of(self.output)):
+            g = output_gradient(grad_output, self.output)
+            g = g if self.lengths is None else padded(arrays.copy(g), self.lengths)
+            dx, weight, bias = machine.row_norms.back(arrays.rows(g), self._weight, self._normal, self._scale)
+            return ModelGradients({"weight": weight, "bias": bias}, arrays.shaped(dx, tuple(g.shape)))
 
 
 def steps_of(x: Any, size: int, what: str, dtype: Any, lengths: Any) -> tuple[Array, Array | None]:

@@ -12,6 +12,7 @@ from ..refuse import arguments, checks, numeric
 from ..refuse.called import told
 
 Array = Any  # of the machine
+PIECES = "networks, embeddings, readouts, dropouts, LayerNorm, Residual, last and mean"
 
 
 def engine_of(array: Array) -> Any:
@@ -71,8 +72,7 @@ def may_go(model: Any, place: str = "") -> None:
     if not getattr(model, "on_gpu", False):
         raise ValueError(
             f"{told(model).capitalize()} of the kind {type(model).__name__} works on the CPU only, and {here} would go "
-            "to the GPU; there models are chains of networks, embeddings, readouts, dropouts, last and mean. Leave the "
-            "model on the CPU, or make it of these."
+            f"to the GPU; there models are made of {PIECES}. Leave the model on the CPU, or make it of these."
         )
     for name in ("noise", "checkpoint"):
         if getattr(model, name, None):
@@ -92,8 +92,8 @@ def may_go(model: Any, place: str = "") -> None:
         if not getattr(piece, "on_gpu", False):
             kind = getattr(piece, "__name__", type(piece).__name__)
             raise ValueError(
-                f"Piece {name}, {kind}, works on the CPU only; on the GPU models are chains of networks, embeddings, "
-                "readouts, dropouts, last and mean: leave the model on the CPU, or make it of these."
+                f"Piece {name}, {kind}, works on the CPU only; on the GPU models are made of "
+                f"{PIECES}: leave the model on the CPU, or make it of these."
             )
         if hasattr(piece, "flat"):
             may_go(piece, name)

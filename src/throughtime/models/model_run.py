@@ -10,6 +10,7 @@ import numpy as np
 from ..network.gradients import Gradients
 from ..network.unrolled import Unrolled
 from ..refuse.called import called
+from .machines import engine_of
 
 Array = np.ndarray
 
@@ -121,7 +122,7 @@ def sent_back(run: Any, g: Any, at_end: Any, wanted: Wanted) -> Any:
         return run.backprop(g, at_end, input=wanted.input, states=wanted.states, out=wanted.out, **options)
     found = run.backprop(g, at_end, **options)
     for name, array in (wanted.out or {}).items():
-        array[...] = found.parameters[name]
+        engine_of(array).arrays.move(array, found.parameters[name])
     return found if wanted.out is None else replace(found, parameters=wanted.out)
 
 

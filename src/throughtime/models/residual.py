@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from ..refuse import arguments
 from .chain import Chain
 from .embedding import output_gradient
 from .layer_norm import steps_of
+from .machines import engine_of, padded, steps_there
 from .model_run import ModelGradients, ModelRun, Wanted, sent_back
 
 Array = np.ndarray
@@ -36,7 +38,6 @@ class Residual(Chain):
     ((20, 4, 2), ['1.1', '2.1'])
     """
 
-    on_gpu = False
     skips = True
 
     def __init__(self, pieces: Sequence[Any]) -> None:
@@ -51,14 +52,16 @@ class Residual(Chain):
             raise ValueError("`pieces` of a Residual keep the time axis; put last, mean and Repeat outside.")
 
     def _run(self, x: Any, state: Any, lengths: Any, training: bool) -> ModelRun:
-        own, held = steps_of(x, self.sizes[0], "a residual of size", self.dtype, lengths)
-        return _ResidualRun(own, super()._run(own, state, held, training))
+        arrays, look = self.engine.arrays, steps_of if self.device == "cpu" else steps_there
+        with arrays.on(arrays.stream_of(x)):
+            own, held = look(x, self.sizes[0], "a residual of size", self.dtype, lengths)
+            return _ResidualRun(own, super()._run(own, state, held, training))
 
 
 class _ResidualRun(ModelRun):
     def __init__(self, x: Array, run: ModelRun) -> None:
         self.inner, self.lengths, self.final_state = run, run.lengths, run.final_state
-        self.output = x + run.output
+        self.output = x + run.output if isinstance(x, np.ndarray) else _sum(x, run.output)
 
     @property
     def networks(self) -> dict[str, Unrolled]:
@@ -77,12 +80,24 @@ class _ResidualRun(ModelRun):
         states: bool = True,
         out: Any = None,
     ) -> ModelGradients:
-        g = np.zeros_like(self.output) if grad_output is None else output_gradient(grad_output, self.output)
+        if grad_output is None:
+            g = engine_of(self.output).arrays.zeros(tuple(self.output.shape), self.output.dtype)
+        else:
+            g = output_gradient(grad_output, self.output)
         wanted = Wanted(arguments.flag("input", input), arguments.flag("states", states), out, clip_state)
         found = sent_back(self.inner, g, grad_final_state, wanted)
         if not input:
             return found
         assert found.input is not None  # a residual takes numbers
+        if not isinstance(g, np.ndarray):
+            own = g if self.lengths is None else padded(engine_of(g).arrays.copy(g), self.lengths)
+            return replace(found, input=_sum(found.input, own))
         padding = 0 if self.lengths is None else np.arange(len(g))[:, None] >= self.lengths
         skipped = g if self.lengths is None else np.where(np.reshape(padding, (*g.shape[:-1], 1)), 0, g)
         return ModelGradients(found.parameters, found.input + skipped, found.initial_state, found.networks)
+
+
+def _sum(x: Any, y: Any) -> Any:
+    """x + y, a fresh array on the GPU."""
+    arrays = engine_of(x).arrays
+    return arrays.add(arrays.copy(x), arrays.dense(y))
