@@ -133,7 +133,9 @@ class Chain(Composite):
         return made
 
     def predict(self, x: Any, state: Any = None, lengths: Any = None) -> Array:
-        """The output for x in NumPy, with `classes=True` the number of its largest entry; the rest as of `unroll`.
+        """The output for x in NumPy, with `classes=True` the number of its largest entry.
+
+        state, lengths: as of `unroll`.
 
         >>> import numpy as np, throughtime as tt
         >>> model = tt.models.Chain([tt.Network("gru", 3, 8, seed=0), tt.models.last, tt.models.Readout(8, 5, seed=1)],

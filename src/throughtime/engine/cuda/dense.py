@@ -71,7 +71,7 @@ def to_rows(tokens: np.ndarray, g: Any, count: int, out: Any | None = None) -> A
     left out. In the array `out`, or a fresh one."""
     columns = int(g.shape[1])
     out = device.empty((count, columns), g.dtype) if out is None else out
-    order = np.argsort(tokens, kind="stable")
+    order = np.argsort(tokens.astype(np.int16) if count < 1 << 15 else tokens, kind="stable")  # by digits, if short
     order = order[np.searchsorted(tokens[order], 0) :]
     own = tokens[order]
     begins = np.flatnonzero(np.diff(own, prepend=-1))  # of every token that is there
