@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from throughtime.engine.cpu.matmul import FEW, NEAR, products
+from throughtime.engine.cpu.matmul import FEW, NEAR, narrow_panel, products
 from throughtime.engine.cpu.panels import packers
 from throughtime.engine.cpu.register_tile import REGISTERS, lanes, most_rows
 
@@ -32,7 +32,7 @@ def as_panels(matrix, width, dtype):
     return np.ascontiguousarray(wide.reshape(depth, -1, width).transpose(1, 0, 2))
 
 
-def multiply(a, panels, start, vectors, first=0, last=None, gap=3, at=5):
+def multiply(a, panels, start, vectors, first=0, last=None, gap=3, at=5, narrow=-1):
     """products()['product'] on 2-D arrays: `a` begins at an odd place, FILLER is around the result."""
     (rows, depth), (count, _, width) = a.shape, panels.shape
     last = count if last is None else last
@@ -43,7 +43,9 @@ def multiply(a, panels, start, vectors, first=0, last=None, gap=3, at=5):
     begin = start.reshape(-1), 0 if start.ndim == 1 else width
     kernels, strips = products(vectors, a.dtype), np.full((rows + lane) * depth, FILLER, a.dtype)
     kernels["pack_strips"](flat, at, depth + gap, rows, depth, strips)
-    kernels["product"](flat, at, depth + gap, strips, rows, depth, panels.reshape(-1), first, last, *begin, out, 5)
+    kernels["product"](
+        flat, at, depth + gap, strips, rows, depth, panels.reshape(-1), first, last, *begin, out, 5, narrow
+    )
     assert (out[:5] == FILLER).all()
     assert (out[5 + size + 3 * width :] == FILLER).all()
     assert rows > FEW or (out[5 + size :] == FILLER).all()
@@ -62,7 +64,7 @@ def test_tiles_fit_the_registers():
 def test_products_of_odd_sizes(vectors, dtype):
     rng = np.random.default_rng(0)
     width = vectors * lanes(dtype)
-    for rows in range(1, 14):
+    for rows in range(1, 18):
         for depth in (*range(1, 12), 16, 17, 31, 40):
             columns = int(rng.integers(1, 70))
             a, b = whole_numbers(rng, rows, depth).astype(dtype), whole_numbers(rng, depth, columns)
@@ -70,6 +72,23 @@ def test_products_of_odd_sizes(vectors, dtype):
             c = multiply(a, as_panels(b, width, dtype), bias[:, 0], vectors)
             expected = as_panels(a @ b + bias[:, 0].reshape(-1)[:columns], width, dtype)
             np.testing.assert_array_equal(c, expected, err_msg=f"{rows} x {depth} x {columns}")
+
+
+@DTYPE
+def test_a_narrow_panel(dtype):
+    """One vector of the last panel is worked out where it has numbers in one only, and the other panels are whole."""
+    rng = np.random.default_rng(7)
+    lane, zeros = lanes(dtype), np.zeros(2 * lanes(dtype), dtype)
+    for rows in (*range(1, 41), 97):
+        for columns in (1, lane, lane + 1, 2 * lane, 2 * lane + 1, 5 * lane - 1, 5 * lane, 6 * lane):
+            depth = (1, 7, 33)[rows % 3]
+            narrow = narrow_panel(columns, 2 * lane, lane)
+            assert narrow == (columns // (2 * lane) if columns % (2 * lane) in range(1, lane + 1) else -1)
+            a, b = whole_numbers(rng, rows, depth).astype(dtype), whole_numbers(rng, depth, columns)
+            c = multiply(a, as_panels(b, 2 * lane, dtype), zeros, 2, narrow=narrow)
+            flat = c.transpose(1, 0, 2).reshape(rows, -1)
+            np.testing.assert_array_equal(flat[:, :columns], a @ b.astype(dtype), err_msg=f"{rows} x {columns}")
+            assert rows < lane or narrow < 0 or (flat[-1, -(-columns // lane) * lane :] == FILLER).all()
 
 
 @DTYPE
@@ -130,14 +149,14 @@ def test_accumulate(dtype):
     width = 2 * lanes(dtype)
     accumulate = products(2, dtype)["accumulate"]
     deep = NEAR // (width * dtype.itemsize)
-    for count in (*range(1, 14), 24):
-        for depth, columns in ((1, 1), (3, width), (5, width - 1), (40, 2 * width + 3), (deep + 5, width + 1)):
+    for count in (*range(1, 18), 24, 33):
+        for depth, columns in ((40, 2 * width + 3), (deep + 5, width + 1), *((3, n) for n in range(1, 2 * width + 2))):
             d, y = whole_numbers(rng, depth, count + 2).astype(dtype), whole_numbers(rng, depth, columns)
             before = whole_numbers(rng, count + 1, columns + 4).astype(dtype)
-            out = before.copy()
-            panels, edge = as_panels(y, width, dtype).reshape(-1), np.zeros(32 * width, dtype)
+            out, flat = before.copy(), np.append(d.reshape(-1), np.full(lanes(dtype), np.nan, dtype))
+            panels, edge = as_panels(y, width, dtype).reshape(-1), np.full(8 * width, np.nan, dtype)
             target = out.reshape(-1), 2, columns + 4, columns
-            accumulate(d.reshape(-1), 1, count + 2, count, panels, depth, *target, edge)
+            accumulate(flat, 1, count + 2, count, panels, depth, *target, edge)
             expected = before.copy()
             expected[:count, 2 : 2 + columns] += d[:, 1 : count + 1].T @ y.astype(dtype)
             np.testing.assert_array_equal(out, expected, err_msg=f"{count} rows, {depth} x {columns}")

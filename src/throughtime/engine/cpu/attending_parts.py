@@ -8,7 +8,7 @@ import numpy as np
 
 from ...jit import PLACEHOLDER, named_in, specialise
 from ...scalar import exp
-from .matmul import products
+from .matmul import narrow_panel, products
 from .panels import packers
 from .primitives import clear
 from .register_tile import lanes, transpose
@@ -58,12 +58,12 @@ def _softmax_back(a, at, de, to, count):
 
 def _spread(a, at, row, rows, depth, panels, columns, zeros, chunk, out, to, to_row):
     """out[r, j] = sum_k a[r, k] panels[., k, j]."""
-    count = (columns + WIDTH - 1) // WIDTH
+    count, narrow = (columns + WIDTH - 1) // WIDTH, narrow_panel(columns, WIDTH, LANES)
     strips = np.empty((min(rows, CHUNK) + LANES) * depth, a.dtype)
     for first in range(0, rows, CHUNK):
         n = min(CHUNK, rows - first)
         pack_strips(a, at + first * row, row, n, depth, strips)
-        product(a, at + first * row, row, strips, n, depth, panels, 0, count, zeros, 0, chunk, 0)
+        product(a, at + first * row, row, strips, n, depth, panels, 0, count, zeros, 0, chunk, 0, narrow)
         for r in range(n):
             for p in range(count):
                 place, width = to + (first + r) * to_row + p * WIDTH, min(WIDTH, columns - p * WIDTH)

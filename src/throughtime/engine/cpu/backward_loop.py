@@ -6,6 +6,7 @@ from ...jit import PLACEHOLDER
 from ..sizes import Backward, Places, Share
 from .input_gradients import input_gradients
 from .masked import join_back, zone_back
+from .matmul import narrow_panel
 from .meeting import meet
 from .operands import Pointwise
 from .primitives import call, clear, copy, wide
@@ -47,6 +48,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
     d_row, dx_row, da_row, dq_row = depth + LANES, P * WIDTH + LANES, P * AWIDTH + LANES, P * QWIDTH + LANES
     first_back, last_back = unit0 // BACK, (unit1 + BACK - 1) // BACK
     group, per_signal = GROUP_BACK if rows == 1 else 1, (N + BACK - 1) // BACK
+    narrow = narrow_panel(N, BACK, LANES)
     padded = (rows + LANES - 1) // LANES * LANES
     strips = np.empty(padded * max(depth, P * AWIDTH), x.dtype)
     if SPARSE:
@@ -137,11 +139,11 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                 q0 = first_back + turn if t % 2 else max(first_back, last_back - turn - group)
                 q1 = min(q0 + group, last_back - turn if t % 2 == 0 else last_back)
                 for e in range(SIGNALS):
-                    w0, w1 = q0 + e * per_signal, q1 + e * per_signal
+                    w0, w1, slim = q0 + e * per_signal, q1 + e * per_signal, narrow + e * per_signal
                     if SPARSE:
                         product_sparse_back(strips, rows, depth, w_hh, index, ends, w0, w1, zeros, 0, rs, 0, room)
                     else:
-                        product_back(dr, d_at, d_row, strips, rows, depth, w_hh, w0, w1, zeros, 0, rs, 0)
+                        product_back(dr, d_at, d_row, strips, rows, depth, w_hh, w0, w1, zeros, 0, rs, 0, slim)
                     for qm in range((q1 - q0) * rows):
                         q, m = (q0 + qm, row0) if rows == 1 else (q0, row0 + qm)  # of several rows one panel
                         b = m if copies == 1 else m // copies

@@ -17,7 +17,7 @@ from ...jit import PLACEHOLDER, named_in, specialise
 from .. import memory
 from ..sizes import Share
 from . import shares, threads
-from .matmul import products
+from .matmul import narrow_panel, products
 from .panels import gates_side_by_side, packers
 from .primitives import clear, wide
 from .register_tile import lanes, tile
@@ -115,13 +115,13 @@ def _times_panels(a, depth, panels, count, start, out, columns, room, share, mee
     """out[r, p*WIDTH + j] = start[p*WIDTH + j] + sum_k a[r, k] panels[p, k, j]: a chunk of rows at a time."""
     wide()
     share = Share(*share)
-    own = room[share.member]
+    own, narrow = room[share.member], narrow_panel(columns, WIDTH, LANES)
     strips = np.empty(CHUNK * depth, out.dtype)
     for first in range(share.first_row, share.end_row, CHUNK):
         rows = min(CHUNK, share.end_row - first)
         pack_strips(a, first * depth, depth, rows, depth, strips)
         for p in range(count):
-            product(a, first * depth, depth, strips, rows, depth, panels, p, p + 1, start, WIDTH, own, 0)
+            product(a, first * depth, depth, strips, rows, depth, panels, p, p + 1, start, WIDTH, own, 0, narrow)
             width = min(WIDTH, columns - p * WIDTH)
             for r in range(rows):
                 move(out, (first + r) * columns + p * WIDTH, 0, own, r * WIDTH, 0, 1, width, WIDTH)

@@ -30,6 +30,7 @@ import numpy as np
 from ...jit import PLACEHOLDER
 from ..sizes import Forward, Places, Share
 from .masked import dampen, zone
+from .matmul import narrow_panel
 from .meeting import meet
 from .operands import Pointwise
 from .primitives import call, clear, copy, wide
@@ -58,6 +59,9 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
     threads, lockstep = share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
+    narrow = narrow_panel(N, BLOCK, LANES)  # where a panel is one part of some units
+    narrow_x, narrow_r = narrow if WIDTH == BLOCK else -1, narrow if RWIDTH == BLOCK else -1
+    narrow_a = narrow if AWIDTH == BLOCK else -1
     rows = row1 - row0
     chunk = max(1, 24 // rows)  # few rows: several steps of the input at once make tall tiles
     apart = chunk > 1 and rows < B  # in x they do not follow each other
@@ -100,10 +104,10 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                     for i in range(I):
                         own[row * I + i] = x[origin + i]
                 pack(own, 0, I, many, I, x_strips)
-                product(own, 0, I, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
+                product(own, 0, I, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0, narrow_x)
             else:
                 pack(x, x_now, x_row, many, I, x_strips)
-                product(x, x_now, x_row, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
+                product(x, x_now, x_row, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0, narrow_x)
         for k in range(steps):
             step = steps - 1 - k if reverse else k
             t = low + step
@@ -117,9 +121,9 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                 pack_r(sent, e_now, e_row, rows, deep, strips)
             if STAGED:
                 if chunk == 1:
-                    product(x, x_now, x_row, x_strips, rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0)
+                    product(x, x_now, x_row, x_strips, rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0, narrow_x)
                 if FIRST:
-                    product_r(sent, e_now, e_row, strips, rows, deep, w_hh, first, last, b_hh, RWIDTH, rs, 0)
+                    product_r(sent, e_now, e_row, strips, rows, deep, w_hh, first, last, b_hh, RWIDTH, rs, 0, narrow_r)
                 first_stage(
                     stage_block, fields, states, lengths, staged, xs, rs, work, t, s_at + now * B * s_row, s_row, B, N,
                     row0, rows, first, last, steps, step,
@@ -134,14 +138,14 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                 if STAGED:
                     a_row = STAGED * N
                     a_now = (t * B + row0) * a_row
-                    product_a(staged, a_now, a_row, a_strips, rows, a_row, w_a, p0, p1, b_a, AWIDTH, ra, 0)
+                    product_a(staged, a_now, a_row, a_strips, rows, a_row, w_a, p0, p1, b_a, AWIDTH, ra, 0, narrow_a)
                 else:
                     if chunk == 1:
-                        product(x, x_now, x_row, x_strips, rows, I, w_ih, p0, p1, b_ih, WIDTH, xs, 0)
+                        product(x, x_now, x_row, x_strips, rows, I, w_ih, p0, p1, b_ih, WIDTH, xs, 0, narrow_x)
                     if SPARSE:
                         product_sparse(strips, rows, N, w_hh, index, ends, p0, p1, b_hh, RWIDTH, rs, 0, room)
                     elif FIRST:
-                        product_r(sent, e_now, e_row, strips, rows, deep, w_hh, p0, p1, b_hh, RWIDTH, rs, 0)
+                        product_r(sent, e_now, e_row, strips, rows, deep, w_hh, p0, p1, b_hh, RWIDTH, rs, 0, narrow_r)
                 for pm in range((p1 - p0) * rows):
                     p, m = (p0 + pm, 0) if rows == 1 else (p0, pm)  # of several rows one panel
                     unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)

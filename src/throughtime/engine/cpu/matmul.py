@@ -6,8 +6,8 @@ Kernels see these globals (see `jit.specialise`):
     TALL        rows of the tallest tile of a weight gradient
     GROUP       panels taken together for a single row
     DEEP        rows of a panel taken at once
-    SHORT, HALF rows of the tiles of a product whose A is packed
-    FOUR        whether a tile may have four rows
+    SHORT, MIDDLE, HALF  rows of the tiles of a product whose A is packed
+    FOUR, THREE whether tiles that are read where their rows lie may have so many rows
     ROWS        of the tallest tile of a product whose A is not packed
     PACKED      whether A is packed
 """
@@ -18,22 +18,26 @@ from typing import Any
 
 import numpy as np
 
-from ...jit import PLACEHOLDER, named_in, specialise
+from ...jit import PLACEHOLDER, named_in, register_jitable, specialise
+from .caches import CACHES
 from .register_tile import lanes, most_rows, tile, transpose_some
-from .spans import fetch_to_write, move
+from .spans import fetch_to_write, move, turn
 
-VECTORS = TALL = WIDTH = GROUP = DEEP = SHORT = HALF = FOUR = ROWS = PACKED = LANES = PLACEHOLDER
+VECTORS = TALL = WIDTH = GROUP = DEEP = SHORT = MIDDLE = HALF = FOUR = THREE = ROWS = PACKED = LANES = PLACEHOLDER
 FEW = 4  # rows that are read where they lie
-NEAR = 1 << 14  # bytes of a panel that stay in the first cache (48 KB) under all rows; with 32 KB 1.5 times slower
+NEAR = CACHES.first // 2  # bytes of a panel that stay in the first cache under all rows
 
 
-def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, start_panel, out, out_at):
+def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, start_panel, out, out_at, narrow):
     """out[p - first, m, :] = start[p, :] + sum_k a[m, k] panels[p, k, :] for the panels first <= p < last.
 
     Of panels of one or two vectors more than FEW rows are read from `strips`, where pack_strips has put them, and as
     many rows of the result as fill the last tile, less than HALF, are written behind it. start_panel is the distance of
     the panels' rows in `start`: WIDTH for a bias, 0 for a row of zeros. Deep panels are taken in pieces that stay in
     the first cache while all rows pass over them; the sums go on where they stopped, so their bits are the same.
+
+    narrow: a panel that has numbers in its first vector only, or -1. Of two vectors the second is then left out; what
+    stands in its place in the result is nobody's. Fewer rows than HALF gain nothing: a sum would wait for itself.
     """
     p = first
     while p < last:
@@ -51,14 +55,27 @@ def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, st
                     left, xm = rows - m, (x + m * a_row, a_row, 1)
                     sm, cm = (at + m * row, 0, row), (c + m * WIDTH, 0, WIDTH)
                     if PACKED:
+                        source = a
                         if rows > FEW:
-                            xm = m // LANES * LANES * depth + k * LANES + m % LANES, 1, LANES
+                            source, xm = strips, (m // LANES * LANES * depth + k * LANES + m % LANES, 1, LANES)
                             if left > HALF:
-                                tile(SHORT, VECTORS, 1, strips, xm, panels, panel, size, begin, sm, out, cm)
-                                m += SHORT
+                                xs = xm[0], 1, LANES
+                                if p == narrow:
+                                    tile(SHORT, 1, 1, strips, xs, panels, panel, size, begin, sm, out, cm)
+                                    m += SHORT
+                                elif left > MIDDLE:
+                                    tile(SHORT, VECTORS, 1, strips, xs, panels, panel, size, begin, sm, out, cm)
+                                    m += SHORT
+                                else:
+                                    tile(MIDDLE, VECTORS, 1, strips, xs, panels, panel, size, begin, sm, out, cm)
+                                    m += MIDDLE
+                                continue
+                        if rows > FEW or left == HALF:
+                            if p == narrow:
+                                tile(HALF, 1, 1, source, xm, panels, panel, size, begin, sm, out, cm)
                             else:
-                                tile(HALF, VECTORS, 1, strips, xm, panels, panel, size, begin, sm, out, cm)
-                                m += HALF
+                                tile(HALF, VECTORS, 1, source, xm, panels, panel, size, begin, sm, out, cm)
+                            m += HALF
                             continue
                     else:
                         if left >= ROWS:
@@ -70,6 +87,7 @@ def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, st
                             tile(4, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
                             m += 4
                             continue
+                    if THREE:
                         if left == 3:
                             tile(3, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
                             break
@@ -109,36 +127,45 @@ def _pack_strips(a, at, row, rows, depth, strips):
 def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, edge):
     """out[j, n] += sum_m d[m, j] y[n // WIDTH, m, n % WIDTH] for j < count, n < columns: rows of a weight gradient.
 
-    y holds panels of `depth` rows; the last, partly filled one goes through `edge`, a block of TALL rows.
+    y holds panels of `depth` rows, 0 beyond the last column. Behind the last j of a row of d numbers are read, and
+    nothing made of them, up to a whole vector. Columns that fill no panel are worked out with vectors along j: as many
+    as there are, or up to three more, where vectors along n would be half empty. `edge` has 8 rows of WIDTH.
     """
-    pieces = (depth + DEEP - 1) // DEEP  # of about the same depth: a short one would mostly load and store its sums
-    for q in range((columns + WIDTH - 1) // WIDTH):
-        width = min(WIDTH, columns - q * WIDTH)
-        target = out if width == WIDTH else edge
+    pieces, whole = (depth + DEEP - 1) // DEEP, columns // WIDTH  # pieces of about the same depth: see _product
+    for q in range(whole):
         if (q + 1) * WIDTH < columns:  # the lines of the result that come next
             for j in range(count):
                 fetch_to_write(out, out_at + j * out_row + (q + 1) * WIDTH, WIDTH)
         for piece in range(pieces):
             k = depth * piece // pieces
             size, panel = depth * (piece + 1) // pieces - k, ((q * depth + k) * WIDTH, 0, WIDTH)
-            j = 0
-            while j < count:
-                rows = TALL if j + TALL <= count else 4 if j + 4 <= count else 1
-                place, dj = out_at + j * out_row + q * WIDTH, (d_at + k * d_row + j, 1, d_row)
-                c = (place, 0, out_row) if width == WIDTH else (0, 0, WIDTH)
-                if width < WIDTH:
-                    for r in range(rows):
-                        move(edge, r * WIDTH, 0, out, place + r * out_row, 0, 1, width, WIDTH)
-                if rows == TALL:
+            for j in range(0, count, TALL):
+                place, dj, left = out_at + j * out_row + q * WIDTH, (d_at + k * d_row + j, 1, d_row), count - j
+                target, c = (out, (place, 0, out_row)) if left >= TALL or left == 4 else (edge, (0, 0, WIDTH))
+                if left < TALL and left != 4:
+                    for r in range(left):
+                        move(edge, r * WIDTH, 0, out, place + r * out_row, 0, 1, WIDTH, WIDTH)
+                if left > 4:
                     tile(TALL, VECTORS, 1, d, dj, y, panel, size, target, c, target, c)
-                elif rows == 4:
-                    tile(4, VECTORS, 1, d, dj, y, panel, size, target, c, target, c)
                 else:
-                    tile(1, VECTORS, 1, d, dj, y, panel, size, target, c, target, c)
-                if width < WIDTH:
-                    for r in range(rows):
-                        move(out, place + r * out_row, 0, edge, r * WIDTH, 0, 1, width, WIDTH)
-                j += rows
+                    tile(4, VECTORS, 1, d, dj, y, panel, size, target, c, target, c)
+                if left < TALL and left != 4:
+                    for r in range(left):
+                        move(out, place + r * out_row, 0, edge, r * WIDTH, 0, 1, WIDTH, WIDTH)
+    c = 0, 0, LANES
+    for n in range(whole * WIDTH, columns, 4):
+        numbers, ys = min(4, columns - n), (whole * depth * WIDTH + n - whole * WIDTH, 1, WIDTH)
+        for j in range(0, count, LANES):
+            rows, place = min(LANES, count - j), out_at + j * out_row + n
+            turn(edge, 0, 1, LANES, out, place, out_row, 1, rows, numbers)
+            tile(4, 1, 1, y, ys, d, (d_at + j, 0, d_row), depth, edge, c, edge, c)
+            turn(out, place, out_row, 1, edge, 0, 1, LANES, rows, numbers)
+
+
+@register_jitable
+def narrow_panel(columns, width, lane):
+    """The panel of so many columns that has numbers in its first vector only, or -1: see _product."""
+    return columns // width if 0 < columns % width <= lane else -1
 
 
 def group(vectors: int) -> int:
@@ -154,7 +181,9 @@ def products(vectors: int, dtype: Any) -> dict[str, Any]:
     short = min(1 << rows.bit_length() - 1, 8, lanes(dtype))
     sizes = {"VECTORS": vectors, "TALL": 8 if rows >= 8 else 4, "WIDTH": width}
     sizes |= {"GROUP": group(vectors), "DEEP": deep, "LANES": lanes(dtype)}
-    sizes |= {"SHORT": short, "HALF": max(1, short // 2), "FOUR": rows >= 4, "ROWS": rows, "PACKED": vectors <= 2}
+    sizes |= {"SHORT": short, "MIDDLE": max(1, 3 * short // 4), "HALF": max(1, short // 2)}
+    packed = vectors <= 2
+    sizes |= {"FOUR": rows >= 4 and not (packed and short == 8), "THREE": rows >= 4, "ROWS": rows, "PACKED": packed}
     name = f"{vectors}x{lanes(dtype)}"
     functions: dict[str, Callable] = {"product": _product, "accumulate": _accumulate}
     functions |= {"pack_strips": _pack_strips}

@@ -55,7 +55,7 @@ def scan_forward(pointwise, w, known, x, sent, ends, size, share, meeting):
             whole = k0 + section <= T and lengths[b] >= T
             for l in range(L):
                 inputs_of(x, at.x_at + b * at.x_row, B * at.x_row, k0 + l, L, T, reverse, I, xt, 0)
-                product(w, 0, 1 + I, strips, GATES * N, 1 + I, xt, 0, 1, zeros, 0, xs, 0)
+                product(w, 0, 1 + I, strips, GATES * N, 1 + I, xt, 0, 1, zeros, 0, xs, 0, -1)
                 for n in range(N):
                     for gate in range(GATES):
                         copy(work, X + gate * BLOCK, xs, (gate * N + n) * BLOCK, BLOCK)
@@ -150,7 +150,7 @@ def scan_backward(pointwise, w, known, x, gradient, ends, size, share, meeting):
                 live = max(0, min(BLOCK, (T - k0 - l + L - 1) // L))  # lanes that have not passed the end
                 x_at = at.x_at + (start * B + b) * at.x_row
                 inputs_of(x, x_at, B * at.x_row, k0 + l, L, T, 1 - reverse, I, xt, l * (1 + I) * BLOCK)
-                product(w, 0, 1 + I, strips, rows, 1 + I, xt[l * (1 + I) * BLOCK :], 0, 1, zeros, 0, xs, 0)
+                product(w, 0, 1 + I, strips, rows, 1 + I, xt[l * (1 + I) * BLOCK :], 0, 1, zeros, 0, xs, 0, -1)
                 for n in range(N):
                     for gate in range(GATES):
                         copy(work, X + gate * BLOCK, xs, (gate * N + n) * BLOCK, BLOCK)

@@ -157,6 +157,28 @@ def trim(_, array, at, blocks, count, full):
     return signature, codegen
 
 
+@intrinsic
+def turn(_, target, to, to_row, to_step, source, at, at_row, at_step, rows, numbers):
+    """target[to + r*to_row + i*to_step] = source[at + r*at_row + i*at_step] for r < rows, i < numbers, few of them.
+
+    Atomic, which costs nothing and keeps LLVM from making vectors of it: three times the code, in every caller.
+    """
+    n = types.intp
+
+    def codegen(context, builder, sig, args):
+        targets, sources = (place_of(context, builder, sig.args[k], args[k], args[k + 1]) for k in (0, 4))
+        align = np.dtype(sig.args[0].dtype.name).itemsize
+        with cgutils.for_range(builder, args[8]) as row, cgutils.for_range(builder, args[9]) as column:
+            here, there = (
+                builder.gep(base, [builder.add(builder.mul(row.index, across), builder.mul(column.index, step))])
+                for base, across, step in ((targets, *args[2:4]), (sources, *args[6:8]))
+            )
+            builder.store_atomic(builder.load_atomic(there, "unordered", align), here, "unordered", align)
+        return context.get_dummy_value()
+
+    return types.void(target, n, n, n, source, n, n, n, n, n), codegen
+
+
 @intrinsic(prefer_literal=True)
 def fetch_to_write(_, array, at, count):
     """Ask for the lines of array[at : at + count], a literal count, which is soon read and written."""

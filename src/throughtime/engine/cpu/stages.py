@@ -7,6 +7,7 @@ rest of it, so that threads that share the units meet once more.
 import numpy as np
 
 from ...jit import PLACEHOLDER
+from .matmul import narrow_panel
 from .primitives import call, clear, copy, wide
 from .spans import move
 
@@ -49,12 +50,13 @@ def stage_back(
     depth = P * AWIDTH
     a_row, d_row, x_row, q_row = depth + LANES, P * RWIDTH + LANES, P * WIDTH + LANES, P * QWIDTH + LANES
     a_at, size = (slot * M + row0) * a_row, (rows + LANES) * BACK
+    narrow = narrow_panel(N, BACK, LANES)
     signals = np.empty(STAGED * size, da.dtype)  # the gradients of some units' signals
     pack_strips(da, a_at, a_row, rows, depth, strips)
     for q in range(first, last):
         for k in range(STAGED):
             w, own = q + k * per_signal, signals[k * size :]
-            product_back(da, a_at, a_row, strips, rows, depth, w_a, w, w + 1, zeros, 0, own, 0)
+            product_back(da, a_at, a_row, strips, rows, depth, w_a, w, w + 1, zeros, 0, own, 0, narrow + k * per_signal)
         width = min(BACK, N - q * BACK)
         for row in range(rows):
             m = row0 + row

@@ -4,6 +4,7 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import JacobianBlock, Places, Share, Tangent
+from .matmul import narrow_panel
 from .meeting import meet
 from .operands import Pointwise
 from .primitives import call, clear, combine, copy, wide
@@ -34,6 +35,9 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
     threads, lockstep = share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
+    narrow = narrow_panel(N, BLOCK, LANES)  # where a panel is one part of some units
+    narrow_x, narrow_r = narrow if WIDTH == BLOCK else -1, narrow if RWIDTH == BLOCK else -1
+    narrow_a = narrow if AWIDTH == BLOCK else -1
     M, rows, e_row = B * copies, row1 - row0, SIGNALS * N
     held = last - first if STAGED else 1  # panels of x and r that are worked out together
     rs, xs = np.empty((held * rows + LANES) * RWIDTH, v.dtype), np.empty((held * rows + LANES) * WIDTH, v.dtype)
@@ -60,9 +64,9 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
             pack(vx, x_now, I, rows, I, x_strips)
         if STAGED:
             if FIRST:
-                product_r(sends, e_now, e_row, strips, rows, e_row, w_hh, first, last, zeros, 0, rs, 0)
+                product_r(sends, e_now, e_row, strips, rows, e_row, w_hh, first, last, zeros, 0, rs, 0, narrow_r)
             if from_input:
-                product(vx, x_now, I, x_strips, rows, I, w_ih, first, last, zeros, 0, xs, 0)
+                product(vx, x_now, I, x_strips, rows, I, w_ih, first, last, zeros, 0, xs, 0, narrow_x)
             stage_tangent(
                 stage_tangent_block, stage_apply_block, fields, states, saved, lengths, v, signals, xs, rs, work, t,
                 s_at + t * B * s_row, s_row, B, copies, N, row0, rows, first, last, from_input,
@@ -73,14 +77,14 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
         for p in range(first, last):
             unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
             if STAGED:
-                product_a(signals, row0 * a_row, a_row, a_strips, rows, a_row, w_a, p, p + 1, zeros, 0, ra, 0)
+                product_a(signals, row0 * a_row, a_row, a_strips, rows, a_row, w_a, p, p + 1, zeros, 0, ra, 0, narrow_a)
             else:
                 if SPARSE:
                     product_sparse(strips, rows, N, w_hh, index, ends, p, p + 1, zeros, 0, rs, 0, room)
                 elif FIRST:
-                    product_r(sends, e_now, e_row, strips, rows, e_row, w_hh, p, p + 1, zeros, 0, rs, 0)
+                    product_r(sends, e_now, e_row, strips, rows, e_row, w_hh, p, p + 1, zeros, 0, rs, 0, narrow_r)
                 if from_input:
-                    product(vx, x_now, I, x_strips, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0)
+                    product(vx, x_now, I, x_strips, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0, narrow_x)
             ready = -1
             for m in range(row0, row1):
                 b, here = m // copies, m * STATES * N + unit
