@@ -34,13 +34,13 @@ def test_packed_is_unpacked(dtype, strips, deep):
     a, b, start = (rng.normal(size=n).astype(dtype) for n in (rows * row + 7, panels * depth * width, panels * width))
     found, packed = np.full(((panels * rows) + lane) * width, np.nan, dtype), np.empty((rows + lane) * depth, dtype)
     kernels["pack_strips"](a, 7, row, rows, depth, packed)
-    kernels["product"](a, 7, row, packed, rows, depth, b, 0, panels, start, width, found, 0)
+    kernels["product"](a, 7, row, packed, rows, depth, b, 0, panels, start, width, found, 0, -1)
     found = found[: panels * rows * width].reshape(panels, rows, width)
     for few in (1, 2, 3, 4):
         for first in range(0, rows - few + 1, few):
             some = np.full((panels, few, width), np.nan, dtype)
             at = 7 + first * row
-            kernels["product"](a, at, row, packed, few, depth, b, 0, panels, start, width, some.reshape(-1), 0)
+            kernels["product"](a, at, row, packed, few, depth, b, 0, panels, start, width, some.reshape(-1), 0, -1)
             np.testing.assert_array_equal(some, found[:, first : first + few])
 
 
