@@ -127,7 +127,7 @@ def recorded():
         launch=launch,
         blocks_at_once=lambda *_: MULTIPROCESSORS,
         multiprocessors=lambda: MULTIPROCESSORS,
-        clusters=lambda: True,
+        clusters=lambda: MULTIPROCESSORS // 12,
     ):
         yield launches
 

@@ -203,4 +203,6 @@ static void finish_copies(unsigned but) {
     current->copies = kept;
 }
 
+void copies_wait_all(void) { finish_copies(0); }
+
 void copies_wait_all_but_1(void) { finish_copies(1); }

@@ -37,6 +37,7 @@ ASSEMBLY = {
     ("void", "cp.async.ca.shared.global [$0], [$1], 8, $2;"): "copy_8",
     ("void", "cp.async.cg.shared.global [$0], [$1], 16, $2;"): "copy_16",
     ("void", "cp.async.commit_group;"): "copies_end_group",
+    ("void", "cp.async.wait_group 0;"): "copies_wait_all",
     ("void", "cp.async.wait_group 1;"): "copies_wait_all_but_1",
 }
 IN_PLACE = {  # an instruction of LLVM's says the same

@@ -174,6 +174,25 @@ def cut_by(monkeypatch):
     return force
 
 
+TILED = {
+    "a cluster": Plan(alone=False, resident=True, lanes=4, units=1, groups=8, rows=4, cluster=True, at_once=2),
+    "a grid": Plan(alone=False, resident=True, lanes=8, units=1, groups=4, rows=6, at_once=2),
+    "a grid, one group": Plan(alone=False, resident=True, lanes=64, units=4, groups=1, rows=3, at_once=1),
+    "a grid, groups of two warps": Plan(alone=False, resident=True, lanes=64, units=2, groups=2, rows=4, at_once=2),
+    "a grid, streamed": Plan(alone=False, resident=False, lanes=8, units=2, groups=1, rows=4, at_once=1),
+}
+
+
+@pytest.mark.parametrize("cut", TILED)
+def test_rows_in_tiles(monkeypatch, cut):
+    """More rows to a block than are multiplied at once: two networks of 5, with and without copies ahead of use."""
+    monkeypatch.setattr(plans, "plan", lambda *_: TILED[cut])
+    monkeypatch.setattr(scheduler, "SEED", len(cut))
+    check(draw("lstm", 5, 2, 5, [T, 2, 1, 0, T], "float64"), windows=((1, 3),))
+    check(draw("lstm", 4, 2, 5, [T, 2, 1, 0, T], "float32", offset=4), reverse=True)
+    check(draw(library_cell("adapting"), 4, 1, 7, None, "float64", offset=2), windows=((0, T),))
+
+
 # One cut is enough for a cell whose loops are those of another in all cuts, or of those of test_wired_cells.py.
 IN_ALL = ("tanh", "rate", "lstm", "gru", "adapting")
 ALIKE = {name: [*CUTS][k % len(CUTS)] for k, name in enumerate(name for name in CELLS if name not in IN_ALL)}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scheduler
 import wired
-from test_loops import CUTS, INPUTS, T, close, draw, near, on_gpu, parts, random
+from test_loops import CUTS, INPUTS, TILED, T, close, draw, near, on_gpu, parts, random
 
 import throughtime as tt
 from throughtime.engine.cuda import device, plans
@@ -131,6 +131,14 @@ def test_every_wiring(monkeypatch, name, cut):
     monkeypatch.setattr(scheduler, "SEED", (None, 0, 1, 2)[place % 4])
     units, networks, per = ((5, 1, 3), (3, 2, 2))[place % 2]
     check(problem(name, units, networks, per, [T, 1, 2, 0], seed=place), start=int(place % 3 == 0))
+
+
+@pytest.mark.parametrize("cut", ["a grid", "a grid, groups of two warps"])
+def test_a_stage_in_tiles(monkeypatch, cut):
+    """Its product shares the room of the other one."""
+    monkeypatch.setattr(plans, "plan", lambda *_: TILED[cut])
+    monkeypatch.setattr(scheduler, "SEED", 1)
+    check(problem("everything", 4, 1, 5, [T, 1, 2, 0, T], offset=4))
 
 
 @pytest.mark.parametrize("name", ["stage", "parameters and fields", "two signals", "no product", "everything"])

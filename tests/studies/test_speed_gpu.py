@@ -317,7 +317,7 @@ def test_the_cuts_are_those_that_the_rules_choose(cut):
     dtype, units = _gpu_first.CUTS[cut]
     for gates, columns in ((4, units), (1, 4 * units)):
         for batch in (1, 5, 16):
-            plan = plans.plan(units, gates, columns, batch, 1, np.dtype(dtype).itemsize, 132, True)
+            plan = plans.plan(units, gates, columns, batch, 1, np.dtype(dtype).itemsize, 132, 11)
             name = "cluster" if plan.cluster else "block" if plan.alone else "grid" if plan.resident else "streamed"
             assert name == cut.removesuffix("64")
 

@@ -21,8 +21,10 @@ of_unit = forward = backward = emit = emit_slope = stage = stage_backward = PLAC
 # The cut of a pass over time (pass_parts.py).
 LANES = GROUPS = UNITS = ROWS = OUT = COLUMNS = WIDE = CHUNK = DEPTH = VEC = WIDTH = PLACEHOLDER
 THREADS = WEIGHTS = SUMS = OWNERS = SHARE = SHARED_SIZE = BLOCKS = PLACEHOLDER
-LOCAL = RESIDENT = PLACEHOLDER
+TILE = SLAB = WARPS = MATES = PARTIALS = PLACEHOLDER
+LOCAL = RESIDENT = AHEAD = PRIVATE = PLACEHOLDER
 position = prepare = product = sent_tangent = PLACEHOLDER  # thread_position, own_weights, rows_times_weights
+bring_rows = partial_sum = PLACEHOLDER  # of the product
 
 # The second product of a step with a stage: parts with the sizes of its own.
 SECOND = STAGE_OUT = STAGE_WIDE = STAGE_WEIGHTS = STAGE_SUMS = STAGE_AT = PLACEHOLDER
@@ -30,10 +32,10 @@ stage_prepare = stage_product = PLACEHOLDER
 arrive = wait = PLACEHOLDER  # barrier.py
 
 # Batched QR (batched_qr.py) has some of the same, and
-TILE = SIDE = PITCH = SQUARE = RIGHT = EXCHANGE = PLACEHOLDER
+SIDE = PITCH = SQUARE = RIGHT = EXCHANGE = PLACEHOLDER
 ROUNDING = DEVIATION = HUGE = ZERO = ONE = NAN = INFINITY = PLACEHOLDER
 added = greatest = greatest_of_block = one_pass = reflect = PLACEHOLDER
-ACROSS = AHEAD = CORNER = HALF = LINE = PAIR = PANEL = SLAB = SLABS = STRIPS = PLACEHOLDER  # wide_cholesky.py
+ACROSS = CORNER = HALF = LINE = PAIR = PANEL = SLABS = STRIPS = PLACEHOLDER  # wide_cholesky.py
 column_of = corner_of = divided = fetch_lines = fetch_rows = moved = PLACEHOLDER
 
 # Jacobians of single steps (jacobians.py).

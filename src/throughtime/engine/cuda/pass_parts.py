@@ -6,7 +6,8 @@ constant here, so that the numbers of a unit's gates lie at constant distances),
 
     per    sequences of each network: an ensemble's sequences lie one network after another in the batch
     LANES  neighbouring threads that share the sums of UNITS units, each over its own columns
-    ROWS   rows of the batch that a block works on; OWNERS = ROWS * UNITS <= LANES
+    ROWS   rows of the batch that a block works on; ROWS * UNITS <= LANES
+    TILE   of them are multiplied at once; OWNERS = TILE * UNITS <= 32
     OUT    sums per row: UNITS times the SHARE of an owner, which is the gates, or 1 with transposed weights
     WIDE   COLUMNS of the product, N or, with transposed weights, G*N, and what fills them up with zeros
     WIDTH  numbers that are fetched at once from what others send
@@ -26,13 +27,15 @@ sizes of its own and STAGED signals, and a second meeting in each step. Where no
 The upper-case names and the functions are globals of each compiled copy (pass_kernels.py).
 """
 
-from .register_arrays import add, fill, read
+from .copies_ahead import arrived, sent_off
+from .register_arrays import add, fill, read, thread
 from .thread_exchange import collect, fetch
 from .toolkit import cuda
 
 from .kernel_names import (  # isort: skip
-    CHUNK, COLUMNS, DEPTH, GROUPS, LANES, LOCAL, OUT, OWNERS, RESIDENT, ROWS, SHARE, SHARED_SIZE, SIGNALS, STATES,
-    SUMS, THREADS, VEC, WIDE, WIDTH, arrive, emit_slope, wait,
+    AHEAD, CHUNK, COLUMNS, DEPTH, GROUPS, LANES, LOCAL, MATES, OUT, OWNERS, PARTIALS, PRIVATE, RESIDENT, ROWS, SHARE,
+    SHARED_SIZE, SIGNALS, SLAB, STATES, SUMS, THREADS, TILE, UNITS, VEC, WARPS, WIDE, WIDTH, arrive, bring_rows,
+    emit_slope, partial_sum, wait,
 )  # fmt: skip
 
 
@@ -57,26 +60,68 @@ def own_weights(w, h, weights, place, lane, arrivals):
 def rows_times_weights(mine, sums, w, weights, place, h, buffer, source, at, row, rows):
     """mine[g] = sum_k weights[unit, g, k] source[m, k] for the unit u and the row m that this lane owns.
 
-    The source lies in shared memory already (LOCAL), from h[buffer] on, or is fetched: row m from at + m*row on.
+    The source lies in shared memory already (LOCAL), from h[buffer] on, or is fetched: row m from at + m*row on. With
+    several tiles the next one is on its way (AHEAD) while one is multiplied.
     """
-    lane = cuda.threadIdx.x % LANES
-    for i in range(SUMS):
-        sums[i] = 0
-    if LOCAL:
-        add(sums, w, h, buffer + lane * VEC, WIDE, ROWS, OUT, DEPTH, LANES)
-    elif RESIDENT:
-        fetch(h, source, at, row, rows, COLUMNS, CHUNK, ROWS, WIDTH, THREADS)
+    lane = thread() % LANES
+    part = lane % MATES
+    if AHEAD:
+        bring_rows(h, 0, source, at, row, rows, COLUMNS, CHUNK, TILE, THREADS)
+        sent_off()
+    for tile in range((rows + TILE - 1) // TILE if ROWS > TILE else 1):
+        first = tile * TILE
+        for i in range(SUMS):
+            sums[i] = 0
+        if LOCAL:
+            add(sums, w, h, buffer + first * WIDE + lane * VEC, WIDE, TILE, OUT, DEPTH, LANES)
+        elif AHEAD:
+            if not PRIVATE:
+                arrived(0)
+                cuda.syncthreads()
+            ahead = first + TILE
+            if ahead < rows:
+                there = at + ahead * row
+                bring_rows(h, (tile + 1 & 1) * SLAB, source, there, row, rows - ahead, COLUMNS, CHUNK, TILE, THREADS)
+            sent_off()
+            if PRIVATE:
+                arrived(1)
+            add(sums, w, h, (tile & 1) * SLAB + lane * VEC, CHUNK, TILE, OUT, DEPTH, LANES)
+        elif RESIDENT:
+            if ROWS > TILE:
+                cuda.syncthreads()
+            fetch(h, source, at + first * row, row, rows - first, COLUMNS, CHUNK, TILE, WIDTH, THREADS)
+            cuda.syncthreads()
+            add(sums, w, h, lane * VEC, CHUNK, TILE, OUT, DEPTH, LANES)
+        else:
+            for low in range(0, WIDE, CHUNK):
+                there = at + first * row + low
+                fetch(h, source, there, row, rows - first, COLUMNS - low, CHUNK, TILE, WIDTH, THREADS)
+                cuda.syncthreads()
+                for k in range(lane * VEC, min(CHUNK, WIDE - low), LANES * DEPTH):
+                    fill(w, weights, place + low + k, WIDE, OUT, DEPTH, LANES)
+                    add(sums, w, h, k, CHUNK, TILE, OUT, DEPTH, LANES)
+                cuda.syncthreads()
+        collect(sums, sums, part, OWNERS, SHARE, MATES)
+        if WARPS > 1:
+            if part < OWNERS:
+                for i in range(SHARE):
+                    h[partial_sum(i, lane // 32) + first * UNITS + part] = sums[i]
+        elif lane // OWNERS == tile or ROWS == TILE:
+            for i in range(SHARE):
+                mine[i] = sums[i]
+    if WARPS > 1:
         cuda.syncthreads()
-        add(sums, w, h, lane * VEC, CHUNK, ROWS, OUT, DEPTH, LANES)
-    else:
-        for low in range(0, WIDE, CHUNK):
-            fetch(h, source, at + low, row, rows, COLUMNS - low, CHUNK, ROWS, WIDTH, THREADS)
-            cuda.syncthreads()
-            for k in range(lane * VEC, min(CHUNK, WIDE - low), LANES * DEPTH):
-                fill(w, weights, place + low + k, WIDE, OUT, DEPTH, LANES)
-                add(sums, w, h, k, CHUNK, ROWS, OUT, DEPTH, LANES)
-            cuda.syncthreads()
-    collect(mine, sums, lane, OWNERS, SHARE, LANES)
+        if lane // UNITS < rows:
+            for i in range(SHARE):
+                total = sums.dtype.type(0)
+                for warp in range(WARPS):
+                    total += h[partial_sum(i, warp) + lane]
+                mine[i] = total
+
+
+def place_of_share(i, warp):
+    """Where a warp leaves its share of sum i of all owners of its group."""
+    return PARTIALS + ((thread() // LANES * SHARE + i) * WARPS + warp) * ROWS * UNITS
 
 
 def sent_tangent(out, cell, s, v):

@@ -1,14 +1,18 @@
 """Which cut of the sequence kernels for which size: one table, tried from the top.
 
-No GPU has been at hand: the limits come from what compiles without spilling registers, the order from estimates of the
-time per step (a barrier of a block some 0.1 microseconds, of a cluster 0.2 to 0.3, one across the grid 1 to 1.5).
-Measure, then reorder.
+The limits come from what compiles without spilling registers, the order from the time of a step on an H100, measured
+(a barrier of a cluster .5 microseconds, one across the grid 1.2) and counted in the machine code. What many rows take
+across the grid is bounded by the cache that all blocks fetch them from, and by shared memory where a thread uses a
+number but once: hence few sums of many columns (the way back) are divided among all warps of a block, which fetch what
+they alone need and use it for 8 units or 16, and many sums of few columns among two.
 """
 
 from functools import cache
 from typing import NamedTuple
 
 SHARED_BYTES = 48 * 1024  # what a block has without asking; more needs a call that numba-cuda does not offer
+ROWS = 1, 2, 4, 5, 6, 8, 12, 16, 24, 32  # of a block
+MOST_SUMS = 16  # of a thread for a row where several warps divide the columns: more take longer to add up
 CLUSTER = 8  # blocks that every device of compute capability 9 can start side by side
 
 
@@ -22,6 +26,16 @@ class Plan(NamedTuple):
     groups: int
     rows: int
     cluster: bool = False
+    at_once: int = 0  # rows of a tile; 0: all of them
+
+    @property
+    def tile(self) -> int:
+        return self.at_once or self.rows
+
+    @property
+    def warps(self) -> int:
+        """Among which the columns of a product are divided."""
+        return max(1, self.lanes // 32)
 
     @property
     def threads(self) -> int:
@@ -60,8 +74,12 @@ CUTS = (
     Cut(True, True, 8, 1, 512, 48),
     Cut(False, True, 8, 1, 256, 136, cluster=True),
     Cut(False, True, 8, 2, 256, 136, cluster=True),
+    Cut(False, True, 256, 8, 256, 140),
+    Cut(False, True, 128, 4, 256, 140),
     Cut(False, True, 16, 1, 256, 128),
+    Cut(False, True, 64, 2, 256, 160),
     Cut(False, True, 32, 1, 256, 144),
+    Cut(False, True, 256, 16, 256, 168),
     Cut(False, True, 32, 2, 256, 144),
     Cut(False, False, 32, 1, 256, 144),
     Cut(False, False, 32, 2, 256, 144),
@@ -79,40 +97,43 @@ def plan(
     networks: int,
     itemsize: int,
     multiprocessors: int,
-    clusters: bool,
+    clusters: int,
     stage: tuple[int, int] = (0, 0),
 ) -> Plan | None:
     """The cut for N units with `gates` sums each over `columns` numbers, and `rows` rows for each network.
 
-    multiprocessors: of the device; clusters: whether it has them. stage: sums and columns of a second product in each
-    step. None where there are more units than all cuts hold (8448 with one gate on an H100).
+    multiprocessors: of the device; clusters: how many of 8 blocks it runs at once. stage: sums and columns of a second
+    product in each step. None where there are more units than all cuts hold (8448 with one gate on an H100).
     """
+    products, room = ((gates, columns), stage), (2 * multiprocessors, CLUSTER * clusters, multiprocessors)
     for cut in CUTS:
         if cut.cluster and not clusters:
             continue
         fitting = [
             found
-            for together in (1, 2, 4, 8)
-            if (found := _fit(cut, units, ((gates, columns), stage), together, itemsize))
+            for together in ROWS
+            if (found := _largest_tile(cut, units, products, together, itemsize))
             and (cut.alone or found.blocks(units) <= multiprocessors)
         ]
         if fitting:
-            return next(
-                (found for found in fitting if _enough(found, units, rows, networks, multiprocessors)), fitting[-1]
-            )
+            at_once = room[0 if cut.alone else 1 if cut.cluster else 2]
+            return next((found for found in fitting if _enough(found, units, rows, networks, at_once)), fitting[-1])
     return None
 
 
-def _enough(plan: Plan, units: int, rows: int, networks: int, multiprocessors: int) -> bool:
-    """Whether more rows to a block would leave multiprocessors idle, or rows empty.
+def _enough(plan: Plan, units: int, rows: int, networks: int, at_once: int) -> bool:
+    """Whether more rows to a block would leave rows empty, or some of the blocks idle that run at once.
 
-    Blocks that work by themselves come two to a multiprocessor, clusters one block. Rows that meet across the grid are
-    better put together: the barrier costs more than their products.
+    Blocks that work by themselves come two to a multiprocessor, those that meet one.
     """
-    if plan.rows >= rows:
-        return True
-    blocks = networks * -(-rows // plan.rows) * plan.blocks(units)
-    return blocks <= (2 if plan.alone else 1 if plan.cluster else 0) * multiprocessors
+    return plan.rows >= rows or networks * -(-rows // plan.rows) * plan.blocks(units) <= at_once
+
+
+def _largest_tile(cut: Cut, units: int, products: tuple[tuple[int, int], ...], rows: int, itemsize: int) -> Plan | None:
+    """The plan for so many rows; of those of a single block all are multiplied at once."""
+    tiles = (tile for tile in (8, 4, 2, 1) if rows % tile == 0 and (tile == rows or not cut.alone))
+    plans = (_fit(cut, units, products, rows, tile, itemsize) for tile in tiles)
+    return next((found for found in plans if found), None)
 
 
 def without_product(units: int) -> Plan:
@@ -120,9 +141,11 @@ def without_product(units: int) -> Plan:
     return Plan(alone=True, resident=True, lanes=1, units=1, groups=min(128, -(-units // 32) * 32), rows=1)
 
 
-def _fit(cut: Cut, units: int, products: tuple[tuple[int, int], ...], rows: int, itemsize: int) -> Plan | None:
+def _fit(
+    cut: Cut, units: int, products: tuple[tuple[int, int], ...], rows: int, tile: int, itemsize: int
+) -> Plan | None:
     """The plan that a row of the table makes, if it has room for it."""
-    whole_warps, most = 32 // cut.lanes, cut.threads // cut.lanes
+    whole_warps, most = max(1, 32 // cut.lanes), cut.threads // cut.lanes
     groups = -(-units // cut.units)
     if cut.cluster:  # as few blocks as hold them
         blocks = next((n for n in (2, 4, CLUSTER) if -(-groups // n) <= most), CLUSTER)
@@ -130,15 +153,32 @@ def _fit(cut: Cut, units: int, products: tuple[tuple[int, int], ...], rows: int,
     elif not cut.alone:
         groups = min(groups, most)
     groups = -(-groups // whole_warps) * whole_warps
-    found = Plan(cut.alone, cut.resident, cut.lanes, cut.units, groups, rows, cut.cluster)
-    held = [chunk(found, columns, itemsize) for _, columns in products]
-    depths = [numbers // cut.lanes if cut.resident else 16 // itemsize for numbers in held]
-    words = sum(sums * (depth + rows) for (sums, _), depth in zip(products, depths, strict=True))
-    shared = 2 * held[0] + held[1] if cut.alone or cut.cluster else max(held)
-    fits = found.threads <= cut.threads and rows * cut.units <= cut.lanes
+    found = Plan(cut.alone, cut.resident, cut.lanes, cut.units, groups, rows, cut.cluster, tile if tile < rows else 0)
+    widths = [wide(columns, cut.lanes, itemsize) for _, columns in products]
+    depths = [width // cut.lanes if cut.resident else 16 // itemsize for width in widths]
+    words = sum(sums * (depth + tile) for (sums, _), depth in zip(products, depths, strict=True))
+    fits = found.threads <= cut.threads and rows * cut.units <= cut.lanes and tile * cut.units <= 32
     fits = fits and cut.units * words * itemsize // 4 <= cut.words
-    fits = fits and rows * shared * itemsize <= SHARED_BYTES
+    fits = fits and shared(found, products, itemsize, cut.alone or cut.cluster)[0] * itemsize <= SHARED_BYTES
+    if cut.lanes > 32:  # lanes that divide more columns than there are leave threads idle
+        fits = fits and all(cut.units * sums <= MOST_SUMS for sums, _ in products)
+        fits = fits and all(3 * width <= 4 * columns for width, (_, columns) in zip(widths, products, strict=True))
     return found if fits else None
+
+
+def shared(plan: Plan, products: tuple[tuple[int, int], ...], itemsize: int, local: bool) -> tuple[int, int]:
+    """Numbers in a block's shared memory, and where those begin that warps with other columns leave for each other.
+
+    local: what units send lies there, in two buffers in turns, and beside them what a stage sends. Else there is a tile
+    of it at a time, or two, of which one is on its way.
+    """
+    held = [chunk(plan, columns, itemsize) for _, columns in products]
+    if local:
+        first = plan.rows * (2 * held[0] + held[1])
+    else:
+        first = plan.tile * max(held) * (2 if plan.resident and plan.rows > plan.tile else 1)
+    left = plan.groups * plan.warps * plan.rows * plan.units * max(sums for sums, _ in products)
+    return first + (left if plan.warps > 1 else 0), first
 
 
 def wide(columns: int, lanes: int, itemsize: int) -> int:

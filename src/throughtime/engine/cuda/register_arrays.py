@@ -271,8 +271,8 @@ def thread(_):
     loop, and keep them in registers: 254 of them where 128 are enough.
     """
 
-    def codegen(context, b, sig, args):
-        index = ir.InlineAsm(ir.FunctionType(I32, []), "mov.u32 $0, %tid.x;", "=r", side_effect=True)
-        return b.call(index, [])
+    return types.uint32(), lambda context, b, sig, args: read_thread(b)
 
-    return types.uint32(), codegen
+
+def read_thread(b: Any) -> Any:
+    return b.call(ir.InlineAsm(ir.FunctionType(I32, []), "mov.u32 $0, %tid.x;", "=r", side_effect=True), [])

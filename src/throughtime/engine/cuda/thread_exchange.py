@@ -51,7 +51,7 @@ def _fetcher(bits: int) -> Any:
                 for j in turns[group : group + AT_ONCE]:
                     i = b.mul(b.add(thread, ir.Constant(I32, j * L)), ir.Constant(I32, V))
                     m, k = b.udiv(i, ir.Constant(I32, C)), b.urem(i, ir.Constant(I32, C))
-                    inside = b.and_(_below(b, m, rows), _below(b, k, columns))
+                    inside = b.and_(below(b, m, rows), below(b, k, columns))
                     place = index(b, b.add(b.mul(b.zext(m, I64), index(b, row, 64)), b.zext(k, I64)), bits)
                     there = b.gep(first, [b.select(inside, place, ir.Constant(I64, 0))])
                     zero = ir.Constant(base.type.pointee, 0.0)
@@ -133,7 +133,7 @@ def give(_, h, at, step, values, blocks):
     return signature, codegen
 
 
-def _below(b: Any, number: Any, limit: Any) -> Any:
+def below(b: Any, number: Any, limit: Any) -> Any:
     return b.icmp_signed("<", b.zext(number, I64), index(b, limit, 64))
 
 

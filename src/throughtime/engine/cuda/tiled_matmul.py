@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import compiler, device
-from .matmul_tile import arrived, begin, bring, outer, sent_off, spread
+from .copies_ahead import arrived, bring, sent_off
+from .matmul_tile import begin, outer, spread
 from .register_arrays import ALIGNED
 from .toolkit import cuda
 

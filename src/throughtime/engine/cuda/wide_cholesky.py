@@ -12,7 +12,8 @@ A thread solves for one column of R, or for one number of each column of Q, in t
 import math
 
 from .cholesky_qr import EACH, SUMS
-from .matmul_tile import arrived, bring, outer, sent_off
+from .copies_ahead import arrived, bring, sent_off
+from .matmul_tile import outer
 from .register_arrays import ALIGNED, read, thread, write
 from .substitution import eliminate, step_down, take_off
 from .toolkit import cuda
