@@ -75,11 +75,13 @@ def cudnn(turn, device, cell, dtype, units, batch, steps, seconds, runs, seed):
     net = tt.Network(cell, units, units, dtype=dtype, seed=seed)
     weights = net.state_dict()
     net = net.to(device)
-    small = gpu.there(rng.standard_normal((2, batch, units)).astype(dtype), device)
+    x, g = (rng.standard_normal((steps, batch, units), dtype) for _ in range(2))
+    small = gpu.there(x[:2].copy(), device)
     net.unroll(small).backprop(small)  # compiles, while others have their turn
+    if torch is not None:
+        peer(torch, cell, weights, x[:2], g[:2], device).both(False)  # loads cuDNN
     checks, rows = [], []
     with turn():
-        x, g = (rng.standard_normal((steps, batch, units), dtype) for _ in range(2))
         ours_x, ours_g = gpu.there(x, device), gpu.there(g, device)
         calls = {
             "forward": [lambda: net.unroll(ours_x)],
