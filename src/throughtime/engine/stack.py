@@ -47,10 +47,6 @@ class Stack:
         ]
 
     @property
-    def _alone(self) -> bool:
-        return len(self.layers) == len(self.layers[0]) == 1  # the whole state is one layer's
-
-    @property
     def engine(self) -> Any:
         return of(self.device)
 
@@ -119,6 +115,13 @@ class Stack:
         apart: without what enters at the same time by grad_output. into: on the CPU, the arrays to which the gradients
         of the parameters are added."""
         stop = self.steps if stop is None else stop
+        if len(self.layers) == len(self.layers[0]) == 1 and not self.norms:  # the whole state is one layer's
+            to = {} if into is None else {"into": into.arrays[0][0], "each": into.each}
+            whole = of(self.device).backprop(
+                self.layers[0][0], carry, grad_output, start=start, stop=stop, copies=copies, grad_states=grad_states,
+                apart=apart, to_weights=to_weights, to_input=to_input, **to,
+            )  # fmt: skip
+            return Back(whole.carry, [[whole.parameters]], whole.x)
         within: dict[str, Any] = {"start": start, "stop": stop}
         back = partial(self._through, copies=copies, to_weights=to_weights, to_input=to_input, into=into, apart=apart)
         if len(self.layers) > len(self.layers[0]) == 1 and not (to_weights and into is None) and self.device == "cpu":
@@ -136,12 +139,6 @@ class Stack:
     ) -> Back:  # fmt: skip
         """The same, layer by layer."""
         arrays, backprop, top = self.engine.arrays, self.engine.backprop, len(self.layers) - 1
-        if self._alone and not self.norms:
-            whole = backprop(
-                self.layers[0][0], carry, grad_output, start=start, stop=stop, copies=copies, grad_states=grad_states,
-                apart=apart, to_weights=to_weights, to_input=to_input, **({} if into is None else into.of(0, 0)),
-            )  # fmt: skip
-            return Back(whole.carry, [[whole.parameters]], whole.x)
         out, found, g = arrays.empty(carry.shape, carry.dtype), list[list[Any]](), grad_output
         of_norms = [(np.zeros_like(own.weight), np.zeros_like(own.bias)) for own in self.norms if to_weights]
         norms = of_norms if into is None else into.norms
@@ -183,7 +180,7 @@ class Stack:
         if self.back_only:
             raise ValueError("Single steps go back only; forward take `run.jvp(v, t, t + 1)` of each time.")
         self.without_noise()
-        if self._alone:
+        if len(self.layers) == 1:
             return self.engine.tangent(self.layers[0][0], rows, None, start=start, stop=stop, copies=copies)[0]
         piece, arrays, top = self._piece(rows), self.engine.arrays, len(self.layers) - 1
         for a in range(start, stop, piece):
@@ -272,28 +269,32 @@ def forward(
     like[k][d]: layers of the run that these steps are a piece of. Also what the last layer sends, (T, B, N·D), 0 in
     the padding."""
     engine = of(device)
-    how = {} if method is None else {"method": method}
+    how: dict[str, Any] = {} if method is None else {"method": method}
     given = ("pattern", patterns), ("masks", masks), ("like", like)
-    by_layer = {name: value for name, value in given if value is not None}
+    by_layer = [(name, value) for name, value in given if value is not None]
     arrays, T, B = engine.arrays, int(x.shape[0]), int(x.shape[1])
     place = 0  # where the state of a layer and direction begins
+    whole, both = device == "cpu" and len(parameters[0]) == 1, len(parameters[0]) > 1
     states = arrays.empty((T + 1, B, initial.shape[1]), initial.dtype)
+    if whole:
+        states[T if reverse else 0] = initial
     ends = arrays.every(B, T) if lengths is None else arrays.from_host(lengths)
     layers, read = list[list[Any]](), list[Normalised]()
-    for k, (cell, directions) in enumerate(zip(cells, parameters, strict=True)):
-        of_layer = []
+    for k, directions in enumerate(parameters):
+        cell, of_layer = cells[k], []
         if norms:
             read.append(Normalised.of(x, *norms[k]))
             x = read[k].output
         for d, weights in enumerate(directions):
-            *_, units = weights[1].shape
-            columns = slice(place, place + spec(cell).states * int(units))
-            arrays.move(states[T if d or reverse else 0, :, columns], initial[:, columns])
-            own = {name: value[k][d] for name, value in by_layer.items()}
-            of_layer.append(engine.unroll(cell, weights, x, states, place, ends, reverse or bool(d), **own, **how))
+            columns = slice(place, place + spec(cell).states * int(weights[1].shape[-1]))
+            if not whole:
+                arrays.move(states[T if d or reverse else 0, :, columns], initial[:, columns])
+            for name, value in by_layer:
+                how[name] = value[k][d]
+            of_layer.append(engine.unroll(cell, weights, x, states, place, ends, reverse or d > 0, **how))
             place = columns.stop
         layers.append(of_layer)
-        x = arrays.joined([layer.output() for layer in of_layer])
+        x = arrays.joined([layer.output() for layer in of_layer]) if both else of_layer[0].output()
     if lengths is not None:
         x = arrays.pad(arrays.copy(x), ends)
-    return Stack(device, layers, states, lengths, norms=read, masked=masks is not None), x
+    return Stack(device, layers, states, lengths, False, read, masks is not None), x

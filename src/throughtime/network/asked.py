@@ -39,17 +39,24 @@ class Asked:
 
     def into(self, run: Any) -> Into | None:
         """Zeros to which the gradients of the parameters asked for are added; None on the GPU, which makes its own."""
-        if run.device != "cpu":
+        if run._stack.device != "cpu":
             return None
-        network = run.network
-        shapes, dtype, out, made = network.weight_shapes, network.dtype, self.out, self.made
+        network, out, made = run.network, self.out, self.made
+        shapes, dtype = network.weight_shapes, network.dtype
+        zeros = np.zeros if network._largest < memory.SMALLEST else memory.zeros
         for name in self.weights:
             if name in out:
                 made[name] = out[name]
                 made[name].fill(0)
+            elif self.each:
+                made[name] = memory.zeros((run._stack.batch, *shapes[name]), dtype)
             else:
-                made[name] = memory.zeros((run._stack.batch, *shapes[name]) if self.each else shapes[name], dtype)
-        arrays = [[tuple(map(made.get, names)) for names in ways] for ways in network._layer_names]
+                made[name] = zeros(shapes[name], dtype)
+        arrays: list[list[tuple[Array | None, ...]]] = []
+        for ways in network._layer_names:
+            arrays.append([])
+            for names in ways:
+                arrays[-1].append(tuple(map(made.get, names)))
         if not network.layer_norm:
             return Into(arrays, self.each)
         norms = [[made.get(f"{kind}_l{k}") for kind in NORM] for k in range(network.num_layers)]
@@ -103,10 +110,12 @@ def asked_checkpoint(checkpoint: Any) -> int | str | None:
 
 def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any, out: Any) -> Asked:
     """The arguments of `backprop` looked at; TypeError or ValueError in words for what does not fit."""
-    of_input, of_states = arguments.flag("input", input), arguments.flag("states", states)
-    each, names = arguments.flag("per_sequence", per_sequence), _names(run, parameters)
-    weights = run.network.weights_behind(names)
-    if run.device != "cpu" and (each or out is not None):
+    of_input = input if type(input) is bool else arguments.flag("input", input)
+    of_states = states if type(states) is bool else arguments.flag("states", states)
+    each = per_sequence if type(per_sequence) is bool else arguments.flag("per_sequence", per_sequence)
+    names = _names(run.network, parameters)
+    weights = run.network.weights_behind(names) if run.network._assignment else names
+    if (each or out is not None) and run.device != "cpu":
         what = "per_sequence=True" if each else "`out`"
         raise ValueError(f'{what} is of runs on the CPU, and this one is on the GPU: take `net.to("cpu").unroll(x)`.')
     if out is None:
@@ -146,8 +155,8 @@ def asked(run: Any, input: Any, states: Any, parameters: Any, per_sequence: Any,
     return Asked(of_input, of_states, names, weights, each, {name: arrays[name] for name in names}, others)
 
 
-def _names(run: Any, parameters: Any) -> tuple[str, ...]:
-    shapes, held = run.network.shapes, run.network.parameters
+def _names(network: Any, parameters: Any) -> tuple[str, ...]:
+    shapes, held = network.shapes, network.parameters
     if parameters is None:
         if type(held) is dict and held.keys() == shapes.keys():
             return tuple(held)

@@ -14,12 +14,17 @@ from ..refuse import checks, numeric, states
 from . import parameters
 
 Array = Any  # of the machine
+SMALL = 1 << 15  # numbers of the input and the states, below which any machine has room for a run
 
 
 def sequence(x: Any, network: Any, own: bool) -> tuple[Array, bool]:
     """The input, (T, B, I), and whether results have a batch axis. A device array is not copied, unless an `own` one is
     wanted; a NumPy array for an ensemble on the device is the sequences of each of its networks."""
     if network.device == "cpu":
+        if type(x) is np.ndarray and x.ndim == 3 and x.dtype == network.dtype and not network.batch_first:
+            T, B, I = x.shape
+            if network.input_size == I and (T + 1) * B * (I + network.state_size) <= SMALL:
+                return x.copy(), True  # nothing else to be asked
         return checks.sequence(x, network, parameters.room_for_run)
     arrays = network.engine.arrays
     if not arrays.holds(x):
@@ -59,6 +64,8 @@ def lengths_of_all(lengths: Any, network: Any, batch: int) -> Any:
 def state(name: str, given: Any, network: Any, batch: int, had_batch: bool) -> Array:
     """A state as `states.state` takes it, its parts in NumPy or on the device: (B, S)."""
     if network.device == "cpu":
+        if given is None:
+            return np.zeros((batch, network.state_size), network.dtype)
         return states.state(given, network, batch, had_batch, name=name)
     arrays = network.engine.arrays
     if given is None:
@@ -92,7 +99,9 @@ def output_gradient(given: Any, run: Any) -> Array | None:
         return None
     network = run.network
     if network.device == "cpu":
-        return checks.output_gradient(given, run)
+        own = run._sent  # what the user sees of it has this shape, where there is a batch and time comes first
+        usual = run._had_batch and not network.batch_first
+        return given if usual and numeric.ready(given, own.shape, own.dtype) else checks.output_gradient(given, run)
     arrays = run.engine.arrays
     if not arrays.holds(given):
         return arrays.from_host(checks.output_gradient(given, run))

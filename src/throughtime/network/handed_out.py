@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .each_layer import alike
 
 Array = Any  # of the machine
@@ -32,6 +34,14 @@ def state(flat: Array, network: Any, arrays: Any, had_batch: bool) -> Any:
 
 def _parts(flat: Array, rows: int, units: int, arrays: Any, had_batch: bool) -> Any:
     B, S = map(int, flat.shape)
+    if isinstance(flat, np.ndarray):  # in one copy, or none
+        of_all = flat.reshape(B, rows, S // (rows * units), units)
+        if B > 1 or rows > 1:
+            of_all = np.ascontiguousarray(of_all.transpose(2, 1, 0, 3))
+        else:
+            of_all = of_all.reshape(S // units, rows, B, units)
+        found = tuple(of_all if had_batch else of_all[:, :, 0])
+        return found[0] if len(found) == 1 else found
     shaped, parts = flat.reshape((B, rows, S // rows)), []
     for a in range(0, S // rows, units):
         part = shaped[:, :, a : a + units]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from ..cells.base import spec
 from ..engine import memory
@@ -62,8 +65,30 @@ class LayerParameters(words.Sealed):
 
     def copies(self) -> list[list[tuple[Any, ...]]]:
         """Copies of what `layer` gives, of every layer and direction: what a run keeps. They are looked at once."""
-        held, keep = self._weights(), self._copied if self.device == "cpu" else self._kept
-        return [[keep(self._layer(held, names, k)) for names in ways] for k, ways in enumerate(self._layer_names)]
+        if self.device != "cpu":
+            held = self._weights()
+            return [
+                [self._kept(self._layer(held, names, k)) for names in ways] for k, ways in enumerate(self._layer_names)
+            ]
+        in_place.parameters(self.parameters, self.shapes, self.dtype)
+        held = parametrised.weights(self, self.parameters) if self._assignment else self.parameters
+        copy = np.ndarray.copy if self._largest < memory.SMALLEST else memory.copy
+        found: list[list[tuple[Any, ...]]] = []
+        for k, ways in enumerate(self._layer_names):
+            of_layer = []
+            for names in ways:
+                own = []
+                for name in names:
+                    value = held[name] if name in held else self._absent(name, k)
+                    own.append(copy(value) if type(value) is np.ndarray else np.array(value, order="C"))
+                of_layer.append(tuple(own))
+            found.append(of_layer)
+        return found
+
+    @once
+    def _largest(self) -> int:
+        """Bytes of the largest array of weights."""
+        return max(map(math.prod, self.weight_shapes.values())) * int(self.dtype.itemsize)
 
     @once
     def _layer_names(self) -> list[list[tuple[str, ...]]]:
@@ -83,8 +108,6 @@ class LayerParameters(words.Sealed):
         return list(zip(weights, biases, strict=True))
 
     def _copied(self, own: list[Any]) -> tuple[Any, ...]:
-        if self.device == "cpu":
-            return tuple(map(memory.copy, own))
         copies = map(self.engine.arrays.copy, own)
         return tuple(p.reshape((self.networks, *p.shape[self.stacked :])) for p in copies)
 

@@ -17,6 +17,7 @@ from ..refuse import arguments, in_place, words
 from ..refuse.called import called
 from . import not_set, on_disk, parameters, parametrised
 from .each_layer import alike, as_written, each_layer, one_or_all
+from .forwards import forwards
 from .layer_parameters import LayerParameters
 from .on_device import together
 from .unrolled import Unrolled
@@ -180,7 +181,9 @@ class Network(LayerParameters):
         >>> long.checkpoint, long.backprop(long.output).input.shape
         (1024, (5000, 3))
         """
-        return Unrolled(self, x, state, lengths, method, noise, checkpoint)
+        run = Unrolled.__new__(Unrolled)
+        run.__dict__.update(forwards(self, x, state, lengths, method, noise, checkpoint))
+        return run
 
     def to(self, device: str) -> Any:
         """The network on a device, "cpu" or "cuda": this one if it is there, or another with copies of the parameters;

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from ..cells.versions import in_force
-from ..engine.back import Into
-from ..refuse import arguments, checks, direction, room, words
+from ..engine.once import once
+from ..refuse import arguments, checks, room, words
 from ..refuse.called import called
-from . import clipped, handed_in, truncated
-from .asked import asked, asked_forward, asked_method
-from .fields_back import deferred
+from . import handed_in
+from .asked import asked
+from .backwards import backwards
+from .forwards import forwards
 from .gradients import Gradients
-from .noise import checked, masks
 from .on_host import OnHost
 from .steps import PRODUCT, Steps
 
@@ -58,32 +57,24 @@ class Unrolled(Steps):
         self, network: Any, x: Any, state: Any = None, lengths: Any = None, method: Any = None, noise: Any = None,
         checkpoint: Any = None,
     ) -> None:  # fmt: skip
-        arrays, method = network.engine.arrays, asked_method(network, method)
-        forward = asked_forward(network, checkpoint)
-        if (drawing := checked(noise)) and method == "scan":
-            raise ValueError('`noise` goes step by step: leave method="scan" out.')
-        stream = arrays.stream_of(x)
-        with arrays.on(stream):
-            own, had_batch = handed_in.sequence(x, network, own=lengths is not None)
-            T, B, _ = own.shape
-            ends = checks.lengths(handed_in.lengths_of_all(lengths, network, B), T, B)
-            if ends is not None:  # padding is never seen: NaN there would reach a weight's gradient as 0 * NaN
-                arrays.pad(own, arrays.from_host(ends))
-            initial = handed_in.state("state", state, network, B, had_batch)
-            followed = network.followed()
-            cells, parameters, norms = list(map(in_force, network.cells)), network.copies(), network.norms()
-            made, sent = forward(
-                network.device, cells, parameters, own, initial, ends, norms, network.patterns(),
-                "loop" if drawing and network.device == "cpu" else method,
-                masks(drawing, network, int(T), int(B)),
-            )  # fmt: skip
-            self.__dict__.update(  # at once: attributes are checked one by one
-                network=network, stream=stream, input=own, lengths=ends, _had_batch=had_batch, _followed=followed,
-                _stack=made, **({} if made.every else {"states": arrays.read_only(made.states)}),
-            )  # fmt: skip
-            self.__dict__["output"] = arrays.read_only(self._outside(sent))
+        self.__dict__.update(forwards(network, x, state, lengths, method, noise, checkpoint))
 
-    _sealed_by = "output"  # the last that __init__ sets
+    _sealed_by = "_stack"  # all that there is at first
+
+    @once
+    def output(self) -> Array:
+        """What the last layer sends, as the user sees it; made when somebody looks."""
+        if self._stack.device == "cpu":
+            return self.engine.arrays.read_only(self._outside(self._sent))
+        with self._on():
+            return self._outside(self._sent)
+
+    @once
+    def states(self) -> Array:
+        """(T+1, B, S), likewise; of a run that keeps them all."""
+        if self._stack.back_only or self._stack.every:
+            raise AttributeError("states")  # `__getattr__` says why
+        return self.engine.arrays.read_only(self._stack.states)
 
     def _unset(self, name: str) -> str:
         advice = words.near(name, dir(self))
@@ -151,45 +142,17 @@ class Unrolled(Steps):
         """
         if self._stack.back_only:
             raise ValueError(f"A run of single steps has no output to go back from; {SINGLE}.")
-        checks.some_gradient(grad_output, grad_final_state)
-        states, by_fields = self.checkpoint is None if states is None else states, arguments.flag("cells", cells)
-        wanted, arrays = asked(self, input, states, parameters, per_sequence, out), self.engine.arrays
-        with arrays.on(self.stream):
-            g = handed_in.output_gradient(grad_output, self)
-            B, had_batch = self._stack.batch, self._had_batch
-            at_end = handed_in.state("grad_final_state", grad_final_state, self.network, B, had_batch)
-            into: Into | None = wanted.into(self)
-            x: Any
-            of_states: Any
-            most = None if clip_state is None else clipped.limit(self, clip_state, window, per_sequence)
-            window = self._cut(window) if most is None else None
-            of_fields = deferred(self, g, at_end, window, most, per_sequence) if by_fields else None
-            if most is not None:
-                of_weights, x, of_states = clipped.backprop(self._stack, g, at_end, most, into)
-            elif window is not None:
-                of_weights, x, of_states = truncated.backprop(self._stack, g, at_end, window, into)
-            else:
-                shape = self.steps + 1, *at_end.shape
-                of_states = arrays.empty(shape, at_end.dtype) if wanted.states else None
-                found = self._stack.back(
-                    at_end, g, grad_states=of_states, to_weights=bool(wanted.names), to_input=wanted.input, into=into
-                )
-                of_weights, x, at_start = found.parameters, found.x, found.carry
-            if most is not None or window is not None:
-                at_start = arrays.compact(of_states[0])
-            named = self._named(of_weights) if into is None else wanted.made
-            named = self.to_parameters(named) if self._followed else named
-            of_input = None if x is None else self._outside(x)
-            return wanted.written(named, of_input, self._as_state(at_start), of_states, of_fields)
-
-    def _cut(self, window: Any) -> int | None:
-        """The steps after which truncated BPTT cuts, None where there is nothing to cut."""
-        if window is None:
-            return None
-        meaning = "it is a number of time steps, at least 1, or None for the full gradient"
-        window = arguments.step("window", window, 1, meaning=meaning)
-        direction.one_way(self.network, "`window`", ", or leave it out")
-        return window if window < self.steps else None
+        if grad_output is None and grad_final_state is None:
+            checks.some_gradient(grad_output, grad_final_state)
+        if states is None:
+            states = not self._stack.every
+        by_fields = cells if type(cells) is bool else arguments.flag("cells", cells)
+        wanted = asked(self, input, states, parameters, per_sequence, out)
+        given = self, wanted, grad_output, grad_final_state, window, clip_state, by_fields
+        if self._stack.device == "cpu":
+            return backwards(*given)
+        with self._on():
+            return backwards(*given)
 
     def jvp(self, v: Any, start: int, stop: int) -> Array:
         """Perturbations of states[start] taken forward to states[stop]: J_stop ... J_{start+1} v.

@@ -98,6 +98,8 @@ class Kernels:
             self._functions |= {"stage": cls.stage, "stage_backward": cls.stage_backward}
         self._made: dict[str, int] = {}
         self._tables: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self.nothing, self.unread = np.zeros(0, dtype), np.zeros(1, dtype)  # for arrays of a loop that it does not use
+        self.without_fields = self.unread if not (self.shape.by_unit or record.cls._fields) else None  # type: ignore[attr-defined]
 
     @once
     def unroll(self) -> Any:
@@ -235,5 +237,8 @@ def kernels(cell: Any, dtype: Any, sparse: bool = False, with_masks: bool = Fals
     sparse: those for recurrent weights of which few are there. A class registered again (edited in a notebook, say) is
     new and gets its own.
     """
-    cls: Any = type(in_force(cell))
-    return _kernels(cls, np.dtype(dtype), bool(spec(cls).parameters) or has_arrays(cell), sparse, with_masks)
+    cls: Any = type(cell)
+    if getattr(cls, "_version", None) is None:
+        cls = type(in_force(cell))
+    by_unit = bool(cls.__throughtime__.parameters) or (len(cell) > 0 and has_arrays(cell))
+    return _kernels(cls, np.dtype(dtype), by_unit, sparse, with_masks)

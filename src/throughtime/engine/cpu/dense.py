@@ -35,7 +35,8 @@ def forward(x: Array, w: Array, b: Array | None) -> Array:
     """y = x Wᵀ + b, (R, O), of x (R, I), w (O, I) and b (O,), or None for 0."""
     outputs, width = len(w), VECTORS * lanes(w.dtype)
     count = -(-outputs // width)
-    panels, *_ = gates_side_by_side((w, w[:0], w[:0]), outputs, width, width)
+    none = w[:0].reshape(-1)
+    panels, *_ = gates_side_by_side(w, w[:0], none, none, outputs, width, width)
     start = np.zeros(count * width, w.dtype)
     if b is not None:
         start[:outputs] = b

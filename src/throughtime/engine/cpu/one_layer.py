@@ -8,16 +8,17 @@ import numpy as np
 from ...cells.on_arrays import emitted
 from .. import memory
 from ..once import once
-from ..sizes import Forward, Places
 from . import shares, threads
 from .build import FORWARD, Kernels, kernels
-from .operands import Masks, Staged, Steps
+from .layer_plan import Plan, plan
+from .operands import Masks, Staged
 from .panels import pack_backward, pack_forward
 from .sparse import Pattern
 from .unit_numbers import fields
 
 Array = np.ndarray
 SUMMED = 1024  # rows, times and sequences, whose weight gradients are summed at once, at most
+LARGE = 1 << 20  # bytes of what these sums are made of, or a part of what the run keeps
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Layer:
     reverse: bool
     sent: Array  # (T+1, B, E*N): what the units send, a view of the states where it is the first of them
     kept: Array | None  # what the steps saved, see there; None after a scan, which keeps nothing
-    staged: Array  # (T, B, A*N): the signals of the stage
+    staged: Array | None  # (T, B, A*N): the signals of the stage, where there is one
     pattern: Pattern | None = None  # of the recurrent weights, where few are there
     masks: Masks | None = None  # of (T, B, S*N), likewise, and (B, E*N); `sent` then is what W_hh hears
     whole: int | None = None  # steps of the run that the layer is of, where it is of some of them, or of none
@@ -53,9 +54,15 @@ class Layer:
     def kernels(self) -> Kernels:
         return kernels(self.cell, self.states.dtype, self.pattern is not None, self.masks is not None)
 
+    @once
+    def plan(self) -> Plan:
+        kernel, inputs, units = self.kernels, self.parameters[0].shape[1], self.parameters[1].shape[1]
+        at = self.x_at, self.x_row, self.offset, self.states.shape[2]
+        return plan(kernel, self.steps, self.batch, inputs, units, *at, self.reverse)
+
     def __getstate__(self) -> dict[str, Any]:
         """Without what is compiled, which is of this process, and without views, of which there would be copies."""
-        return {name: value for name, value in vars(self).items() if name not in ("kernels", "given")}
+        return {name: value for name, value in vars(self).items() if name not in ("kernels", "plan", "given")}
 
     @once
     def fields(self) -> Array:
@@ -78,22 +85,15 @@ class Layer:
     @property
     def held(self) -> int:
         """Bytes that the whole run keeps of the layer's steps, and of all states."""
-        record, shape = self.kernels.record, self.kernels.shape
-        steps, saved = self.whole or self.steps, -(-self.units // shape.block) * record.saved * shape.block
-        size = self.states.shape[2] if self.like is None else self.like.states.shape[2]
-        return self.batch * (steps * saved + (steps + 1) * size) * self.states.itemsize
-
-    @property
-    def parts(self) -> tuple[int, int, int, int]:
-        """How many numbers of a unit there are of dr, of dx where that is another array, of da and of dq."""
-        shape = self.kernels.shape
-        return shape.first, 0 if shape.shared else shape.gates, shape.second, shape.parameters
+        steps, size = self.whole or self.steps, self.states.shape[2] if self.like is None else self.like.states.shape[2]
+        return self.batch * (steps * self.plan.kept + (steps + 1) * size) * self.states.itemsize
 
     def summed(self, rows: int, steps: int) -> int:
         """How many of the steps, of so many rows each, have their weight gradients summed at once."""
-        block = self.kernels.shape.block
-        one = rows * -(-self.units // block) * block * sum(self.parts) * self.states.itemsize
-        return max(1, min(steps, max(1 << 20, self.held // 16) // max(1, one), -(-SUMMED // max(1, rows))))
+        one, rows = max(1, rows * self.plan.back_bytes), max(1, rows)
+        if 0 < steps <= SUMMED // rows and steps * one <= LARGE:
+            return steps
+        return max(1, min(steps, max(LARGE, self.held // 16) // one, -(-SUMMED // rows)))
 
     @once
     def packed_forward(self) -> tuple[Array, ...]:
@@ -133,28 +133,28 @@ class Layer:
                 sent[side] = self.sent[times].reshape(rows, e)
         by_panel = (self.steps, -(-n // shape.block), B, record.saved * shape.block)
         saved = np.ascontiguousarray(self.saved.reshape(by_panel)[start:stop].swapaxes(0, 1)).reshape(-1)
-        masks = self.masks
+        masks, staged = self.masks, self.staged
+        if staged is not None:
+            staged = staged[start:stop].reshape(1, rows, record.staged * n)
         if masks is not None:
             kept, candidates = (part[start:stop].reshape(1, rows, -1) for part in (masks.kept, masks.candidates))
             masks = Masks(kept, candidates, np.tile(masks.heard, (stop - start, 1)))
         return replace(
             self, x_at=self.x_at + start * B * self.x_row, steps=1, batch=rows, states=states, lengths=alive,
-            sent=sent, kept=saved, masks=masks, staged=self.staged[start:stop].reshape(1, rows, record.staged * n),
+            sent=sent, kept=saved, masks=masks, staged=staged,
         )  # fmt: skip
 
     def fill(self) -> None:
         """Run the layer, from the states that stand at its first time, and fill in all else."""
         if self.steps and self.batch:
-            kernel, record = self.kernels, self.kernels.record
-            known, x, sent, places = self.given
-            size = Forward(
-                steps=self.steps, batch=self.batch, inputs=self.inputs, units=self.units, places=places,
-                reverse=int(self.reverse),
-            )  # fmt: skip
+            kernel, own = self.kernels, self.plan
+            known, x, sent, _ = self.given
             packed = self.packed_forward if self.like else pack_forward(kernel, self.parameters, self.pattern)
-            beside = Staged(self.staged.reshape(-1), *packed[4:])[:] if record.stage else self.lists()
-            arguments = (kernel.pointwise(*FORWARD), packed[:4], known, x, sent, beside, size[:])
-            threads.run(kernel.unroll, arguments, *self.shares(kernel, self.batch, self.steps))
+            beside: tuple = () if self.pattern is None else self.lists()
+            if self.staged is not None:
+                beside = Staged(self.staged.reshape(-1), *packed[4:])[:]
+            arguments = (kernel.pointwise(*FORWARD), packed[:4], known, x, sent, beside, own.forward)
+            threads.run(kernel.unroll, arguments, *shares.of_steps(*own.divided))
 
     def _saved_again(self) -> Array:
         """The same from the states, every row (t, b) a sequence of one step; of a layer without stages."""
@@ -173,8 +173,8 @@ class Layer:
 
     def output(self) -> Array:
         """What the layer sends after each step, (T, B, N), a view."""
-        sent = self.sent_at_all_times()
-        return sent[:-1] if self.reverse else sent[1:]
+        sent = self.sent if self.masks is None else self.sent_at_all_times()
+        return sent[:-1, :, : self.plan.units] if self.reverse else sent[1:, :, : self.plan.units]
 
     def sent_at_all_times(self) -> Array:
         """What the layer above hears, (T+1, B, N)."""
@@ -196,19 +196,17 @@ class Layer:
     @once
     def given(self) -> tuple[tuple[Array, ...], Array, Array, tuple[int, ...]]:
         """What compiled loops read of the layer: what is known of its steps, x, what it sends, and their places."""
-        states, sent, places = self.sending()
+        states, sent = self.sending()
         saved = self.saved if self.kept is None else self.kept
-        known = Steps(fields=self.fields, states=states, saved=saved, lengths=self.lengths)[:]
+        known: tuple = (self.fields, states, saved, self.lengths)  # of operands.Steps
         if self.masks is not None:
             known += tuple(part.reshape(-1) for part in self.masks)
-        return known, self.x, sent, places
+        return known, self.x, sent, self.plan.places
 
-    def sending(self) -> tuple[Array, Array, tuple[int, ...]]:
-        """The states and what the layer sends, flat, and the places of x and these."""
-        emits, size, states = self.kernels.shape.emits, self.states.shape[2], self.states.reshape(-1)
-        sent, e_at, e_row = (self.sent.reshape(-1), 0, self.sent.shape[2]) if emits else (states, self.offset, size)
-        places = Places(x_at=self.x_at, x_row=self.x_row, s_at=self.offset, s_row=size, e_at=e_at, e_row=e_row)
-        return states, sent, places[:]
+    def sending(self) -> tuple[Array, Array]:
+        """The states and what the layer sends, flat."""
+        states = self.states.reshape(-1)
+        return states, self.sent.reshape(-1) if self.kernels.shape.emits else states
 
     def lists(self, back: bool = False) -> tuple[Array, ...]:
         """What loops take beside the rest where few weights are there: indices and ends of their lists."""
@@ -218,12 +216,7 @@ class Layer:
         own = forward.rows, forward.ends
         return (backward.rows, backward.ends, *own, forward.place) if back else own
 
-    def shares(self, kernel: Kernels, rows: int, steps: int, back: bool = False) -> shares.Shares:
+    def shares(self, rows: int, steps: int, back: bool = False) -> shares.Shares:
         """A pass of so many rows divided among threads; back: whether gradients of weights or input are made."""
-        shape, record, units = kernel.shape, kernel.record, self.units
-        per_row = units * (len(record.blocks) * units + record.gates * self.inputs)
-        # whole panels; where nothing is sent, nobody waits for anybody
-        return shares.of_steps(
-            steps, rows, units, per_row, self.states.itemsize, grain=shape.back, meets=record.recurrent, back=back,
-            gates=record.gates,
-        )  # fmt: skip
+        _, _, units, per_row, itemsize, grain, meets, gates = self.plan.divided
+        return shares.of_steps(steps, rows, units, per_row, itemsize, grain, meets, gates, back)

@@ -20,7 +20,6 @@ from .shape import Shape, Wires
 from .spans import move
 
 Array = np.ndarray
-Matrices = tuple[Array, Array, Array]
 WIDTH = LANES = PLACEHOLDER
 
 
@@ -28,18 +27,21 @@ def pack_forward(kernel: Any, parameters: tuple, pattern: Any = None) -> tuple[A
     """(w_ih, b_ih, w_hh, b_hh) in panels: blocks of units, all parts side by side, 0 beyond the last unit; and of a
     cell with a stage those of its product after them. pattern: of w_hh, whose weights alone are then taken, in the
     order of its lists."""
-    shape, units = kernel.shape, parameters[1].shape[1]
-    w_ih, w_hh, b_ih, b_hh = parameters[:4]
+    shape, (w_ih, w_hh, b_ih, b_hh, *_) = kernel.shape, parameters
+    units = w_hh.shape[1]
+    if shape.whole and pattern is None:
+        x, r, b_x, b_r = gates_side_by_side(w_ih, w_hh, b_ih, b_hh, units, shape.block, shape.back)
+        return x, b_x, r, b_r
     first, second = squares(shape, w_hh)
-    if pattern is None:
-        x, r, a = gates_side_by_side((w_ih, first, second), units, shape.block, shape.back)
-    else:
-        x, _, a = gates_side_by_side((w_ih, w_hh[:0], second), units, shape.block, shape.back)
+    cut = shape.first * units
+    first = first if pattern is None else w_hh[:0]
+    x, r, b_x, b_r = gates_side_by_side(w_ih, first, b_ih, b_hh[:cut], units, shape.block, shape.back)
+    if pattern is not None:
         r = w_hh.reshape(-1)[pattern.lists(shape)[0].place]
     if not shape.staged:
-        return x, _bias(shape, b_ih, units), r, _bias(shape, b_hh, units)
-    cut = shape.first * units
-    return x, _bias(shape, b_ih, units), r, _bias(shape, b_hh[:cut], units), a, _bias(shape, b_hh[cut:], units)
+        return x, b_x, r, b_r
+    a, _, b_a, _ = gates_side_by_side(second, w_hh[:0], b_hh[cut:], b_hh[:0], units, shape.block, shape.back)
+    return x, b_x, r, b_r, a, b_a
 
 
 def squares(shape: Shape, w_hh: Array) -> tuple[Array, Array]:
@@ -56,10 +58,13 @@ def squares(shape: Shape, w_hh: Array) -> tuple[Array, Array]:
 def pack_backward(kernel: Any, parameters: tuple, pattern: Any = None) -> tuple[Array, ...]:
     """(w_hh, w_ih) transposed, in panels of `back` columns, those of each signal after one another; and of a cell with
     a stage the weights of its product after them."""
-    shape, (w_ih, w_hh) = kernel.shape, parameters[:2]
-    first, second = squares(shape, w_hh) if pattern is None else (w_hh[:0], w_hh[:0])
-    signals = shape.signals, 1, max(1, shape.staged)
-    r, x, a = _transposed((first, w_ih, second), signals, w_hh.shape[1], shape.block, shape.back)
+    shape, w_ih, w_hh = kernel.shape, parameters[0], parameters[1]
+    if shape.whole and pattern is None:
+        first, second = w_hh, w_hh[:0]
+    else:
+        first, second = squares(shape, w_hh) if pattern is None else (w_hh[:0], w_hh[:0])
+    units, signals = w_hh.shape[1], (shape.signals, 1, shape.staged or 1)
+    r, x, a = _transposed(first, w_ih, second, signals, units, shape.block, shape.back)
     if pattern is not None:
         r = w_hh.reshape(-1)[pattern.lists(shape)[1].place]
     return (r, x, a) if shape.staged else (r, x)
@@ -74,75 +79,66 @@ def _dense(wires: Wires, parts: int, signals: int, squares: Array, units: int) -
     return out.reshape(parts * units, signals * units)
 
 
-def gates_side_by_side(matrices: Matrices, units: int, block: int, grain: int) -> list[Array]:
-    """Three matrices (parts*N, depth), some of them empty, for the way forward. All lie in one array and are packed by
-    one call: of a small network the calls take longer than the packing. grain: units that stay with one thread."""
-    dtype = matrices[0].dtype
-    parts, depths, places, size = _forward_places(units, block, dtype.itemsize, *[m.shape for m in matrices])
-    out = _room(size, dtype, units % block > 0)
-    arguments = (_flat(matrices), parts, units, depths, block, out, places[:3])
+def gates_side_by_side(
+    a: Array, b: Array, a_bias: Array, b_bias: Array, units: int, block: int, grain: int
+) -> tuple[Array, Array, Array, Array]:
+    """Two matrices (parts*N, depth) and their biases (parts*N,), some of them empty, for the way forward. All lie in
+    one array and are packed by one call: of a small network the calls take longer than the packing. grain: units that
+    stay with one thread."""
+    dtype = a.dtype
+    parts, depths, places, size, (one, two, three, four) = _forward_places(
+        units, block, dtype.itemsize, a.shape, b.shape, len(a_bias), len(b_bias)
+    )
+    out = (memory.zeros if units % block else memory.empty)((size,), dtype)
+    arguments = ((a.reshape(-1), b.reshape(-1), a_bias, b_bias), parts, units, depths, block, out, places)
     threads.run(packers(dtype)["pack_gates"], arguments, *shares.of_packing(units, grain, out.nbytes))
-    return [out[place : place + size] for place, size in zip(places[:3], places[3:], strict=True)]
+    return out[one], out[two], out[three], out[four]
 
 
 @lru_cache(maxsize=1024)
-def _forward_places(units: int, block: int, itemsize: int, *sizes: tuple[int, int]) -> tuple[tuple, tuple, tuple, int]:
-    """Of each matrix its parts and its depth; where its panels begin, and then how many numbers they are; all of it."""
+def _forward_places(
+    units: int, block: int, itemsize: int, a: tuple[int, int], b: tuple[int, int], a_bias: int, b_bias: int
+) -> tuple[tuple, tuple, tuple, int, tuple]:
+    """Of each matrix its parts and its depth, that of a bias is 1; where its panels begin; the numbers of all; where
+    each lies among them."""
+    sizes = a, b, (a_bias, 1), (b_bias, 1)
     parts, depths = tuple(rows // units for rows, _ in sizes), tuple(depth for _, depth in sizes)
     each = [-(-units // block) * depth * own * block for own, depth in zip(parts, depths, strict=True)]
     return parts, depths, *_one_after_another(each, itemsize)
 
 
-def _transposed(matrices: Matrices, signals: tuple, units: int, block: int, back: int) -> list[Array]:
-    """The same of matrices (parts*N, signals*columns), of each so many signals, for the way back."""
-    dtype = matrices[0].dtype
-    parts, columns, places, size = _back_places(
-        units, block, back, signals, dtype.itemsize, *[m.shape for m in matrices]
+def _transposed(a: Array, b: Array, c: Array, signals: tuple, units: int, block: int, back: int) -> tuple[Array, ...]:
+    """The same of three matrices (parts*N, signals*columns), of each so many signals, for the way back."""
+    dtype = a.dtype
+    parts, columns, places, size, (one, two, three), full = _back_places(
+        units, block, back, signals, dtype.itemsize, a.shape, b.shape, c.shape
     )
-    out = _room(size, dtype, units % block > 0 or max([count % back for count in columns]) > 0)
-    arguments = (_flat(matrices), parts, units, columns, signals, block, out, places[:3])
+    out = (memory.empty if full else memory.zeros)((size,), dtype)
+    arguments = ((a.reshape(-1), b.reshape(-1), c.reshape(-1)), parts, units, columns, signals, block, out, places)
     threads.run(packers(dtype)["pack_transposed"], arguments, *shares.of_packing(units, back, out.nbytes))
-    return [out[place : place + size] for place, size in zip(places[:3], places[3:], strict=True)]
+    return out[one], out[two], out[three]
 
 
 @lru_cache(maxsize=1024)
 def _back_places(
     units: int, block: int, back: int, signals: tuple, itemsize: int, *sizes: tuple[int, int]
-) -> tuple[tuple, tuple, tuple, int]:
+) -> tuple[tuple, tuple, tuple, int, tuple, bool]:
+    """Likewise; and whether all panels are full."""
     parts = tuple(rows // units for rows, _ in sizes)
     columns = tuple(wide // count for (_, wide), count in zip(sizes, signals, strict=True))
     rows = [-(-units // block) * own * block for own in parts]
     each = [s * -(-c // back) * r * back for s, c, r in zip(signals, columns, rows, strict=True)]
-    return parts, columns, *_one_after_another(each, itemsize)
+    full = units % block == 0 and not any(count % back for count in columns)
+    return parts, columns, *_one_after_another(each, itemsize), full
 
 
-def _one_after_another(sizes: list[int], itemsize: int) -> tuple[tuple, int]:
-    """Where arrays of such sizes begin in one, each at a line of the cache, and then the sizes; and that of all."""
+def _one_after_another(sizes: list[int], itemsize: int) -> tuple[tuple, int, tuple]:
+    """Where arrays of such sizes begin in one, each at a line of the cache; the size of that; and the slices."""
     line, starts, end = memory.LINE // itemsize, [], 0
     for size in sizes:
         starts.append(end)
         end += -(-size // line) * line
-    return (*starts, *sizes), end
-
-
-def _flat(matrices: Matrices) -> tuple[Array, Array, Array]:
-    a, b, c = matrices
-    return a.reshape(-1), b.reshape(-1), c.reshape(-1)
-
-
-def _bias(shape: Shape, bias: Array, units: int) -> Array:
-    block, panels, parts = shape.block, -(-units // shape.block), len(bias) // units
-    padded = bias
-    if panels * block > units:
-        padded = np.zeros((parts, panels * block), shape.dtype)
-        padded[:, :units] = bias.reshape(parts, units)
-    elif parts == 1 or panels == 1:
-        return bias
-    return padded.reshape(parts, panels, block).swapaxes(0, 1).reshape(-1)
-
-
-def _room(size: int, dtype: np.dtype, padded: bool) -> Array:
-    return memory.zeros((size,), dtype) if padded else memory.empty((size,), dtype)
+    return tuple(starts), end, tuple(slice(at, at + size) for at, size in zip(starts, sizes, strict=True))
 
 
 @cache

@@ -10,12 +10,13 @@ import numpy as np
 
 from ...cells.base import spec
 from .. import memory
-from ..sizes import Backward, Tangent
+from ..sizes import Tangent
 from . import scanned, threads
 from .build import BACKWARD, TANGENT, kernels
 from .flat_rows import base
+from .layer_plan import plan
 from .one_layer import Layer
-from .operands import Gradients, Masks, Perturbations, StagedBack, StagedTangent
+from .operands import Masks, Perturbations, StagedBack, StagedTangent
 from .sent_by_units import sent_tangent, slopes
 from .sparse import Pattern
 
@@ -44,29 +45,29 @@ def unroll(
     of each state is kept, (T, B, S*N), and how much W_hh hears of what is sent, (B, E*N), step by step; see masked.py.
     like: a layer of the run that these steps are a piece of, with the same weights.
     """
-    steps, batch, _ = x.shape
-    units = parameters[1].shape[1]
-    if pattern is not None and (masks is not None or not pattern.pays(spec(cell), batch, states.dtype)):
+    steps, batch, inputs = x.shape
+    units, dtype, row = parameters[1].shape[1], states.dtype, states.shape[2]
+    if pattern is not None and (masks is not None or not pattern.pays(spec(cell), batch, dtype)):
         pattern = None
-    kernel = kernels(cell, states.dtype, pattern is not None, masks is not None)
-    record, shape = kernel.record, kernel.shape
-    panels = -(-units // shape.block)
+    kernel = kernels(cell, dtype, pattern is not None, masks is not None)
+    flat, x_at, x_row = base(x)
+    own = plan(kernel, steps, batch, inputs, units, x_at, x_row, offset, row, reverse)
+    empty = np.empty if own.most < memory.SMALLEST else memory.empty
     if lengths is None:
         lengths = np.full(batch, steps, np.int64)
-    if shape.emits:
-        sent = memory.empty((steps + 1, batch, record.signals * units), states.dtype)
+    if kernel.shape.emits:
+        sent = empty((steps + 1, batch, own.signals), dtype)
     else:
-        sent = states[:, :, offset : offset + record.signals * units]
-    by_pieces = scanned.chosen(kernel, method, steps, units)
-    saved = None if by_pieces else memory.empty((steps * batch * panels * record.saved * shape.block,), states.dtype)
-    staged = memory.empty((steps, batch, record.staged * units), states.dtype)
-    flat, x_at, x_row = base(x)
-    whole = None if masks is None else Masks(masks[0], memory.empty(masks[0].shape, states.dtype), masks[1])
+        sent = states[:, :, offset : offset + own.signals]
+    by_pieces = not (kernel.record.recurrent and method is None) and scanned.chosen(kernel, method, steps, units)
+    saved = None if by_pieces else empty((steps * batch * own.kept,), dtype)
+    staged = empty((steps, batch, own.staged), dtype) if own.staged else None
+    whole = None if masks is None else Masks(masks[0], memory.empty(masks[0].shape, dtype), masks[1])
     layer = Layer(
         cell, parameters, flat, x_at, x_row, steps, batch, states, offset, lengths, reverse, sent, saved, staged,
         pattern, whole, None if like is None else like.whole, like,
     )  # fmt: skip
-    layer.kernels = kernel
+    layer.kernels, layer.plan = kernel, own
     if not by_pieces:
         layer.fill()
     elif steps and batch:
@@ -106,52 +107,52 @@ def backprop(
     not wanted; (B, ...) with `each`, for those of every sequence.
     """
     stop = layer.steps if stop is None else stop
-    kernel, units, inputs = layer.kernels, layer.units, layer.inputs
-    dtype, M = layer.states.dtype, layer.batch * copies
-    steps = stop - start
-    nothing = np.zeros(0, dtype)
+    kernel, own = layer.kernels, layer.plan
+    dtype, nothing, M, steps = kernel.dtype, kernel.nothing, layer.batch * copies, stop - start
     if into is None and to_weights:
-        into = tuple(memory.zeros(p.shape, dtype) for p in layer.parameters)
-    grads = tuple([nothing if own is None else own.reshape(-1) for own in into or (None,) * len(layer.parameters)])
-    to_weights = to_weights and max([own.size for own in grads]) > 0
-    grad_x = memory.empty((steps, M, inputs) if to_input else (0, M, inputs), dtype)
+        into = tuple([memory.zeros(p.shape, dtype) for p in layer.parameters])
+    grads, wanted = [], 0
+    for p in into or (None,) * len(layer.parameters):
+        grads.append(nothing if p is None else p.reshape(-1))
+        wanted += grads[-1].size
+    to_weights = to_weights and wanted > 0
+    empty = np.empty if steps * M * max(own.inputs, own.rows) * dtype.itemsize < memory.SMALLEST else memory.empty
+    grad_x = empty((steps, M, own.inputs), dtype) if to_input else None
     carry = np.array(carry, dtype, order="C")
     if layer.kept is None and copies == 1 and steps and M:
         g_of = None if grad_output is None else base(grad_output)
         carry = scanned.backward(
-            layer, kernel, carry, g_of, grad_states, apart, grad_x if to_input else None, into if to_weights else None,
-            each, start, stop,
-        )  # fmt: skip
+            layer, kernel, carry, g_of, grad_states, apart, grad_x, into if to_weights else None, each, start, stop
+        )
     elif steps and M:
-        shape = kernel.shape
-        pad, block, counts = shape.back // 2, -(-units // shape.block) * shape.block, layer.parts
         chunk = layer.summed(M, steps)
-        dr, dx, da, dq = [memory.empty((chunk * M * (block * n + pad),), dtype) if n else nothing for n in counts]
-        dx = dr if shape.shared else dx
-        g, g_at, g_row = base(grad_output) if grad_output is not None else (np.zeros(1, dtype), 0, 0)
-        o, o_row = (np.zeros(1, dtype), 0) if grad_states is None else (grad_states.reshape(-1), grad_states.shape[2])
-        known, flat, flat_sent, places = layer.given
-        size = Backward(
-            start=start, stop=stop, batch=layer.batch, copies=copies, inputs=inputs, units=units, places=places,
-            g_at=g_at, g_row=g_row, o_at=layer.offset, o_row=o_row, reverse=int(layer.reverse), chunk=chunk,
-            from_output=int(grad_output is not None), to_states=0 if grad_states is None else 1 + apart,
-            to_input=int(to_input), to_weights=int(to_weights), each=int(each),
+        rows = chunk * M
+        dr = empty((rows * own.back[0],), dtype)
+        beside: tuple = ()
+        dx = dr if kernel.shape.shared else empty((rows * own.back[1],), dtype)
+        g, g_at, g_row = base(grad_output) if grad_output is not None else (kernel.unread, 0, 0)
+        o, o_row = (kernel.unread, 0) if grad_states is None else (grad_states.reshape(-1), grad_states.shape[2])
+        known, x, sent, places = layer.given
+        size = (  # sizes.Backward
+            start, stop, layer.batch, copies, own.inputs, own.units, places, g_at, g_row, layer.offset, o_row,
+            int(layer.reverse), chunk, int(grad_output is not None), 0 if grad_states is None else 1 + apart,
+            int(to_input), int(to_weights), int(each),
         )  # fmt: skip
-        gradients = Gradients(
-            output=g, states=o, x=grad_x.reshape(-1), parameters=grads, carry=carry.reshape(-1), dr=dr, dx=dx
+        gradients = (  # operands.Gradients
+            g, o, nothing if grad_x is None else grad_x.reshape(-1), tuple(grads), carry.reshape(-1), dr, dx,
         )  # fmt: skip
         w_hh, w_ih, *w_a = layer.packed_backward
-        beside = (
-            StagedBack(layer.staged.reshape(-1), w_a[0] if w_a else nothing, da, dq)[:]
-            if shape.beside
-            else layer.lists(back=True)
-        )
-        given = (known, flat, flat_sent, beside, gradients[:])
-        arguments = (kernel.pointwise(*BACKWARD), (w_hh, w_ih), *given, size[:])
-        threads.run(kernel.backprop, arguments, *layer.shares(kernel, M, steps, back=to_weights or to_input))
+        if layer.pattern is not None:
+            beside = layer.lists(back=True)
+        elif own.beside:
+            staged, rooms = nothing if layer.staged is None else layer.staged.reshape(-1), own.back[2:]
+            da, dq = [empty((rows * n,), dtype) if n else nothing for n in rooms]
+            beside = StagedBack(staged, w_a[0] if w_a else nothing, da, dq)[:]
+        arguments = (kernel.pointwise(*BACKWARD), (w_hh, w_ih), known, x, sent, beside, gradients, size)
+        threads.run(kernel.backprop, arguments, *layer.shares(M, steps, back=to_weights or to_input))
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
-    return Back(into, grad_x if to_input else None, carry)
+    return Back(into, grad_x, carry)
 
 
 def tangent(
@@ -179,7 +180,7 @@ def tangent(
         )  # fmt: skip
         perturbations = Perturbations(v=v.reshape(-1), sends=sends.reshape(-1), x=x, output=out.reshape(-1))
         arguments = (kernel.pointwise(*TANGENT), (w_ih, w_hh), known, perturbations[:], beside, size[:])
-        threads.run(kernel.tangent, arguments, *layer.shares(kernel, M, steps))
+        threads.run(kernel.tangent, arguments, *layer.shares(M, steps))
     return v, out if to_output else None
 
 

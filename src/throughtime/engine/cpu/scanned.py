@@ -110,7 +110,7 @@ def forward(layer: Any, kernel: Kernels) -> None:
     """Fill the states of a layer, and what it sends."""
     shape, B, T, N = kernel.shape, layer.batch, layer.steps, layer.units
     length, sections = cut(shape, T)
-    x, (states, sent, places) = layer.x, layer.sending()
+    x, (states, sent), places = layer.x, layer.sending(), layer.plan.places
     size = Scan(T, B, layer.inputs, N, places, int(layer.reverse), length, sections)
     shares, whole = team(B * sections, T * B * N)
     ends = np.empty(2 * len(shares) * N * shape.states * (shape.states + 1), layer.states.dtype)
@@ -138,7 +138,7 @@ def backward(
     shape, B, T, N, I = kernel.shape, layer.batch, stop - start, layer.units, layer.inputs
     dtype = layer.states.dtype
     length, sections = cut(shape, T)
-    x, (states, _, places) = layer.x, layer.sending()
+    x, (states, _), places = layer.x, layer.sending(), layer.plan.places
     nothing = np.zeros(1, dtype)
     rows = shape.gates * N
     sums = rows * I + rows + shape.parameters * N

@@ -31,19 +31,17 @@ Shares = tuple[list[tuple], tuple]
 
 
 def of_steps(
-    steps: int, rows: int, units: int, per_row: int, itemsize: int, grain: int, meets: bool = True, back: bool = False,
-    gates: int = 1,
+    steps: int, rows: int, units: int, per_row: int, itemsize: int, grain: int, meets: bool = True, gates: int = 1,
+    back: bool = False,
 ) -> Shares:  # fmt: skip
     """Of a pass through time: by rows, or, where the weights are large or the rows few, by units in lockstep.
 
     per_row: multiply-adds of a row in a step; grain: units that stay together, as their weights lie together; meets:
     whether units need what others sent; back: whether gradients are made beside the way back, as much work again.
     """
-    team = threads.get_num_threads()
     work = int(per_row / PACE + POINTWISE * gates * units) * (2 if back else 1) * itemsize // 4
-    if team == 1 or steps * rows * work < SMALL:
-        whole = alone(rows, units)
-        return [whole], whole
+    if steps * rows * work < SMALL or (team := threads.get_num_threads()) == 1:
+        return undivided(rows, units)
     return _of_steps(steps, rows, units, work, grain, per_row * itemsize, meets, back, team, machine())
 
 
@@ -99,6 +97,8 @@ def of_matrices(rows: int, units: int, block: int, size: int) -> Shares:
 
 def of_packing(units: int, grain: int, size: int) -> Shares:
     """Of weights to be packed, `size` bytes."""
+    if size < MOVED:
+        return undivided(0, units)
     whole, team = alone(0, units), threads.get_num_threads()
     if units < team * grain or not _moving_pays(size, PACKED * size, team):
         return [whole], whole
@@ -144,6 +144,13 @@ def pays(seconds: float, team: int, on: Machine) -> bool:
 def alone(rows: int, units: int) -> tuple:
     """The share of a thread that does all."""
     return Share(0, rows, 0, units, member=0, team=1, lockstep=0)[:]
+
+
+@lru_cache(maxsize=1024)
+def undivided(rows: int, units: int) -> Shares:
+    """Of what one thread does."""
+    whole = alone(rows, units)
+    return [whole], whole
 
 
 def _by_rows(rows: int, units: int, team: int) -> list[tuple]:

@@ -11,6 +11,8 @@ def fields(kernel: Any, cell: Any, parameters: tuple[Array, ...]) -> Array:
     """A cell's hyper-parameters as the compiled functions take them: as they are, or, where some have a value for each
     unit or the units have parameters, all of them in panels, each with the fields and then the parameters of a block.
     """
+    if kernel.without_fields is not None:
+        return kernel.without_fields
     if not kernel.shape.by_unit:
         return np.array([*cell, 0.0], kernel.dtype)  # never empty
     units, block = parameters[1].shape[1], kernel.shape.block
