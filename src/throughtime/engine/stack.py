@@ -274,9 +274,8 @@ def forward(
     by_layer = [(name, value) for name, value in given if value is not None]
     arrays, T, B = engine.arrays, int(x.shape[0]), int(x.shape[1])
     place = 0  # where the state of a layer and direction begins
-    whole, both = device == "cpu" and len(parameters[0]) == 1, len(parameters[0]) > 1
     states = arrays.empty((T + 1, B, initial.shape[1]), initial.dtype)
-    if whole:
+    if whole := device == "cpu" and len(parameters[0]) == 1:
         states[T if reverse else 0] = initial
     ends = arrays.every(B, T) if lengths is None else arrays.from_host(lengths)
     layers, read = list[list[Any]](), list[Normalised]()
@@ -286,7 +285,8 @@ def forward(
             read.append(Normalised.of(x, *norms[k]))
             x = read[k].output
         for d, weights in enumerate(directions):
-            columns = slice(place, place + spec(cell).states * int(weights[1].shape[-1]))
+            *_, units = weights[1].shape
+            columns = slice(place, place + spec(cell).states * int(units))
             if not whole:
                 arrays.move(states[T if d or reverse else 0, :, columns], initial[:, columns])
             for name, value in by_layer:
@@ -294,7 +294,7 @@ def forward(
             of_layer.append(engine.unroll(cell, weights, x, states, place, ends, reverse or d > 0, **how))
             place = columns.stop
         layers.append(of_layer)
-        x = arrays.joined([layer.output() for layer in of_layer]) if both else of_layer[0].output()
+        x = arrays.joined([layer.output() for layer in of_layer]) if len(of_layer) > 1 else of_layer[0].output()
     if lengths is not None:
         x = arrays.pad(arrays.copy(x), ends)
     return Stack(device, layers, states, lengths, False, read, masks is not None), x
