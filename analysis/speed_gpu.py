@@ -176,7 +176,7 @@ def said(key, result):
 
 
 def result_of(head, keys, results, steps):
-    """One result of all the pieces: what failed and what is left are checks that fail."""
+    """One result of all the pieces: what failed are checks that fail, what is left is counted."""
     checks, tables = [], {}
     for key in keys:
         found = results.get(key, {})
@@ -185,7 +185,6 @@ def result_of(head, keys, results, steps):
             checks.append(study.check(f"{key}: {found['error']}", np.nan, 0, 0, why="a piece that ended in an error"))
         tables.setdefault(key.split()[0], []).extend(found.get("rows", []))
     left = sum(key not in results for key in keys)
-    checks.append(study.check("pieces left: the same command goes on", left, 0, 0, why="all is measured"))
     rates = next((results[key] for key in keys if key.split()[0] == "peak" and key in results), {})
     for row in tables.get("cudnn", []):
         row["floor"] = floor(row, rates, steps)
@@ -228,7 +227,8 @@ def times(value):
 def table(result):
     """All times and ratios as text; what misses its goal is marked with !, and a failed check marks the head."""
     data, lines = result["data"], []
-    about, wrong = data["environment"], [item["name"] for item in result["checks"] if not item["pass"]]
+    about = data["environment"]
+    wrong = [item["name"] for item in result["checks"] if not item["pass"]]
     versions = ", ".join(f"{name} {about[name]}" for name in ("numba-cuda", "torch", "cudnn") if about.get(name))
     lines.append(f"{about['device']}, driver {about['driver']}, {about['date']}; {versions}")
     if wrong:
@@ -305,6 +305,8 @@ def draw(result):
                 look = plots.style(j) | {"linestyle": dashes}
                 label = f"$B={batch}$" if dashes == "-" else None
                 ax.plot([r["N"] for r in found], [r["ratio"] for r in found], "o", markersize=2.5, label=label, **look)
+        if not any(r["ratio"] for r in rows if (r["dtype"], r["cell"]) == (dtype, cell)):
+            ax.text(0.5, 0.5, "not measured yet", transform=ax.transAxes, ha="center", va="center", color="0.4")
         ax.text(0.04, 0.97, f"({'abcdef'[i]})  {_gpu_pieces.CUDNN[cell]}, {dtype}", transform=ax.transAxes, va="top")
         ax.tick_params(labelbottom=i > 3, labelleft=i % 2 == 0)
         if i > 3:
@@ -326,12 +328,16 @@ def draw(result):
         bars.append((label, row["ratio"], row["ratio_cpu"], row["goal"]))
     for row in rows_of(result, "jacobians"):
         bars.append((f"Jacobians\n$N={row['N']}$, {row['dtype']}", row["ratio"], None, None))
-    for shift, column, colour, label in ((-0.2, 1, 4, "torch on the GPU"), (0.2, 2, 1, "CPU engine")):
+    kinds = [(1, 4, "torch on the GPU"), (2, 1, "CPU engine")]
+    kinds = [kind for kind in kinds if any(bar[kind[0]] for bar in bars)]
+    for k, (column, colour, label) in enumerate(kinds):
+        shift, height = (0.0, 0.6) if len(kinds) == 1 else (0.4 * k - 0.2, 0.38)
         drawn = [(i + shift, bar[column]) for i, bar in enumerate(bars) if bar[column]]
-        ax.barh([i for i, _ in drawn], [v for _, v in drawn], height=0.38, color=plots.COLOURS[colour], label=label)
-    for i, bar in enumerate(bars):
-        if bar[3]:
-            ax.plot([bar[3]] * 2, [i - 0.4, i], color="0.1", linewidth=1.3)
+        ax.barh([i for i, _ in drawn], [v for _, v in drawn], height=height, color=plots.COLOURS[colour], label=label)
+        for i, bar in enumerate(bars):
+            if bar[3] and column == 1:
+                ends = [i + shift - height / 2, i + shift + height / 2]
+                ax.plot([bar[3]] * 2, ends, color="0.1", linewidth=1.3)
     ax.set_yticks(range(len(bars)), [bar[0] for bar in bars], fontsize=6, linespacing=0.9)
     ax.set(xscale="log", xlabel="times as long; black line: goal")
     ax.invert_yaxis()

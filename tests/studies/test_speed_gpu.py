@@ -164,9 +164,9 @@ def test_a_failed_check_and_an_unfinished_run_are_marked():
     results[keys[1]] = {"error": "RuntimeError: no answer"}
     found = speed_gpu.result_of(HEAD, keys, results, 1024)
     names = [item["name"] for item in found["checks"] if not item["pass"]]
-    assert names == ["what is wrong", f"{keys[1]}: RuntimeError: no answer", "pieces left: the same command goes on"]
+    assert names == ["what is wrong", f"{keys[1]}: RuntimeError: no answer"]
     text = speed_gpu.table(found)
-    assert f"NOT TO BE TRUSTED: 3 of {len(found['checks'])} checks failed, first: what is wrong" in text
+    assert f"NOT TO BE TRUSTED: 2 of {len(found['checks'])} checks failed, first: what is wrong" in text
     assert "UNFINISHED: 8 pieces left" in text
 
 
