@@ -1,11 +1,13 @@
 """Kernels with inferred types, compiled and run on the CPU: every family against the CPU engine, at toy and real sizes.
 
 The checks of tests/gpu_sim run here on other kernels: there they are plain Python. What those draw and compare is the
-same; `scheduler` is machine.py instead.
+same; `scheduler` is machine.py instead. Compiling takes most of the time, so of the cuts and sizes some are taken, of
+every kind one; EMULATED=all takes all of them.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +36,7 @@ with mock.patch.dict(sys.modules, scheduler=machine), mock.patch.object(sys, "pa
     from networks import library_cell
 
 SEEDS = (None, 0, 1, 2)
+ALL = os.environ.get("EMULATED") == "all"
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +63,14 @@ CUTS = {
     "gru": ("one block, two rows, two units", "a grid"),
     "rate": ("one block", "a grid, two units"),
 }
+if not ALL:
+    CUTS = {
+        "adapting": ("one block", "a cluster", "a grid, streamed"),
+        "lstm": ("a cluster, two rows, two units",),
+        "tanh": ("a grid, streamed",),
+        "gru": ("one block, two rows, two units",),
+        "rate": ("a grid, two units",),
+    }
 
 
 @pytest.mark.parametrize(("name", "cut"), [(name, cut) for name, cuts in CUTS.items() for cut in cuts])
@@ -73,7 +84,11 @@ def test_every_cut(cut_by, monkeypatch, name, cut):
         in_loops.check(p, reverse=True)
 
 
-test_rows_in_tiles = in_loops.test_rows_in_tiles
+@pytest.mark.parametrize("cut", ["a cluster", "a grid, groups of two warps"])
+def test_rows_in_tiles(monkeypatch, cut):
+    monkeypatch.setattr(in_loops.plans, "plan", lambda *_: in_loops.TILED[cut])
+    in_loops.check(in_loops.draw("lstm", 4, 2, 5, [in_loops.T, 2, 1, 0, in_loops.T], "float32", offset=4), copies=1)
+
 
 WIRED = [
     ("everything", "one block, two rows, two units", "float32"), ("stage", "a grid, streamed", "float64"),
@@ -82,7 +97,7 @@ WIRED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "cut", "dtype"), WIRED)
+@pytest.mark.parametrize(("name", "cut", "dtype"), WIRED if ALL else WIRED[:3])
 def test_cells_that_are_not_plain(monkeypatch, name, cut, dtype):
     in_wired.forced(monkeypatch, cut)
     monkeypatch.setattr(machine, "SEED", 1)
@@ -136,8 +151,9 @@ test_a_lost_rank_is_minus_infinity_exactly = in_frames.test_a_lost_rank_is_minus
 test_frames_of_several_tiles_end_where_they_can = in_frames.test_frames_of_several_tiles_end_where_they_can
 test_rows_of_very_different_size_are_no_lost_rank = in_frames.test_rows_of_very_different_size_are_no_lost_rank
 test_frames_that_are_not_finite_touch_no_other = in_frames.test_frames_that_are_not_finite_touch_no_other
-test_huge_and_tiny_frames = in_frames.test_huge_and_tiny_frames
-test_the_same_bits_of_frames = in_frames.test_the_same_bits_in_any_schedule
+if ALL:
+    test_huge_and_tiny_frames = in_frames.test_huge_and_tiny_frames
+    test_the_same_bits_of_frames = in_frames.test_the_same_bits_in_any_schedule
 test_like_the_cpu = in_frames.test_like_the_cpu
 test_lengths_of_rows = in_frames.test_lengths_of_rows
 
@@ -147,14 +163,14 @@ test_jacobians = in_jacobians.test_jacobians
 # ------------------------------------------------------------------------------------------------------ real sizes
 
 
-@pytest.mark.parametrize(
-    ("name", "units", "batch", "dtype", "seed"),
-    [
-        ("lstm", 64, 4, "float32", 0), ("adapting", 64, 70, "float32", 1), ("tanh", 512, 4, "float32", 2),
-        ("lstm", 256, 4, "float64", 0), ("lstm", 512, 18, "float32", None), ("gru", 1024, 4, "float64", None),
-        ("tanh", 2048, 2, "float32", 0),
-    ],
-)  # fmt: skip
+REAL = [
+    ("lstm", 64, 4, "float32", 0), ("lstm", 512, 18, "float32", None), ("lstm", 256, 4, "float64", 0),
+    ("adapting", 64, 70, "float32", 1), ("tanh", 512, 4, "float32", 2), ("gru", 1024, 4, "float64", None),
+    ("tanh", 2048, 2, "float32", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "units", "batch", "dtype", "seed"), REAL if ALL else REAL[:3])
 def test_real_sizes(monkeypatch, name, units, batch, dtype, seed):
     """In the cuts of plans.py: one block, a cluster, a grid that keeps its weights, one that always fetches them."""
     monkeypatch.setattr(in_loops, "T", 3)  # so that a buffer used in turns is used again
@@ -169,7 +185,7 @@ def test_real_sizes(monkeypatch, name, units, batch, dtype, seed):
 def test_wide_frames_of_real_size(monkeypatch, real, condition):
     """In tiles of 64 columns, by blocks of 256 threads: a frame of noise, one that is ill conditioned, a lost rank. In
     float64 two tiles of 32 as well, as of many frames of 64 columns."""
-    for size, columns in ((130, 100), (256, 256), (96, 64)):
+    for size, columns in ((130, 100), (256, 256), (96, 64)) if real is np.float32 else ((130, 100), (96, 64)):
         if columns == 64:
             monkeypatch.setattr(in_frames.batched_qr, "MANY", 3)
             assert in_frames.batched_qr.side_for(columns, 3, real) == (8 if real is np.float64 else 16)

@@ -116,6 +116,8 @@ def graded(columns, tiny):
 def test_frames_of_several_tiles_end_where_they_can(real, monkeypatch):
     """By the passes of many blocks, with scaled rows in float32, and by reflections what is left."""
     monkeypatch.setattr(batched_qr, "side_for", lambda *_: 4)
+    # The same frames in any order of the tests: in float32 reflections have to end one in twelve of the mild ones.
+    monkeypatch.setitem(globals(), "RNG", np.random.default_rng(0))
     columns = 18
     plain, lost = RNG.standard_normal((columns, columns)), RNG.standard_normal((columns, columns))
     (mild, sizes), (wild, tiny) = graded(columns, 1e-5), graded(columns, 1e-20)

@@ -188,9 +188,11 @@ def test_rows_in_tiles(monkeypatch, cut):
     """More rows to a block than are multiplied at once: two networks of 5, with and without copies ahead of use."""
     monkeypatch.setattr(plans, "plan", lambda *_: TILED[cut])
     monkeypatch.setattr(scheduler, "SEED", len(cut))
-    check(draw("lstm", 5, 2, 5, [T, 2, 1, 0, T], "float64"), windows=((1, 3),))
     check(draw("lstm", 4, 2, 5, [T, 2, 1, 0, T], "float32", offset=4), reverse=True)
-    check(draw(library_cell("adapting"), 4, 1, 7, None, "float64", offset=2), windows=((0, T),))
+    if cut != "a cluster":  # whose tiles are those of a block: nothing is on its way
+        check(draw("lstm", 5, 2, 5, [T, 2, 1, 0, T], "float64"), windows=((1, 3),))
+    if cut == "a grid":
+        check(draw(library_cell("adapting"), 4, 1, 7, None, "float64", offset=2), windows=((0, T),))
 
 
 # One cut is enough for a cell whose loops are those of another in all cuts, or of those of test_wired_cells.py.
