@@ -45,7 +45,7 @@ def test_the_same_bits_every_time(units, batch):
 # --------------------------------------------------------------------------------------------------- tests/gpu_sim
 
 
-@pytest.fixture(params=runs.CASES if ALL else ["lstm", "rate-batch-first"])
+@pytest.fixture(params=runs.CASES if ALL else ["lstm"])
 def pair(request):
     return runs.both(request.param)
 

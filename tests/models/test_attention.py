@@ -161,3 +161,12 @@ def test_nan_stays_in_its_query_and_sequence():
 def test_what_is_refused(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+def test_a_model_without_parameters_takes_none():
+    look = tt.models.Attention("dot", queries=8, keys=8)
+    assert look.state_dict() == {}
+    look.load_state_dict({})
+    look.write(np.zeros(0))
+    with pytest.raises(ValueError, match="weight"):
+        look.load_state_dict({"weight": np.zeros((2, 2))})

@@ -124,7 +124,10 @@ class Held(words.Sealed):
         it and nothing is changed.
         """
         new = named_parameters.fitting(state_dict, self.shapes, self.dtype, "The state dict")
-        self.write(np.concatenate([new[name].reshape(-1) for name in self.shapes]))
+        vector = np.empty(views.size(self.shapes), self.dtype)  # of dot attention, empty
+        for name, part in views.views(self.shapes, vector).items():
+            part[...] = new[name]
+        self.write(vector)
 
     def _held(self) -> None:
         """ValueError if a part no longer looks into the vector; where there are no parts, nothing."""
