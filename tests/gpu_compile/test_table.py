@@ -64,7 +64,7 @@ def test_blocks_that_share_a_network_meet(lines):
 def test_kernels_for_arrays_beyond_32_bits(lines, monkeypatch):
     """They compute places in 64 bits, and stay in registers too."""
     monkeypatch.setattr(layer, "NEAR", 0)
-    for case in table.CASES[1:4]:
+    for case in table.CASES[1:3]:
         for launch in table.run(case):
             if launch.kernel.py_func.__name__ in KERNELS:
                 found = offline.resources(launch.kernel, launch.arguments)
