@@ -15,10 +15,7 @@ from throughtime.code import forks
 from throughtime.engine.cpu import machine
 from throughtime.jit import compiler, specialise
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="this system has no fork"),
-    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),  # JAX's, where another test has loaded it
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="this system has no fork")
 PATIENCE = 30.0  # seconds, after which a child hangs
 
 
