@@ -105,9 +105,8 @@ class ChainRun(ModelRun):
         parameters, initial, networks = dict[str, dict[str, Array]](), dict[str, Any](), dict[str, Any]()
         for place in reversed(range(len(self.runs))):
             number, run = self.runs[place]
-            below = wanted.input or any(
-                name for name, _ in self.runs[:place]
-            )  # somebody reads the gradient of its input
+            # Whether somebody reads the gradient of its input.
+            below = wanted.input or any(name for name, _ in self.runs[:place])
             if g is None and not number:
                 continue
             if isinstance(run, (PooledRun, SummedRun)):

@@ -24,9 +24,7 @@ MOST_BYTES = 1 << 26  # of their data, which is kept so long to say what was wro
 class Queued:
     """The updates of a training that were queued and not yet written down. every: updates that are fetched at once."""
 
-    def __init__(
-        self, training: Training, monitor: Monitor, bar: Any, loss: Callable, alone: bool = False
-    ) -> None:  # fmt: skip
+    def __init__(self, training: Training, monitor: Monitor, bar: Any, loss: Callable, alone: bool = False) -> None:
         """alone: whether every update is waited for."""
         self.training, self.monitor, self.bar, self.loss = training, monitor, bar, loss
         self.every = 1 if alone else EVERY
