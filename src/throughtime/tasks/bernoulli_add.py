@@ -9,7 +9,7 @@ import numpy as np
 
 from ..refuse import arguments, words
 from ..training.losses import cross_entropy
-from .batch import Array, Batch, counted
+from .batch import Array, Batch, counted, same_steps
 from .task import Task, entropy
 
 
@@ -90,9 +90,13 @@ class BernoulliAdd(Task):
         found[self.second :] -= 0.25 * bits[: -self.second]
         return found
 
+    def _own(self, batch: Batch) -> None:
+        super()._own(batch)
+        same_steps(batch)
+
     def _draw(self, size: int, rng: np.random.Generator) -> Batch:
         bits = rng.integers(0, 2, (self.length, size)).astype(float)
-        batch = Batch(np.stack([bits, 1 - bits], axis=-1), bits)
+        batch = Batch(np.stack([bits, 1 - bits], axis=-1), bits.astype(int))
         mask = np.zeros(bits.shape, bool)
         mask[max(self.first, self.second) :] = True
         return Batch(batch.x, (rng.random(bits.shape) < self.rates(batch)).astype(int), mask=mask)

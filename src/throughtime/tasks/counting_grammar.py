@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..refuse import arguments, numeric, room, words
-from .batch import Array, Batch
+from .batch import Array, Batch, same_steps
 from .task import Task, entropy, ranked_wrong
 
 
@@ -85,6 +85,10 @@ class CountingGrammar(Task):
         found = np.arange(self.letters + 1) == batch.targets[:, :, None]
         found[:, :, :2] |= (batch.x == 0)[:, :, None]
         return found
+
+    def _own(self, batch: Batch) -> None:
+        super()._own(batch)
+        same_steps(batch)
 
     def _strings(self, n: Array) -> Batch:
         steps = np.arange(self.letters * int(n.max()) + 1)[:, None]

@@ -114,12 +114,12 @@ class ElmanLetters(Task):
             return np.sqrt([squares[here].sum(axis=0) / here.sum() for here in (consonant, ~consonant)])
 
     def _own(self, batch: Batch) -> None:
-        super()._own(batch)
-        if batch.targets.shape != batch.x.shape:
+        if batch.x.ndim == 3 and batch.targets.shape != batch.x.shape:
             raise ValueError(
                 f"`batch` holds targets of shape {batch.targets.shape}; expected {batch.x.shape}, the bits of each "
                 "next letter, as `task.batch(size)` makes them."
             )
+        super()._own(batch)
 
     def _wrong(self, output: Array, batch: Batch) -> Array:
         known = np.ones(batch.targets.shape, bool)

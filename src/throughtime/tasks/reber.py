@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..refuse import words
-from .batch import Array, Batch
+from .batch import Array, Batch, same_steps
 from .task import Task, ranked_wrong
 
 SYMBOLS = "BTSXVPE"
@@ -88,6 +88,10 @@ class EmbeddedReber(Task):
         return [
             "".join(SYMBOLS[token] for token in column[:n]) + "E" for column, n in zip(batch.x.T, lengths, strict=True)
         ]
+
+    def _own(self, batch: Batch) -> None:
+        super()._own(batch)
+        same_steps(batch)
 
     def _wrong(self, output: Array, batch: Batch) -> Array:
         return ranked_wrong(output, self.legal(batch), batch)

@@ -111,6 +111,11 @@ class SpokenDigits(Task):
             times = np.where(in_order >= TEN, in_order - TEN + 2, 1)
             places = np.flatnonzero(in_order < TEN)
             each = np.repeat(places, np.where(places > 0, times[places - 1], 1))
+            if len(each) > len(found):
+                raise ValueError(
+                    f"`batch` has targets of {len(found)} steps, and sequence {b} says {len(each)} digits; make it "
+                    "with `task.batch(size)`."
+                )
             found[: len(each), b] = each if step > 0 else len(source) - 1 - each
         return found
 

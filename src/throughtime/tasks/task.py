@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..refuse import arguments, numeric, room
-from ..refuse.expected import checking
+from ..refuse.expected import KINDS, checking
 from ..training.losses import cross_entropy
-from .batch import Array, Batch, counted, one_each
+from .batch import Array, Batch, counted, for_task, one_each
 from .epochs import Batches
 
 
@@ -98,7 +98,8 @@ class Task:
         """(B,) of True where a sequence counts as wrong, as the paper counts it.
 
         output: of a model for this `batch`, (B, outputs) or (T, B, outputs); where a sequence has one target and the
-        output is that of every step, the last real one is taken. ValueError for other shapes.
+        output is that of every step, the last real one is taken. Of a pair, `batch.teacher_forced(start)`, what its
+        decoder says is looked at. ValueError for other shapes.
         """
         given = self.given(output, batch)
         with np.errstate(all="ignore"):
@@ -135,12 +136,21 @@ class Task:
 
     def _own(self, batch: Batch) -> None:
         """ValueError if this is no batch of this task."""
-        axes = (2, "iu") if self.tokens else (3, "f")
-        fits = batch.x.ndim == axes[0] and batch.x.dtype.kind in axes[1] and batch.x.size > 0
-        if not fits or (batch.x.max() >= self.inputs if self.tokens else batch.x.shape[-1] != self.inputs):
+        x, axes = batch.x, (2, "iu") if self.tokens else (3, "f")
+        fits = x.ndim == axes[0] and x.dtype.kind in axes[1] and x.size > 0
+        if not fits or (x.min() < 0 or x.max() >= self.inputs if self.tokens else x.shape[-1] != self.inputs):
             raise ValueError(
-                f"`batch` holds x of shape {batch.x.shape} and dtype {batch.x.dtype}, which is not one of "
+                f"`batch` holds x of shape {x.shape} and dtype {x.dtype}, which is not one of "
                 f"{type(self).__name__}; make it with `task.batch(size)`."
+            )
+        classes = self.loss is cross_entropy
+        rows = batch.targets.shape[: 1 if one_each(batch) else 2]
+        wanted = rows if classes else (*rows, self.outputs)
+        alike = batch.targets.shape == wanted and (not classes or batch.targets.dtype.kind in "iu")
+        if not alike or (one_each(batch) and not one_each(self._draw(1, np.random.default_rng(0)))):
+            raise ValueError(
+                f"`batch` holds targets of shape {batch.targets.shape} and dtype {batch.targets.dtype}, which are not "
+                f"those of {type(self).__name__}; make it with `task.batch(size)`."
             )
 
     def _width(self) -> int:
@@ -149,10 +159,10 @@ class Task:
 
 
 def explain_methods(cls: type) -> None:
-    """Every public method of the class itself says in words which arguments it cannot take."""
+    """Every public method of the class itself says in words which arguments it cannot take; its batches are arrays."""
     for name, member in list(vars(cls).items()):
         if isfunction(member) and not name.startswith("_"):
-            setattr(cls, name, checking(member))
+            setattr(cls, name, checking(member, KINDS | {"batch": for_task}))
 
 
 explain_methods(Task)

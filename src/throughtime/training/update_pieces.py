@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..refuse import arguments
+from ..refuse import arguments, checks
 from ..refuse.called import told
+from ..refuse.numeric import numbers
 
 Array = np.ndarray
 
@@ -35,7 +36,7 @@ def as_batch(item: Any) -> tuple[Any, Any, Any, Any, bool]:
             f"A batch is {told(item)}; expected a tt.tasks.Batch, or a tuple (x, targets), (x, targets, lengths), …"
         )
     x, targets, lengths, mask, continues = (*item, None, None, False)[:5] if len(item) < 5 else item
-    return x, targets, lengths, mask, bool(continues) if len(item) == 5 else False
+    return x, targets, lengths, mask, arguments.flag("continues", continues)
 
 
 def not_finite(piece: Piece) -> str:
@@ -57,8 +58,9 @@ def not_finite(piece: Piece) -> str:
 
 
 def is_one_batch(batches: Any) -> bool:
-    """Whether these are no batches one after another, but one: a tuple with an array in it."""
-    return isinstance(batches, tuple) and any(isinstance(part, np.ndarray) for part in batches)
+    """Whether these are no batches one after another, but one: a Batch, or a tuple with an array in it."""
+    named = getattr(type(batches), "_fields", ())[:2] == ("x", "targets")
+    return named or (isinstance(batches, tuple) and any(isinstance(part, np.ndarray) for part in batches))
 
 
 def windows(truncate: Any) -> tuple[int, int] | None:
@@ -143,21 +145,28 @@ class Pieces:
             raise ValueError(
                 "`truncate` cuts one sequence; two, of an encoder and a decoder, are taken whole: leave it out."
             )
-        x, targets = np.asarray(x), np.asarray(targets)
+        x, targets = numbers("x", x), numbers("targets", targets)
+        if x.ndim not in (2, 3):
+            raise ValueError(f"`x` has shape {x.shape}; `truncate` cuts sequences, (time, batch, inputs).")
         steps = len(x)
         if targets.ndim == 0 or len(targets) != steps or (x.ndim == 3 and targets.shape[:2] != x.shape[:2]):
             raise ValueError(
                 f"`truncate` cuts sequences of {steps} steps, but targets of shape {targets.shape} are those of whole "
                 "sequences; pass `batch.aligned()`, or leave `truncate` out."
             )
+        mask = None if mask is None else numbers("mask", mask)
+        if mask is not None and mask.shape[:1] != (steps,):
+            raise ValueError(f"`mask` has shape {mask.shape}; expected one of (time, batch), and time is {steps} here.")
+        if lengths is not None:
+            lengths = checks.lengths(lengths, steps, numbers("lengths", lengths).size)
         ends = [*range(k1, steps, k1), steps]
         starts = [max(0, end - (k2 - k1)) for end in [0, *ends[:-1]]]
         found = []
         for n, (start, end) in enumerate(zip(starts, ends, strict=True)):
             new = end - ends[n - 1] if n else end  # steps whose losses no piece before has counted
             part = slice(start, end)
-            own = None if lengths is None else np.clip(np.asarray(lengths) - start, 0, end - start)
-            weights = None if mask is None else np.array(np.asarray(mask)[part], float)
+            own = None if lengths is None else np.clip(lengths - start, 0, end - start)
+            weights = None if mask is None else np.array(mask[part], float)
             if new < end - start:
                 weights = np.ones((end - start, *x.shape[1:2])) if weights is None else weights
                 weights[: end - start - new] = 0
@@ -172,17 +181,17 @@ def counted(piece: Piece) -> float:
 
     1 where the parts do not fit together, for the model and the loss say in words what is wrong with them.
     """
-    rows = np.shape(piece.targets)[: 1 if _one_each(piece) else 2]
-    ends = piece.lengths[1] if isinstance(piece.x, tuple) and piece.lengths is not None else piece.lengths
-    if piece.weights is None and (ends is None or len(rows) == 1):
-        return float(math.prod(rows))
     try:
+        rows = np.shape(piece.targets)[: 1 if _one_each(piece) else 2]
+        ends = piece.lengths[1] if isinstance(piece.x, tuple) and piece.lengths is not None else piece.lengths
+        if piece.weights is None and (ends is None or len(rows) == 1):
+            return float(math.prod(rows))
         counts = np.ones(rows) if piece.weights is None else np.asarray(piece.weights, float)
         if ends is not None and len(rows) == 2:
             counts = counts * (np.arange(rows[0])[:, None] < np.asarray(ends))
-    except (TypeError, ValueError):
+        return float(counts.sum())
+    except Exception:  # TypeError, ValueError, IndexError, or what an object of another library raises
         return 1.0
-    return float(counts.sum())
 
 
 def _one_each(piece: Piece) -> bool:
