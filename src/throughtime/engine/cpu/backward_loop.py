@@ -9,7 +9,7 @@ from .masked import join_back, zone_back
 from .matmul import narrow_panel
 from .meeting import meet
 from .operands import Pointwise
-from .primitives import call, clear, copy, wide
+from .primitives import call, call_beside, clear, copy, wide
 from .spans import add, move, trim
 from .stages import stage_back
 from .weight_gradients import parameter_gradients
@@ -17,7 +17,7 @@ from .weight_gradients import parameter_gradients
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
 BACK = GROUP_BACK = LANES = WIRED = SENT = PLACEHOLDER
 EMITS = MASKED = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = SPARSE = PLACEHOLDER
-S0 = S1 = KEEP = E = DS = DX = DR = DP = DQ = SLOPE = END = PLACEHOLDER
+S0 = S1 = E = DS = DR = DP = DQ = SLOPE = END = PLACEHOLDER
 product_back = pack_strips = PLACEHOLDER
 spread = product_sparse_back = sparse_gradients = PLACEHOLDER
 of_input = of_state = of_stage = PLACEHOLDER  # weight_gradients.py of the three products
@@ -101,19 +101,24 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                             clear(dq, (slot * M + m) * dq_row + p * QWIDTH, QWIDTH)
                         continue
                     move(work, S0, BLOCK, states, s_at + (now * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                    copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
                     if MASKED:
                         zone_back(work, kept, candidates, (t * B + b) * STATES * N + unit, N, count)
-                    call(backward_block, fields, p * FIELD_STEP, work)
+                    at_fields, s_here = p * FIELD_STEP, ((t * P + p) * B + b) * KEPT
+                    if STAGED:
+                        call_beside(backward_block, fields, at_fields, work, dx, x_place, work, DR, saved, s_here)
+                    else:
+                        call_beside(backward_block, fields, at_fields, work, dx, x_place, dr, place, saved, s_here)
                     if MASKED:
                         join_back(work)
                     if count < BLOCK:  # the products to come would count what lies beyond the last unit
-                        trim(work, DX, GATES, count, BLOCK)
-                        trim(work, DR, PARTS, count, BLOCK)
-                    copy(dr, place, work, DR, RWIDTH)
-                    if not SHARED:
-                        copy(dx, x_place, work, DX, WIDTH)
+                        if STAGED:
+                            trim(work, DR, PARTS, count, BLOCK)
+                        else:
+                            trim(dr, place, PARTS, count, BLOCK)
+                        if not SHARED:
+                            trim(dx, x_place, GATES, count, BLOCK)
                     if STAGED:
+                        copy(dr, place, work, DR, RWIDTH)
                         copy(da, (slot * M + m) * da_row + p * AWIDTH, work, DR + RWIDTH, AWIDTH)
                     if PARAMETERS:
                         copy(dq, (slot * M + m) * dq_row + p * QWIDTH, work, DQ, QWIDTH)

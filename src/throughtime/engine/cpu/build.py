@@ -140,7 +140,8 @@ class Kernels:
             for key, value in named_in(function, self._functions).items():
                 names[key] = self._on_fields(key, value)
             pointer = types.CPointer(numba.from_dtype(self.dtype))
-            label, signature = f"{self.record.name}-{self.dtype.name}", types.void(pointer, pointer)
+            signature = types.void(*[pointer] * function.__code__.co_argcount)
+            label = f"{self.record.name}-{self.dtype.name}"
             try:
                 self._made[name] = address_of(function, label, signature, code=code, **names)
             except Exception as error:  # whatever Numba, or a part of it, makes of a cell that it does not understand
