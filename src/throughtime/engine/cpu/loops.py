@@ -38,7 +38,7 @@ from .spans import move
 from .stages import first_stage
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER
-EMITS = FIRST = STAGED = MASKED = SPARSE = LANES = PLACEHOLDER
+RAGGED = EMITS = FIRST = STAGED = MASKED = SPARSE = LANES = PLACEHOLDER
 R = S0 = S1 = E = END = PLACEHOLDER
 product = product_r = product_a = pack = pack_r = pack_a = spread = product_sparse = PLACEHOLDER
 
@@ -60,7 +60,8 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
     threads, lockstep = share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     narrow = narrow_panel(N, BLOCK, LANES)  # where a panel is one part of some units
-    narrow_x, narrow_r = narrow if WIDTH == BLOCK else -1, narrow if RWIDTH == BLOCK else -1
+    whole = N if RAGGED else -1
+    narrow_x, narrow_r = narrow if WIDTH == BLOCK else whole, narrow if RWIDTH == BLOCK else whole
     narrow_a = narrow if AWIDTH == BLOCK else -1
     rows = row1 - row0
     chunk = max(1, 24 // rows)  # few rows: several steps of the input at once make tall tiles
