@@ -19,7 +19,7 @@ from throughtime import jit
 from throughtime.code import cache as code_cache
 
 SOURCE = Path(tt.__file__).resolve().parents[1]
-TOGETHER = 4
+TOGETHER = 3
 SCRIPT = """
 import json, warnings
 import numpy as np

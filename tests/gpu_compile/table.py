@@ -1,6 +1,7 @@
 """The table of what every kernel of the GPU takes: `python tests/gpu_compile/table.py --write` writes it anew.
 
-A line is a kernel of the engine for one cell, precision and size. A change of a kernel shows in the table's diff.
+A line is a kernel of the engine for one cell, precision and size. A change of a kernel shows in the table's diff. The
+tests compile those of some sizes, every cell and every cut among them; THROUGHTIME_TESTS=all has the whole of it.
 """
 
 from __future__ import annotations
@@ -50,6 +51,11 @@ CASES = (
     Case("alone", "float32", 1000, 4),
     Case("lstm", "float32", 1024, 64),  # more rows to a block than are multiplied at once
 )
+# Whose cut is that of another of these cells, or of this cell at another size.
+ALIKE = (
+    Case("lstm", "float64", 256, 4), Case("tanh", "float32", 512, 4), Case("tanh", "float32", 2048, 4),
+    Case("adapting", "float32", 64, 4), Case("cho", "float32", 256, 16),
+)  # fmt: skip
 # Cells that are not plain: with a stage, with parameters of each unit, with two signals and fields of each unit, and
 # without a product.
 WIRED = {"cho": wired.Cho, "peephole": wired.Peephole, "cornn": wired.Oscillators, "alone": wired.Alone}
@@ -109,14 +115,14 @@ def run_frames(columns: int, size: int, dtype: str) -> list[offline.Launched]:
     return launches
 
 
-def lines() -> list[Line]:
-    """The whole table. What several sizes share is compiled once."""
+def lines(cases: tuple[Case, ...] = CASES, frames: tuple = FRAMES) -> list[Line]:
+    """The table of these. What several sizes share is compiled once."""
     offline.install()
     found: dict[tuple, Line] = {}
     seen = set()
-    cases = [(case, run(case)) for case in CASES]
-    cases += [(Case("-", dtype, size, columns), run_frames(columns, size, dtype)) for columns, size, dtype in FRAMES]
-    for case, launches in cases:
+    every = [(case, run(case)) for case in cases]
+    every += [(Case("-", dtype, size, columns), run_frames(columns, size, dtype)) for columns, size, dtype in frames]
+    for case, launches in every:
         for launch in launches:
             key = launch.kernel, tuple(map(launch.kernel.typeof_pyval, launch.arguments))
             if key not in seen:

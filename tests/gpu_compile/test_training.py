@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import offline
 import pytest
+from whole import ALL
 
 from throughtime.engine.cuda import dense, descent, device, loss_kernels, over_time, row_norms, sums, update_rows
 
@@ -39,7 +40,8 @@ def kernels(dtype):
 
 @pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
 def test_they_stay_in_registers(dtype):
-    for name, (kernel, arguments, alone) in kernels(dtype).items():
+    """In float64, where less can go wrong, every other one; with THROUGHTIME_TESTS=all each."""
+    for name, (kernel, arguments, alone) in [*kernels(dtype).items()][:: 1 if ALL or dtype == np.float32 else 2]:
         found = offline.resources(kernel, arguments)
         assert found.stack == found.spill == found.approximate == 0, (name, found)
         assert sum(found.shared) <= 48 * 1024, (name, found)

@@ -1,17 +1,17 @@
 """The tests for a device, tests/gpu, and what tests/gpu_sim asks of networks, runs and analyses, on the emulated one.
 
-A kernel takes seconds to compile, so some of tests/gpu is run, chosen to have every cut of the loops; EMULATED=all runs
-the whole of it.
+A kernel takes seconds to compile, so some of tests/gpu is run, chosen to have every cut of the loops;
+THROUGHTIME_TESTS=all runs the whole of it.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from unittest import mock
 
 import pytest
+from whole import ALL
 
 TESTS = Path(__file__).parents[1]
 with mock.patch.object(sys, "path", [str(TESTS / "gpu"), str(TESTS / "gpu_sim"), *sys.path]):
@@ -21,7 +21,6 @@ with mock.patch.object(sys, "path", [str(TESTS / "gpu"), str(TESTS / "gpu_sim"),
 
 # ------------------------------------------------------------------------------------------------------- tests/gpu
 
-ALL = os.environ.get("EMULATED") == "all"
 SOME = [("lstm", 3, 1, "float64"), ("lstm", 120, 2, "float64"), ("gru", 300, 5, "float32")]
 SIZES = on_a_device.SIZES if ALL else [(64, 3)]
 CASES = [(c, *s, d) for d in on_a_device.BOUND for c in on_a_device.CELLS for s in SIZES] if ALL else SOME
@@ -45,7 +44,7 @@ def test_the_same_bits_every_time(units, batch):
 # --------------------------------------------------------------------------------------------------- tests/gpu_sim
 
 
-@pytest.fixture(params=runs.CASES if ALL else ["lstm"])
+@pytest.fixture(params=runs.CASES if ALL else ["lstm"], scope="module")
 def pair(request):
     return runs.both(request.param)
 

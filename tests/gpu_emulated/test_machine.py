@@ -2,12 +2,12 @@
 
 The checks of tests/gpu_sim run here on other kernels: there they are plain Python. What those draw and compare is the
 same; `scheduler` is machine.py instead. Compiling takes most of the time, so of the cuts and sizes some are taken, of
-every kind one; EMULATED=all takes all of them.
+every kind one, and precisions by turns; THROUGHTIME_TESTS=all takes all of them.
 """
 
 from __future__ import annotations
 
-import os
+import itertools
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ import numba
 import numpy as np
 import pytest
 from numba import cuda
+from whole import ALL
 
 import throughtime as tt
 from throughtime.engine.cuda.barrier import CLUSTER, HIGHEST, ROW
@@ -36,7 +37,7 @@ with mock.patch.dict(sys.modules, scheduler=machine), mock.patch.object(sys, "pa
     from networks import library_cell
 
 SEEDS = (None, 0, 1, 2)
-ALL = os.environ.get("EMULATED") == "all"
+PRECISIONS = (np.float32, np.float64)
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +66,7 @@ CUTS = {
 }
 if not ALL:
     CUTS = {
-        "adapting": ("one block", "a cluster", "a grid, streamed"),
+        "adapting": ("one block",),
         "lstm": ("a cluster, two rows, two units",),
         "tanh": ("a grid, streamed",),
         "gru": ("one block, two rows, two units",),
@@ -125,7 +126,7 @@ def test_a_cell_that_only_the_cpu_compiles():
         in_loops.on_gpu(in_loops.draw(ForTheCPU(), 3, 1, 1, None, "float32"), False)
 
 
-@pytest.mark.parametrize("cut", ["one block, two rows, two units", "a grid, streamed"])
+@pytest.mark.parametrize("cut", ["one block, two rows, two units", "a grid, streamed"][0 if ALL else 1 :])
 def test_the_same_bits_of_loops(cut_by, monkeypatch, cut):
     in_loops.test_the_same_bits_in_every_schedule(cut_by, monkeypatch, cut)
 
@@ -136,7 +137,6 @@ test_input_part = in_products.test_input_part
 test_input_from_columns_of_the_states = in_products.test_input_from_columns_of_the_states
 test_input_gradients = in_products.test_input_gradients
 test_weight_gradients = in_products.test_weight_gradients
-test_every_tile = in_products.test_every_tile
 test_vectors_of_an_ensemble = in_products.test_vectors_of_an_ensemble
 test_long_sums_are_cut_into_slices = in_products.test_long_sums_are_cut_into_slices
 test_the_same_bits_of_products = in_products.test_same_bits_in_every_schedule
@@ -146,7 +146,14 @@ test_small_work = in_products.test_small_work
 
 test_frames_of_any_size = in_frames.test_frames_of_any_size
 test_ill_conditioned_frames = in_frames.test_ill_conditioned_frames
-test_wider_blocks = in_frames.test_wider_blocks
+WIDER = [(4, 20, 19, np.float32), (8, 7, 5, np.float64), (4, 20, 19, np.float64), (8, 7, 5, np.float32)]
+
+
+@pytest.mark.parametrize(("side", "size", "columns", "real"), WIDER if ALL else WIDER[:2])
+def test_wider_blocks(side, size, columns, real, monkeypatch):
+    in_frames.test_wider_blocks(side, size, columns, real, monkeypatch)
+
+
 test_a_lost_rank_is_minus_infinity_exactly = in_frames.test_a_lost_rank_is_minus_infinity_exactly
 test_frames_of_several_tiles_end_where_they_can = in_frames.test_frames_of_several_tiles_end_where_they_can
 test_rows_of_very_different_size_are_no_lost_rank = in_frames.test_rows_of_very_different_size_are_no_lost_rank
@@ -157,22 +164,45 @@ if ALL:
 test_like_the_cpu = in_frames.test_like_the_cpu
 test_lengths_of_rows = in_frames.test_lengths_of_rows
 
-test_jacobians = in_jacobians.test_jacobians
+FORMS = (in_products.tiled_matmul.ALONG_BOTH, in_products.tiled_matmul.ALONG_LEFT, in_products.tiled_matmul.OVER)
+TILES = [
+    (cut, form, dtype, vectors)
+    for k, (cut, form, dtype) in enumerate(itertools.product(range(3), FORMS, PRECISIONS))
+    for vectors in (True, False)
+    if ALL or vectors == (k // 2 % 2 == k % 2)
+]
+
+
+@pytest.mark.parametrize(("cut", "form", "dtype", "vectors"), TILES)
+def test_every_tile(cut, form, dtype, vectors, monkeypatch):
+    in_products.test_every_tile(dtype, form, cut, vectors, monkeypatch)
+
+
+JACOBIANS = [("tanh", 1, 18), ("lstm", 2, 5), ("gru", 1, 3), ("rate", 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "nets", "units", "dtype"),
+    [(*case, each) for k, case in enumerate(JACOBIANS) for each in (PRECISIONS if ALL else PRECISIONS[k % 2 :][:1])],
+)
+def test_jacobians(name, nets, units, dtype):
+    in_jacobians.test_jacobians(name, nets, units, dtype)
 
 
 # ------------------------------------------------------------------------------------------------------ real sizes
 
 
 REAL = [
-    ("lstm", 64, 4, "float32", 0), ("lstm", 512, 18, "float32", None), ("lstm", 256, 4, "float64", 0),
+    ("lstm", 512, 18, "float32", None), ("lstm", 64, 4, "float32", 0), ("lstm", 256, 4, "float64", 0),
     ("adapting", 64, 70, "float32", 1), ("tanh", 512, 4, "float32", 2), ("gru", 1024, 4, "float64", None),
     ("tanh", 2048, 2, "float32", 0),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "units", "batch", "dtype", "seed"), REAL if ALL else REAL[:3])
+@pytest.mark.parametrize(("name", "units", "batch", "dtype", "seed"), REAL if ALL else REAL[:1])
 def test_real_sizes(monkeypatch, name, units, batch, dtype, seed):
-    """In the cuts of plans.py: one block, a cluster, a grid that keeps its weights, one that always fetches them."""
+    """In the cuts of plans.py: one block, a cluster, a grid that keeps its weights, one that always fetches them. By
+    default the third."""
     monkeypatch.setattr(in_loops, "T", 3)  # so that a buffer used in turns is used again
     monkeypatch.setattr(machine, "SEED", seed)
     p = in_loops.draw(library_cell(name), units, 1, batch, None, dtype)

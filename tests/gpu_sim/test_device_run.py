@@ -37,7 +37,7 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES, ids=list(CASES))
+@pytest.fixture(params=CASES, ids=list(CASES), scope="module")
 def pair(request):
     return both(request.param)
 

@@ -1,7 +1,8 @@
 """The GPU's sequence kernels against the CPU engine: every cell and cut, ensembles, copies, lengths, both directions.
 
 Sizes are tiny and the cuts are made for them (plans.py has those for real sizes): what a thread, a block and a grid do
-is the same.
+is the same. A cell with one state and one with two meet every cut, the others one each, in one precision where the
+products are NumPy's; THROUGHTIME_TESTS=all has more cells in every cut, and every schedule.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import scheduler
 from networks import CELLS, library_cell
+from whole import ALL, in_turn
 
 from throughtime.cells import CELLS as LIBRARY
 from throughtime.cells import spec
@@ -183,20 +185,25 @@ TILED = {
 }
 
 
+# Not the tiles of a cluster, which are those of a block: nothing is on its way there.
+TWICE = [cut for cut in TILED if cut != "a cluster"] if ALL else ["a grid", "a grid, streamed"]
+
+
 @pytest.mark.parametrize("cut", TILED)
 def test_rows_in_tiles(monkeypatch, cut):
     """More rows to a block than are multiplied at once: two networks of 5, with and without copies ahead of use."""
     monkeypatch.setattr(plans, "plan", lambda *_: TILED[cut])
     monkeypatch.setattr(scheduler, "SEED", len(cut))
     check(draw("lstm", 4, 2, 5, [T, 2, 1, 0, T], "float32", offset=4), reverse=True)
-    if cut != "a cluster":  # whose tiles are those of a block: nothing is on its way
+    if cut in TWICE:
         check(draw("lstm", 5, 2, 5, [T, 2, 1, 0, T], "float64"), windows=((1, 3),))
     if cut == "a grid":
         check(draw(library_cell("adapting"), 4, 1, 7, None, "float64", offset=2), windows=((0, T),))
 
 
 # One cut is enough for a cell whose loops are those of another in all cuts, or of those of test_wired_cells.py.
-IN_ALL = ("tanh", "rate", "lstm", "gru", "adapting")
+# Of these `adapting` is in all cuts below too, and `gru` backward in time.
+IN_ALL = ("tanh", "rate", "lstm", "gru", "adapting") if ALL else ("lstm",)
 ALIKE = {name: [*CUTS][k % len(CUTS)] for k, name in enumerate(name for name in CELLS if name not in IN_ALL)}
 
 
@@ -212,10 +219,14 @@ def test_every_cell_in_every_cut(cut_by, monkeypatch, cut, name):
     check(draw(library_cell(name), units, 1, per, [T, 1, 0] if per == 3 else None, "float64", seed=place))
 
 
-@CUT
-def test_every_schedule(cut_by, schedule, cut):
+SCHEDULES = [(seed, cut) for k, cut in enumerate(CUTS) for seed in (None, 0, 1, 2) if ALL or seed in (None, k % 3)]
+
+
+@pytest.mark.parametrize(("seed", "cut"), SCHEDULES)
+def test_every_schedule(cut_by, monkeypatch, seed, cut):
     """A cell with several states and gates that sends something else than h; an ensemble, lengths, a window."""
     cut_by(cut)
+    monkeypatch.setattr(scheduler, "SEED", seed)
     check(draw(library_cell("adapting"), 5, 2, 2, [T, 2, 1, 0], "float64"), windows=((1, 3),))
 
 
@@ -256,8 +267,7 @@ def test_the_same_bits_in_every_schedule(cut_by, monkeypatch, cut):
     assert len(results) == 1
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["tanh", "lstm", "gru", "rate", "adapting"])
+@pytest.mark.parametrize(("name", "dtype"), in_turn("tanh", "lstm", "gru", "rate", "adapting"))
 def test_perturbations_of_many_rows(monkeypatch, name, dtype):
     """By products of all rows in each step; ensembles, lengths, copies, with and without the input's."""
     monkeypatch.setattr(large_pushforward, "WAVES", -1)

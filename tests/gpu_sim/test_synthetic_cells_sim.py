@@ -1,17 +1,15 @@
-"""Cells of any shape on the device against the CPU, which tests/test_synthetic_cells.py compares with NumPy."""
+"""Cells of any shape on the device against the CPU, which tests/test_synthetic_cells.py compares with NumPy: the same
+shapes, which the CPU compiles once."""
 
 import numpy as np
 import pytest
-from test_synthetic_cells import Shape, made
+from test_synthetic_cells import EXTENDED, SHAPES, Shape, made
 
 import throughtime as tt
 from throughtime.engine.cuda import device
 
-SHAPES = [Shape(1, 4, 5, True, False), Shape(5, 1, 1), Shape(10, 2, 3, False, False), Shape(6, 3, 0, True)]
-SHAPES += [Shape(2, 2, 4, True, False, (("a", "b"), ("b", "c")), (("d",), ("d", "a")), 2)]
 
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", [*SHAPES, EXTENDED[0], EXTENDED[2]], ids=str)
 def test_shapes(shape):
     net = tt.Network(made(shape)(0.7), 2, 3, seed=1)
     rng = np.random.default_rng(2)
