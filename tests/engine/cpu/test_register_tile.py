@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from throughtime.engine.cpu.matmul import FEW, NEAR, narrow_panel, products
-from throughtime.engine.cpu.panels import packers
+from throughtime.engine.cpu.panels import depth_of, packers
 from throughtime.engine.cpu.register_tile import REGISTERS, lanes, most_rows
 
 DTYPE = pytest.mark.parametrize("dtype", [np.dtype("float64"), np.dtype("float32")], ids=str)
@@ -92,6 +92,37 @@ def test_a_narrow_panel(dtype):
 
 
 @DTYPE
+@pytest.mark.parametrize("vectors", [3, 4])
+def test_a_ragged_panel(vectors, dtype):
+    """The parts of the last units lie behind one another, and in the result as those of all others; other threads'
+    panels are left alone."""
+    rng = np.random.default_rng(8)
+    lane, deep = lanes(dtype), NEAR // (vectors * lanes(dtype) * dtype.itemsize)
+    for rows in (*range(1, 15), 25):
+        for few in range(1, lane):
+            depth, whole = (1, 7, deep + 5)[(rows + few) % 3], few % 3
+            units, a = whole * lane + few, whole_numbers(rng, rows, depth).astype(dtype)
+            w, bias = whole_numbers(rng, vectors, units, depth), whole_numbers(rng, vectors, units, 1)
+            b, start = ragged_panels(w, lane, dtype), ragged_panels(bias, lane, dtype)[:, 0]
+            full = (a @ w.transpose(0, 2, 1) + bias.transpose(0, 2, 1)).transpose(1, 2, 0)  # rows, units, parts
+            got = multiply(a, b, start, vectors, narrow=units)
+            by_unit = got.reshape(whole + 1, rows, vectors, lane).transpose(1, 0, 3, 2).reshape(rows, -1, vectors)
+            np.testing.assert_array_equal(by_unit[:, :units], full, err_msg=f"{rows} x {units}")
+            own = multiply(a, b, start, vectors, 0, whole, narrow=units)
+            np.testing.assert_array_equal(own, got[:whole])
+
+
+def ragged_panels(w, lane, dtype):
+    """Weights (parts, units, depth) in panels (panel, depth, parts*lane), the last of them ragged."""
+    parts, units, depth = w.shape
+    panels = np.zeros((-(-units // lane), depth, parts * lane), dtype)
+    for p in range(len(panels)):
+        own = w[:, p * lane : (p + 1) * lane]
+        panels[p, :, : parts * own.shape[1]] = own.reshape(-1, depth).T
+    return panels
+
+
+@DTYPE
 @VECTORS
 def test_deep_products(vectors, dtype):
     """Deeper than the piece of a panel that is taken at once."""
@@ -172,34 +203,43 @@ def shares(units, grain):
 
 
 @DTYPE
-@pytest.mark.parametrize("gates", [1, 3, 4])
-def test_packing_and_back(gates, dtype):
+@pytest.mark.parametrize(("gates", "ragged"), [(1, False), (3, False), (3, True), (4, True)])
+def test_packing_and_back(gates, ragged, dtype):
     """Every weight is at its place, in both packings, by one thread or three; beyond the last unit all stays 0."""
     rng = np.random.default_rng(5)
     pack = packers(dtype)
     block, back = lanes(dtype) * (1 if gates > 2 else 2), 2 * lanes(dtype)
     for units, columns in SIZES:
         w = rng.normal(size=(gates * units, columns)).astype(dtype)
-        panels, meeting = -(-units // block), np.zeros(16, np.int64)
+        panels, meeting, depth = -(-units // block), np.zeros(16, np.int64), depth_of(units, block, gates, ragged)
+        rows = rows_of(units, block, gates, ragged)  # of every weight, in the order of w
+        assert rows.max() < depth <= panels * gates * block
+        assert not ragged or depth < gates * units + block
         for parts in shares(units, back):
             forward = np.zeros(panels * columns * gates * block, dtype)
             for part in parts:
                 three = (w.reshape(-1), w[:0].reshape(-1), w[:0].reshape(-1))
-                sizes = (gates, 0, 0), units, (columns, columns, columns), block
+                sizes = (gates, 0, 0), units, (columns, columns, columns), block, ragged
                 pack["pack_gates"](three, *sizes, forward, (0, 0, 0), part, meeting)
-            by_unit = forward.reshape(panels, columns, gates, block).transpose(2, 0, 3, 1).reshape(gates, -1, columns)
-            np.testing.assert_array_equal(by_unit[:, :units].reshape(w.shape), w)
-            assert not by_unit[:, units:].any()
+            found = forward.reshape(panels, columns, gates * block).transpose(0, 2, 1).reshape(-1, columns)
+            np.testing.assert_array_equal(found[rows], w)
+            assert not np.delete(found, rows, axis=0).any()
 
-            transposed = np.zeros(-(-columns // back) * panels * gates * block * back, dtype)
+            transposed = np.zeros(-(-columns // back) * depth * back, dtype)
             for part in parts:
-                sizes = (gates, 0, 0), units, (columns, columns, columns), (1, 1, 1), block
+                sizes = (gates, 0, 0), units, (columns, columns, columns), (1, 1, 1), block, ragged
                 pack["pack_transposed"](three, *sizes, transposed, (0, 0, 0), part, meeting)
-            lines = transposed.reshape(-1, panels, gates, block, back).transpose(2, 1, 3, 0, 4)
-            lines = lines.reshape(gates, panels * block, -1)
-            np.testing.assert_array_equal(lines[:, :units, :columns].reshape(w.shape), w)
-            assert not lines[:, units:].any()
-            assert not lines[:, :, columns:].any()
+            found = transposed.reshape(-1, depth, back).transpose(1, 0, 2).reshape(depth, -1)
+            np.testing.assert_array_equal(found[rows, :columns], w)
+            assert not np.delete(found, rows, axis=0).any()
+            assert not found[:, columns:].any()
+
+
+def rows_of(units, block, gates, ragged):
+    """Where the rows (gate, unit) of a matrix lie among those of its panels."""
+    unit, gate = np.arange(units), np.arange(gates)[:, None]
+    count = np.minimum(block, units - unit // block * block) if ragged else block
+    return (unit // block * gates * block + gate * count + unit % block).reshape(-1)
 
 
 @DTYPE

@@ -74,3 +74,21 @@ def test_trim(dtype, compiled):
         for at in (3, 3 + full):
             expected[at + count : at + full] = 0
         np.testing.assert_array_equal(array, expected)
+
+
+@DTYPE
+def test_spread_blocks(dtype):
+    """In place, over themselves; what stands behind the numbers of a block is nobody's."""
+    full = lanes(dtype)
+
+    @numba.njit
+    def run(array, count):
+        spans.spread_blocks(array, 3, 4, count, full)
+
+    for count in range(1, full + 1):
+        array = np.arange(3 + 4 * full + 1, dtype=dtype)
+        source = array.copy()
+        run(array, count)
+        for j in range(4):
+            np.testing.assert_array_equal(array[3 + j * full :][:count], source[3 + j * count :][:count])
+        np.testing.assert_array_equal(array[[0, 1, 2, -1]], source[[0, 1, 2, -1]])

@@ -75,9 +75,9 @@ def test_all_is_packed(name, dtype, monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_without_the_wish_it_would_show(dtype, monkeypatch):
-    """A test of the test: left alone, such a loop is written out."""
+    """A test of the test: left alone, such a loop is written out, if not that of every cell."""
     monkeypatch.setattr(jit, "_kept_code", lambda function: None)
-    cell, function = tt.Network("relu", 1, 1).cell, "forward_block"
+    cell, function = tt.Network("rate", 1, 1).cell, "backward_block"
     monkeypatch.setattr("throughtime.engine.cpu.vector_loops._closing", lambda function: ())
     _, one = packed_and_not(words(cell, dtype, function), dtype)
     assert one

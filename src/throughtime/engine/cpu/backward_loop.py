@@ -9,18 +9,28 @@ from .masked import join_back, zone_back
 from .matmul import narrow_panel
 from .meeting import meet
 from .operands import Pointwise
-from .primitives import call, clear, copy, wide
+from .panels import depth_of
+from .primitives import call, call_beside, clear, copy, wide
 from .spans import add, move, trim
 from .stages import stage_back
 from .weight_gradients import parameter_gradients
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
 BACK = GROUP_BACK = LANES = WIRED = SENT = PLACEHOLDER
-EMITS = MASKED = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = SPARSE = PLACEHOLDER
-S0 = S1 = KEEP = E = DS = DX = DR = DP = DQ = SLOPE = END = PLACEHOLDER
+RAGGED = EMITS = MASKED = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = SPARSE = PLACEHOLDER
+S0 = S1 = E = DS = DX = DR = DP = DQ = SLOPE = END = PLACEHOLDER
 product_back = pack_strips = PLACEHOLDER
 spread = product_sparse_back = sparse_gradients = PLACEHOLDER
 of_input = of_state = of_stage = PLACEHOLDER  # weight_gradients.py of the three products
+
+
+def ragged_back(work, at, d, place, count, size):
+    """The gradient of a ragged last block, from work[at] to `size` numbers of d (panels.py)."""
+    wide()
+    clear(d, place, size)
+    trim(work, at, PARTS, count, BLOCK)
+    for g in range(PARTS):
+        copy(d, place + g * count, work, at + g * BLOCK, BLOCK)
 
 
 def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, meeting):
@@ -43,9 +53,14 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
     member, threads, lockstep = share.member, share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
-    M, rows, depth = B * copies, row1 - row0, P * RWIDTH
+    M, rows, depth, x_depth = (
+        B * copies,
+        row1 - row0,
+        depth_of(N, BLOCK, FIRST, RAGGED),
+        depth_of(N, BLOCK, GATES, RAGGED),
+    )
     # Rows of dr and dx; at a power of two all would meet in the same lines of the cache.
-    d_row, dx_row, da_row, dq_row = depth + LANES, P * WIDTH + LANES, P * AWIDTH + LANES, P * QWIDTH + LANES
+    d_row, dx_row, da_row, dq_row = depth + LANES, x_depth + LANES, P * AWIDTH + LANES, P * QWIDTH + LANES
     first_back, last_back = unit0 // BACK, (unit1 + BACK - 1) // BACK
     group, per_signal = GROUP_BACK if rows == 1 else 1, (N + BACK - 1) // BACK
     narrow = narrow_panel(N, BACK, LANES)
@@ -92,28 +107,40 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                     if to_states == 1:
                         move(grad_states, o_then, N, work, DS, BLOCK, STATES, count, BLOCK)
                     if not alive:
-                        clear(dr, place, RWIDTH)
+                        clear(dr, place, min(RWIDTH, depth - p * RWIDTH))
                         if not SHARED:
-                            clear(dx, x_place, WIDTH)
+                            clear(dx, x_place, min(WIDTH, x_depth - p * WIDTH))
                         if STAGED:
                             clear(da, (slot * M + m) * da_row + p * AWIDTH, AWIDTH)
                         if PARAMETERS:
                             clear(dq, (slot * M + m) * dq_row + p * QWIDTH, QWIDTH)
                         continue
                     move(work, S0, BLOCK, states, s_at + (now * B + b) * s_row + unit, N, STATES, count, BLOCK)
-                    copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
                     if MASKED:
                         zone_back(work, kept, candidates, (t * B + b) * STATES * N + unit, N, count)
-                    call(backward_block, fields, p * FIELD_STEP, work)
+                    at_fields, s_here = p * FIELD_STEP, ((t * P + p) * B + b) * KEPT
+                    if STAGED:
+                        call_beside(backward_block, fields, at_fields, work, dx, x_place, work, DR, saved, s_here)
+                    elif RAGGED and count < BLOCK:
+                        call_beside(backward_block, fields, at_fields, work, work, DX, work, DR, saved, s_here)
+                    else:
+                        call_beside(backward_block, fields, at_fields, work, dx, x_place, dr, place, saved, s_here)
                     if MASKED:
                         join_back(work)
                     if count < BLOCK:  # the products to come would count what lies beyond the last unit
-                        trim(work, DX, GATES, count, BLOCK)
-                        trim(work, DR, PARTS, count, BLOCK)
-                    copy(dr, place, work, DR, RWIDTH)
-                    if not SHARED:
-                        copy(dx, x_place, work, DX, WIDTH)
+                        if RAGGED:
+                            ragged_back(work, DR, dr, place, count, depth - p * RWIDTH)
+                            if not SHARED:
+                                ragged_back(work, DX, dx, x_place, count, depth - p * RWIDTH)
+                        else:
+                            if STAGED:
+                                trim(work, DR, PARTS, count, BLOCK)
+                            else:
+                                trim(dr, place, PARTS, count, BLOCK)
+                            if not SHARED:
+                                trim(dx, x_place, GATES, count, BLOCK)
                     if STAGED:
+                        copy(dr, place, work, DR, RWIDTH)
                         copy(da, (slot * M + m) * da_row + p * AWIDTH, work, DR + RWIDTH, AWIDTH)
                     if PARAMETERS:
                         copy(dq, (slot * M + m) * dq_row + p * QWIDTH, work, DQ, QWIDTH)
@@ -202,7 +229,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                     if PARAMETERS:
                         parameter_gradients(dq, b * dq_row, apart * dq_row, grads, b * N, tall, N, member, threads)
             if to_input:
-                input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, P * WIDTH, member, threads)
+                input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, x_depth, member, threads)
         if lockstep or to_input or to_weights:  # the next step may write what another thread still reads
             round_ = meet(meeting, threads, round_)
     if to_states:

@@ -31,6 +31,7 @@ LOOPS = (loops, weight_gradients, input_gradients, backward_loop, tangents, stag
 CALLED = {  # functions that loops call -> whether a shape needs them
     "input_gradients": lambda shape: True,
     "parameter_gradients": lambda shape: shape.parameters > 0,
+    "ragged_back": lambda shape: shape.ragged,
     "first_stage": lambda shape: shape.staged > 0,
     "stage_back": lambda shape: shape.staged > 0,
     "stage_tangent": lambda shape: shape.staged > 0,
@@ -59,12 +60,12 @@ def loop(shape: Shape, name: str) -> Any:
     used |= {key: loop(shape, key) if needed(shape) else None for key, needed in CALLED.items() if key in called}
     for key, wires in zip(SUMS, shape.wires, strict=True):
         if key in called:
-            used[key] = _sums(shape.dtype, shape.block, wires) if wires else None
+            used[key] = _sums(shape.dtype, shape.block, wires, shape.ragged) if wires else None
     return specialise(function, shape.name, **used)
 
 
 @cache
-def _sums(dtype: np.dtype, block: int, wires: Wires) -> Any:
+def _sums(dtype: np.dtype, block: int, wires: Wires, ragged: bool) -> Any:
     """weight_gradients.py for the weights of one product; those of a plain cell's input and recurrence are the same."""
     signals, parts = (len({wire[k] for wire in wires}) for k in (0, 1))
     width, lane = parts * block, lanes(dtype)
@@ -74,12 +75,13 @@ def _sums(dtype: np.dtype, block: int, wires: Wires) -> Any:
         "BLOCK_VECTORS": block // lane,
         "PARTS": parts,
         "SIGNALS": signals,
+        "RAGGED": ragged,
     }
     names |= {"WIRES": wires, "BACK": 2 * lane, "accumulate": products(2, dtype)["accumulate"], **packers(dtype)}
     bias = weight_gradients.bias_gradient
     names["bias_gradient"] = merged(bias, **named_in(bias, names))
     function = weight_gradients.weight_gradients
-    return specialise(function, f"{parts}{signals}-{np.dtype(dtype).name}", **named_in(function, names))
+    return specialise(function, f"{parts}{signals}{'r' * ragged}-{np.dtype(dtype).name}", **named_in(function, names))
 
 
 class Kernels:
@@ -140,7 +142,8 @@ class Kernels:
             for key, value in named_in(function, self._functions).items():
                 names[key] = self._on_fields(key, value)
             pointer = types.CPointer(numba.from_dtype(self.dtype))
-            label, signature = f"{self.record.name}-{self.dtype.name}", types.void(pointer, pointer)
+            signature = types.void(*[pointer] * function.__code__.co_argcount)
+            label = f"{self.record.name}-{self.dtype.name}"
             try:
                 self._made[name] = address_of(function, label, signature, code=code, **names)
             except Exception as error:  # whatever Numba, or a part of it, makes of a cell that it does not understand

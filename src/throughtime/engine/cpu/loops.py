@@ -33,13 +33,13 @@ from .masked import dampen, zone
 from .matmul import narrow_panel
 from .meeting import meet
 from .operands import Pointwise
-from .primitives import call, clear, copy, wide
+from .primitives import call, call_beside, clear, copy, wide
 from .spans import move
 from .stages import first_stage
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER
-EMITS = FIRST = STAGED = MASKED = SPARSE = LANES = PLACEHOLDER
-X = R = S0 = S1 = KEEP = E = END = PLACEHOLDER
+RAGGED = EMITS = FIRST = STAGED = MASKED = SPARSE = LANES = PLACEHOLDER
+R = S0 = S1 = E = END = PLACEHOLDER
 product = product_r = product_a = pack = pack_r = pack_a = spread = product_sparse = PLACEHOLDER
 
 
@@ -60,7 +60,8 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
     threads, lockstep = share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     narrow = narrow_panel(N, BLOCK, LANES)  # where a panel is one part of some units
-    narrow_x, narrow_r = narrow if WIDTH == BLOCK else -1, narrow if RWIDTH == BLOCK else -1
+    whole = N if RAGGED else -1
+    narrow_x, narrow_r = narrow if WIDTH == BLOCK else whole, narrow if RWIDTH == BLOCK else whole
     narrow_a = narrow if AWIDTH == BLOCK else -1
     rows = row1 - row0
     chunk = max(1, 24 // rows)  # few rows: several steps of the input at once make tall tiles
@@ -157,21 +158,20 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                         if EMITS:
                             move(sent, e_after, N, sent, e_before, N, SIGNALS, count, BLOCK)
                         continue
+                    move(work, S0, BLOCK, states, before, N, STATES, count, BLOCK)
+                    x_here = (((p - first) * steps + step) * rows + m if STAGED or chunk > 1 else pm) * WIDTH
+                    at_fields, s_here = p * FIELD_STEP, ((t * P + p) * B + b) * KEPT
                     if STAGED:
-                        copy(work, X, xs, (((p - first) * steps + step) * rows + m) * WIDTH, WIDTH)
                         copy(work, R, rs, ((p - first) * rows + m) * RWIDTH, RWIDTH)
                         copy(work, R + RWIDTH, ra, pm * AWIDTH, AWIDTH)
+                        call_beside(forward_block, fields, at_fields, work, xs, x_here, work, R, saved, s_here)
                     else:
-                        copy(work, X, xs, (((p - first) * steps + step) * rows + m if chunk > 1 else pm) * WIDTH, WIDTH)
-                        copy(work, R, rs, pm * RWIDTH, RWIDTH)
-                    move(work, S0, BLOCK, states, before, N, STATES, count, BLOCK)
-                    call(forward_block, fields, p * FIELD_STEP, work)
+                        call_beside(forward_block, fields, at_fields, work, xs, x_here, rs, pm * RWIDTH, saved, s_here)
                     if MASKED:
                         zone(work, kept, candidates, (t * B + b) * STATES * N + unit, N, count)
                         call(emit_block, fields, p * FIELD_STEP, work)
                         dampen(work, heard, b * SIGNALS * N + unit, N, count)
                     move(states, after, N, work, S1, BLOCK, STATES, count, BLOCK)
-                    copy(saved, ((t * P + p) * B + b) * KEPT, work, KEEP, KEPT)
                     if EMITS:
                         move(sent, e_after, N, work, E, BLOCK, SIGNALS, count, BLOCK)
             if lockstep:

@@ -21,7 +21,7 @@ import numpy as np
 from ...jit import PLACEHOLDER, named_in, register_jitable, specialise
 from .caches import CACHES
 from .register_tile import lanes, most_rows, tile, transpose_some
-from .spans import fetch_to_write, move, turn
+from .spans import fetch_to_write, move, spread_blocks, turn
 
 VECTORS = TALL = WIDTH = GROUP = DEEP = SHORT = MIDDLE = HALF = FOUR = THREE = ROWS = PACKED = LANES = PLACEHOLDER
 FEW = 4  # rows that are read where they lie
@@ -37,9 +37,15 @@ def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, st
     the first cache while all rows pass over them; the sums go on where they stopped, so their bits are the same.
 
     narrow: a panel that has numbers in its first vector only, or -1. Of two vectors the second is then left out; what
-    stands in its place in the result is nobody's. Fewer rows than HALF gain nothing: a sum would wait for itself.
+    stands in its place in the result is nobody's. Fewer rows than HALF gain nothing: a sum would wait for itself. Of
+    more vectors than two it is the number of units, of which a vector holds one part, where the last panel is ragged
+    (panels.py): its empty vectors are left out, and the result is spread as that of any other panel.
     """
-    p = first
+    p, ragged, filled, few = first, -1, VECTORS, 0
+    if not PACKED:
+        if narrow > 0:
+            ragged, few = narrow // LANES, narrow % LANES
+            filled = (few * VECTORS + LANES - 1) // LANES
     while p < last:
         count = GROUP if rows == 1 and p + GROUP <= last else 1
         c = out_at + (p - first) * rows * WIDTH
@@ -79,7 +85,12 @@ def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, st
                             continue
                     else:
                         if left >= ROWS:
-                            tile(ROWS, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
+                            if p == ragged and filled == 1:
+                                tile(ROWS, 1, 1, a, xm, panels, panel, size, begin, sm, out, cm)
+                            elif p == ragged and filled == 2:
+                                tile(ROWS, 2, 1, a, xm, panels, panel, size, begin, sm, out, cm)
+                            else:
+                                tile(ROWS, VECTORS, 1, a, xm, panels, panel, size, begin, sm, out, cm)
                             m += ROWS
                             continue
                     if FOUR:
@@ -99,6 +110,10 @@ def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, st
                         m += 1
             begin, at, gap, row = out, c, WIDTH, WIDTH
         p += count
+    if not PACKED:
+        if few > 0 and first <= ragged < last:
+            for m in range(rows):
+                spread_blocks(out, out_at + ((ragged - first) * rows + m) * WIDTH, VECTORS, few, LANES)
 
 
 def _pack_strips(a, at, row, rows, depth, strips):

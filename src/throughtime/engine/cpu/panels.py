@@ -2,6 +2,10 @@
 
 Packed weights are panels of W = vectors * lanes columns, stored one after another, row by row: panel p, row k, column j
 at (p*depth + k)*W + j.
+
+A panel holds a block of units, the parts of each side by side. `ragged`: the last one, of fewer units, holds their
+parts directly behind one another, unit u of part g in column g*count + u; the numbers of a gradient lie likewise. Of
+100 units in blocks of 16, four gates, the last four fill one vector of four, and 12 % of the products would be zeros.
 """
 
 from collections.abc import Callable
@@ -10,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...jit import PLACEHOLDER, named_in, specialise
+from ...jit import PLACEHOLDER, named_in, register_jitable, specialise
 from .. import memory
 from ..sizes import Share
 from . import shares, threads
@@ -30,7 +34,7 @@ def pack_forward(kernel: Any, parameters: tuple, pattern: Any = None) -> tuple[A
     shape, (w_ih, w_hh, b_ih, b_hh, *_) = kernel.shape, parameters
     units = w_hh.shape[1]
     if shape.whole and pattern is None:
-        x, r, b_x, b_r = gates_side_by_side(w_ih, w_hh, b_ih, b_hh, units, shape.block, shape.back)
+        x, r, b_x, b_r = gates_side_by_side(w_ih, w_hh, b_ih, b_hh, units, shape.block, shape.back, shape.ragged)
         return x, b_x, r, b_r
     first, second = squares(shape, w_hh)
     cut = shape.first * units
@@ -64,10 +68,19 @@ def pack_backward(kernel: Any, parameters: tuple, pattern: Any = None) -> tuple[
     else:
         first, second = squares(shape, w_hh) if pattern is None else (w_hh[:0], w_hh[:0])
     units, signals = w_hh.shape[1], (shape.signals, 1, shape.staged or 1)
-    r, x, a = _transposed(first, w_ih, second, signals, units, shape.block, shape.back)
+    r, x, a = _transposed(first, w_ih, second, signals, units, shape.block, shape.back, shape.ragged)
     if pattern is not None:
         r = w_hh.reshape(-1)[pattern.lists(shape)[1].place]
     return (r, x, a) if shape.staged else (r, x)
+
+
+@register_jitable
+def depth_of(units, block, parts, ragged):
+    """Numbers of all blocks of so many parts; a block that is not full takes as many as fill `block`, or all."""
+    whole, few = units // block, units % block
+    if ragged:
+        return (whole * parts + (few * parts + block - 1) // block) * block
+    return (units + block - 1) // block * block * parts
 
 
 def _dense(wires: Wires, parts: int, signals: int, squares: Array, units: int) -> Array:
@@ -80,7 +93,7 @@ def _dense(wires: Wires, parts: int, signals: int, squares: Array, units: int) -
 
 
 def gates_side_by_side(
-    a: Array, b: Array, a_bias: Array, b_bias: Array, units: int, block: int, grain: int
+    a: Array, b: Array, a_bias: Array, b_bias: Array, units: int, block: int, grain: int, ragged: bool = False
 ) -> tuple[Array, Array, Array, Array]:
     """Two matrices (parts*N, depth) and their biases (parts*N,), some of them empty, for the way forward. All lie in
     one array and are packed by one call: of a small network the calls take longer than the packing. grain: units that
@@ -90,7 +103,7 @@ def gates_side_by_side(
         units, block, dtype.itemsize, a.shape, b.shape, len(a_bias), len(b_bias)
     )
     out = (memory.zeros if units % block else memory.empty)((size,), dtype)
-    arguments = ((a.reshape(-1), b.reshape(-1), a_bias, b_bias), parts, units, depths, block, out, places)
+    arguments = ((a.reshape(-1), b.reshape(-1), a_bias, b_bias), parts, units, depths, block, ragged, out, places)
     threads.run(packers(dtype)["pack_gates"], arguments, *shares.of_packing(units, grain, out.nbytes))
     return out[one], out[two], out[three], out[four]
 
@@ -107,26 +120,38 @@ def _forward_places(
     return parts, depths, *_one_after_another(each, itemsize)
 
 
-def _transposed(a: Array, b: Array, c: Array, signals: tuple, units: int, block: int, back: int) -> tuple[Array, ...]:
+def _transposed(
+    a: Array, b: Array, c: Array, signals: tuple, units: int, block: int, back: int, ragged: bool
+) -> tuple[Array, ...]:
     """The same of three matrices (parts*N, signals*columns), of each so many signals, for the way back."""
     dtype = a.dtype
     parts, columns, places, size, (one, two, three), full = _back_places(
-        units, block, back, signals, dtype.itemsize, a.shape, b.shape, c.shape
+        units, block, back, ragged, signals, dtype.itemsize, a.shape, b.shape, c.shape
     )
     out = (memory.empty if full else memory.zeros)((size,), dtype)
-    arguments = ((a.reshape(-1), b.reshape(-1), c.reshape(-1)), parts, units, columns, signals, block, out, places)
+    arguments = (
+        (a.reshape(-1), b.reshape(-1), c.reshape(-1)),
+        parts,
+        units,
+        columns,
+        signals,
+        block,
+        ragged,
+        out,
+        places,
+    )
     threads.run(packers(dtype)["pack_transposed"], arguments, *shares.of_packing(units, back, out.nbytes))
     return out[one], out[two], out[three]
 
 
 @lru_cache(maxsize=1024)
 def _back_places(
-    units: int, block: int, back: int, signals: tuple, itemsize: int, *sizes: tuple[int, int]
+    units: int, block: int, back: int, ragged: bool, signals: tuple, itemsize: int, *sizes: tuple[int, int]
 ) -> tuple[tuple, tuple, tuple, int, tuple, bool]:
     """Likewise; and whether all panels are full."""
     parts = tuple(rows // units for rows, _ in sizes)
     columns = tuple(wide // count for (_, wide), count in zip(sizes, signals, strict=True))
-    rows = [-(-units // block) * own * block for own in parts]
+    rows = [depth_of(units, block, own, ragged) for own in parts]
     each = [s * -(-c // back) * r * back for s, c, r in zip(signals, columns, rows, strict=True)]
     full = units % block == 0 and not any(count % back for count in columns)
     return parts, columns, *_one_after_another(each, itemsize), full
@@ -153,9 +178,9 @@ def packers(dtype: Any) -> dict[str, Any]:
     return {key: specialise(function, label, **named_in(function, sizes)) for key, function in functions.items()}
 
 
-def _pack_gates(matrices, parts, units, depths, block, panels, places, share, meeting):
+def _pack_gates(matrices, parts, units, depths, block, ragged, panels, places, share, meeting):
     """Panels of `block` units, the gates of each matrix side by side, from a place of its own on:
-    panels[p, k, g*block + u] = w[g*units + p*block + u, k]."""
+    panels[p, k, g*block + u] = w[g*units + p*block + u, k]; of a ragged last panel g*count + u."""
     share = Share(*share)
     for i in range(len(matrices)):
         w, gates, depth, place = matrices[i], parts[i], depths[i], places[i]
@@ -164,7 +189,8 @@ def _pack_gates(matrices, parts, units, depths, block, panels, places, share, me
             count = min(block, units - p * block)
             whole = depth // LANES * LANES if count == block else 0
             for g in range(gates):
-                source, target = (g * units + p * block) * depth, place + p * depth * width + g * block
+                apart = count if ragged else block
+                source, target = (g * units + p * block) * depth, place + p * depth * width + g * apart
                 for k in range(0, whole, LANES):
                     for u in range(0, block, LANES):
                         transpose(w, source + u * depth + k, depth, panels, target + k * width + u, width)
@@ -173,19 +199,20 @@ def _pack_gates(matrices, parts, units, depths, block, panels, places, share, me
                         panels[target + k * width + u] = w[source + u * depth + k]
 
 
-def _pack_transposed(matrices, parts, units, columns, signals, block, panels, places, share, meeting):
+def _pack_transposed(matrices, parts, units, columns, signals, block, ragged, panels, places, share, meeting):
     """The same for the way back, and for each signal after one another:
-    panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*WIDTH + j]."""
+    panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*WIDTH + j]; likewise."""
     share = Share(*share)
     for i in range(len(matrices)):
         w, gates, across, count_of = matrices[i], parts[i], columns[i], signals[i]
-        depth, pieces = (units + block - 1) // block * gates * block, (across + WIDTH - 1) // WIDTH
+        depth, pieces = depth_of(units, block, gates, ragged), (across + WIDTH - 1) // WIDTH
         for kq in range(count_of * pieces):
             k, q = kq // pieces, kq % pieces
             count = min(WIDTH, across - q * WIDTH)
             for g in range(gates):
                 for unit in range(share.first_unit, share.end_unit):
-                    row = (unit // block * gates + g) * block + unit % block
+                    apart = min(block, units - unit // block * block) if ragged else block
+                    row = unit // block * gates * block + g * apart + unit % block
                     source = ((g * units + unit) * count_of + k) * across + q * WIDTH
                     move(panels, places[i] + (kq * depth + row) * WIDTH, 0, w, source, 0, 1, count, WIDTH)
 

@@ -1,7 +1,8 @@
 """The mathematics of a block of units: made from a cell's functions, compiled for each cell, called by address.
 
-All of it happens in one small array `work`, its parts at constant distances, so that LLVM sees that nothing overlaps
-and makes vectors of the loops, which have a constant number of turns: `lane` and `vectors` say which (vector_loops.py).
+It happens in one small array `work`, its parts at constant distances, so that LLVM sees that nothing overlaps and makes
+vectors of the loops, which have a constant number of turns: `lane` and `vectors` say which (vector_loops.py). What lies
+in whole blocks elsewhere, the products and what is saved, is read and written where it is.
 `fields` are the cell's hyper-parameters, and of the block's units the parameters.
 """
 
@@ -15,16 +16,16 @@ X = R = S0 = S1 = KEEP = E = DS = DX = DR = DP = DQ = V = C = SLOPE = A = DA = C
 forward = backward = emit = emit_slope = stage = stage_backward = PLACEHOLDER
 
 
-def forward_block(fields, work):
-    """One step: work[X], work[R], work[S0] -> work[S1], work[KEEP], work[E]."""
+def forward_block(fields, work, xs, rs, saved):
+    """One step: xs, rs, work[S0] -> work[S1], work[E], saved."""
     wide()
     disjoint()
     for n in range(BLOCK):
         lane()
-        x, r, s = read(work, X + n, BLOCK, GATES), read(work, R + n, BLOCK, PARTS), read(work, S0 + n, BLOCK, STATES)
+        x, r, s = read(xs, n, BLOCK, GATES), read(rs, n, BLOCK, PARTS), read(work, S0 + n, BLOCK, STATES)
         s_next, keep = forward(fields, n, x, r, s)
         write(work, S1 + n, BLOCK, s_next, STATES)
-        write(work, KEEP + n, BLOCK, keep, SAVED)
+        write(saved, n, BLOCK, keep, SAVED)
         write(work, E + n, BLOCK, emit(fields, n, s_next), SIGNALS)
     vectors(work, BLOCK)
 
@@ -49,18 +50,18 @@ def affine_block(fields, work):
     vectors(work, BLOCK)
 
 
-def backward_block(fields, work):
-    """One step back: work[DS], work[S0], work[S1], work[KEEP] -> work[DX], work[DR], work[DP], work[DQ]."""
+def backward_block(fields, work, dx, dr, saved):
+    """One step back: work[DS], work[S0], work[S1], saved -> dx, dr, work[DP], work[DQ]."""
     wide()
     disjoint()
     for n in range(BLOCK):
         lane()
         s, s_next = read(work, S0 + n, BLOCK, STATES), read(work, S1 + n, BLOCK, STATES)
-        keep = read(work, KEEP + n, BLOCK, SAVED)
+        keep = read(saved, n, BLOCK, SAVED)
         found = backward(fields, n, read(work, DS + n, BLOCK, STATES), s, s_next, keep)
         if not SHARED:
-            write(work, DX + n, BLOCK, found[0], GATES)
-        write(work, DR + n, BLOCK, found[1], PARTS)
+            write(dx, n, BLOCK, found[0], GATES)
+        write(dr, n, BLOCK, found[1], PARTS)
         write(work, DP + n, BLOCK, found[2], STATES)
         if PARAMETERS:
             write(work, DQ + n, BLOCK, found[3], PARAMETERS)

@@ -211,3 +211,19 @@ def call(_, address, fields, at, work):
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def call_beside(_, address, fields, at, work, x, x_at, r, r_at, saved, saved_at):
+    """The same with (fields, work, x from x_at on, r likewise, saved likewise): what is not copied into `work`."""
+    n = types.intp
+    signature = types.void(n, fields, n, work, x, n, r, n, saved, n)
+
+    def codegen(context, builder, sig, args):
+        places = [place_of(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 4, 6, 8)]
+        places.insert(1, place_of(context, builder, sig.args[3], args[3], number(0)))
+        kind = ir.FunctionType(ir.VoidType(), [place.type for place in places])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), places)
+        return context.get_dummy_value()
+
+    return signature, codegen

@@ -23,7 +23,7 @@ import numpy as np
 from ...jit import PLACEHOLDER
 from ..sizes import Places, Scan, ScanBack, Share
 from .meeting import meet
-from .primitives import call, copy, wide
+from .primitives import call, call_beside, copy, wide
 
 BLOCK = LANES = GATES = STATES = COEF = FIELD_STEP = ROOM = EMITS = SLOTS = PLACEHOLDER
 X = S1 = C = E = PLACEHOLDER
@@ -240,8 +240,8 @@ def scan_backward(pointwise, w, known, x, gradient, ends, size, share, meeting):
                             for c in range(live):
                                 value = work[DS + i * BLOCK + c] if size.to_states == 1 else us[u + i * BLOCK + c]
                                 g_states[place + c * apart * size.o_row] = value
-                    copy(work, KEEP, keep, (n * L + l) * KEPT, KEPT)
-                    call(backward_block, fields, n * FIELD_STEP, work)
+                    kept_at, at_fields = (n * L + l) * KEPT, n * FIELD_STEP
+                    call_beside(backward_block, fields, at_fields, work, work, DX, work, DR, keep, kept_at)
                     if not whole:
                         for c in range(BLOCK):
                             k = k0 + c * L + l

@@ -63,6 +63,12 @@ class Shape:
         return not self.stage and self.sends == tuple((0, part) for part in range(self.first))
 
     @once
+    def ragged(self) -> bool:
+        """Whether the last block's units, where they fill none, lie side by side, part after part: `ragged` in
+        panels.py. Of cells with few gates a block is two vectors, and its product can leave out the second."""
+        return self.whole and self.gates == self.first > 2 and not self.sparse
+
+    @once
     def block(self) -> int:
         """Units worked on together."""
         return lanes(self.dtype) * (1 if max(self.gates, self.first, self.second) > 2 else 2)
@@ -120,6 +126,7 @@ class Shape:
             "STAGED": A,
             "PARAMETERS": Q,
             "ALIKE": G == R,
+            "RAGGED": self.ragged,
         }
         cell |= {
             "SPARSE": self.sparse,

@@ -157,6 +157,26 @@ def trim(_, array, at, blocks, count, full):
     return signature, codegen
 
 
+@intrinsic(prefer_literal=True)
+def spread_blocks(_, array, at, blocks, count, full):
+    """array[at + j*full : ... + count] = array[at + j*count : ... + count] for j < blocks, the last first, as they lie
+    over each other; blocks and full are literals, full one vector. What follows the `count` numbers is nobody's."""
+    if not (isinstance(blocks, types.IntegerLiteral) and isinstance(full, types.IntegerLiteral)):
+        return None
+    signature = types.void(array, types.intp, blocks, types.intp, full)
+    times, whole = blocks.literal_value, full.literal_value
+
+    def codegen(context, builder, sig, args):
+        base = place_of(context, builder, sig.args[0], args[0], args[1])
+        vectors = _Vectors(context, builder, sig.args[0].dtype, whole)
+        for j in range(times - 1, 0, -1):
+            source = builder.gep(base, [builder.mul(args[3], number(j))])
+            vectors.store(vectors.load(source), builder.gep(base, [number(j * whole)]))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 @intrinsic
 def turn(_, target, to, to_row, to_step, source, at, at_row, at_step, rows, numbers):
     """target[to + r*to_row + i*to_step] = source[at + r*at_row + i*at_step] for r < rows, i < numbers, few of them.

@@ -12,7 +12,7 @@ from .spans import move
 from .stages import stage_tangent
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = GATES = STATES = SIGNALS = KEPT = SIZE = PLACEHOLDER
-EMITS = ALIKE = FIRST = STAGED = SPARSE = LANES = PLACEHOLDER
+RAGGED = EMITS = ALIKE = FIRST = STAGED = SPARSE = LANES = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = PLACEHOLDER
 product = product_r = product_a = pack = pack_r = pack_a = spread = product_sparse = PLACEHOLDER
 
@@ -36,7 +36,8 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
     threads, lockstep = share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
     narrow = narrow_panel(N, BLOCK, LANES)  # where a panel is one part of some units
-    narrow_x, narrow_r = narrow if WIDTH == BLOCK else -1, narrow if RWIDTH == BLOCK else -1
+    whole = N if RAGGED else -1
+    narrow_x, narrow_r = narrow if WIDTH == BLOCK else whole, narrow if RWIDTH == BLOCK else whole
     narrow_a = narrow if AWIDTH == BLOCK else -1
     M, rows, e_row = B * copies, row1 - row0, SIGNALS * N
     held = last - first if STAGED else 1  # panels of x and r that are worked out together

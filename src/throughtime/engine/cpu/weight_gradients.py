@@ -7,7 +7,7 @@ from .primitives import copy, wide
 from .register_tile import tile
 from .spans import move
 
-BLOCK = BLOCK_VECTORS = WIDTH = PARTS = SIGNALS = WIRES = BACK = QWIDTH = PARAMETERS = PLACEHOLDER
+RAGGED = BLOCK = BLOCK_VECTORS = WIDTH = PARTS = SIGNALS = WIRES = BACK = QWIDTH = PARAMETERS = PLACEHOLDER
 accumulate = pack_rows = PLACEHOLDER
 
 
@@ -31,9 +31,10 @@ def weight_gradients(
             pack_rows(y, y_at + k * columns, y_row, rows, columns, panels[k * size :])
     for p in range(P * index // threads, P * (index + 1) // threads):
         count = min(BLOCK, N - p * BLOCK)
+        apart = count if RAGGED else BLOCK
         for m in range(rows):  # each part's together: a tile's eight numbers at a distance of WIDTH are slower
             for part in range(PARTS):
-                copy(own, (part * rows + m) * BLOCK, d, d_at + m * d_row + p * WIDTH + part * BLOCK, BLOCK)
+                copy(own, (part * rows + m) * BLOCK, d, d_at + m * d_row + p * WIDTH + part * apart, BLOCK)
         if bias.size:
             bias_gradient(own, rows, bias, b_at + p * BLOCK, N, count)
         if weights.size:
