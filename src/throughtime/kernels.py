@@ -36,9 +36,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .engine.cpu import build, panels, unit_numbers
+from .engine.cpu import build, unit_numbers
 from .engine.cpu.build import BACKWARD, FORWARD, Shape, kernels
 from .engine.cpu.operands import Gradients, Pointwise, Steps
+from .engine.cpu.panels import depth_of, pack_backward, pack_forward
 from .engine.cpu.taken import array_type, count_type, in_words, taken, tuple_type
 from .engine.sizes import Backward, Forward, Places, Share
 from .jit import PLACEHOLDER, inlined, named_in, specialise
@@ -94,7 +95,7 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
     inputs, units = weights[0].shape[1], weights[1].shape[1]
     pointwise = compiled.pointwise(*FORWARD, *BACKWARD)
     fields = unit_numbers.fields(compiled, cell, weights)
-    forward, backward = panels.pack_forward(compiled, weights), panels.pack_backward(compiled, weights)
+    forward, backward = pack_forward(compiled, weights), pack_backward(compiled, weights)
     shape = compiled.shape
     packed = (fields, pointwise, forward, backward, _counts(shape), (inputs, units))
     return LayerKernels(*_functions(shape), packed)
@@ -149,10 +150,9 @@ def _arguments(shape: Shape) -> dict[str, Any]:
 
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = BACK = KEPT = LANES = COUNTS = PLACEHOLDER
-GATES = PARTS = STATES = SIGNALS = WIRED = EMITS = SHARED = STAGED = PARAMETERS = BESIDE = PLACEHOLDER
-loop = run = fits = each = PLACEHOLDER
+FIRST = GATES = PARTS = STATES = SIGNALS = WIRED = RAGGED = EMITS = SHARED = STAGED = PARAMETERS = BESIDE = PLACEHOLDER
 taken_weights = taken_x = taken_x_now = taken_state = taken_states = taken_saved = PLACEHOLDER
-taken_grad_output = taken_grad_last = PLACEHOLDER
+taken_grad_output = taken_grad_last = loop = run = fits = each = PLACEHOLDER
 
 
 def _fits(weights):
@@ -164,14 +164,15 @@ def _fits(weights):
             "and write k.step(k.weights, …)."
         )
     panels, columns, backs = (units + BLOCK - 1) // BLOCK, (inputs + BACK - 1) // BACK, (units + BACK - 1) // BACK
+    of_r, of_x = depth_of(units, BLOCK, FIRST, RAGGED), depth_of(units, BLOCK, GATES, RAGGED)
     w_ih, b_ih, w_hh, b_hh = forward[:4]
     right = inputs > 0 and units > 0 and fields.size >= max(1, panels * FIELD_STEP) and b_ih.size == panels * WIDTH
     right = right and w_ih.size == panels * inputs * WIDTH and w_hh.size == panels * SIGNALS * units * RWIDTH
-    right = right and b_hh.size == panels * RWIDTH and backward[0].size == SIGNALS * backs * panels * RWIDTH * BACK
+    right = right and b_hh.size == panels * RWIDTH and backward[0].size == SIGNALS * backs * of_r * BACK
     if STAGED:
         right = right and forward[4].size == panels * STAGED * units * AWIDTH and forward[5].size == panels * AWIDTH
         right = right and backward[2].size == STAGED * backs * panels * AWIDTH * BACK
-    if not (right and backward[1].size == columns * panels * WIDTH * BACK):
+    if not (right and backward[1].size == columns * of_x * BACK):
         raise ValueError("`weights` do not fit together: take them as they are from k = tt.kernels.of(net), k.weights.")
 
 
