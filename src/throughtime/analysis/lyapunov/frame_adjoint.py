@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.linalg import blas
 
+from ...engine import lapack
 from ...results import Array
 from .measure import random_frame
 from .orthonormalise import orthonormalise
@@ -65,7 +65,7 @@ class Frames:
                     lower += each[:, :, None] * np.eye(q.shape[1])
                 bar = bar + (lower + np.tril(lower, -1).swapaxes(1, 2)) @ q
                 for b, r in enumerate(self.r[i]):  # in columns R⁻¹ bar; BLAS sees both transposed
-                    bar[b] = blas.dtrsm(1.0, r, bar[b], side=0, lower=0)
+                    bar[b] = lapack.divided(r, bar[b])
             found[i] = bar
             if i:
                 at = self.start + i

@@ -9,8 +9,9 @@ cond(A) <= ONE_PASS, two passes while cond(A) <= TWO_PASSES (and wherever the ca
 """
 
 import numpy as np
-from scipy.linalg import blas, lapack
+from scipy.linalg.lapack import dgecon, dgetrf, dtrcon
 
+from ...engine import lapack
 from ...engine.cpu.gram_schmidt import kernel as gram_schmidt
 from ...results import Array
 
@@ -75,14 +76,13 @@ def _one(a: Array, exact: bool) -> tuple[Array, Array]:
 def _cholesky_pass(a: Array) -> tuple[Array, Array, float] | None:
     """One pass of Cholesky-QR, with the condition number of R in the 1-norm; None where the Gram matrix is not
     definite."""
-    gram = blas.dsyrk(1.0, a.T)  # a.T is Fortran-ordered: no copy
-    r, info = lapack.dpotrf(gram, lower=0, clean=1, overwrite_a=1)
-    if info != 0:
+    r, there = lapack.cholesky(lapack.gram(a.T))
+    if not there:
         return None
-    reciprocal, info = lapack.dtrcon(r, norm="1", uplo="U", diag="N")
+    reciprocal, info = dtrcon(r, norm="1", uplo="U", diag="N")
     if info != 0 or not reciprocal > 0.0:
         return None
-    q = blas.dtrsm(1.0, r, a.T, side=0, lower=0, trans_a=1).T
+    q = lapack.divided(r, a.T, transposed=True).T
     return q, np.diagonal(r).copy(), 1.0 / reciprocal
 
 
@@ -122,7 +122,7 @@ def lost_rank(a: Array, eps: float) -> bool:
     """Whether the columns of a (S, K) depend on each other, to an accuracy eps in every row."""
     lengths = np.linalg.norm(a, axis=1)
     if len(a) == a.shape[1] and lengths.all():  # LU costs a tenth of the singular values
-        lu, _, info = lapack.dgetrf(a / lengths[:, None])
-        if info == 0 and lapack.dgecon(lu, np.sqrt(len(a)))[0] > 8.0 * len(a) * eps:
+        lu, _, info = dgetrf(a / lengths[:, None])
+        if info == 0 and dgecon(lu, np.sqrt(len(a)))[0] > 8.0 * len(a) * eps:
             return False
     return _rank(a, eps) < a.shape[1]

@@ -16,9 +16,8 @@ import math
 from typing import Any, Self
 
 import numpy as np
-from scipy.linalg import blas, lapack
 
-from ...engine import memory
+from ...engine import lapack, memory
 from ...engine.lu import Frame, Workspace, unit_lower
 from ...results import Array
 from .frame_protocol import Taken
@@ -192,10 +191,10 @@ class TriangularFrame:
             if not self.lost[b]:
                 gram[...] = both[:columns]
                 np.fill_diagonal(gram, -1.0)  # of -L: L'L is the same. What stands above is not read
-                r, _ = lapack.dlauum(gram.T, lower=0, overwrite_c=1)
+                product = lapack.upper_gram(gram.T)
                 if size > columns:
-                    r = blas.dsyrk(1.0, both[columns:].T, beta=1.0, c=r, overwrite_c=1)
-                r, info = lapack.dpotrf(r, lower=0, clean=0, overwrite_a=1)
-                diagonal = np.diagonal(r) if info == 0 else np.diagonal(np.linalg.qr(unit_lower(both))[1])
+                    product = lapack.gram(both[columns:].T, product)
+                r, there = lapack.cholesky(product)
+                diagonal = np.diagonal(r) if there else np.diagonal(np.linalg.qr(unit_lower(both))[1])
                 found[b] = np.log(np.abs(diagonal))
         return found
