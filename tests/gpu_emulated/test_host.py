@@ -273,3 +273,10 @@ def test_results_live_without_their_run(net):
 def test_a_device_can_be_used():
     device.require()
     assert device.available()
+
+
+def test_an_old_device_is_refused_in_words(monkeypatch):
+    net = tt.Network("tanh", I, N, seed=0)
+    monkeypatch.setattr(device.cuda, "get_current_device", lambda: SimpleNamespace(compute_capability=(7, 5)))
+    with pytest.raises(RuntimeError, match=r"compute capability 7\.5; the kernels need 8\.0 or later"):
+        net.to("cuda")

@@ -14,6 +14,8 @@ from .pool import Lease
 from .streams import meet, of_another, queue, stream_of
 from .toolkit import SIMULATED, cuda, done, driver, from_dlpack, installed
 
+OLDEST = 8, 0  # compute capability: asynchronous copies to shared memory
+
 
 def available() -> bool:
     """Whether there is a device, or the simulator in place of one."""
@@ -30,6 +32,11 @@ def require() -> None:
         raise RuntimeError(
             "No CUDA device can be used: either this machine has no NVIDIA GPU, or its driver is missing or older than "
             'CUDA 13 (see `nvidia-smi`); with a GPU and driver 580 or later, pip install "throughtime[cuda]" is enough.'
+        )
+    if not SIMULATED and (found := cuda.get_current_device().compute_capability) < OLDEST:
+        raise RuntimeError(
+            f"The GPU is of compute capability {found[0]}.{found[1]}; the kernels need {OLDEST[0]}.{OLDEST[1]} or "
+            "later (Ampere, 2020). Keep the network on the CPU, or choose another GPU by CUDA_VISIBLE_DEVICES."
         )
 
 
