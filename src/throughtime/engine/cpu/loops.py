@@ -98,17 +98,16 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
         steps = min(chunk, T - done)
         low = T - done - steps if reverse else done
         if chunk > 1:
-            x_now, many = x_at + (low * B + row0) * x_row, steps * rows
+            origin, many = x_at + (low * B + row0) * x_row, steps * rows
+            read, read_at, read_row = x, origin, x_row
             if apart:
                 for row in range(many):
-                    origin = x_now + (row // rows * B + row % rows) * x_row
+                    here = origin + (row // rows * B + row % rows) * x_row
                     for i in range(I):
-                        own[row * I + i] = x[origin + i]
-                pack(own, 0, I, many, I, x_strips)
-                product(own, 0, I, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0, narrow_x)
-            else:
-                pack(x, x_now, x_row, many, I, x_strips)
-                product(x, x_now, x_row, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0, narrow_x)
+                        own[row * I + i] = x[here + i]
+                read, read_at, read_row = own, 0, I
+            pack(read, read_at, read_row, many, I, x_strips)
+            product(read, read_at, read_row, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0, narrow_x)
         for k in range(steps):
             step = steps - 1 - k if reverse else k
             t = low + step
