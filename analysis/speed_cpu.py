@@ -5,13 +5,13 @@ for forward), one step of it compiled by torch.compile in a loop, JAX's lax.scan
 that are not installed are left out. The same weights, input and threads (THROUGHTIME_THREADS, by default one per
 processor; nothing else is set). All sides take turns in one process, several processes one after another; the loop in
 NumPy and torch.compile in the first process only, at T = 50 (of the latter compiling takes half a minute a point), and
-so are points of more than 10¹⁰ operations. Longer sequences up to N = 256: beyond, a call costs nothing beside a step.
+so are points of more than 10¹⁰ operations.
 Ratio = time of a peer / time of throughtime: above 1 throughtime is faster; with its spread, from the lowest quartile
 of a process's turns to the highest. N units, B sequences, T steps, I = 32 inputs (64 for N ≥ 128).
 
 Share = bound / time; the bound is the sum of the products at the matrix peak, where it takes longer the recurrent
 weights read once a step from the caches, the pointwise functions, each at the best rate measured in the same process,
-and a call that has nothing to do. `--full`: the whole grid, an hour and a half.
+and a call that has nothing to do. `--full`: the whole grid, hours.
 """
 
 import os
@@ -40,22 +40,22 @@ SIZES = {
     "units": [16, 100, 384], "batches": [1, 8, 32], "steps": [50], "processes": 2, "seconds": 60.0,
     "compiled": [[100, 8]],
 }  # fmt: skip
-FULL = GRID | {"processes": 2, "seconds": 900.0, "compiled": [[16, 1], [16, 32], [128, 1], [128, 32]]}
+FULL = GRID | {"processes": 3, "seconds": 3600.0, "compiled": [[16, 1], [16, 32], [128, 1], [128, 32], [512, 32]]}
 SMALL = {
     "units": [8, 9], "batches": [1, 2], "steps": [5], "processes": 1, "seconds": 0.01, "settle": 0.0,
     "cells": ["tanh", "lstm"], "asked": ["torch", "numpy"],
 }  # fmt: skip
 RESUMES = "kept"
 PATIENCE = 900.0  # seconds for a point
-LONG = 256  # units, up to which more than the first number of steps is taken
 HEAVY = 1e10  # multiplications and additions: from here on, a tenth of a second or more, the first process only
 GOALS = {"share at N ≥ 256, B ≥ 32": 0.85, "share at B = 1": 0.80, "share elsewhere above 100 µs": 0.60}
 COLUMNS = ["cell", "dtype", "N", "B", "T", "what", "seconds", "between", "bound", "share", "limit"]
 
 
 def points(units, batches, steps, cells=tuple(CELLS), dtypes=PRECISIONS):
+    """Short sequences first."""
     every = bench.grid(cell=cells, dtype=dtypes, T=steps, N=units, B=batches)
-    return [point for point in every if point["N"] <= LONG or point["T"] == steps[0]]
+    return sorted(every, key=lambda point: point["T"])
 
 
 def inputs(units):
