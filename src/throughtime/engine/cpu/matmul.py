@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ...jit import PLACEHOLDER, named_in, register_jitable, specialise
+from ...jit import PLACEHOLDER, merged, named_in, register_jitable, specialise
 from .caches import CACHES
 from .register_tile import lanes, most_rows, tile, transpose_some
 from .spans import fetch_to_write, move, spread_blocks, turn
@@ -191,6 +191,18 @@ def group(vectors: int) -> int:
 @cache
 def products(vectors: int, dtype: Any) -> dict[str, Any]:
     """The compiled products for panels of so many vectors, under the names by which the loops call them."""
+    sizes, name = _sizes(vectors, dtype), f"{vectors}x{lanes(dtype)}"
+    functions: dict[str, Callable] = {"product": _product, "accumulate": _accumulate}
+    functions |= {"pack_strips": _pack_strips}
+    return {key: specialise(function, name, **named_in(function, sizes)) for key, function in functions.items()}
+
+
+def accumulation(vectors: int, dtype: Any) -> Any:
+    """`accumulate` for a function that calls it in one place, where its code goes."""
+    return merged(_accumulate, **named_in(_accumulate, _sizes(vectors, dtype)))
+
+
+def _sizes(vectors: int, dtype: Any) -> dict[str, Any]:
     width = vectors * lanes(dtype)
     rows, deep = most_rows(vectors), max(1, NEAR // (width * np.dtype(dtype).itemsize))
     short = min(1 << rows.bit_length() - 1, 8, lanes(dtype))
@@ -198,8 +210,6 @@ def products(vectors: int, dtype: Any) -> dict[str, Any]:
     sizes |= {"GROUP": group(vectors), "DEEP": deep, "LANES": lanes(dtype)}
     sizes |= {"SHORT": short, "MIDDLE": max(1, 3 * short // 4), "HALF": max(1, short // 2)}
     packed = vectors <= 2
-    sizes |= {"FOUR": rows >= 4 and not (packed and short == 8), "THREE": rows >= 4, "ROWS": rows, "PACKED": packed}
-    name = f"{vectors}x{lanes(dtype)}"
-    functions: dict[str, Callable] = {"product": _product, "accumulate": _accumulate}
-    functions |= {"pack_strips": _pack_strips}
-    return {key: specialise(function, name, **named_in(function, sizes)) for key, function in functions.items()}
+    return sizes | {
+        "FOUR": rows >= 4 and not (packed and short == 8), "THREE": rows >= 4, "ROWS": rows, "PACKED": packed,
+    }  # fmt: skip
