@@ -36,7 +36,7 @@ def as_batch(item: Any) -> tuple[Any, Any, Any, Any, bool]:
             f"A batch is {told(item)}; expected a tt.tasks.Batch, or a tuple (x, targets), (x, targets, lengths), …"
         )
     x, targets, lengths, mask, continues = (*item, None, None, False)[:5] if len(item) < 5 else item
-    return x, targets, lengths, mask, arguments.flag("continues", continues)
+    return x, targets, lengths, mask, arguments.flag("continues", continues) if len(item) == 5 else False
 
 
 def not_finite(piece: Piece) -> str:
