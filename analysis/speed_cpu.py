@@ -3,9 +3,9 @@
 Forward: `net.unroll(x)`; forward + backward: all gradients, of the input too. Peers: PyTorch's module (under no_grad
 for forward), one step of it compiled by torch.compile in a loop, JAX's lax.scan under jit, a plain NumPy loop; peers
 that are not installed are left out. The same weights, input and threads (THROUGHTIME_THREADS, by default one per
-processor; nothing else is set). All sides take turns in one process, several processes one after another; the loop in
-NumPy and torch.compile in the first process only, at T = 50 (of the latter compiling takes half a minute a point), and
-so are points of more than 10¹⁰ operations.
+processor; nothing else is set). All sides take turns in one process, the NumPy loop after all others, as its threads
+spin on; several processes one after another. The loop and torch.compile in the first process only, at T = 50 (of the
+latter compiling takes half a minute a point), and so are points of more than 10¹⁰ operations.
 Ratio = time of a peer / time of throughtime: above 1 throughtime is faster; with its spread, from the lowest quartile
 of a process's turns to the highest. N units, B sequences, T steps, I = 32 inputs (64 for N ≥ 128).
 

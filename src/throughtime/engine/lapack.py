@@ -13,6 +13,7 @@ import numpy as np
 from scipy.linalg import cython_blas, cython_lapack
 
 Array = np.ndarray
+KINDS: dict[type, Any] = {str: lambda x: ctypes.c_char(x.encode()), int: ctypes.c_int, float: ctypes.c_double}
 
 
 @cache
@@ -31,8 +32,7 @@ def _routine(name: str) -> Any:
 def _call(name: str, *arguments: str | int | float | Array) -> int:
     """With letters, whole numbers, numbers and matrices; what LAPACK says at the end, 0 if all is well."""
     said = ctypes.c_int(0)
-    kinds: dict[type, Any] = {str: lambda x: ctypes.c_char(x.encode()), int: ctypes.c_int, float: ctypes.c_double}
-    held = [x if isinstance(x, np.ndarray) else kinds[type(x)](x) for x in arguments]
+    held = [x if isinstance(x, np.ndarray) else KINDS[type(x)](x) for x in arguments]
     pointers = [x.ctypes.data if isinstance(x, np.ndarray) else ctypes.addressof(x) for x in held]
     routine = _routine(name)
     if len(pointers) < len(routine.argtypes):

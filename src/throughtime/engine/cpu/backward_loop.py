@@ -53,12 +53,8 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit
     member, threads, lockstep = share.member, share.team, share.lockstep
     P, first, last = (N + BLOCK - 1) // BLOCK, unit0 // BLOCK, (unit1 + BLOCK - 1) // BLOCK
-    M, rows, depth, x_depth = (
-        B * copies,
-        row1 - row0,
-        depth_of(N, BLOCK, FIRST, RAGGED),
-        depth_of(N, BLOCK, GATES, RAGGED),
-    )
+    M, rows = B * copies, row1 - row0
+    depth, x_depth = depth_of(N, BLOCK, FIRST, RAGGED), depth_of(N, BLOCK, GATES, RAGGED)
     # Rows of dr and dx; at a power of two all would meet in the same lines of the cache.
     d_row, dx_row, da_row, dq_row = depth + LANES, x_depth + LANES, P * AWIDTH + LANES, P * QWIDTH + LANES
     first_back, last_back = unit0 // BACK, (unit1 + BACK - 1) // BACK

@@ -129,17 +129,8 @@ def _transposed(
         units, block, back, ragged, signals, dtype.itemsize, a.shape, b.shape, c.shape
     )
     out = (memory.empty if full else memory.zeros)((size,), dtype)
-    arguments = (
-        (a.reshape(-1), b.reshape(-1), c.reshape(-1)),
-        parts,
-        units,
-        columns,
-        signals,
-        block,
-        ragged,
-        out,
-        places,
-    )
+    flat = a.reshape(-1), b.reshape(-1), c.reshape(-1)
+    arguments = (flat, parts, units, columns, signals, block, ragged, out, places)
     threads.run(packers(dtype)["pack_transposed"], arguments, *shares.of_packing(units, back, out.nbytes))
     return out[one], out[two], out[three]
 

@@ -139,28 +139,32 @@ def add(_, target, to, source, at, count, full):
 @intrinsic(prefer_literal=True)
 def trim(_, array, at, blocks, count, full):
     """array[at + j*full + count : at + (j + 1)*full] = 0 for j < blocks; blocks and full are literals."""
-    if not (isinstance(blocks, types.IntegerLiteral) and isinstance(full, types.IntegerLiteral)):
-        return None
-    signature = types.void(array, types.intp, blocks, types.intp, full)
-    times, whole = blocks.literal_value, full.literal_value
 
-    def codegen(context, builder, sig, args):
-        base = place_of(context, builder, sig.args[0], args[0], args[1])
-        vectors = _Vectors(context, builder, sig.args[0].dtype, whole)
+    def emit(builder, vectors, base, times, count, whole):
         for n in range(0, whole, vectors.lanes):
-            mask = vectors.mask(args[3], number(n))
+            mask = vectors.mask(count, number(n))
             for j in range(times):
                 place = builder.gep(base, [number(j * whole + n)])
                 vectors.store(builder.select(mask, vectors.load(place), vectors.zero), place)
-        return context.get_dummy_value()
 
-    return signature, codegen
+    return _in_blocks(array, blocks, full, emit)
 
 
 @intrinsic(prefer_literal=True)
 def spread_blocks(_, array, at, blocks, count, full):
     """array[at + j*full : ... + count] = array[at + j*count : ... + count] for j < blocks, the last first, as they lie
     over each other; blocks and full are literals, full one vector. What follows the `count` numbers is nobody's."""
+
+    def emit(builder, vectors, base, times, count, whole):
+        for j in range(times - 1, 0, -1):
+            source = builder.gep(base, [builder.mul(count, number(j))])
+            vectors.store(vectors.load(source), builder.gep(base, [number(j * whole)]))
+
+    return _in_blocks(array, blocks, full, emit)
+
+
+def _in_blocks(array, blocks, full, emit):
+    """The signature of an intrinsic of (array, at, blocks, count, full), and its code: what `emit` makes in place."""
     if not (isinstance(blocks, types.IntegerLiteral) and isinstance(full, types.IntegerLiteral)):
         return None
     signature = types.void(array, types.intp, blocks, types.intp, full)
@@ -168,10 +172,7 @@ def spread_blocks(_, array, at, blocks, count, full):
 
     def codegen(context, builder, sig, args):
         base = place_of(context, builder, sig.args[0], args[0], args[1])
-        vectors = _Vectors(context, builder, sig.args[0].dtype, whole)
-        for j in range(times - 1, 0, -1):
-            source = builder.gep(base, [builder.mul(args[3], number(j))])
-            vectors.store(vectors.load(source), builder.gep(base, [number(j * whole)]))
+        emit(builder, _Vectors(context, builder, sig.args[0].dtype, whole), base, times, args[3], whole)
         return context.get_dummy_value()
 
     return signature, codegen
