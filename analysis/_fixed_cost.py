@@ -10,7 +10,7 @@ import numpy as np
 
 import throughtime as tt
 from throughtime.engine.cpu import threads
-from throughtime.engine.cpu.meeting import new_meeting
+from throughtime.engine.cpu.board import board
 
 CELLS, DTYPES = ("tanh", "gru", "lstm"), ("float32", "float64")
 
@@ -20,7 +20,7 @@ def loops_of(call):
     found, run = [], threads.run
 
     def noted(loop, arguments, parts, whole):
-        found.append((loop, (*arguments, whole, new_meeting())))
+        found.append((loop, (*arguments, whole, board(0, 1))))
         run(loop, arguments, parts, whole)
 
     with mock.patch.object(threads, "run", noted):

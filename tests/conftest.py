@@ -50,7 +50,7 @@ class Punctual:
 def small_passes_are_divided():
     """Tests are small, and the bits for any number of threads are theirs to compare: what is too small for a second
     thread to pay is divided all the same."""
-    from throughtime.engine.cpu import scanned, shares
+    from throughtime.engine.cpu import board, scanned, shares
     from throughtime.engine.cpu import threads as team
     from throughtime.engine.cpu.machine import Machine
     from throughtime.engine.lu import frame
@@ -61,7 +61,8 @@ def small_passes_are_divided():
         return "units", min(team, blocks)
 
     shares.SMALL, shares.planned = 200_000, planned
-    shares.machine = scanned.machine = frame.machine = lambda: Machine(wake=0.0, meet=1e-7, rate=1e11, copy=1e10)
+    shares.now = scanned.now = frame.machine = lambda: Machine(0.0, 0.0, meet=1e-7, rate=1e11, copy=1e10)
+    board.PATIENCE = 10**10  # workers are waited for, as bits of a pass that was not divided would say nothing
     team.Lateness = Punctual
     team._after_fork()  # a team that is never late, with more threads than processors too
 

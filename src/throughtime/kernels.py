@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .engine.cpu import build, unit_numbers
+from .engine.cpu import board, build, unit_numbers
 from .engine.cpu.build import BACKWARD, FORWARD, Shape, kernels
 from .engine.cpu.operands import Gradients, Pointwise, Steps
 from .engine.cpu.panels import depth_of, pack_backward, pack_forward
@@ -187,7 +187,7 @@ def _sent(weights, x, states, saved):
         known = Steps(fields, flat, saved, np.full(batch, steps))
         places = Places(x_at=0, x_row=inputs, s_at=0, s_row=STATES * units, e_at=0, e_row=row)
         size = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=places[:], reverse=0)
-        share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(1, np.int64)
+        share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(board.ALONE, np.int64)
         beside: Any = ()
         if STAGED:  # what the stage sent stands behind what the steps saved
             kept = saved.size - steps * batch * STAGED * units
@@ -293,7 +293,7 @@ def _backprop(weights, x, states, saved, grad_output, grad_last):
             g_at=0, g_row=units, o_at=0, o_row=0, reverse=0, chunk=chunk,
             from_output=1, to_states=0, to_input=1, to_weights=1, each=0,
         )  # fmt: skip
-        share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(1, np.int64)
+        share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(board.ALONE, np.int64)
         loop(
             pointwise, backward[:2], known[:], x.reshape(-1), sent, beside, gradients[:], size[:], share[:], meeting
         )  # fmt: skip

@@ -1,14 +1,20 @@
 """A team whose workers do not get their processors lets the caller work alone, longer each time, and tries again."""
 
 import time
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
+from numba import njit, types
 
+from throughtime.engine.cpu import board
 from throughtime.engine.cpu import threads as team
+from throughtime.engine.cpu.board import ALONE
 from throughtime.engine.cpu.lateness import LONGEST, PAUSE, Lateness
+from throughtime.engine.cpu.own_share import mine
 
 TWO = [(0, 2), (1, 2)]
+usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 @pytest.fixture
@@ -44,42 +50,47 @@ def test_what_costs_little_is_not_late(taken, ran):
     assert not late.alone(1.0)
 
 
+@njit(nogil=True)
+def slow(seconds, share, meeting):
+    """The worker's part takes so long, and no processor time."""
+    member, _ = mine(share, meeting)
+    if member == 1:
+        usleep(np.uint32(1e6 * seconds))
+
+
 def test_a_worker_that_sleeps_is_late(strict, monkeypatch):
     monkeypatch.setattr(team, "_team", team._Team())
-    done = []
+    slow(0.0, (0, 1), np.zeros(ALONE, np.int64))  # compiled
+    assert team.run(slow, (0.01,), TWO, (0, 1))
+    assert not team.run(slow, (0.01,), TWO, (0, 1))
+    assert team.run(slow, (0.0,), TWO, (0, 1), patient=True)
+    assert team.run(slow, (0.0,), TWO, (0, 1))  # it is forgiven
 
-    def loop(part, meeting):
-        if part[0] == 1:
-            time.sleep(0.01)
-        done.append(part)
 
-    team.run(loop, (), TWO, "whole")
-    team.run(loop, (), TWO, "whole")
-    assert sorted(done[:2]) == TWO
-    assert done[2:] == ["whole"]
+def test_a_worker_that_does_not_come_is_late(strict, monkeypatch):
+    monkeypatch.setattr(board, "PATIENCE", 100_000)
+    monkeypatch.setattr(team, "_team", team._Team())
+    slow(0.0, (0, 1), np.zeros(ALONE, np.int64))
+    assert team.run(slow, (0.0,), TWO, (0, 1))
+    time.sleep(0.1)  # the worker sleeps
+    with monkeypatch.context() as patch:
+        patch.setattr(team._team.workers[0], "calls", SimpleQueue())  # nobody looks there
+        assert not team.run(slow, (0.0,), TWO, (0, 1))
+        assert team._team.lateness.alone()
 
 
 def test_waiting_for_a_compilation_is_not(strict, monkeypatch):
     monkeypatch.setattr(team, "_team", team._Team())
-    done = []
+    slow(0.0, (0, 1), np.zeros(ALONE, np.int64))
 
     class Loop:
         overloads = ()
 
-        def __call__(self, part, meeting):
-            if part[0] == 1:
-                time.sleep(0.01)
-                self.overloads = ("one",)
-            done.append(part)
+        def __call__(self, *given):
+            self.overloads = ("one",)
+            slow(*given)
 
-    team.run(Loop(), (), TWO, "whole")
-    team.run(Loop(), (), TWO, "whole")
-    assert sorted(done) == [TWO[0], TWO[0], TWO[1], TWO[1]]
-
-
-def test_the_callers_wait_ends():
-    """With all marks set at once; without, after its polls."""
-    wait = team.waiting()
-    wait(np.ones(3, np.int64), 1 << 60)
-    wait(np.array([1, 0]), 10)
-    wait(np.zeros(0, np.int64), 1 << 60)
+    loop = Loop()
+    assert team.run(loop, (0.01,), TWO, (0, 1))
+    assert team.run(loop, (0.01,), TWO, (0, 1))
+    assert not team.run(loop, (0.01,), TWO, (0, 1))

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from throughtime.engine.cpu import caches, machine, shares
+from throughtime.engine.cpu.board import ALONE
 from throughtime.engine.cpu.machine import LEAST, MOST, USUAL, Machine, believed
 
-FAST = Machine(wake=5e-6, meet=1e-7, rate=1e11, copy=2e10)
-SLOW = Machine(wake=1e-4, meet=2e-6, rate=8e9, copy=3e9)  # of a virtual machine that sleeps deeply, with SSE
+FAST = Machine(wake=5e-6, awake=2e-6, meet=1e-7, rate=1e11, copy=2e10)
+SLOW = Machine(wake=1e-4, awake=2e-5, meet=2e-6, rate=8e9, copy=3e9)  # a virtual machine, sleeps deeply, with SSE
 MACHINES = pytest.mark.parametrize("on", [USUAL, FAST, SLOW], ids=["usual", "fast", "slow"])
 TEAMS = pytest.mark.parametrize("team", [2, 8, 64])
 
@@ -66,7 +67,7 @@ def test_small_passes_are_of_one_thread_and_large_ones_of_two(plan, on):
 
 # A recorded machine: (steps, rows, units, gates) and microseconds alone, with two threads by rows and by units, of
 # single calls that no other program disturbed.
-RECORDED = Machine(wake=8e-5, meet=2e-7, rate=5.8e10, copy=2e10)
+RECORDED = Machine(wake=8e-5, awake=8e-5, meet=2e-7, rate=5.8e10, copy=2e10)
 PASSES = [
     ((50, 2, 128, 1), 90, 158, 163),
     ((50, 4, 128, 1), 156, 204, 239),
@@ -92,7 +93,7 @@ def test_a_decision_is_taken_once(plan, threads, monkeypatch):
     asked, decide = [], plan.planned
     monkeypatch.setattr(plan, "planned", lambda *given, **more: asked.append(given) or decide(*given, **more))
     for count, on in ((2, USUAL), (3, USUAL), (3, SLOW)):
-        monkeypatch.setattr(plan, "machine", lambda on=on: on)
+        monkeypatch.setattr(plan, "now", lambda on=on: on)
         threads(count)
         for rows in (2, 32):
             first = plan.of_steps(50, rows, 64, 8 * 64**2, 4, 32, gates=4)
@@ -123,7 +124,8 @@ def test_a_dearer_machine_divides_less(plan):
 
 
 @pytest.mark.parametrize(
-    "numbers", [None, [], [1.0], list(USUAL) + [1.0], ["a"] * 4, [0.0] * 4, [np.nan] * 4, [-1e-5, 1e-6, 1e10, 1e10]]
+    "numbers",
+    [None, [], [1.0], [*USUAL, 1.0], ["a"] * 5, [0.0] * 5, [np.nan] * 5, [-1e-5, 1e-6, 1e-6, 1e10, 1e10]],
 )
 def test_numbers_that_cannot_be_are_not_believed(numbers):
     assert believed(numbers) is None
@@ -165,7 +167,7 @@ def test_they_are_measured_once_for_all_processes(kept):
     assert len(kept.calls) == 2
 
 
-DAMAGED = ["", "{", "[]", "[0, 0, 0, 0]", json.dumps(["a"] * 4), "\ud800", "[" * 10**5, f"[{10**400}, 1, 1, 1]"]
+DAMAGED = ["", "{", "[]", "[0, 0, 0, 0, 0]", json.dumps(["a"] * 5), "\ud800", "[" * 10**5, f"[{10**400}, 1, 1, 1, 1]"]
 
 
 @pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
@@ -229,7 +231,8 @@ def test_what_the_caller_did_alone_is_no_measurement_of_a_team(monkeypatch):
 
     def run(loop, arguments, parts, whole, patient=False):
         calls.append(patient)
-        loop(*arguments, whole, np.zeros(16, np.int64))
+        loop(*arguments, whole, np.zeros(ALONE, np.int64))
+        return False
 
     monkeypatch.setattr(machine.threads, "run", run)
     assert machine.measured() == (USUAL, False)
@@ -240,6 +243,13 @@ def test_what_the_caller_did_alone_is_no_measurement_of_a_team(monkeypatch):
 def test_this_machine():
     found, _ = machine.measured()
     assert believed(found) == found
+
+
+def test_a_worker_that_polls_is_called_sooner(kept, monkeypatch):
+    kept()
+    for polls, wake in ((False, FAST.wake), (True, FAST.awake)):
+        monkeypatch.setattr(machine.threads, "awake", lambda polls=polls: polls)
+        assert machine.now() == FAST._replace(wake=wake)
 
 
 # ---- caches --------------------------------------------------------------------------------------

@@ -74,8 +74,8 @@ def test_a_caller_with_one_processor_works_alone(monkeypatch):
     done = []
     monkeypatch.setattr(team, "_team", team._Team())
     team._team.places = machine.places
-    team.run(lambda part, meeting: done.append(part), (), [(0, 2), (1, 2)], ("whole", 1))
-    assert done == [("whole", 1)]
+    assert not team.run(lambda share, meeting: done.append(share), (), [(0, 2), (1, 2)], (0, 1))
+    assert done == [(0, 1)]
 
 
 def test_a_system_that_forbids_it_is_asked_once(monkeypatch):

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from throughtime.engine.cpu.board import ALONE
 from throughtime.engine.cpu.matmul import FEW, NEAR, narrow_panel, products
 from throughtime.engine.cpu.panels import depth_of, packers
 from throughtime.engine.cpu.register_tile import REGISTERS, lanes, most_rows
@@ -205,18 +206,18 @@ def shares(units, grain):
 @DTYPE
 @pytest.mark.parametrize(("gates", "ragged"), [(1, False), (3, False), (3, True), (4, True)])
 def test_packing_and_back(gates, ragged, dtype):
-    """Every weight is at its place, in both packings, by one thread or three; beyond the last unit all stays 0."""
+    """Every weight is at its place, in both packings, by one thread or three; beyond the last unit all is 0."""
     rng = np.random.default_rng(5)
     pack = packers(dtype)
     block, back = lanes(dtype) * (1 if gates > 2 else 2), 2 * lanes(dtype)
     for units, columns in SIZES:
         w = rng.normal(size=(gates * units, columns)).astype(dtype)
-        panels, meeting, depth = -(-units // block), np.zeros(16, np.int64), depth_of(units, block, gates, ragged)
+        panels, meeting, depth = -(-units // block), np.zeros(ALONE, np.int64), depth_of(units, block, gates, ragged)
         rows = rows_of(units, block, gates, ragged)  # of every weight, in the order of w
         assert rows.max() < depth <= panels * gates * block
         assert not ragged or depth < gates * units + block
         for parts in shares(units, back):
-            forward = np.zeros(panels * columns * gates * block, dtype)
+            forward = np.full(panels * columns * gates * block, np.nan, dtype)
             for part in parts:
                 three = (w.reshape(-1), w[:0].reshape(-1), w[:0].reshape(-1))
                 sizes = (gates, 0, 0), units, (columns, columns, columns), block, ragged
@@ -225,7 +226,7 @@ def test_packing_and_back(gates, ragged, dtype):
             np.testing.assert_array_equal(found[rows], w)
             assert not np.delete(found, rows, axis=0).any()
 
-            transposed = np.zeros(-(-columns // back) * depth * back, dtype)
+            transposed = np.full(-(-columns // back) * depth * back, np.nan, dtype)
             for part in parts:
                 sizes = (gates, 0, 0), units, (columns, columns, columns), (1, 1, 1), block, ragged
                 pack["pack_transposed"](three, *sizes, transposed, (0, 0, 0), part, meeting)

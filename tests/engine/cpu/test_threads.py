@@ -1,7 +1,6 @@
 """The team of threads: its number, its errors and interrupts, callers that find it busy, and forks. Bits: test_bits.py.
 
-The team is driven with loops in plain Python, which can be made to fail at a chosen place. A loop that waits for the
-others as the compiled ones do, `wait_for_all`, gives up after some seconds, so that a hang is a failure.
+The team is driven with small compiled loops, which fail or take their time at a chosen place.
 """
 
 from __future__ import annotations
@@ -9,6 +8,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,29 +17,34 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from networks import everything, problem, same_bits
+from numba import njit, types
 
 import throughtime as tt
+from throughtime.engine.cpu import board as boards
 from throughtime.engine.cpu import threads as team
+from throughtime.engine.cpu.meeting import meet
+from throughtime.engine.cpu.own_share import mine
 
 PATIENCE = 2.0  # seconds
-WHOLE = ("whole", 1)
+WHOLE = (0, 1)
+NOBODY = -1
+usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 
 
 def parts(count):
     return [(index, count) for index in range(count)]
 
 
-def wait_for_all(meeting, count):
-    """Like `meeting.meet`, for the first round."""
-    with lock:
-        meeting[0] += 1
-    end = time.monotonic() + PATIENCE
-    while meeting[0] < count:
-        assert time.monotonic() < end, "waited for a thread that never came"
-        time.sleep(0.001)
-
-
-lock = threading.Lock()
+@njit(nogil=True)
+def note(done, each, failing, share, meeting):
+    """Count the part in done[member], after so many microseconds each, when all others have come; or fail."""
+    member, count = mine(share, meeting)
+    if failing == member or failing == 100:
+        raise MemoryError("on purpose")
+    usleep(np.uint32(each * member))
+    round_ = meet(meeting, count, 0)
+    done[member] += 1
+    meet(meeting, count, round_)
 
 
 @pytest.fixture(autouse=True)
@@ -48,17 +54,10 @@ def _a_team_of_its_own(monkeypatch):
 
 def works():
     """The team does all parts, each once, and is back only when they are done."""
-    done = []
-
-    def loop(part, meeting):
-        wait_for_all(meeting, part[1])
-        time.sleep(0.01 * part[0])
-        done.append(part)
-
-    for _ in range(3):
-        done.clear()
-        team.run(loop, (), parts(3), WHOLE)
-        assert sorted(done) == parts(3)
+    done = np.zeros(4, np.int64)
+    for k in range(3):
+        assert team.run(note, (done, 10_000, NOBODY), parts(3), WHOLE)
+        assert done.tolist() == [k + 1] * 3 + [0]
 
 
 def test_a_team_works():
@@ -90,60 +89,29 @@ def test_the_default_is_what_the_process_may_use():
 # ---- errors --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
-@pytest.mark.parametrize(
-    "where",
-    [pytest.param(0, id="caller"), pytest.param(1, id="worker"), pytest.param(2, id="last")],
-)
-def test_an_error_in_one_part_hangs_nobody(where, error):
+@pytest.mark.parametrize("where", [0, 1, 2, 100], ids=["caller", "worker", "last", "all"])
+def test_an_error_in_one_part_hangs_nobody(where):
     """It reaches the caller, and those who wait for that part are let go."""
-
-    def loop(part, meeting):
-        if part[0] == where:
-            time.sleep(0.05)  # the others wait already
-            raise error("on purpose")
-        wait_for_all(meeting, part[1])
-
     begin = time.monotonic()
-    with pytest.raises(error, match="on purpose"):
-        team.run(loop, (), parts(3), WHOLE)
-    assert time.monotonic() - begin < PATIENCE / 2
-    works()
-
-
-def test_errors_in_all_parts():
-    def loop(part, meeting):
-        raise ValueError(f"part {part[0]}")
-
-    with pytest.raises(ValueError, match="part 0"):
-        team.run(loop, (), parts(4), WHOLE)
+    with pytest.raises(MemoryError, match="on purpose" if where in (0, 100) else "no memory for what a thread needs"):
+        team.run(note, (np.zeros(3, np.int64), 0, where), parts(3), WHOLE)
+    assert time.monotonic() - begin < PATIENCE
     works()
 
 
 def test_an_interrupt_while_waiting_for_the_others():
-    """The caller is done and waits for a slow worker when Ctrl-C comes. The next call must not take the old answer."""
-    finished, interrupted = [], threading.Event()
-
-    def loop(call, part, meeting):
-        if part[0] == 1:
-            interrupted.wait(10)
-            time.sleep(0.3)
-        finished.append((call, *part))
-
-    def interrupt():
-        os.kill(os.getpid(), signal.SIGINT)
-        interrupted.set()
-
+    """Ctrl-C comes while a worker is slow. Nothing that it uses is given back before it is done."""
+    works()
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have background jobs ignore it
-    timer = threading.Timer(0.1, interrupt)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
+    begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        team.run(loop, ("interrupted",), parts(2), WHOLE)
+        team.run(note, (np.zeros(2, np.int64), 300_000, NOBODY), parts(2), WHOLE)
+    assert time.monotonic() - begin > 0.29
     timer.join()
     signal.signal(signal.SIGINT, before)
-    for call in range(3):
-        team.run(loop, (call,), parts(2), WHOLE)
-        assert [part for part in finished if part[0] == call] == [(call, 0, 2), (call, 1, 2)]
+    works()
 
 
 def test_a_thread_that_cannot_start(monkeypatch):
@@ -155,27 +123,60 @@ def test_a_thread_that_cannot_start(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", no_thread)
         with pytest.raises(RuntimeError, match="can't start"):
-            team.run(lambda part, meeting: None, (), parts(2), WHOLE)
+            team.run(note, (np.zeros(2, np.int64), 0, NOBODY), parts(2), WHOLE)
     works()
+
+
+def test_arrays_belong_to_nobody_afterwards():
+    """A worker counts no owner of the caller's arrays, which are gone before it is done."""
+    done = np.zeros(3, np.int64)
+    works()
+    before = sys.getrefcount(done)
+    for _ in range(200):
+        team.run(note, (done, 0, NOBODY), parts(3), WHOLE)
+    assert sys.getrefcount(done) == before
+    assert done.tolist() == [200] * 3
+
+
+def test_a_worker_sleeps_after_a_while():
+    works()
+    own, end = team._team, time.monotonic() + PATIENCE
+    while own.awake():
+        assert time.monotonic() < end
+        time.sleep(1e-3)
+    assert all(boards.is_asleep(own.board, k) for k in range(2))
+    works()
+
+
+LAST_ACT = """
+import numpy as np, throughtime as tt
+from throughtime.engine.cpu import shares, threads
+shares.SMALL, shares.planned = 0, lambda *given, **more: ("rows", 2)
+tt.set_num_threads(2)
+tt.Network("tanh", 8, 40, seed=0).unroll(np.ones((20, 8, 8)))
+assert threads._team.workers
+"""
+
+
+def test_an_interpreter_ends_while_workers_still_poll():
+    for _ in range(3):
+        ended = subprocess.run([sys.executable, "-c", LAST_ACT], capture_output=True, text=True, timeout=60)
+        assert (ended.returncode, ended.stderr) == (0, "")
 
 
 # ---- callers -------------------------------------------------------------------------------------
 
 
 def test_a_busy_team_lets_the_second_caller_work_alone():
-    inside, leave, alone = threading.Event(), threading.Event(), []
-
-    def slow(part, meeting):
-        inside.set()
-        assert leave.wait(PATIENCE)
-
-    first = threading.Thread(target=team.run, args=(slow, (), parts(2), WHOLE))
+    works()
+    first_done, done = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    first = threading.Thread(target=team.run, args=(note, (first_done, 300_000, NOBODY), parts(2), WHOLE))
     first.start()
-    assert inside.wait(PATIENCE)
-    team.run(lambda part, meeting: alone.append(part), (), parts(2), WHOLE)
-    leave.set()
+    time.sleep(0.1)
+    assert not team.run(note, (done, 0, NOBODY), parts(2), WHOLE)
     first.join()
-    assert alone == [WHOLE]
+    assert done.tolist() == [1, 0]
+    assert first_done.tolist() == [1, 1]
     works()
 
 
@@ -185,7 +186,7 @@ def test_alone_gives_the_same_bits(threads, monkeypatch):
     together = everything(p)
     assert team._team.workers
     with team._team.free:
-        monkeypatch.setattr(team, "_run_together", None)  # not called now
+        monkeypatch.setattr(team._Team, "together", None)  # not called now
         same_bits(everything(p), together)
 
 

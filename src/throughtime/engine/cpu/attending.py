@@ -23,6 +23,7 @@ from .. import memory
 from ..sizes import Share
 from . import shares, threads
 from .attending_parts import CHUNK, VECTORS, compiled
+from .own_share import mine
 from .primitives import clear, copy, wide
 from .register_tile import lanes
 from .spans import move
@@ -156,7 +157,7 @@ def _kernels(dtype: Any) -> dict[str, Any]:
 def _pack(m, columns, rows, m_ends, sizes, share, meeting):
     """The entries of each sequence as columns and as rows of panels."""
     wide()
-    share, size = Share(*share), Sizes(*sizes)
+    share, size = Share(*mine(share, meeting)), Sizes(*sizes)
     batch, depth = size.batch, size.numbers
     for b in range(share.first_row, share.end_row):
         pack_columns(m, b * depth, batch * depth, m_ends[b], depth, columns[b])
@@ -166,7 +167,7 @@ def _pack(m, columns, rows, m_ends, sizes, share, meeting):
 def _dot(q, columns, rows, weights, context, q_ends, m_ends, sizes, zeros, room, share, meeting):
     """The scores of all queries of a sequence, its weights, its contexts."""
     wide()
-    share, size = Share(*share), Sizes(*sizes)
+    share, size = Share(*mine(share, meeting)), Sizes(*sizes)
     batch, depth, chunk = size.batch, size.numbers, room[share.member]
     for b in range(share.first_row, share.end_row):
         queries, entries = q_ends[b], m_ends[b]
@@ -179,7 +180,7 @@ def _dot(q, columns, rows, weights, context, q_ends, m_ends, sizes, zeros, room,
 def _dot_back(q, dq, g, a, columns, rows, dm, q_ends, m_ends, sizes, zeros, panels, room, scores, share, meeting):
     """dq_t = sum_s de[t, s] m_s,    dm_s += sum_t de[t, s] q_t."""
     wide()
-    share, size = Share(*share), Sizes(*sizes)
+    share, size = Share(*mine(share, meeting)), Sizes(*sizes)
     batch, depth, own, chunk = size.batch, size.numbers, panels[share.member], room[share.member]
     de = scores[share.member]
     for b in range(share.first_row, share.end_row):
@@ -195,7 +196,7 @@ def _dot_back(q, dq, g, a, columns, rows, dm, q_ends, m_ends, sizes, zeros, pane
 def _additive(w, u, v, rows, weights, context, q_ends, m_ends, sizes, zeros, room, share, meeting):
     """The same with scores of tanh units: WIDTH entries at once, one unit after another."""
     wide()
-    share, size = Share(*share), Sizes(*sizes)
+    share, size = Share(*mine(share, meeting)), Sizes(*sizes)
     batch, units, chunk = size.batch, size.units, room[share.member]
     for b in range(share.first_row, share.end_row):
         queries, entries = q_ends[b], m_ends[b]
@@ -226,7 +227,7 @@ def _additive_back(
     A block of the units lies in `chunk`: v, w_t, u_s, du_s, dw_t, dv, each WIDTH numbers.
     """
     wide()
-    share, size = Share(*share), Sizes(*sizes)
+    share, size = Share(*mine(share, meeting)), Sizes(*sizes)
     batch, units, own, chunk = size.batch, size.units, panels[share.member], room[share.member]
     de = scores[share.member]
     V, W, U, DU, DW, DV = 0, WIDTH, 2 * WIDTH, 3 * WIDTH, 4 * WIDTH, 5 * WIDTH

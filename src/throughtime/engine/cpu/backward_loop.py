@@ -9,6 +9,7 @@ from .masked import join_back, zone_back
 from .matmul import narrow_panel
 from .meeting import meet
 from .operands import Pointwise
+from .own_share import mine
 from .panels import depth_of
 from .primitives import call, call_beside, clear, copy, wide
 from .spans import add, move, trim
@@ -44,7 +45,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
     else:
         fields, states, saved, lengths = known
     grad_output, grad_states, grad_x, grads, carry, dr, dx = gradient
-    size, share = Backward(*size), Share(*share)
+    size, share = Backward(*size), Share(*mine(share, meeting))
     start, stop, B, copies, I, N = size.start, size.stop, size.batch, size.copies, size.inputs, size.units
     at, g_at, g_row, o_at, o_row = Places(*size.places), size.g_at, size.g_row, size.o_at, size.o_row
     x_at, x_row, s_at, s_row, e_at, e_row = at.x_at, at.x_row, at.s_at, at.s_row, at.e_at, at.e_row

@@ -18,6 +18,7 @@ from .. import memory
 from ..sizes import Share
 from . import shares, threads
 from .matmul import narrow_panel, products
+from .own_share import mine
 from .panels import gates_side_by_side, packers
 from .primitives import clear, wide
 from .register_tile import lanes, tile
@@ -115,7 +116,7 @@ def _kernels(dtype: Any) -> dict[str, Any]:
 def _times_panels(a, depth, panels, count, start, out, columns, room, share, meeting):
     """out[r, p*WIDTH + j] = start[p*WIDTH + j] + sum_k a[r, k] panels[p, k, j]: a chunk of rows at a time."""
     wide()
-    share = Share(*share)
+    share = Share(*mine(share, meeting))
     own, narrow = room[share.member], narrow_panel(columns, WIDTH, LANES)
     strips = np.empty(CHUNK * depth, out.dtype)
     for first in range(share.first_row, share.end_row, CHUNK):
@@ -135,7 +136,7 @@ def _weight_gradient(g, rows, outputs, x, inputs, weights, bias, room, edge, sha
     cache. The sums go on in the order of the rows.
     """
     wide()
-    share = Share(*share)
+    share = Share(*mine(share, meeting))
     own, own_edge, ones = room[share.member], edge[share.member], np.ones(1, g.dtype)
     at, columns = share.first_unit, share.end_unit - share.first_unit
     sums, d, panels = own[:WIDTH], own[WIDTH : (PIECE + 1) * WIDTH], own[(PIECE + 1) * WIDTH :]
@@ -160,7 +161,7 @@ def _weight_gradient(g, rows, outputs, x, inputs, weights, bias, room, edge, sha
 def _add_rows(tokens, rows, g, columns, out, share, meeting):
     """out[tokens[r], c] += g[r, c] for the share's columns c, in the order of r."""
     wide()
-    share = Share(*share)
+    share = Share(*mine(share, meeting))
     for r in range(rows):
         if tokens[r] >= 0:
             place = tokens[r] * columns

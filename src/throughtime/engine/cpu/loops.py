@@ -33,6 +33,7 @@ from .masked import dampen, zone
 from .matmul import narrow_panel
 from .meeting import meet
 from .operands import Pointwise
+from .own_share import mine
 from .primitives import call, call_beside, clear, copy, wide
 from .spans import move
 from .stages import first_stage
@@ -53,7 +54,7 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
         fields, states, saved, lengths, kept, candidates, heard = known
     else:
         fields, states, saved, lengths = known
-    size, share = Forward(*size), Share(*share)
+    size, share = Forward(*size), Share(*mine(share, meeting))
     T, B, I, N, reverse, at = size.steps, size.batch, size.inputs, size.units, size.reverse, Places(*size.places)
     x_at, x_row, s_at, s_row, e_at, e_row = at.x_at, at.x_row, at.s_at, at.s_row, at.e_at, at.e_row
     row0, row1, unit0, unit1 = share.first_row, share.end_row, share.first_unit, share.end_unit

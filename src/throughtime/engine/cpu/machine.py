@@ -13,7 +13,7 @@ import secrets
 import time
 import warnings
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -25,6 +25,7 @@ from ...jit import specialise
 from . import threads
 from .caches import CACHES
 from .meeting import meet
+from .own_share import mine
 from .primitives import wide
 from .register_tile import VECTOR_BYTES, lanes, tile
 
@@ -32,18 +33,23 @@ VARIABLE, WISHES = "THROUGHTIME_CALIBRATE", ("again", "off")
 HANDED = 64  # numbers of 8 bytes that each hands on at a meeting
 DEPTH = 64  # of the tiles that are timed: they stay in the first cache
 COPIED = 1 << 23  # bytes
-ASLEEP = 2000  # rounds of the tiles, some 200 microseconds, after which a worker sleeps
+ASLEEP = 20_000  # rounds of the tiles, some 3 milliseconds, after which a worker sleeps and its processor too
 
 
 class Machine(NamedTuple):
-    wake: float  # seconds from a call of two threads to its end beyond what one needs for half the work
+    wake: float  # seconds from a call of two threads to its end beyond what one needs for half the work, of a worker
+    # that sleeps
+    awake: float  # the same of one that polls for work, as it does after a pass
     meet: float  # seconds of a meeting in which each of two threads hands on half a kilobyte
     rate: float  # multiply-adds of float32 per second of one thread
     copy: float  # bytes per second that one thread copies, beyond its caches
 
 
-USUAL = Machine(wake=6e-5, meet=2e-7, rate=6e10, copy=1e10)
-LEAST, MOST = Machine(2e-6, 2e-8, 1e9, 5e8), Machine(3e-4, 2e-5, 1e12, 1e12)  # beyond them a number is not believed
+USUAL = Machine(wake=6e-5, awake=4e-6, meet=2e-7, rate=6e10, copy=1e10)
+LEAST, MOST = (
+    Machine(2e-6, 5e-7, 2e-8, 1e9, 5e8),
+    Machine(3e-4, 3e-4, 2e-5, 1e12, 1e12),
+)  # beyond them a number is not believed
 
 _found: Machine | None = None
 _one_at_a_time = Lock()
@@ -60,12 +66,23 @@ def machine() -> Machine:
     return _found or USUAL
 
 
+def now() -> Machine:
+    """The same as it is at the moment: a worker that polls is called in less time than one that sleeps."""
+    on = machine()
+    return _polling(on) if threads.awake() else on
+
+
+@lru_cache(maxsize=8)
+def _polling(on: Machine) -> Machine:
+    return on._replace(wake=min(on.wake, on.awake))
+
+
 def believed(numbers: Any) -> Machine | None:
     """A machine of these numbers, None where they cannot be.
 
-    >>> believed([2e-5, 5e-7, 6e10, 1e10])
-    Machine(wake=2e-05, meet=5e-07, rate=60000000000.0, copy=10000000000.0)
-    >>> believed([0.0, 5e-7, 6e10, 1e10]), believed("no numbers")
+    >>> believed([2e-5, 3e-6, 5e-7, 6e10, 1e10])
+    Machine(wake=2e-05, awake=3e-06, meet=5e-07, rate=60000000000.0, copy=10000000000.0)
+    >>> believed([0.0, 3e-6, 5e-7, 6e10, 1e10]), believed("no numbers")
     (None, None)
     """
     try:
@@ -103,7 +120,7 @@ def _wish() -> str:
 
 def _file() -> str:
     """Where the numbers of machines like this one are kept."""
-    kind = (llvm.get_host_cpu_name(), VECTOR_BYTES, threads.available(), CACHES, "of workers that sleep")
+    kind = (llvm.get_host_cpu_name(), VECTOR_BYTES, threads.available(), CACHES, "of workers that sleep and that poll")
     digest = hashlib.sha256(repr(kind).encode()).hexdigest()[:16]
     return os.path.join(user_folder(), f"throughtime-machine-{digest}.json")
 
@@ -128,21 +145,21 @@ def measured() -> tuple[Machine, bool]:
     tries = [found for _ in range(3) if (found := _measured_once()) is not None]
     if not tries:
         return USUAL, False
-    wakes, meets, rates, copies = zip(*(numbers for numbers, _ in tries), strict=True)
-    return Machine(min(wakes), min(meets), max(rates), max(copies)), any(calm for _, calm in tries)
+    least = Machine(*(min(column) for column in zip(*(numbers for numbers, _ in tries), strict=True)))
+    rate, copy = (max(getattr(numbers, name) for numbers, _ in tries) for name in ("rate", "copy"))
+    return least._replace(rate=rate, copy=copy), any(calm for _, calm in tries)
 
 
 def _measured_once() -> tuple[Machine, bool] | None:
     """The numbers, and whether the calls were alike; None where the team was not there."""
     together, tiles = _functions()
-    hands, marks = np.zeros((2, 2, HANDED)), np.zeros(2, np.int64)
+    hands = np.zeros((2, 2, HANDED))
 
     def team(rounds: int) -> float:
         """Infinite where the caller had to work alone."""
-        marks[:] = 0
         begin = time.perf_counter()
-        threads.run(together, (rounds, hands, marks), [(0, 2), (1, 2)], (0, 1), patient=True)
-        return time.perf_counter() - begin if marks.all() else math.inf
+        together_ = threads.run(together, (rounds, hands), [(0, 2), (1, 2)], (0, 1), patient=True)
+        return time.perf_counter() - begin if together_ else math.inf
 
     def alone(times: int) -> float:
         begin = time.perf_counter()
@@ -152,16 +169,21 @@ def _measured_once() -> tuple[Machine, bool] | None:
     width = 2 * lanes(np.dtype(np.float32))
     operands = [np.zeros(size, np.float32) for size in (4 * DEPTH, DEPTH * width, 4 * width)]
     team(1), alone(1), team(1)
-    # As in a program, where something is done between two passes: the worker sleeps, and its processor too.
-    wakes = sorted([alone(ASLEEP), team(1)][1] for _ in range(30))
-    rounds = sorted([alone(ASLEEP), team(201)][1] for _ in range(10))
+    wakes, hot, rounds = [], [], []
+    for k in range(20):
+        alone(ASLEEP)  # as in a program, where something is done between two passes: the worker sleeps
+        wakes.append(team(1))
+        hot.append(team(1))
+        if k % 2 == 0:
+            rounds.append(team(201))
+    wakes, hot, rounds = sorted(wakes), sorted(hot), sorted(rounds)
     pace = min(alone(1000) for _ in range(10)) / (1000 * 4 * DEPTH * width)
     source, target = np.ones(COPIED, np.uint8), np.ones(COPIED, np.uint8)
     copied = min(_time_of(np.copyto, target, source) for _ in range(3))
-    wake = wakes[10]  # of those that others did not disturb
-    numbers = Machine(wake, max(LEAST.meet, (rounds[2] - wake) / 200), 1 / pace, COPIED / copied)
+    wake, awake = wakes[6], hot[6]  # of those that others did not disturb
+    numbers = Machine(wake, awake, max(LEAST.meet, (rounds[2] - awake) / 200), 1 / pace, COPIED / copied)
     found = believed(numbers)
-    return None if found is None else (found, wakes[20] < 2 * wakes[5] and rounds[7] < 2 * rounds[2])
+    return None if found is None else (found, wakes[13] < 2 * wakes[3] and rounds[7] < 2 * rounds[2])
 
 
 def _time_of(function: Any, *arguments: Any) -> float:
@@ -175,10 +197,9 @@ def _functions() -> tuple[Any, Any]:
     return specialise(_together, "machine"), specialise(_tiles, "machine")
 
 
-def _together(rounds, hands, marks, part, meeting):
+def _together(rounds, hands, share, meeting):
     """Two threads that meet, each reading what the other wrote before."""
-    member, team = part
-    marks[member] = 1
+    member, team = mine(share, meeting)
     total, round_ = 0.0, 0
     for k in range(rounds):
         for j in range(HANDED):

@@ -18,6 +18,7 @@ from ...jit import PLACEHOLDER, named_in, register_jitable, specialise
 from .. import memory
 from ..sizes import Share
 from . import shares, threads
+from .own_share import mine
 from .primitives import clear
 from .register_tile import lanes, transpose
 from .shape import Shape, Wires
@@ -102,7 +103,7 @@ def gates_side_by_side(
     parts, depths, places, size, (one, two, three, four) = _forward_places(
         units, block, dtype.itemsize, a.shape, b.shape, len(a_bias), len(b_bias)
     )
-    out = (memory.zeros if units % block else memory.empty)((size,), dtype)
+    out = memory.empty((size,), dtype)
     arguments = ((a.reshape(-1), b.reshape(-1), a_bias, b_bias), parts, units, depths, block, ragged, out, places)
     threads.run(packers(dtype)["pack_gates"], arguments, *shares.of_packing(units, grain, out.nbytes))
     return out[one], out[two], out[three], out[four]
@@ -125,10 +126,10 @@ def _transposed(
 ) -> tuple[Array, ...]:
     """The same of three matrices (parts*N, signals*columns), of each so many signals, for the way back."""
     dtype = a.dtype
-    parts, columns, places, size, (one, two, three), full = _back_places(
+    parts, columns, places, size, (one, two, three) = _back_places(
         units, block, back, ragged, signals, dtype.itemsize, a.shape, b.shape, c.shape
     )
-    out = (memory.empty if full else memory.zeros)((size,), dtype)
+    out = memory.empty((size,), dtype)
     flat = a.reshape(-1), b.reshape(-1), c.reshape(-1)
     arguments = (flat, parts, units, columns, signals, block, ragged, out, places)
     threads.run(packers(dtype)["pack_transposed"], arguments, *shares.of_packing(units, back, out.nbytes))
@@ -138,14 +139,13 @@ def _transposed(
 @lru_cache(maxsize=1024)
 def _back_places(
     units: int, block: int, back: int, ragged: bool, signals: tuple, itemsize: int, *sizes: tuple[int, int]
-) -> tuple[tuple, tuple, tuple, int, tuple, bool]:
-    """Likewise; and whether all panels are full."""
+) -> tuple[tuple, tuple, tuple, int, tuple]:
+    """Likewise."""
     parts = tuple(rows // units for rows, _ in sizes)
     columns = tuple(wide // count for (_, wide), count in zip(sizes, signals, strict=True))
     rows = [depth_of(units, block, own, ragged) for own in parts]
     each = [s * -(-c // back) * r * back for s, c, r in zip(signals, columns, rows, strict=True)]
-    full = units % block == 0 and not any(count % back for count in columns)
-    return parts, columns, *_one_after_another(each, itemsize), full
+    return parts, columns, *_one_after_another(each, itemsize)
 
 
 def _one_after_another(sizes: list[int], itemsize: int) -> tuple[tuple, int, tuple]:
@@ -172,13 +172,15 @@ def packers(dtype: Any) -> dict[str, Any]:
 def _pack_gates(matrices, parts, units, depths, block, ragged, panels, places, share, meeting):
     """Panels of `block` units, the gates of each matrix side by side, from a place of its own on:
     panels[p, k, g*block + u] = w[g*units + p*block + u, k]; of a ragged last panel g*count + u."""
-    share = Share(*share)
+    share = Share(*mine(share, meeting))
     for i in range(len(matrices)):
         w, gates, depth, place = matrices[i], parts[i], depths[i], places[i]
         width = gates * block
         for p in range(share.first_unit // block, (share.end_unit + block - 1) // block):
             count = min(block, units - p * block)
             whole = depth // LANES * LANES if count == block else 0
+            if count < block:
+                clear(panels, place + p * depth * width, depth * width)
             for g in range(gates):
                 apart = count if ragged else block
                 source, target = (g * units + p * block) * depth, place + p * depth * width + g * apart
@@ -193,19 +195,25 @@ def _pack_gates(matrices, parts, units, depths, block, ragged, panels, places, s
 def _pack_transposed(matrices, parts, units, columns, signals, block, ragged, panels, places, share, meeting):
     """The same for the way back, and for each signal after one another:
     panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*WIDTH + j]; likewise."""
-    share = Share(*share)
+    share = Share(*mine(share, meeting))
     for i in range(len(matrices)):
         w, gates, across, count_of = matrices[i], parts[i], columns[i], signals[i]
         depth, pieces = depth_of(units, block, gates, ragged), (across + WIDTH - 1) // WIDTH
+        full, last = units // block * gates * block, share.first_unit < share.end_unit == units
         for kq in range(count_of * pieces):
             k, q = kq // pieces, kq % pieces
             count = min(WIDTH, across - q * WIDTH)
+            if last:  # whose rows are those of the last block, beyond the last unit too
+                clear(panels, places[i] + (kq * depth + full) * WIDTH, (depth - full) * WIDTH)
             for g in range(gates):
                 for unit in range(share.first_unit, share.end_unit):
                     apart = min(block, units - unit // block * block) if ragged else block
                     row = unit // block * gates * block + g * apart + unit % block
                     source = ((g * units + unit) * count_of + k) * across + q * WIDTH
-                    move(panels, places[i] + (kq * depth + row) * WIDTH, 0, w, source, 0, 1, count, WIDTH)
+                    target = places[i] + (kq * depth + row) * WIDTH
+                    move(panels, target, 0, w, source, 0, 1, count, WIDTH)
+                    if count < WIDTH:
+                        clear(panels, target + count, WIDTH - count)
 
 
 def _pack_rows(x, at, row, rows, columns, panels):

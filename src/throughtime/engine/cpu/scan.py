@@ -23,6 +23,7 @@ import numpy as np
 from ...jit import PLACEHOLDER
 from ..sizes import Places, Scan, ScanBack, Share
 from .meeting import meet
+from .own_share import mine
 from .primitives import call, call_beside, copy, wide
 
 BLOCK = LANES = GATES = STATES = COEF = FIELD_STEP = ROOM = EMITS = SLOTS = PLACEHOLDER
@@ -37,7 +38,7 @@ def scan_forward(pointwise, w, known, x, sent, ends, size, share, meeting):
     wide()
     affine_block, emit_block = pointwise
     fields, states, lengths = known
-    size, share = Scan(*size), Share(*share)
+    size, share = Scan(*size), Share(*mine(share, meeting))
     T, B, I, N, L, reverse, at = size.steps, size.batch, size.inputs, size.units, size.length, size.reverse, size.places
     at = Places(*at)
     sections, section = size.sections, L * BLOCK
@@ -120,7 +121,7 @@ def scan_backward(pointwise, w, known, x, gradient, ends, size, share, meeting):
     affine_block, backward_block, slope_block = pointwise
     fields, states, lengths = known
     g, g_states, grad_x, parts, last, first = gradient  # of the last states; the first is filled
-    size, share = ScanBack(*size), Share(*share)
+    size, share = ScanBack(*size), Share(*mine(share, meeting))
     start, stop, B, I, N, L, reverse = (
         size.start,
         size.stop,

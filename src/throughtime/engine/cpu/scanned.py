@@ -14,7 +14,7 @@ from .. import memory
 from ..sizes import Scan, ScanBack, Share
 from . import lanes_of_time, scan, threads
 from .build import Kernels
-from .machine import machine
+from .machine import now
 from .matmul import products
 from .operands import Pointwise
 from .register_tile import lanes
@@ -89,7 +89,7 @@ def team(items: int, work: int) -> tuple[list[tuple], tuple]:
     """Shares for so many sections, `work` numbers in all; a power of two, so that a place of SLOTS is always the same
     thread's."""
     most = min(threads.get_num_threads(), items, SLOTS)
-    if most > 1 and not pays(ELEMENT * work / machine().rate, most, machine()):
+    if most > 1 and not pays(ELEMENT * work / (on := now()).rate, most, on):
         most = 1
     count = 1 << max(0, most.bit_length() - 1)
     of = [Share(0, 0, 0, 0, member=k, team=count, lockstep=1)[:] for k in range(count)]

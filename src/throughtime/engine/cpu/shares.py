@@ -9,7 +9,7 @@ from functools import lru_cache
 from ..sizes import Share
 from . import threads
 from .caches import CACHES
-from .machine import Machine, machine
+from .machine import Machine, now
 
 # A share of a pass is estimated from what one thread multiplies in a second (machine.py). The numbers are fitted to the
 # processor time of one thread with AVX-512 (T = 50, float32; tanh, GRU and LSTM of 32 to 512 units, both ways): over
@@ -18,7 +18,7 @@ from .machine import Machine, machine
 EDGE = 0.5  # rows: a pass over so many more is as long, as the weights come in whatever the number of rows
 PACE = 0.8  # of the speed of products whose weights stay in the first cache
 POINTWISE = 45  # multiply-adds at that speed that take as long as the pointwise part of a gate
-MEETING = 8  # meetings that one takes as long as in a pass: its members are not equally fast, and hand on more
+MEETING = 3  # meetings that one takes as long as in a pass: its members are not equally fast, and hand on more
 # The others fetch the weights that the caller has packed out of its caches: 25 microseconds for 128 KB, 80 for 512.
 FETCH = 3  # times as long as copying so many bytes
 # Of the time alone, which a team's estimate must be below: two share the last cache and the power of the processor, and
@@ -45,7 +45,7 @@ def of_steps(
     work = int(per_row / PACE + POINTWISE * gates * units) * (2 if back else 1) * itemsize // 4
     if steps * rows * work < SMALL or (team := threads.get_num_threads()) == 1:
         return undivided(rows, units)
-    return _of_steps(steps, rows, units, work, grain, per_row * itemsize, meets, back, team, machine())
+    return _of_steps(steps, rows, units, work, grain, per_row * itemsize, meets, back, team, now())
 
 
 @lru_cache(maxsize=1024)  # decided anew it takes 4 microseconds, and a pass that is done alone 100
@@ -125,12 +125,12 @@ def of_columns(rows: int, units: int, grain: int, work: int) -> Shares:
 
 
 def _multiplying_pays(work: int, team: int) -> bool:
-    return team > 1 and work >= SMALL and pays(work / machine().rate, team, machine())
+    return team > 1 and work >= SMALL and pays(work / (on := now()).rate, team, on)
 
 
 def _moving_pays(size: int, copied: int, team: int) -> bool:
     """Of `size` bytes, moved in the time in which so many are copied."""
-    return team > 1 and size >= MOVED and pays(copied / machine().copy, team, machine())
+    return team > 1 and size >= MOVED and pays(copied / (on := now()).copy, team, on)
 
 
 def pays(seconds: float, team: int, on: Machine) -> bool:

@@ -16,6 +16,7 @@ from ...scalar import exp
 from .. import memory
 from ..sizes import Share
 from . import shares, threads
+from .own_share import mine
 from .primitives import clear, wide
 from .register_tile import lanes
 from .spans import move
@@ -48,7 +49,7 @@ def _rows(y, targets, weights, classes, total, own, gradient, share, meeting):
     """A block of a row at a time in `work`, where LLVM sees that nothing overlaps; behind it maxima, then sums, as many
     side by side. Loops over `count`, and not over BLOCK: those LLVM would unroll, and forget that they are vectors."""
     wide()
-    share = Share(*share)
+    share = Share(*mine(share, meeting))
     work = np.empty(2 * BLOCK, y.dtype)
     for r in range(share.first_row, share.end_row):
         at, weight = r * classes, weights[r]

@@ -7,6 +7,7 @@ from ..sizes import JacobianBlock, Places, Share, Tangent
 from .matmul import narrow_panel
 from .meeting import meet
 from .operands import Pointwise
+from .own_share import mine
 from .primitives import call, clear, combine, copy, wide
 from .spans import move
 from .stages import stage_tangent
@@ -28,7 +29,7 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
     w_ih, w_hh = weights
     fields, states, saved, lengths = known
     v, sends, vx, out = perturbation
-    size, share = Tangent(*size), Share(*share)
+    size, share = Tangent(*size), Share(*mine(share, meeting))
     at = Places(*size.places)
     start, stop, B, copies, I, N = size.start, size.stop, size.batch, size.copies, size.inputs, size.units
     s_at, s_row, from_input, to_output = at.s_at, at.s_row, size.from_input, size.to_output
@@ -131,7 +132,7 @@ def jacobian(pointwise, w, known, out, size, share, meeting):
     blocks = Pointwise(*pointwise)
     tangent_block, slope_block = blocks.tangent_block, blocks.slope_block
     fields, states, saved, lengths = known
-    block, share = JacobianBlock(*size), Share(*share)
+    block, share = JacobianBlock(*size), Share(*mine(share, meeting))
     start, B, N, size, corner = block.start, block.batch, block.units, block.size, block.corner
     at = Places(*block.places)
     s_at, s_row, columns, width, between = at.s_at, at.s_row, block.columns, block.width, block.between

@@ -1,14 +1,16 @@
-"""The team: plain Python threads that take their parts of a compiled loop at the same time.
+"""The team: Python threads that take their parts of a compiled loop at the same time (own_share.py).
 
 No `parallel=True`: it adds compile time, and its layers abort on concurrent calls (workqueue) or after a fork (GNU
 OpenMP). Here a second caller finds the team busy and works alone, and a forked child starts a team of its own; the
 results have the same bits.
 """
 
+import atexit
 import os
 import threading
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from queue import SimpleQueue
 
 import numpy as np
@@ -16,12 +18,12 @@ import numpy as np
 from ...refuse import arguments
 from ...refuse.expected import checking
 from .. import other_threads as foreign
-from .lateness import Lateness
-from .meeting import new_meeting, waiting
+from . import board as boards
+from .lateness import LEAST, Lateness
 from .processors import Places, available
+from .serving import joining, serving
 
-FREE = 1 << 62  # a meeting's count that lets every thread pass
-POLLS = 10_000  # of a caller that is done, some 200 microseconds, before it sleeps: waking it takes 25
+OFTEN = 1e-9 * boards.LINGER / 2  # seconds from one pass to the next: the workers do not sleep between them
 
 _wanted = available()
 
@@ -59,27 +61,72 @@ def get_num_threads() -> int:
 
 
 class _Worker(threading.Thread):
-    """Waits for parts of work; a part is a function without arguments."""
+    """Sleeps until it is called, and then does what stands on the team's board."""
 
-    def __init__(self) -> None:
+    def __init__(self, team: "_Team", index: int) -> None:
         super().__init__(name="throughtime", daemon=True)
-        self.jobs: SimpleQueue = SimpleQueue()
+        self.team, self.index = team, index
+        self.calls: SimpleQueue = SimpleQueue()
         self.start()
 
     def run(self) -> None:
+        serve = serving()
         while True:
-            self.jobs.get()()
+            self.calls.get()
+            serve(self.team.board, self.index)
 
 
-_unused = new_meeting()  # of those who work alone: they meet nobody
+_alone = np.zeros(boards.ALONE, np.int64)  # the board of those who work alone: nobody is called
 
 
 class _Team:
     def __init__(self) -> None:
         self.free = threading.Lock()
         self.workers: list[_Worker] = []
+        self.board = boards.board(0, 1)
         self.places = Places()
         self.lateness = Lateness()
+        self.asked = 0.0  # when a pass was planned
+
+    def together(self, loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> bool:
+        """See `run`."""
+        count, compiled = len(parts) - 1, _compiled(loop)
+        self._grow(count)
+        board, join = self.board, joining()
+        if not self.places.keep_apart([worker.native_id or -1 for worker in self.workers]):
+            loop(*arguments, whole, _alone)
+            return False
+        boards.prepare(board, _flat(tuple(parts)), len(parts))
+        try:
+            for worker in self.workers[:count]:
+                if boards.is_asleep(board, worker.index):
+                    worker.calls.put(None)
+            loop(*arguments, whole, board)
+        except BaseException:
+            boards.let_pass(board)  # nobody may wait for one who does not come
+            raise
+        finally:  # until then the workers use the caller's arrays
+            boards.close(board)
+            failed, taken, ran = join(board, count)
+        if failed > 0:
+            raise MemoryError("There was no memory for what a thread needs for its part of the work.")
+        if _compiled(loop) == compiled:  # else others waited for the compiler
+            self.lateness.judge(*((2 * LEAST, 0.0) if failed < 0 else (1e-9 * taken, 1e-9 * ran)))
+        return bool(failed == 0)
+
+    def _grow(self, count: int) -> None:
+        if len(self.workers) >= count:
+            return
+        serving()(self.board, -1)  # compiled before a worker calls it
+        self.board = boards.board(count, available())  # nobody works now
+        while len(self.workers) < count:
+            self.workers.append(_Worker(self, len(self.workers)))
+
+    def awake(self) -> bool:
+        """Whether its workers poll the board, after a pass just before; or will, as passes come one soon after another:
+        else those that are short would never find them awake."""
+        last, self.asked = self.asked, time.monotonic()
+        return self.asked - last < OFTEN or (bool(self.workers) and not boards.is_asleep(self.board, 0))
 
 
 _team = _Team()
@@ -94,71 +141,52 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple, patient: bool = False) -> None:
-    """Call `loop(*arguments, part, meeting)` for all parts at once, each in its own thread.
+def awake() -> bool:
+    """Whether a pass that is divided begins at once, as its workers are awake."""
+    return _team.awake()
+
+
+def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple, patient: bool = False) -> bool:
+    """Call `loop(*arguments, share, board)` for all parts at once, each in its own thread; whether it was so.
 
     If the team is busy or its processors are, or there is one part, the caller works alone, on the `whole`. patient:
-    whether workers are waited for that were late just before.
+    whether workers are waited for that were late just before. The loop begins with `board.mine(share, board)`.
     """
     team = _team
     if len(parts) == 1 or (team.lateness.alone() and not patient) or not team.free.acquire(blocking=False):
-        loop(*arguments, whole, _unused)
-        return
+        loop(*arguments, whole, _alone)
+        return False
     try:
         look = foreign.look()
-        while len(team.workers) < len(parts) - 1:
-            team.workers.append(_Worker())
-        if team.places.keep_apart([worker.native_id or -1 for worker in team.workers]):
-            team.lateness.judge(*_run_together(team.workers[: len(parts) - 1], loop, arguments, parts))
-        else:
-            loop(*arguments, whole, _unused)
+        together = team.together(loop, arguments, parts, whole)
     finally:
         team.free.release()
     if look is not None:
         foreign.judge(look, len(parts), available())
+    return together
 
 
-def _run_together(workers: list[_Worker], loop: Callable, arguments: tuple, parts: list[tuple]) -> tuple[float, float]:
-    """(seconds until the part of one worker was over, seconds that it ran): of the one that lost most; of a call in
-    which the loop was compiled, for which others wait, two zeros."""
-    compiled = _compiled(loop)
-    meeting, ended = new_meeting(), np.zeros(len(workers), np.int64)
-    times = [(0.0, 0.0)] * len(workers)
-    given = time.monotonic()
-    done: SimpleQueue = SimpleQueue()  # of this call alone: a call that was interrupted leaves no answer to the next
-
-    def job(index: int, part: tuple) -> Callable[[], None]:
-        def work() -> None:
-            before, failed = time.thread_time(), None
-            try:
-                loop(*arguments, part, meeting)
-            except BaseException as error:  # handed to the caller, who raises it
-                meeting[0] = FREE  # nobody may wait for a thread that does not come
-                failed = error
-            times[index] = time.monotonic() - given, time.thread_time() - before
-            done.put(failed)
-            ended[index] = 1
-
-        return work
-
-    sent = 0
-    errors: list[BaseException | None] = []
-    try:
-        for worker, part in zip(workers, parts[1:], strict=True):
-            worker.jobs.put(job(sent, part))
-            sent += 1
-        loop(*arguments, parts[0], meeting)
-        waiting()(ended, POLLS)
-    except BaseException as error:  # an interrupt, say
-        meeting[0] = FREE
-        errors.append(error)
-    errors += [done.get() for _ in range(sent)]
-    for first in errors:
-        if first is not None:
-            raise first
-    return max(times, key=lambda one: one[0] - one[1]) if _compiled(loop) == compiled else (0.0, 0.0)
+@lru_cache(maxsize=1024)
+def _flat(parts: tuple[tuple, ...]) -> np.ndarray:
+    """The shares as they stand on a board."""
+    out = np.zeros((len(parts), boards.PARTS), np.int64)
+    for k, part in enumerate(parts):
+        out[k, : len(part)] = part
+    return out.reshape(-1)
 
 
 def _compiled(loop: Callable) -> int:
     """Versions of a loop that there are."""
     return len(getattr(loop, "overloads", ()))
+
+
+def _send_home() -> None:
+    """The workers sleep in Python when the interpreter ends: one that comes back to it later would have no place."""
+    team = _team
+    team.board[boards.STOP] = 1
+    end = time.monotonic() + 0.1
+    while any(not boards.is_asleep(team.board, worker.index) for worker in team.workers) and time.monotonic() < end:
+        time.sleep(0)
+
+
+atexit.register(_send_home)

@@ -24,6 +24,7 @@ import numpy as np
 from ...jit import PLACEHOLDER, merged, named_in, specialise
 from ..cpu.matmul import NEAR
 from ..cpu.meeting import meet
+from ..cpu.own_share import mine
 from ..cpu.primitives import wide
 from ..cpu.register_tile import REGISTERS, lanes, most_rows
 from . import factorisation, frame_product
@@ -33,7 +34,7 @@ product = factorise = PLACEHOLDER
 ONCE = ("_product", "_factorise")  # called in one place of the loop
 
 
-def _steps(matrix, frames, sizes, interval, end, limit, order, diagonal, work, info, part, meeting):
+def _steps(matrix, frames, sizes, interval, end, limit, order, diagonal, work, info, share, meeting):
     """Carry a frame over several steps, with a decomposition after every `interval`-th, and after the last if `end`.
 
     frames: two arrays; info = (which of them holds the frame, steps since it was factorised, decompositions done, steps
@@ -43,17 +44,17 @@ def _steps(matrix, frames, sizes, interval, end, limit, order, diagonal, work, i
     size, columns, _ = sizes
     w, line, d, slope, own, flags, first, steps, gap = matrix
     t, head, u, pivots, done, same, packed, near, zeros = work
-    index, threads = part
+    index, threads = mine(share, meeting)
     blocks, rows = (size + ROWS - 1) // ROWS, (size + 3) // 4 * 4
     low, top = blocks * index // threads * ROWS, min(blocks * (index + 1) // threads * ROWS, rows)
     room = (blocks // threads + 2) * ROWS * DEEP
-    mine, close = packed[index * room : (index + 1) * room], near[index * DEEP * WIDTH : (index + 1) * DEEP * WIDTH]
+    strips, close = packed[index * room : (index + 1) * room], near[index * DEEP * WIDTH : (index + 1) * DEEP * WIDTH]
     round_, which, since, count, taken, fine = 0, info[0], info[1], 0, 0, True
     while fine and (taken < steps or (end and since)):
         if taken < steps:
             now = (w, line, d, slope, own, (first + taken) * gap, flags)
             frame, out = frames[which], frames[1 - which]
-            product(now, frame, order if since == 0 else same, since == 0, out, sizes, low, top, mine, close, zeros)
+            product(now, frame, order if since == 0 else same, since == 0, out, sizes, low, top, strips, close, zeros)
             round_ = meet(meeting, threads, round_)
             which, since, taken = 1 - which, since + 1, taken + 1
         if since == interval or (end and taken == steps):
