@@ -38,7 +38,7 @@ import numpy as np
 
 from .engine.cpu import board, build, unit_numbers
 from .engine.cpu.build import BACKWARD, FORWARD, Shape, kernels
-from .engine.cpu.operands import Gradients, Pointwise, Steps
+from .engine.cpu.operands import Addresses, Gradients, Steps
 from .engine.cpu.panels import depth_of, pack_backward, pack_forward
 from .engine.cpu.taken import array_type, count_type, in_words, taken, tuple_type
 from .engine.sizes import Backward, Forward, Places, Share
@@ -93,7 +93,7 @@ def of(network: Network, layer: int = 0, *, reverse: bool = False) -> LayerKerne
     compiled = kernels(cell, network.dtype)
     weights = tuple(p.copy() for p in network.layer(layer, reverse))
     inputs, units = weights[0].shape[1], weights[1].shape[1]
-    pointwise = compiled.pointwise(*FORWARD, *BACKWARD)
+    pointwise = compiled.addresses(*FORWARD, *BACKWARD)
     fields = unit_numbers.fields(compiled, cell, weights)
     forward, backward = pack_forward(compiled, weights), pack_backward(compiled, weights)
     shape = compiled.shape
@@ -142,7 +142,7 @@ def _arguments(shape: Shape) -> dict[str, Any]:
         how += ", and not read-only." if key == "states" else "."
         wanted = array_type(shape.dtype, axes.count(",") + 1 - (key == "saved"))
         found[f"taken_{key}"] = taken(what, wanted, how, written=key == "states")
-    integers = [count_type(n) for n in (len(Pointwise._fields), len(_counts(shape)), 2)]
+    integers = [count_type(n) for n in (len(Addresses._fields), len(_counts(shape)), 2)]
     packed = (tuple_type((vector,) * count) for count in ((6, 3) if shape.staged else (4, 2)))
     kinds = vector, integers[0], *packed, *integers[1:]
     how = f"the `weights` of tt.kernels.of(net) for a network of {name}."

@@ -6,9 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from compiled_products import compiled
 
 from throughtime.engine.cpu.board import ALONE
-from throughtime.engine.cpu.matmul import FEW, NEAR, narrow_panel, products
+from throughtime.engine.cpu.matmul import FEW, NEAR, in_strips, narrow_panel
 from throughtime.engine.cpu.panels import depth_of, packers
 from throughtime.engine.cpu.register_tile import REGISTERS, lanes, most_rows
 
@@ -34,7 +35,7 @@ def as_panels(matrix, width, dtype):
 
 
 def multiply(a, panels, start, vectors, first=0, last=None, gap=3, at=5, narrow=-1):
-    """products()['product'] on 2-D arrays: `a` begins at an odd place, FILLER is around the result."""
+    """A product of 2-D arrays: `a` begins at an odd place, FILLER is around the result."""
     (rows, depth), (count, _, width) = a.shape, panels.shape
     last = count if last is None else last
     flat = np.full(at + rows * (depth + gap) + 1, FILLER, a.dtype)
@@ -42,16 +43,16 @@ def multiply(a, panels, start, vectors, first=0, last=None, gap=3, at=5, narrow=
     size, lane = (last - first) * rows * width, lanes(a.dtype)
     out = np.full(size + 5 + 4 * width, FILLER, a.dtype)  # four rows, which fill the last tile
     begin = start.reshape(-1), 0 if start.ndim == 1 else width
-    kernels, strips = products(vectors, a.dtype), np.full((rows + lane) * depth, FILLER, a.dtype)
-    kernels["pack_strips"](flat, at, depth + gap, rows, depth, strips)
-    kernels["product"](
+    strips = np.full((rows + lane) * depth, FILLER, a.dtype)
+    if in_strips(vectors):
+        compiled("strips", vectors, a.dtype)(flat, at, depth + gap, rows, depth, strips)
+    compiled("product", vectors, a.dtype)(
         flat, at, depth + gap, strips, rows, depth, panels.reshape(-1), first, last, *begin, out, 5, narrow
     )
     assert (out[:5] == FILLER).all()
     assert (out[5 + size + 3 * width :] == FILLER).all()
     assert rows > FEW or (out[5 + size :] == FILLER).all()
     assert (strips[-(-rows // lane) * lane * depth :] == FILLER).all()
-    assert vectors < 3 or (strips == FILLER).all()
     return out[5 : 5 + size].reshape(last - first, rows, width)
 
 
@@ -179,7 +180,7 @@ def test_accumulate(dtype):
     """out += dᵀ y, rows of a weight gradient: the last panel is partly filled, and nothing beyond it is touched."""
     rng = np.random.default_rng(4)
     width = 2 * lanes(dtype)
-    accumulate = products(2, dtype)["accumulate"]
+    accumulate = compiled("accumulate", 2, dtype)
     deep = NEAR // (width * dtype.itemsize)
     for count in (*range(1, 18), 24, 33):
         for depth, columns in ((40, 2 * width + 3), (deep + 5, width + 1), *((3, n) for n in range(1, 2 * width + 2))):
@@ -188,7 +189,7 @@ def test_accumulate(dtype):
             out, flat = before.copy(), np.append(d.reshape(-1), np.full(lanes(dtype), np.nan, dtype))
             panels, edge = as_panels(y, width, dtype).reshape(-1), np.full(8 * width, np.nan, dtype)
             target = out.reshape(-1), 2, columns + 4, columns
-            accumulate(flat, 1, count + 2, count, panels, depth, *target, edge)
+            accumulate(flat, 1, count + 2, count, panels, 0, depth, *target, edge)
             expected = before.copy()
             expected[:count, 2 : 2 + columns] += d[:, 1 : count + 1].T @ y.astype(dtype)
             np.testing.assert_array_equal(out, expected, err_msg=f"{count} rows, {depth} x {columns}")
@@ -246,10 +247,12 @@ def rows_of(units, block, gates, ragged):
 @DTYPE
 def test_rows_as_panels(dtype):
     rng = np.random.default_rng(6)
-    pack, width = packers(dtype)["pack_rows"], 2 * lanes(dtype)
+    pack, width = compiled("rows", 2, dtype), 2 * lanes(dtype)
     for rows, columns in SIZES:
         x = rng.normal(size=(rows, columns + 3)).astype(dtype)
-        out = np.full(rows * padded(columns, width) + 4, FILLER, dtype)
-        pack(x.reshape(-1), 2, columns + 3, rows, columns, out)
-        np.testing.assert_array_equal(out[:-4].reshape(-1, rows, width), as_panels(x[:, 2 : 2 + columns], width, dtype))
+        out = np.full(3 + rows * padded(columns, width) + 4, FILLER, dtype)
+        pack(x.reshape(-1), 2, columns + 3, rows, columns, out, 3)
+        found = out[3:-4].reshape(-1, rows, width)
+        np.testing.assert_array_equal(found, as_panels(x[:, 2 : 2 + columns], width, dtype))
+        assert (out[:3] == FILLER).all()
         assert (out[-4:] == FILLER).all()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from compiled_products import compiled
 from networks import same_bits
 
 import throughtime as tt
-from throughtime.engine.cpu.matmul import products
 from throughtime.engine.cpu.register_tile import lanes
 
 
@@ -18,7 +18,7 @@ def test_where_numbers_lie(dtype, rows, depth):
     lane, row = lanes(dtype), depth + 3
     a = np.arange(7 + (rows - 1) * row + depth, dtype=dtype)
     strips = np.full((-(-rows // lane), depth, lane), np.nan, dtype)
-    products(2, np.dtype(dtype))["pack_strips"](a, 7, row, rows, depth, strips.reshape(-1))
+    compiled("strips", 2, dtype)(a, 7, row, rows, depth, strips.reshape(-1))
     m, k = np.minimum(np.arange(len(strips) * lane), rows - 1), np.arange(depth)
     np.testing.assert_array_equal(strips.swapaxes(1, 2).reshape(-1, depth), a[7 + m[:, None] * row + k])
 
@@ -27,20 +27,20 @@ def test_where_numbers_lie(dtype, rows, depth):
 @pytest.mark.parametrize(("strips", "deep"), [(1, 1), (2, 3), (3, 40)])
 def test_packed_is_unpacked(dtype, strips, deep):
     """Few rows at a time are not packed."""
-    kernels, lane = products(2, np.dtype(dtype)), lanes(dtype)
+    product, lane = compiled("product", 2, dtype), lanes(dtype)
     rows, depth, width, panels = strips * lane + 1, deep * lane, 2 * lane, 3
     rng = np.random.default_rng(deep)
     row = depth + 5
     a, b, start = (rng.normal(size=n).astype(dtype) for n in (rows * row + 7, panels * depth * width, panels * width))
     found, packed = np.full(((panels * rows) + lane) * width, np.nan, dtype), np.empty((rows + lane) * depth, dtype)
-    kernels["pack_strips"](a, 7, row, rows, depth, packed)
-    kernels["product"](a, 7, row, packed, rows, depth, b, 0, panels, start, width, found, 0, -1)
+    compiled("strips", 2, dtype)(a, 7, row, rows, depth, packed)
+    product(a, 7, row, packed, rows, depth, b, 0, panels, start, width, found, 0, -1)
     found = found[: panels * rows * width].reshape(panels, rows, width)
     for few in (1, 2, 3, 4):
         for first in range(0, rows - few + 1, few):
             some = np.full((panels, few, width), np.nan, dtype)
             at = 7 + first * row
-            kernels["product"](a, at, row, packed, few, depth, b, 0, panels, start, width, some.reshape(-1), 0, -1)
+            product(a, at, row, packed, few, depth, b, 0, panels, start, width, some.reshape(-1), 0, -1)
             np.testing.assert_array_equal(some, found[:, first : first + few])
 
 

@@ -23,6 +23,8 @@ from .. import memory
 from ..sizes import Share
 from . import shares, threads
 from .attending_parts import CHUNK, VECTORS, compiled
+from .by_address import accumulate, pack_rows
+from .matmul import addresses
 from .own_share import mine
 from .primitives import clear, copy, wide
 from .register_tile import lanes
@@ -30,8 +32,9 @@ from .spans import move
 
 Array = np.ndarray
 TALL = 8  # rows of the tallest tile of a gradient of the memory
+PRODUCT = "product", "strips"
 HEAVY = 16  # multiply-adds that one tanh costs, and its slope about as much
-WIDTH = accumulate = pack_rows = pack_columns = spread = PLACEHOLDER
+WIDTH = pack_columns = spread = PLACEHOLDER
 softmax = softmax_back = weigh = weigh_back = PLACEHOLDER
 
 
@@ -59,7 +62,7 @@ def packed(m: Array, ends: Array) -> Panels:
     columns = memory.empty((batch, -(-entries // width) * width * numbers), m.dtype)
     rows = memory.empty((batch, -(-numbers // width) * width * entries), m.dtype)
     size = Sizes(batch, 0, entries, numbers, 0)[:]
-    arguments = (_flat(m), columns, rows, ends, size)
+    arguments = (addresses(VECTORS, m.dtype, "rows"), _flat(m), columns, rows, ends, size)
     threads.run(_kernels(m.dtype)["pack"], arguments, *shares.of_rows(batch, numbers, entries * numbers))
     return Panels(columns, rows, (entries, batch, numbers))
 
@@ -103,7 +106,7 @@ def _forward(
     size = Sizes(batch, queries, entries, numbers, units)[:]
     arrays = (m.rows, weights.reshape(-1), context.reshape(-1), q_ends, m_ends, size, _zeros(dtype), room)
     columns = (m.columns,) if name == "dot" else ()
-    threads.run(_kernels(dtype)[name], (*given, *columns, *arrays), parts, whole)
+    threads.run(_kernels(dtype)[name], (addresses(VECTORS, dtype, *PRODUCT), *given, *columns, *arrays), parts, whole)
     return weights, context
 
 
@@ -117,7 +120,8 @@ def _backward(
     size = Sizes(batch, queries, entries, numbers, units)[:]
     rows = (m.rows,) if name == "dot_back" else ()
     arrays = (_flat(g), _flat(a), m.columns, *rows, dm.reshape(-1), q_ends, m_ends)
-    threads.run(_kernels(dtype)[name], (*given, *arrays, size, _zeros(dtype), panels, room, scores), parts, whole)
+    to = addresses(VECTORS, dtype, *PRODUCT), addresses(VECTORS, dtype, "rows", "accumulate")
+    threads.run(_kernels(dtype)[name], (*to, *given, *arrays, size, _zeros(dtype), panels, room, scores), parts, whole)
 
 
 def _rooms(team: int, sizes: tuple[int, int, int, int], dtype: Any) -> tuple[Array, Array]:
@@ -154,17 +158,17 @@ def _kernels(dtype: Any) -> dict[str, Any]:
     return {key: specialise(function, label, **named_in(function, names)) for key, function in passes.items()}
 
 
-def _pack(m, columns, rows, m_ends, sizes, share, meeting):
+def _pack(to, m, columns, rows, m_ends, sizes, share, meeting):
     """The entries of each sequence as columns and as rows of panels."""
     wide()
     share, size = Share(*mine(share, meeting)), Sizes(*sizes)
     batch, depth = size.batch, size.numbers
     for b in range(share.first_row, share.end_row):
         pack_columns(m, b * depth, batch * depth, m_ends[b], depth, columns[b])
-        pack_rows(m, b * depth, batch * depth, m_ends[b], depth, rows[b])
+        pack_rows(to[0], m, b * depth, batch * depth, m_ends[b], depth, rows[b], 0)
 
 
-def _dot(q, columns, rows, weights, context, q_ends, m_ends, sizes, zeros, room, share, meeting):
+def _dot(products, q, columns, rows, weights, context, q_ends, m_ends, sizes, zeros, room, share, meeting):
     """The scores of all queries of a sequence, its weights, its contexts."""
     wide()
     share, size = Share(*mine(share, meeting)), Sizes(*sizes)
@@ -173,11 +177,14 @@ def _dot(q, columns, rows, weights, context, q_ends, m_ends, sizes, zeros, room,
         queries, entries = q_ends[b], m_ends[b]
         if entries:
             at, row = b * size.entries, batch * size.entries
-            spread(q, b * depth, batch * depth, queries, depth, columns[b], entries, zeros, chunk, weights, at, row)
-            weigh(rows[b], weights, context, b, queries, entries, sizes, zeros, chunk)
+            own, q_row = columns[b], batch * depth
+            spread(products, q, b * depth, q_row, queries, depth, own, entries, zeros, chunk, weights, at, row)
+            weigh(products, rows[b], weights, context, b, queries, entries, sizes, zeros, chunk)
 
 
-def _dot_back(q, dq, g, a, columns, rows, dm, q_ends, m_ends, sizes, zeros, panels, room, scores, share, meeting):
+def _dot_back(
+    products, adding, q, dq, g, a, columns, rows, dm, q_ends, m_ends, sizes, zeros, panels, room, scores, share, meeting
+):
     """dq_t = sum_s de[t, s] m_s,    dm_s += sum_t de[t, s] q_t."""
     wide()
     share, size = Share(*mine(share, meeting)), Sizes(*sizes)
@@ -187,13 +194,13 @@ def _dot_back(q, dq, g, a, columns, rows, dm, q_ends, m_ends, sizes, zeros, pane
         queries, entries = q_ends[b], m_ends[b]
         if entries and queries:
             at, row = b * depth, batch * depth
-            weigh_back(g, a, columns[b], dm, de, b, queries, entries, sizes, zeros, own, chunk)
-            spread(de, 0, entries, queries, entries, rows[b], depth, zeros, chunk, dq, at, row)
-            pack_rows(q, at, row, queries, depth, own)
-            accumulate(de, 0, entries, entries, own, queries, dm, at, row, depth, chunk)
+            weigh_back(products, adding, g, a, columns[b], dm, de, b, queries, entries, sizes, zeros, own, chunk)
+            spread(products, de, 0, entries, queries, entries, rows[b], depth, zeros, chunk, dq, at, row)
+            pack_rows(adding[0], q, at, row, queries, depth, own, 0)
+            accumulate(adding[1], de, 0, entries, entries, own, 0, queries, dm, at, row, depth, chunk)
 
 
-def _additive(w, u, v, rows, weights, context, q_ends, m_ends, sizes, zeros, room, share, meeting):
+def _additive(products, w, u, v, rows, weights, context, q_ends, m_ends, sizes, zeros, room, share, meeting):
     """The same with scores of tanh units: WIDTH entries at once, one unit after another."""
     wide()
     share, size = Share(*mine(share, meeting)), Sizes(*sizes)
@@ -216,12 +223,13 @@ def _additive(w, u, v, rows, weights, context, q_ends, m_ends, sizes, zeros, roo
                         chunk[j] += factor * tanh(x + chunk[WIDTH + j])
                 at = (t * batch + b) * size.entries + p * WIDTH
                 move(weights, at, 0, chunk, 0, 0, 1, min(WIDTH, entries - p * WIDTH), WIDTH)
-        weigh(rows[b], weights, context, b, queries, entries, sizes, zeros, chunk)
+        weigh(products, rows[b], weights, context, b, queries, entries, sizes, zeros, chunk)
 
 
 def _additive_back(
-    w, u, v, dw, du, dv, g, a, columns, dm, q_ends, m_ends, sizes, zeros, panels, room, scores, share, meeting
-):
+    products, adding, w, u, v, dw, du, dv, g, a, columns, dm, q_ends, m_ends, sizes, zeros, panels, room, scores, share,
+    meeting,
+):  # fmt: skip
     """WIDTH units at once: dw_t = sum_s d[t, s], du_s += sum_t d[t, s], d = de v tanh'(w + u); dv += sum de tanh(w+u).
 
     A block of the units lies in `chunk`: v, w_t, u_s, du_s, dw_t, dv, each WIDTH numbers.
@@ -235,10 +243,10 @@ def _additive_back(
         queries, entries = q_ends[b], m_ends[b]
         if entries == 0 or queries == 0:
             continue
-        weigh_back(g, a, columns[b], dm, de, b, queries, entries, sizes, zeros, own, chunk)
+        weigh_back(products, adding, g, a, columns[b], dm, de, b, queries, entries, sizes, zeros, own, chunk)
         for first in range(0, units, WIDTH):
             count = min(WIDTH, units - first)
-            pack_rows(u, b * units + first, batch * units, entries, count, own)
+            pack_rows(adding[0], u, b * units + first, batch * units, entries, count, own, 0)
             sums = entries * WIDTH
             clear(own, sums, sums)
             clear(chunk, 0, 6 * WIDTH)
@@ -267,21 +275,21 @@ def _additive_back(
             move(dv, b * units + first, 0, chunk, DV, 0, 1, count, WIDTH)
 
 
-def _weigh(rows, weights, context, b, queries, entries, sizes, zeros, chunk):
+def _weigh(products, rows, weights, context, b, queries, entries, sizes, zeros, chunk):
     """Scores of a sequence to weights, in place, and its contexts."""
     size = Sizes(*sizes)
     batch, depth, at, row = size.batch, size.numbers, b * size.entries, size.batch * size.entries
     for t in range(queries):
         softmax(weights, at + t * row, entries)
-    spread(weights, at, row, queries, entries, rows, depth, zeros, chunk, context, b * depth, batch * depth)
+    spread(products, weights, at, row, queries, entries, rows, depth, zeros, chunk, context, b * depth, batch * depth)
 
 
-def _weigh_back(g, a, columns, dm, de, b, queries, entries, sizes, zeros, own, chunk):
+def _weigh_back(products, adding, g, a, columns, dm, de, b, queries, entries, sizes, zeros, own, chunk):
     """de[t, s] of a sequence from dL/dc, and dm_s = sum_t a[t, s] g_t."""
     size = Sizes(*sizes)
     batch, depth, at, row = size.batch, size.numbers, b * size.entries, size.batch * size.entries
-    spread(g, b * depth, batch * depth, queries, depth, columns, entries, zeros, chunk, de, 0, entries)
+    spread(products, g, b * depth, batch * depth, queries, depth, columns, entries, zeros, chunk, de, 0, entries)
     for t in range(queries):
         softmax_back(a, at + t * row, de, t * entries, entries)
-    pack_rows(g, b * depth, batch * depth, queries, depth, own)
-    accumulate(a, at, row, entries, own, queries, dm, b * depth, batch * depth, depth, chunk)
+    pack_rows(adding[0], g, b * depth, batch * depth, queries, depth, own, 0)
+    accumulate(adding[1], a, at, row, entries, own, 0, queries, dm, b * depth, batch * depth, depth, chunk)

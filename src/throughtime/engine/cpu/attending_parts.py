@@ -8,15 +8,15 @@ import numpy as np
 
 from ...jit import PLACEHOLDER, named_in, specialise
 from ...scalar import exp
-from .matmul import narrow_panel, products
-from .panels import packers
+from .by_address import pack_strips, product
+from .matmul import narrow_panel
 from .primitives import clear
 from .register_tile import lanes, transpose
 from .spans import move
 
 VECTORS = 2  # of a panel, as in dense.py
 CHUNK = 48  # rows of a product that lie in panels before they are written out: whole strips and tiles
-WIDTH = LANES = ZERO = ONE = LEAST = product = pack_strips = PLACEHOLDER
+WIDTH = LANES = ZERO = ONE = LEAST = PLACEHOLDER
 
 
 @cache
@@ -24,7 +24,7 @@ def compiled(dtype: Any) -> dict[str, Any]:
     """The compiled parts, and those of the engine that they stand on, under the names by which kernels call them."""
     real, label = np.dtype(dtype).type, np.dtype(dtype).name
     names: dict[str, Any] = {"WIDTH": VECTORS * lanes(dtype), "LANES": lanes(dtype), "ZERO": real(0), "ONE": real(1)}
-    names |= {"LEAST": real(-np.inf), "pack_rows": packers(dtype)["pack_rows"], **products(VECTORS, dtype)}
+    names |= {"LEAST": real(-np.inf)}
     own: dict[str, Callable] = {
         "pack_columns": _pack_columns, "spread": _spread, "softmax": _softmax, "softmax_back": _softmax_back,
     }  # fmt: skip
@@ -56,14 +56,15 @@ def _softmax_back(a, at, de, to, count):
         de[to + s] = ZERO if a[at + s] == ZERO else a[at + s] * (de[to + s] - along)
 
 
-def _spread(a, at, row, rows, depth, panels, columns, zeros, chunk, out, to, to_row):
+def _spread(addresses, a, at, row, rows, depth, panels, columns, zeros, chunk, out, to, to_row):
     """out[r, j] = sum_k a[r, k] panels[., k, j]."""
+    of_panels, of_strips = addresses
     count, narrow = (columns + WIDTH - 1) // WIDTH, narrow_panel(columns, WIDTH, LANES)
     strips = np.empty((min(rows, CHUNK) + LANES) * depth, a.dtype)
     for first in range(0, rows, CHUNK):
         n = min(CHUNK, rows - first)
-        pack_strips(a, at + first * row, row, n, depth, strips)
-        product(a, at + first * row, row, strips, n, depth, panels, 0, count, zeros, 0, chunk, 0, narrow)
+        pack_strips(of_strips, a, at + first * row, row, n, depth, strips)
+        product(of_panels, a, at + first * row, row, strips, n, depth, panels, 0, count, zeros, 0, chunk, 0, narrow)
         for r in range(n):
             for p in range(count):
                 place, width = to + (first + r) * to_row + p * WIDTH, min(WIDTH, columns - p * WIDTH)

@@ -4,25 +4,24 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import Backward, Places, Share
+from .by_address import add_gradients, call, call_beside, pack_strips, product
 from .input_gradients import input_gradients
 from .masked import join_back, zone_back
 from .matmul import narrow_panel
 from .meeting import meet
-from .operands import Pointwise
+from .operands import Addresses
 from .own_share import mine
 from .panels import depth_of
-from .primitives import call, call_beside, clear, copy, wide
+from .primitives import clear, copy, wide
 from .spans import add, move, trim
 from .stages import stage_back
-from .weight_gradients import parameter_gradients
+from .weight_gradients import parameter_gradients, room_for
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
-BACK = GROUP_BACK = LANES = WIRED = SENT = PLACEHOLDER
+BACK = GROUP_BACK = LANES = WIRED = SENT = MOST_PARTS = MOST_SIGNALS = PLACEHOLDER
 RAGGED = EMITS = MASKED = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = SPARSE = PLACEHOLDER
 S0 = S1 = E = DS = DX = DR = DP = DQ = SLOPE = END = PLACEHOLDER
-product_back = pack_strips = PLACEHOLDER
 spread = product_sparse_back = sparse_gradients = PLACEHOLDER
-of_input = of_state = of_stage = PLACEHOLDER  # weight_gradients.py of the three products
 
 
 def ragged_back(work, at, d, place, count, size):
@@ -34,11 +33,11 @@ def ragged_back(work, at, d, place, count, size):
         copy(d, place + g * count, work, at + g * BLOCK, BLOCK)
 
 
-def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, meeting):
+def backprop(addresses, weights, known, x, sent, beside, gradient, size, share, meeting):
     """Backward through time from `stop` to `start`: all that is wanted of the gradients, see there."""
     wide()
-    blocks = Pointwise(*pointwise)
-    backward_block, slope_block = blocks.backward_block, blocks.slope_block
+    to = Addresses(*addresses)
+    backward_block, slope_block, of_back = to.backward_block, to.slope_block, to.product_back
     w_hh, w_ih = weights
     if MASKED:
         fields, states, saved, lengths, kept, candidates, heard = known
@@ -72,6 +71,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
     work = np.zeros(END, x.dtype)
     if BESIDE:
         staged, w_a, da, dq = beside
+    of_rows, of_sums = to.rows_back, to.accumulate_back
     round_ = 0
     for done in range(0, stop - start, chunk):
         steps = min(chunk, stop - start - done)
@@ -146,9 +146,8 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                 if lockstep:
                     round_ = meet(meeting, threads, round_)
                 stage_back(
-                    blocks.stage_backward_block, fields, states, saved, lengths, w_a, da, dr, dx, dq, carry, strips,
-                    zeros, work, t, slot, s_at + now * B * s_row, s_row, B, copies, N, row0, rows, first_back,
-                    last_back,
+                    to, fields, states, saved, lengths, w_a, da, dr, dx, dq, carry, strips, zeros, work, t, slot,
+                    s_at + now * B * s_row, s_row, B, copies, N, row0, rows, first_back, last_back,
                 )  # fmt: skip
             if lockstep:
                 round_ = meet(meeting, threads, round_)
@@ -158,7 +157,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
             if SPARSE:
                 spread(dr, d_at, d_row, rows, depth, strips)
             else:
-                pack_strips(dr, d_at, d_row, rows, depth, strips)
+                pack_strips(to.strips_back, dr, d_at, d_row, rows, depth, strips)
             for turn in range(0, last_back - first_back, group):
                 q0 = first_back + turn if t % 2 else max(first_back, last_back - turn - group)
                 q1 = min(q0 + group, last_back - turn if t % 2 == 0 else last_back)
@@ -167,7 +166,7 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                     if SPARSE:
                         product_sparse_back(strips, rows, depth, w_hh, index, ends, w0, w1, zeros, 0, rs, 0, room)
                     else:
-                        product_back(dr, d_at, d_row, strips, rows, depth, w_hh, w0, w1, zeros, 0, rs, 0, slim)
+                        product(of_back, dr, d_at, d_row, strips, rows, depth, w_hh, w0, w1, zeros, 0, rs, 0, slim)
                     for qm in range((q1 - q0) * rows):
                         q, m = (q0 + qm, row0) if rows == 1 else (q0, row0 + qm)  # of several rows one panel
                         b = m if copies == 1 else m // copies
@@ -196,15 +195,18 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                 origin = low + 1 if reverse else low
                 x_low, e_low = x_at + low * B * x_row, e_at + origin * B * e_row
                 apart, tall = (B, steps) if each else (1, steps * M)  # sums, and the rows of one
+                room_of_sums = np.empty(room_for(MOST_PARTS, MOST_SIGNALS, max(I, N), tall, BLOCK, BACK), x.dtype)
                 for b in range(apart):
-                    of_input(
-                        d, b * dx_row, apart * dx_row, x, x_low + b * x_row, apart * x_row, I, grads[0], b * GATES * N,
-                        grads[2], b * GATES * N, tall, N, member, threads,
+                    add_gradients(
+                        to.gradients_x, of_rows, of_sums, d, b * dx_row, apart * dx_row, x, x_low + b * x_row,
+                        apart * x_row, I, grads[0], grads[0].size, b * GATES * N, grads[2], grads[2].size,
+                        b * GATES * N, tall, N, member, threads, room_of_sums,
                     )  # fmt: skip
                     if SPARSE:
-                        of_state(
-                            dr, b * d_row, apart * d_row, sent, e_low + b * e_row, apart * e_row, N, zeros[:0], 0,
-                            grads[3], b * PARTS * N, tall, N, member, threads,
+                        add_gradients(
+                            to.gradients_r, of_rows, of_sums, dr, b * d_row, apart * d_row, sent, e_low + b * e_row,
+                            apart * e_row, N, grads[1], 0, 0, grads[3], grads[3].size, b * PARTS * N, tall, N, member,
+                            threads, room_of_sums,
                         )  # fmt: skip
                         if grads[1].size:
                             sparse_gradients(
@@ -213,20 +215,22 @@ def backprop(pointwise, weights, known, x, sent, beside, gradient, size, share, 
                                 threads,
                             )  # fmt: skip
                     elif FIRST:
-                        of_state(
-                            dr, b * d_row, apart * d_row, sent, e_low + b * e_row, apart * e_row, N, grads[1],
-                            b * WIRED * N, grads[3], b * PARTS * N, tall, N, member, threads,
+                        add_gradients(
+                            to.gradients_r, of_rows, of_sums, dr, b * d_row, apart * d_row, sent, e_low + b * e_row,
+                            apart * e_row, N, grads[1], grads[1].size, b * WIRED * N, grads[3], grads[3].size,
+                            b * PARTS * N, tall, N, member, threads, room_of_sums,
                         )  # fmt: skip
                     if STAGED:
                         a_low, a_step = low * B * STAGED * N, STAGED * N
-                        of_stage(
-                            da, b * da_row, apart * da_row, staged, a_low + b * a_step, apart * a_step, N, grads[1],
-                            (b * WIRED + SENT) * N, grads[3], (b * PARTS + FIRST) * N, tall, N, member, threads,
+                        add_gradients(
+                            to.gradients_a, of_rows, of_sums, da, b * da_row, apart * da_row, staged,
+                            a_low + b * a_step, apart * a_step, N, grads[1], grads[1].size, (b * WIRED + SENT) * N,
+                            grads[3], grads[3].size, (b * PARTS + FIRST) * N, tall, N, member, threads, room_of_sums,
                         )  # fmt: skip
                     if PARAMETERS:
                         parameter_gradients(dq, b * dq_row, apart * dq_row, grads, b * N, tall, N, member, threads)
             if to_input:
-                input_gradients(d, w_ih, grad_x, (low - start) * M, steps * M, I, x_depth, member, threads)
+                input_gradients(to, d, w_ih, grad_x, (low - start) * M, steps * M, I, x_depth, member, threads)
         if lockstep or to_input or to_weights:  # the next step may write what another thread still reads
             round_ = meet(meeting, threads, round_)
     if to_states:

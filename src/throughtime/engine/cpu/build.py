@@ -21,9 +21,9 @@ from ...jit import address_of, compiler, inlined, intrinsic, merged, named_in, s
 from .. import failures
 from ..once import once
 from . import backward_loop, input_gradients, loops, masked, pointwise, sparse, stages, tangents, weight_gradients
-from .matmul import accumulation, products
-from .operands import Pointwise
-from .panels import packers
+from .by_address import as_called
+from .matmul import address, in_strips
+from .operands import Addresses
 from .register_tile import lanes
 from .shape import Shape, Wires
 
@@ -40,51 +40,33 @@ CALLED = {  # functions that loops call -> whether a shape needs them
 # Called in one place each: their code goes there. They are not compiled by themselves, and not optimised again in their
 # callers: the first gradient of an LSTM comes after 6.9 s in place of 7.9.
 MERGED = {"input_gradients", "parameter_gradients", "first_stage", "stage_back", "stage_tangent"}
-SUMS = ("of_input", "of_state", "of_stage")
 
 
 @cache
 def loop(shape: Shape, name: str) -> Any:
     """A function of the files of LOOPS, made for a shape; what it does not need is None and left out."""
     function = next(vars(file)[name] for file in LOOPS if name in vars(file))
-    lane, back = lanes(shape.dtype), products(2, shape.dtype)
-    names: dict[str, Any] = {**packers(shape.dtype), **shape.constants, "product_back": back["product"]}
-    names |= {key: back[key] for key in ("accumulate", "pack_strips")}
+    names: dict[str, Any] = dict(shape.constants)
     if shape.sparse:
         names |= sparse.products(shape.first * shape.block, shape.dtype)
         names["product_sparse_back"] = sparse.products(shape.back, shape.dtype)["product_sparse"]
     else:
         names |= dict.fromkeys(("spread", "product_sparse", "product_sparse_back", "sparse_gradients"))
-    for key, parts in (("", shape.gates), ("_r", shape.first), ("_a", shape.second)):
-        own = products(parts * shape.block // lane, shape.dtype) if parts else {}
-        names |= {f"product{key}": own.get("product"), f"pack{key}": own.get("pack_strips")}
     used = named_in(function, names)
     called = set(function.__code__.co_names)
     used |= {key: loop(shape, key) if needed(shape) else None for key, needed in CALLED.items() if key in called}
-    for key, wires in zip(SUMS, shape.wires, strict=True):
-        if key in called:
-            used[key] = _sums(shape.dtype, shape.block, wires, shape.ragged) if wires else None
     return merged(function, **used) if name in MERGED else specialise(function, shape.name, **used)
 
 
 @cache
-def _sums(dtype: np.dtype, block: int, wires: Wires, ragged: bool) -> Any:
+def _sums(dtype: np.dtype, block: int, wires: Wires, ragged: bool) -> int:
     """weight_gradients.py for the weights of one product; those of a plain cell's input and recurrence are the same."""
     signals, parts = (len({wire[k] for wire in wires}) for k in (0, 1))
-    width, lane = parts * block, lanes(dtype)
-    names: dict[str, Any] = {
-        "BLOCK": block,
-        "WIDTH": width,
-        "BLOCK_VECTORS": block // lane,
-        "PARTS": parts,
-        "SIGNALS": signals,
-        "RAGGED": ragged,
-    }
-    names |= {"WIRES": wires, "BACK": 2 * lane, "accumulate": accumulation(2, dtype), **packers(dtype)}
-    bias = weight_gradients.bias_gradient
-    names["bias_gradient"] = merged(bias, **named_in(bias, names))
-    function = weight_gradients.weight_gradients
-    return specialise(function, f"{parts}{signals}{'r' * ragged}-{np.dtype(dtype).name}", **named_in(function, names))
+    lane, function = lanes(dtype), weight_gradients.weight_gradients
+    names: dict[str, Any] = {"BLOCK": block, "WIDTH": parts * block, "BLOCK_VECTORS": block // lane, "PARTS": parts}
+    names |= {"SIGNALS": signals, "RAGGED": ragged, "WIRES": wires, "BACK": 2 * lane, "LANES": lane}
+    label = f"{parts}{signals}{'r' * ragged}-{np.dtype(dtype).name}"
+    return address_of(function, label, as_called(function, dtype), **named_in(function, names))
 
 
 class Kernels:
@@ -102,6 +84,9 @@ class Kernels:
         if record.stage:
             self._functions |= {"stage": cls.stage, "stage_backward": cls.stage_backward}
         self._made: dict[str, int] = {}
+        self._wires = dict(zip("xra", self.shape.wires, strict=True))
+        x, r, a = self.shape.vectors
+        self._sides = {"x": x, "r": 0 if sparse else r, "a": a, "back": 2}
         self._tables: dict[tuple[str, ...], tuple[int, ...]] = {}
         self.nothing, self.unread = np.zeros(0, dtype), np.zeros(1, dtype)  # for arrays of a loop that it does not use
         self.without_fields = self.unread if not (self.shape.by_unit or record.cls._fields) else None  # type: ignore[attr-defined]
@@ -126,16 +111,22 @@ class Kernels:
         with compiler:  # two threads that come at once share one: each copy would be compiled by itself
             return loop(self.shape, name)
 
-    def pointwise(self, *wanted: str) -> tuple[int, ...]:
-        """The addresses of the pointwise functions as the loops take them, 0 for those not wanted."""
+    def addresses(self, *wanted: str) -> tuple[int, ...]:
+        """Of the compiled functions that a loop calls, as it takes them, 0 for those not wanted."""
         if wanted not in self._tables:
             needed = set(wanted) - (set() if self.shape.emits else {"emit_block", "slope_block"})
             needed -= set() if self.record.stage else STAGE
-            addresses = {name: self._address(name) if name in needed else 0 for name in Pointwise._fields}
-            self._tables[wanted] = Pointwise(**addresses)[:]
+            found = {name: self._address(name) if name in needed else 0 for name in Addresses._fields}
+            self._tables[wanted] = Addresses(**found)[:]
         return self._tables[wanted]
 
     def _address(self, name: str) -> int:
+        what, _, side = name.rpartition("_")
+        if what == "gradients":
+            wires, shape = self._wires[side], self.shape
+            return _sums(shape.dtype, shape.block, wires, shape.ragged) if wires else 0
+        if side in self._sides:
+            return self._of_product(what, self._sides[side])
         if name not in self._made:
             function = getattr(pointwise, name)
             names = named_in(function, self.shape.constants)
@@ -152,6 +143,11 @@ class Kernels:
             except Exception as error:  # whatever Numba, or a part of it, makes of a cell that it does not understand
                 raise failures.in_words(self.record, self.dtype, error) from None
         return self._made[name]
+
+    def _of_product(self, what: str, vectors: int) -> int:
+        if not vectors or (what == "strips" and not in_strips(vectors)):
+            return 0
+        return address(what, vectors, self.dtype)
 
     def _on_fields(self, name: str, function: Any) -> Any:
         """The cell's function taking a pointer to the fields and the unit instead of the cell, inlined where called."""
@@ -171,9 +167,14 @@ class Kernels:
         return inlined(lambda fields, n, a, b, c, d: compiled(as_cell(fields, n), a, b, c, d, own(fields, n)))
 
 
-FORWARD = ("forward_block", "emit_block", "stage_block")
-BACKWARD = ("backward_block", "slope_block", "stage_backward_block")
-TANGENT = ("tangent_block", "apply_block", "slope_block", "stage_tangent_block", "stage_apply_block")
+PRODUCTS = ("product_x", "product_r", "product_a", "strips_x", "strips_r", "strips_a")
+FORWARD = ("forward_block", "emit_block", "stage_block", *PRODUCTS)
+BACKWARD = (
+    "backward_block", "slope_block", "stage_backward_block", "product_back", "strips_back", "rows_back",
+    "accumulate_back", "gradients_x", "gradients_r", "gradients_a",
+)  # fmt: skip
+TANGENT = ("tangent_block", "apply_block", "stage_tangent_block", "stage_apply_block", *PRODUCTS)
+JACOBIAN = ("tangent_block", "slope_block")
 STAGE = {"stage_block", "stage_backward_block", "stage_tangent_block", "stage_apply_block"}
 
 

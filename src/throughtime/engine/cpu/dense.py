@@ -17,9 +17,10 @@ from ...jit import PLACEHOLDER, named_in, specialise
 from .. import memory
 from ..sizes import Share
 from . import shares, threads
-from .matmul import narrow_panel, products
+from .by_address import accumulate, pack_rows, pack_strips, product
+from .matmul import addresses, narrow_panel
 from .own_share import mine
-from .panels import gates_side_by_side, packers
+from .panels import gates_side_by_side
 from .primitives import clear, wide
 from .register_tile import lanes, tile
 from .spans import move
@@ -29,7 +30,7 @@ VECTORS = 2  # of a panel, as those of the way back, so that the packing and the
 CHUNK = 48  # rows whose products lie in a panel before they are written out: whole strips and tiles
 TALL = 8  # rows of the tallest tile of a weight gradient
 PIECE = 512  # rows of a weight gradient that are packed at once
-WIDTH = LANES = product = pack_strips = accumulate = pack_rows = PLACEHOLDER
+WIDTH = LANES = PLACEHOLDER
 
 
 def forward(x: Array, w: Array, b: Array | None) -> Array:
@@ -50,7 +51,8 @@ def to_inputs(g: Array, w: Array) -> Array:
     width = VECTORS * lanes(w.dtype)
     count = -(-inputs // width)
     panels = memory.empty(count * outputs * width, w.dtype)
-    packers(w.dtype)["pack_rows"](w.reshape(-1), 0, inputs, outputs, inputs, panels)
+    of_rows = addresses(VECTORS, w.dtype, "rows")
+    _kernels(w.dtype)["rows_as_panels"](of_rows, w.reshape(-1), outputs, inputs, panels)
     return _through(g, panels, count, np.zeros(count * width, w.dtype), inputs)
 
 
@@ -59,7 +61,8 @@ def _through(a: Array, panels: Array, count: int, start: Array, columns: int) ->
     out = memory.empty((rows, columns), dtype)
     parts, whole = shares.of_rows(rows, columns, depth * columns)
     room = memory.empty((len(parts), CHUNK * VECTORS * lanes(dtype)), dtype)
-    arguments = (a.reshape(-1), depth, panels, count, start, out.reshape(-1), columns, room)
+    to = addresses(VECTORS, dtype, "product", "strips")
+    arguments = (to, a.reshape(-1), depth, panels, count, start, out.reshape(-1), columns, room)
     threads.run(_kernels(dtype)["times_panels"], arguments, parts, whole)
     return out
 
@@ -75,7 +78,8 @@ def to_weights(g: Array, x: Array, weights: Array | None = None, bias: Array | N
     parts, whole = shares.of_columns(rows, inputs, width, rows * outputs * inputs)
     size = (PIECE + 1) * width + PIECE * -(-inputs // width) * width
     room, edge = memory.empty((len(parts), size), dtype), memory.empty((len(parts), TALL * width), dtype)
-    arguments = (g.reshape(-1), rows, outputs, x.reshape(-1), inputs, weights.reshape(-1), bias, room, edge)
+    to = addresses(VECTORS, dtype, "rows", "accumulate")
+    arguments = (to, g.reshape(-1), rows, outputs, x.reshape(-1), inputs, weights.reshape(-1), bias, room, edge)
     threads.run(_kernels(dtype)["weight_gradient"], arguments, parts, whole)
     return weights, bias
 
@@ -103,33 +107,40 @@ def to_rows(tokens: Array, g: Array, count: int, out: Array | None = None) -> Ar
 @cache
 def _kernels(dtype: Any) -> dict[str, Any]:
     sizes = {"WIDTH": VECTORS * lanes(dtype), "LANES": lanes(dtype)}
-    names = {**sizes, "pack_rows": packers(dtype)["pack_rows"], **products(VECTORS, dtype)}
     functions: dict[str, Any] = {
+        "rows_as_panels": _rows_as_panels,
         "times_panels": _times_panels,
         "weight_gradient": _weight_gradient,
         "add_rows": _add_rows,
     }
     label = np.dtype(dtype).name
-    return {key: specialise(function, label, **named_in(function, names)) for key, function in functions.items()}
+    return {key: specialise(function, label, **named_in(function, sizes)) for key, function in functions.items()}
 
 
-def _times_panels(a, depth, panels, count, start, out, columns, room, share, meeting):
+def _rows_as_panels(addresses, x, rows, columns, panels):
+    (of_rows,) = addresses
+    pack_rows(of_rows, x, 0, columns, rows, columns, panels, 0)
+
+
+def _times_panels(addresses, a, depth, panels, count, start, out, columns, room, share, meeting):
     """out[r, p*WIDTH + j] = start[p*WIDTH + j] + sum_k a[r, k] panels[p, k, j]: a chunk of rows at a time."""
     wide()
     share = Share(*mine(share, meeting))
+    of_panels, of_strips = addresses
     own, narrow = room[share.member], narrow_panel(columns, WIDTH, LANES)
     strips = np.empty(CHUNK * depth, out.dtype)
     for first in range(share.first_row, share.end_row, CHUNK):
         rows = min(CHUNK, share.end_row - first)
-        pack_strips(a, first * depth, depth, rows, depth, strips)
+        pack_strips(of_strips, a, first * depth, depth, rows, depth, strips)
         for p in range(count):
-            product(a, first * depth, depth, strips, rows, depth, panels, p, p + 1, start, WIDTH, own, 0, narrow)
+            at = first * depth
+            product(of_panels, a, at, depth, strips, rows, depth, panels, p, p + 1, start, WIDTH, own, 0, narrow)
             width = min(WIDTH, columns - p * WIDTH)
             for r in range(rows):
                 move(out, (first + r) * columns + p * WIDTH, 0, own, r * WIDTH, 0, 1, width, WIDTH)
 
 
-def _weight_gradient(g, rows, outputs, x, inputs, weights, bias, room, edge, share, meeting):
+def _weight_gradient(addresses, g, rows, outputs, x, inputs, weights, bias, room, edge, share, meeting):
     """weights[o, i] += sum_r g[r, o] x[r, i] for the share's columns i, and bias[o] += sum_r g[r, o] for some o.
 
     Some rows at a time, packed: the numbers of an o, at the distance of whole rows, would meet in few lines of the
@@ -137,17 +148,19 @@ def _weight_gradient(g, rows, outputs, x, inputs, weights, bias, room, edge, sha
     """
     wide()
     share = Share(*mine(share, meeting))
+    of_rows, of_sums = addresses
     own, own_edge, ones = room[share.member], edge[share.member], np.ones(1, g.dtype)
     at, columns = share.first_unit, share.end_unit - share.first_unit
     sums, d, panels = own[:WIDTH], own[WIDTH : (PIECE + 1) * WIDTH], own[(PIECE + 1) * WIDTH :]
     for low in range(0, rows, PIECE):
         here = min(PIECE, rows - low)
-        pack_rows(x, low * inputs + at, inputs, here, columns, panels)
+        pack_rows(of_rows, x, low * inputs + at, inputs, here, columns, panels, 0)
         for o in range(0, outputs, WIDTH):
             count = min(WIDTH, outputs - o)
             for r in range(here):
                 move(d, r * WIDTH, 0, g, (low + r) * outputs + o, 0, 1, count, WIDTH)
-            accumulate(d, 0, WIDTH, count, panels, here, weights, o * inputs + at, inputs, columns, own_edge)
+            place = o * inputs + at
+            accumulate(of_sums, d, 0, WIDTH, count, panels, 0, here, weights, place, inputs, columns, own_edge)
             if o // WIDTH % share.team == share.member:
                 clear(sums, 0, WIDTH)
                 if count < WIDTH:

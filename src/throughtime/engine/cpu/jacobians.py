@@ -15,7 +15,7 @@ from .. import memory
 from ..blas import single_blas
 from ..sizes import JacobianBlock
 from . import shares, threads
-from .build import TANGENT
+from .build import JACOBIAN
 from .one_layer import Array, Layer
 from .panels import squares
 
@@ -79,6 +79,6 @@ def _block(
         start=start, batch=layer.batch, units=units, places=places, size=size,
         corner=layer.offset * size + column, columns=columns, width=width, w_gap=w_gap, between=between,
     )  # fmt: skip
-    arguments = (kernel.pointwise(*TANGENT), w.reshape(-1), known, out.reshape(-1), block[:])
+    arguments = (kernel.addresses(*JACOBIAN), w.reshape(-1), known, out.reshape(-1), block[:])
     written = rows * kernel.record.states * units * width * out.itemsize
     threads.run(kernel.jacobian, arguments, *shares.of_matrices(rows, units, kernel.shape.block, written))

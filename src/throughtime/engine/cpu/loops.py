@@ -20,7 +20,7 @@ so one compiled loop serves all cells of the same shape (G, S, saved), and a new
 copies to and from `work` cost some 10 % of a pointwise block and nothing beside the product. Beyond the last unit a
 block holds left-over numbers, which never come out.
 
-The upper-case names and the products are globals of each compiled copy (`jit.specialise`, shape.py and build.py). What
+The upper-case names are globals of each compiled copy (`jit.specialise`, shape.py and build.py). What
 stands under `if` and one of them alone (STAGED, FIRST, ...) is left out before anything is compiled: plain cells do not
 pay for what others need.
 """
@@ -29,26 +29,28 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import Forward, Places, Share
+from .by_address import call, call_beside, pack_strips, product
 from .masked import dampen, zone
 from .matmul import narrow_panel
 from .meeting import meet
-from .operands import Pointwise
+from .operands import Addresses
 from .own_share import mine
-from .primitives import call, call_beside, clear, copy, wide
+from .primitives import clear, copy, wide
 from .spans import move
 from .stages import first_stage
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER
-RAGGED = EMITS = FIRST = STAGED = MASKED = SPARSE = LANES = PLACEHOLDER
+RAGGED = EMITS = FIRST = STAGED = MASKED = SPARSE = LANES = PACKED_X = PACKED_R = PACKED_A = PLACEHOLDER
 R = S0 = S1 = E = END = PLACEHOLDER
-product = product_r = product_a = pack = pack_r = pack_a = spread = product_sparse = PLACEHOLDER
+spread = product_sparse = PLACEHOLDER
 
 
-def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
+def unroll(addresses, weights, known, x, sent, beside, size, share, meeting):
     """Forward through time: fills states and saved (and sent, where a unit sends something else than h)."""
     wide()
-    blocks = Pointwise(*pointwise)
-    forward_block, emit_block, stage_block = blocks.forward_block, blocks.emit_block, blocks.stage_block
+    to = Addresses(*addresses)
+    forward_block, emit_block, stage_block = to.forward_block, to.emit_block, to.stage_block
+    of_x, of_r, of_a = to.product_x, to.product_r, to.product_a
     w_ih, b_ih, w_hh, b_hh = weights
     if MASKED:
         fields, states, saved, lengths, kept, candidates, heard = known
@@ -107,31 +109,37 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                     for i in range(I):
                         own[row * I + i] = x[here + i]
                 read, read_at, read_row = own, 0, I
-            pack(read, read_at, read_row, many, I, x_strips)
-            product(read, read_at, read_row, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0, narrow_x)
+            if PACKED_X:
+                pack_strips(to.strips_x, read, read_at, read_row, many, I, x_strips)
+            product(of_x, read, read_at, read_row, x_strips, many, I, w_ih, first, last, b_ih, WIDTH, xs, 0, narrow_x)
         for k in range(steps):
             step = steps - 1 - k if reverse else k
             t = low + step
             now, then = (t + 1, t) if reverse else (t, t + 1)
             x_now, e_now, deep = x_at + (t * B + row0) * x_row, e_at + (now * B + row0) * e_row, SIGNALS * N
-            if chunk == 1:
-                pack(x, x_now, x_row, rows, I, x_strips)
+            if PACKED_X:
+                if chunk == 1:
+                    pack_strips(to.strips_x, x, x_now, x_row, rows, I, x_strips)
             if SPARSE:
                 spread(sent, e_now, e_row, rows, N, strips)
-            elif FIRST:
-                pack_r(sent, e_now, e_row, rows, deep, strips)
+            elif PACKED_R:
+                pack_strips(to.strips_r, sent, e_now, e_row, rows, deep, strips)
             if STAGED:
                 if chunk == 1:
-                    product(x, x_now, x_row, x_strips, rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0, narrow_x)
+                    product(of_x, x, x_now, x_row, x_strips, rows, I, w_ih, first, last, b_ih, WIDTH, xs, 0, narrow_x)
                 if FIRST:
-                    product_r(sent, e_now, e_row, strips, rows, deep, w_hh, first, last, b_hh, RWIDTH, rs, 0, narrow_r)
+                    product(
+                        of_r, sent, e_now, e_row, strips, rows, deep, w_hh, first, last, b_hh, RWIDTH, rs, 0, narrow_r
+                    )  # fmt: skip
                 first_stage(
                     stage_block, fields, states, lengths, staged, xs, rs, work, t, s_at + now * B * s_row, s_row, B, N,
                     row0, rows, first, last, steps, step,
                 )  # fmt: skip
                 if lockstep:
                     round_ = meet(meeting, threads, round_)
-                pack_a(staged, (t * B + row0) * STAGED * N, STAGED * N, rows, STAGED * N, a_strips)
+                if PACKED_A:
+                    a_row = STAGED * N
+                    pack_strips(to.strips_a, staged, (t * B + row0) * a_row, a_row, rows, a_row, a_strips)
             for turn in range(0, last - first, group):
                 # there and back: the weights in the cache at the end of one step are the first to be used in the next
                 p0 = first + turn if t % 2 else max(first, last - turn - group)
@@ -139,14 +147,18 @@ def unroll(pointwise, weights, known, x, sent, beside, size, share, meeting):
                 if STAGED:
                     a_row = STAGED * N
                     a_now = (t * B + row0) * a_row
-                    product_a(staged, a_now, a_row, a_strips, rows, a_row, w_a, p0, p1, b_a, AWIDTH, ra, 0, narrow_a)
+                    product(
+                        of_a, staged, a_now, a_row, a_strips, rows, a_row, w_a, p0, p1, b_a, AWIDTH, ra, 0, narrow_a
+                    )  # fmt: skip
                 else:
                     if chunk == 1:
-                        product(x, x_now, x_row, x_strips, rows, I, w_ih, p0, p1, b_ih, WIDTH, xs, 0, narrow_x)
+                        product(of_x, x, x_now, x_row, x_strips, rows, I, w_ih, p0, p1, b_ih, WIDTH, xs, 0, narrow_x)
                     if SPARSE:
                         product_sparse(strips, rows, N, w_hh, index, ends, p0, p1, b_hh, RWIDTH, rs, 0, room)
                     elif FIRST:
-                        product_r(sent, e_now, e_row, strips, rows, deep, w_hh, p0, p1, b_hh, RWIDTH, rs, 0, narrow_r)
+                        product(
+                            of_r, sent, e_now, e_row, strips, rows, deep, w_hh, p0, p1, b_hh, RWIDTH, rs, 0, narrow_r
+                        )  # fmt: skip
                 for pm in range((p1 - p0) * rows):
                     p, m = (p0 + pm, 0) if rows == 1 else (p0, pm)  # of several rows one panel
                     unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)

@@ -12,14 +12,15 @@ Kernels see these globals (see `jit.specialise`):
     PACKED      whether A is packed
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from ...jit import PLACEHOLDER, merged, named_in, register_jitable, specialise
+from ...jit import PLACEHOLDER, address_of, named_in, register_jitable
+from .by_address import as_called
 from .caches import CACHES
+from .primitives import clear, wide
 from .register_tile import lanes, most_rows, tile, transpose_some
 from .spans import fetch_to_write, move, spread_blocks, turn
 
@@ -41,6 +42,7 @@ def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, st
     more vectors than two it is the number of units, of which a vector holds one part, where the last panel is ragged
     (panels.py): its empty vectors are left out, and the result is spread as that of any other panel.
     """
+    wide()
     p, ragged, filled, few = first, -1, VECTORS, 0
     if not PACKED:
         if narrow > 0:
@@ -119,14 +121,12 @@ def _product(a, a_at, a_row, strips, rows, depth, panels, first, last, start, st
 def _pack_strips(a, at, row, rows, depth, strips):
     """Rows of A in strips of LANES, number by number of their depth: strips[m // LANES, k, m % LANES] = a[m, k].
 
-    The lanes behind the last row repeat it; up to FEW rows, and those of tiles that are not tall, are left alone. Read
-    row by row, the rows of a tile lie at distances at which they and the panel meet in the same lines of the cache, by
-    chance of their addresses, and from some eight rows on their addresses do not fit the registers: 1.5 to 1.7 times
-    slower, packing included (2 vectors, depth 448 to 1536, 12 to 48 rows). Tiles of 6 rows and 4 vectors, or 8 and 3,
-    gain nothing.
+    The lanes behind the last row repeat it; up to FEW rows are left alone. Read row by row, the rows of a tile lie at
+    distances at which they and the panel meet in the same lines of the cache, by chance of their addresses, and from
+    some eight rows on their addresses do not fit the registers: 1.5 to 1.7 times slower, packing included (2 vectors,
+    depth 448 to 1536, 12 to 48 rows). Tiles of 6 rows and 4 vectors, or 8 and 3, gain nothing (`in_strips`).
     """
-    if not PACKED:
-        return
+    wide()
     if rows <= FEW:
         return
     whole = depth // LANES * LANES
@@ -139,13 +139,26 @@ def _pack_strips(a, at, row, rows, depth, strips):
                 strips[m * depth + k * LANES + l] = a[here + min(l, last) * row + k]
 
 
-def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, edge):
+def _pack_rows(x, at, row, rows, columns, panels, to):
+    """Rows of a matrix as panels, from panels[to] on: panels[q, m, j] = x[m, q*WIDTH + j], 0 beyond the last column."""
+    wide()
+    for q in range((columns + WIDTH - 1) // WIDTH):
+        count = min(WIDTH, columns - q * WIDTH)
+        for m in range(rows):
+            place = to + (q * rows + m) * WIDTH
+            move(panels, place, 0, x, at + m * row + q * WIDTH, 0, 1, count, WIDTH)
+            if count < WIDTH:
+                clear(panels, place + count, WIDTH - count)
+
+
+def _accumulate(d, d_at, d_row, count, y, y_at, depth, out, out_at, out_row, columns, edge):
     """out[j, n] += sum_m d[m, j] y[n // WIDTH, m, n % WIDTH] for j < count, n < columns: rows of a weight gradient.
 
     y holds panels of `depth` rows, 0 beyond the last column. Behind the last j of a row of d numbers are read, and
     nothing made of them, up to a whole vector. Columns that fill no panel are worked out with vectors along j: as many
     as there are, or up to three more, where vectors along n would be half empty. `edge` has 8 rows of WIDTH.
     """
+    wide()
     pieces, whole = (depth + DEEP - 1) // DEEP, columns // WIDTH  # pieces of about the same depth: see _product
     for q in range(whole):
         if (q + 1) * WIDTH < columns:  # the lines of the result that come next
@@ -153,7 +166,7 @@ def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, 
                 fetch_to_write(out, out_at + j * out_row + (q + 1) * WIDTH, WIDTH)
         for piece in range(pieces):
             k = depth * piece // pieces
-            size, panel = depth * (piece + 1) // pieces - k, ((q * depth + k) * WIDTH, 0, WIDTH)
+            size, panel = depth * (piece + 1) // pieces - k, (y_at + (q * depth + k) * WIDTH, 0, WIDTH)
             for j in range(0, count, TALL):
                 place, dj, left = out_at + j * out_row + q * WIDTH, (d_at + k * d_row + j, 1, d_row), count - j
                 target, c = (out, (place, 0, out_row)) if left >= TALL or left == 4 else (edge, (0, 0, WIDTH))
@@ -169,7 +182,7 @@ def _accumulate(d, d_at, d_row, count, y, depth, out, out_at, out_row, columns, 
                         move(out, place + r * out_row, 0, edge, r * WIDTH, 0, 1, WIDTH, WIDTH)
     c = 0, 0, LANES
     for n in range(whole * WIDTH, columns, 4):
-        numbers, ys = min(4, columns - n), (whole * depth * WIDTH + n - whole * WIDTH, 1, WIDTH)
+        numbers, ys = min(4, columns - n), (y_at + whole * depth * WIDTH + n - whole * WIDTH, 1, WIDTH)
         for j in range(0, count, LANES):
             rows, place = min(LANES, count - j), out_at + j * out_row + n
             turn(edge, 0, 1, LANES, out, place, out_row, 1, rows, numbers)
@@ -183,23 +196,36 @@ def narrow_panel(columns, width, lane):
     return columns // width if 0 < columns % width <= lane else -1
 
 
+FUNCTIONS: dict[str, Any] = {
+    "product": _product,
+    "strips": _pack_strips,
+    "rows": _pack_rows,
+    "accumulate": _accumulate,
+}
+
+
 def group(vectors: int) -> int:
     """Panels that one row takes at once: eight sums under way, for two multipliers that answer after four cycles."""
     return max(1, 8 // vectors)
 
 
 @cache
-def products(vectors: int, dtype: Any) -> dict[str, Any]:
-    """The compiled products for panels of so many vectors, under the names by which the loops call them."""
-    sizes, name = _sizes(vectors, dtype), f"{vectors}x{lanes(dtype)}"
-    functions: dict[str, Callable] = {"product": _product, "accumulate": _accumulate}
-    functions |= {"pack_strips": _pack_strips}
-    return {key: specialise(function, name, **named_in(function, sizes)) for key, function in functions.items()}
+def address(name: str, vectors: int, dtype: Any) -> int:
+    """The address of a compiled product, or of what packs for one, of panels of so many vectors.
+
+    Calls of it are in by_address.py; they and these functions have their arguments in common.
+    """
+    function, sizes = FUNCTIONS[name], _sizes(vectors, dtype)
+    return address_of(function, f"{vectors}x{lanes(dtype)}", as_called(function, dtype), **named_in(function, sizes))
 
 
-def accumulation(vectors: int, dtype: Any) -> Any:
-    """`accumulate` for a function that calls it in one place, where its code goes."""
-    return merged(_accumulate, **named_in(_accumulate, _sizes(vectors, dtype)))
+def addresses(vectors: int, dtype: Any, *names: str) -> tuple[int, ...]:
+    return tuple(address(name, vectors, dtype) for name in names)
+
+
+def in_strips(vectors: int) -> bool:
+    """Whether a product of panels of so many vectors reads its rows from strips, see _pack_strips."""
+    return vectors <= 2
 
 
 def _sizes(vectors: int, dtype: Any) -> dict[str, Any]:
@@ -209,7 +235,7 @@ def _sizes(vectors: int, dtype: Any) -> dict[str, Any]:
     sizes = {"VECTORS": vectors, "TALL": 8 if rows >= 8 else 4, "WIDTH": width}
     sizes |= {"GROUP": group(vectors), "DEEP": deep, "LANES": lanes(dtype)}
     sizes |= {"SHORT": short, "MIDDLE": max(1, 3 * short // 4), "HALF": max(1, short // 2)}
-    packed = vectors <= 2
+    packed = in_strips(vectors)
     return sizes | {
         "FOUR": rows >= 4 and not (packed and short == 8), "THREE": rows >= 4, "ROWS": rows, "PACKED": packed,
     }  # fmt: skip

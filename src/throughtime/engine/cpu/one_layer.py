@@ -153,7 +153,7 @@ class Layer:
             beside: tuple = () if self.pattern is None else self.lists()
             if self.staged is not None:
                 beside = Staged(self.staged.reshape(-1), *packed[4:])[:]
-            arguments = (kernel.pointwise(*FORWARD), packed[:4], known, x, sent, beside, own.forward)
+            arguments = (kernel.addresses(*FORWARD), packed[:4], known, x, sent, beside, own.forward)
             threads.run(kernel.unroll, arguments, *shares.of_steps(*own.divided))
 
     def _saved_again(self) -> Array:

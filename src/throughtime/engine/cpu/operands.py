@@ -7,8 +7,10 @@ inside, every array is counted once more, and the LSTM's loops took 5 to 9 % lon
 from typing import Any, NamedTuple
 
 
-class Pointwise(NamedTuple):
-    """Addresses of the functions of pointwise.py, 0 where one is not needed."""
+class Addresses(NamedTuple):
+    """Of compiled functions, 0 where one is not needed: those of pointwise.py; those of matmul.py, for panels of the
+    input's weights (x), of the state's (r) and of the stage's (a), and for all of the way back; and that of
+    weight_gradients.py for each of the three."""
 
     forward_block: int
     backward_block: int
@@ -21,6 +23,19 @@ class Pointwise(NamedTuple):
     stage_tangent_block: int
     stage_apply_block: int
     affine_block: int
+    product_x: int
+    product_r: int
+    product_a: int
+    product_back: int
+    strips_x: int
+    strips_r: int
+    strips_a: int
+    strips_back: int
+    rows_back: int
+    accumulate_back: int
+    gradients_x: int
+    gradients_r: int
+    gradients_a: int
 
 
 class Steps(NamedTuple):

@@ -163,7 +163,6 @@ def packers(dtype: Any) -> dict[str, Any]:
     functions: dict[str, Callable] = {
         "pack_gates": _pack_gates,
         "pack_transposed": _pack_transposed,
-        "pack_rows": _pack_rows,
     }
     label, sizes = np.dtype(dtype).name, {"LANES": lanes(dtype), "WIDTH": 2 * lanes(dtype)}
     return {key: specialise(function, label, **named_in(function, sizes)) for key, function in functions.items()}
@@ -214,14 +213,3 @@ def _pack_transposed(matrices, parts, units, columns, signals, block, ragged, pa
                     move(panels, target, 0, w, source, 0, 1, count, WIDTH)
                     if count < WIDTH:
                         clear(panels, target + count, WIDTH - count)
-
-
-def _pack_rows(x, at, row, rows, columns, panels):
-    """Rows of a matrix as panels: panels[q, m, j] = x[m, q*WIDTH + j], 0 beyond the last column."""
-    for q in range((columns + WIDTH - 1) // WIDTH):
-        count = min(WIDTH, columns - q * WIDTH)
-        for m in range(rows):
-            place = (q * rows + m) * WIDTH
-            move(panels, place, 0, x, at + m * row + q * WIDTH, 0, 1, count, WIDTH)
-            if count < WIDTH:
-                clear(panels, place + count, WIDTH - count)

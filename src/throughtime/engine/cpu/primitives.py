@@ -1,4 +1,4 @@
-"""What the loops need and Numba does not offer: tuples in and out of arrays, copies, calls by address."""
+"""What the loops need and Numba does not offer: tuples in and out of arrays, copies."""
 
 import numpy as np
 from llvmlite import ir
@@ -6,8 +6,8 @@ from numba import types
 from numba.core import cgutils
 
 from ...jit import intrinsic
-from .register_tile import VECTOR_BYTES, total
-from .spans import fetch, number, place_of
+from .register_tile import VECTOR_BYTES, number, place_of, total
+from .spans import fetch
 
 AHEAD = 1 << 11  # bytes
 
@@ -193,37 +193,6 @@ def combine(_, target, to, row, factors, at, at_row, at_term, source, first, ter
         columns(whole, count, 1, True)
         columns(count, rest, VECTOR_BYTES // item, False)
         columns(rest, size, 1, False)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic
-def call(_, address, fields, at, work):
-    """Call the compiled pointwise function at `address` with (fields from `at` on, work)."""
-    signature = types.void(types.intp, fields, types.intp, work)
-
-    def codegen(context, builder, sig, args):
-        own = place_of(context, builder, sig.args[1], args[1], args[2])
-        pointers = [own, place_of(context, builder, sig.args[3], args[3], number(0))]
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type for pointer in pointers])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), pointers)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic
-def call_beside(_, address, fields, at, work, x, x_at, r, r_at, saved, saved_at):
-    """The same with (fields, work, x from x_at on, r likewise, saved likewise): what is not copied into `work`."""
-    n = types.intp
-    signature = types.void(n, fields, n, work, x, n, r, n, saved, n)
-
-    def codegen(context, builder, sig, args):
-        places = [place_of(context, builder, sig.args[k], args[k], args[k + 1]) for k in (1, 4, 6, 8)]
-        places.insert(1, place_of(context, builder, sig.args[3], args[3], number(0)))
-        kind = ir.FunctionType(ir.VoidType(), [place.type for place in places])
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), places)
         return context.get_dummy_value()
 
     return signature, codegen

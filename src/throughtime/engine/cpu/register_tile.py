@@ -43,12 +43,23 @@ def most_rows(vectors: int) -> int:
     return max(1, min((REGISTERS - 1) // vectors - 1, 24 // vectors))
 
 
+def place_of(context, builder, kind, value, at):
+    """The place `at` of an array, or of a bare pointer."""
+    base = value if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, value).data
+    return builder.gep(base, [at])
+
+
+def number(value):
+    return ir.Constant(ir.IntType(64), value)
+
+
 @intrinsic(prefer_literal=True)
 def tile(_, rows, vectors, panels, a, a_place, panel, panel_place, depth, start, start_place, c, c_place):
     """C[r, :] = start[r, :] + sum_k A[r, k] panel[k, :] for literal numbers of rows, vectors and panels.
 
-    An operand is a flat array and a tuple of an offset and strides, in elements (the array in the tuple would be
-    counted once more, by an instruction that waits for all cores: 5 % of a step of 12 rows and 200 units):
+    An operand is a flat array or a bare pointer, and a tuple of an offset and strides, in elements (the array in the
+    tuple would be counted once more, by an instruction that waits for all cores: 5 % of a step of 12 rows and 200
+    units):
 
         a      (at, row, step)   A[r, k] at  at + r*row + k*step
         panel  (at, gap, step)   panel[k] at  at + k*step
@@ -92,13 +103,10 @@ def _products(R, V, panels, width):
         def place(k):
             """The address at which operand k begins, and its two strides."""
             at, first, second = (b.extract_value(args[k + 1], i) for i in range(3))
-            return b.gep(context.make_array(sig.args[k])(context, b, args[k]).data, [at]), first, second
+            return place_of(context, b, sig.args[k], args[k], at), first, second
 
         def at(base, *terms):
             return b.gep(base, [total(b, terms)])
-
-        def number(k):
-            return ir.Constant(i64, k)
 
         def load(p):
             return b.load(b.bitcast(p, vector.as_pointer()), align=size)
@@ -185,17 +193,14 @@ def transpose_some(_, source, at, row, last, target, to, target_row):
 
 def _transposition(clamped):
     def codegen(context, b, sig, args):
-        scalar, i32, i64 = sig.args[0].dtype, ir.IntType(32), ir.IntType(64)
+        scalar, i32 = sig.args[0].dtype, ir.IntType(32)
         L, size = lanes(np.dtype(scalar.name)), np.dtype(scalar.name).itemsize
         vector = ir.VectorType(context.get_value_type(scalar), L)
         target = 4 if clamped else 3
 
         def place(k, offset, stride, line):
-            base = context.make_array(sig.args[k])(context, b, args[k]).data
-            return b.bitcast(b.gep(base, [b.add(offset, b.mul(stride, line))]), vector.as_pointer())
-
-        def number(k):
-            return ir.Constant(i64, k)
+            at = b.add(offset, b.mul(stride, line))
+            return b.bitcast(place_of(context, b, sig.args[k], args[k], at), vector.as_pointer())
 
         def line(i):
             return b.select(b.icmp_signed("<", number(i), args[3]), number(i), args[3]) if clamped else number(i)

@@ -148,7 +148,7 @@ def backprop(
             staged, rooms = nothing if layer.staged is None else layer.staged.reshape(-1), own.back[2:]
             da, dq = [empty((rows * n,), dtype) if n else nothing for n in rooms]
             beside = StagedBack(staged, w_a[0] if w_a else nothing, da, dq)[:]
-        arguments = (kernel.pointwise(*BACKWARD), (w_hh, w_ih), known, x, sent, beside, gradients, size)
+        arguments = (kernel.addresses(*BACKWARD), (w_hh, w_ih), known, x, sent, beside, gradients, size)
         threads.run(kernel.backprop, arguments, *layer.shares(M, steps, back=to_weights or to_input))
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
@@ -179,7 +179,7 @@ def tangent(
             places=places, from_input=int(vx is not None), to_output=int(to_output),
         )  # fmt: skip
         perturbations = Perturbations(v=v.reshape(-1), sends=sends.reshape(-1), x=x, output=out.reshape(-1))
-        arguments = (kernel.pointwise(*TANGENT), (w_ih, w_hh), known, perturbations[:], beside, size[:])
+        arguments = (kernel.addresses(*TANGENT), (w_ih, w_hh), known, perturbations[:], beside, size[:])
         threads.run(kernel.tangent, arguments, *layer.shares(M, steps))
     return v, out if to_output else None
 

@@ -22,21 +22,22 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import Places, Scan, ScanBack, Share
+from .by_address import call, call_beside, pack_strips, product
 from .meeting import meet
 from .own_share import mine
-from .primitives import call, call_beside, copy, wide
+from .primitives import copy, wide
 
 BLOCK = LANES = GATES = STATES = COEF = FIELD_STEP = ROOM = EMITS = SLOTS = PLACEHOLDER
 X = S1 = C = E = PLACEHOLDER
 PIECE = MATRIX = COLUMN = KEPT = PARAMETERS = SHARED = PLACEHOLDER
 S0 = KEEP = DS = DX = DR = DP = DQ = SLOPE = PLACEHOLDER
-product = pack_strips = inputs_of = compose = onward = together = spread = step_lanes = PLACEHOLDER
+inputs_of = compose = onward = together = spread = step_lanes = PLACEHOLDER
 
 
-def scan_forward(pointwise, w, known, x, sent, ends, size, share, meeting):
+def scan_forward(addresses, w, known, x, sent, ends, size, share, meeting):
     """Forward through time: fills states, and sent where a unit sends something else than h."""
     wide()
-    affine_block, emit_block = pointwise
+    affine_block, emit_block, of_x, of_strips = addresses
     fields, states, lengths = known
     size, share = Scan(*size), Share(*mine(share, meeting))
     T, B, I, N, L, reverse, at = size.steps, size.batch, size.inputs, size.units, size.length, size.reverse, size.places
@@ -45,7 +46,7 @@ def scan_forward(pointwise, w, known, x, sent, ends, size, share, meeting):
     member, team, items, round_ = share.member, share.team, B * size.sections, 0
     xt, zeros = np.empty((1 + I) * BLOCK, x.dtype), np.zeros(BLOCK, x.dtype)
     xs, strips = np.empty((N * GATES + LANES) * BLOCK, x.dtype), np.empty((N * GATES + LANES) * (1 + I), x.dtype)
-    pack_strips(w, 0, 1 + I, N * GATES, 1 + I, strips)
+    pack_strips(of_strips, w, 0, 1 + I, N * GATES, 1 + I, strips)
     work, steps = np.zeros(ROOM, x.dtype), np.empty(N * L * PIECE, x.dtype)
     lanes = np.empty(N * PIECE, x.dtype)
     carry, start, new = np.empty(N * STATES, x.dtype), np.empty(N * STATES, x.dtype), np.empty(STATES, x.dtype)
@@ -56,7 +57,7 @@ def scan_forward(pointwise, w, known, x, sent, ends, size, share, meeting):
             whole = k0 + section <= T and lengths[b] >= T
             for l in range(L):
                 inputs_of(x, at.x_at + b * at.x_row, B * at.x_row, k0 + l, L, T, reverse, I, xt, 0)
-                product(w, 0, 1 + I, strips, GATES * N, 1 + I, xt, 0, 1, zeros, 0, xs, 0, -1)
+                product(of_x, w, 0, 1 + I, strips, GATES * N, 1 + I, xt, 0, 1, zeros, 0, xs, 0, -1)
                 for n in range(N):
                     for gate in range(GATES):
                         copy(work, X + gate * BLOCK, xs, (gate * N + n) * BLOCK, BLOCK)
@@ -114,11 +115,11 @@ def scan_forward(pointwise, w, known, x, sent, ends, size, share, meeting):
                             sent[at.e_at + (row * B + b + c * apart) * at.e_row + n] = work[E + c]
 
 
-def scan_backward(pointwise, w, known, x, gradient, ends, size, share, meeting):
+def scan_backward(addresses, w, known, x, gradient, ends, size, share, meeting):
     """Backward through time from `stop` to `start`: u_k = A_k^T (u_{k+1} + h_k), with h of what the output brings in;
     from there what is wanted of the gradients. `parts` are sums over the lanes of sections, in SLOTS places."""
     wide()
-    affine_block, backward_block, slope_block = pointwise
+    affine_block, backward_block, slope_block, of_x, of_strips = addresses
     fields, states, lengths = known
     g, g_states, grad_x, parts, last, first = gradient  # of the last states; the first is filled
     size, share = ScanBack(*size), Share(*mine(share, meeting))
@@ -136,7 +137,7 @@ def scan_backward(pointwise, w, known, x, gradient, ends, size, share, meeting):
     sums = rows * I + rows + PARAMETERS * N
     xt, zeros = np.empty(L * (1 + I) * BLOCK, x.dtype), np.zeros(BLOCK, x.dtype)
     xs, strips = np.empty((rows + LANES) * BLOCK, x.dtype), np.empty((rows + LANES) * (1 + I), x.dtype)
-    pack_strips(w, 0, 1 + I, rows, 1 + I, strips)
+    pack_strips(of_strips, w, 0, 1 + I, rows, 1 + I, strips)
     work, steps = np.zeros(ROOM, x.dtype), np.empty(N * L * PIECE, x.dtype)
     entering, keep = np.zeros(N * L * STATES * BLOCK, x.dtype), np.empty(N * L * KEPT, x.dtype)
     lanes, us = np.empty(N * PIECE, x.dtype), np.empty(N * STATES * BLOCK, x.dtype)
@@ -151,7 +152,7 @@ def scan_backward(pointwise, w, known, x, gradient, ends, size, share, meeting):
                 live = max(0, min(BLOCK, (T - k0 - l + L - 1) // L))  # lanes that have not passed the end
                 x_at = at.x_at + (start * B + b) * at.x_row
                 inputs_of(x, x_at, B * at.x_row, k0 + l, L, T, 1 - reverse, I, xt, l * (1 + I) * BLOCK)
-                product(w, 0, 1 + I, strips, rows, 1 + I, xt[l * (1 + I) * BLOCK :], 0, 1, zeros, 0, xs, 0, -1)
+                product(of_x, w, 0, 1 + I, strips, rows, 1 + I, xt[l * (1 + I) * BLOCK :], 0, 1, zeros, 0, xs, 0, -1)
                 for n in range(N):
                     for gate in range(GATES):
                         copy(work, X + gate * BLOCK, xs, (gate * N + n) * BLOCK, BLOCK)

@@ -15,8 +15,8 @@ from ..sizes import Scan, ScanBack, Share
 from . import lanes_of_time, scan, threads
 from .build import Kernels
 from .machine import now
-from .matmul import products
-from .operands import Pointwise
+from .matmul import addresses
+from .operands import Addresses
 from .register_tile import lanes
 from .shape import Shape
 from .shares import pays
@@ -60,7 +60,7 @@ def _pays(kernel: Kernels, steps: int, units: int) -> bool:
 def loop(shape: Shape, name: str) -> Any:
     """A function of scan.py or lanes_of_time.py, compiled for a shape."""
     function: Any = getattr(lanes_of_time, name, None) or getattr(scan, name)
-    names = _constants(shape) | products(shape.block // lanes(shape.dtype), shape.dtype)
+    names = _constants(shape)
     called = set(function.__code__.co_names)
     parts = {part for part in ("inputs_of", "compose", "onward", "together", "spread", "step_lanes") if part in called}
     used = named_in(function, names) | {part: loop(shape, part) for part in parts if part != name}
@@ -106,6 +106,12 @@ def fields(layer: Any, kernel: Kernels) -> Array:
     return np.repeat(by_unit, shape.block, axis=1).reshape(-1)
 
 
+def _of_products(shape: Shape) -> tuple[int, ...]:
+    """The addresses of the product of the weights with a block's lanes of time, and of what packs the weights."""
+    vectors = shape.block // lanes(shape.dtype)
+    return addresses(vectors, shape.dtype, "product", "strips")
+
+
 def forward(layer: Any, kernel: Kernels) -> None:
     """Fill the states of a layer, and what it sends."""
     shape, B, T, N = kernel.shape, layer.batch, layer.steps, layer.units
@@ -114,10 +120,10 @@ def forward(layer: Any, kernel: Kernels) -> None:
     size = Scan(T, B, layer.inputs, N, places, int(layer.reverse), length, sections)
     shares, whole = team(B * sections, T * B * N)
     ends = np.empty(2 * len(shares) * N * shape.states * (shape.states + 1), layer.states.dtype)
-    blocks = Pointwise(*kernel.pointwise("affine_block", "emit_block"))
+    blocks = Addresses(*kernel.addresses("affine_block", "emit_block"))
     weights = np.column_stack([layer.parameters[2], layer.parameters[0]]).reshape(-1)
-    addresses = blocks.affine_block, blocks.emit_block
-    arguments = (addresses, weights, (fields(layer, kernel), states, layer.lengths), x, sent, ends, size[:])
+    called = blocks.affine_block, blocks.emit_block, *_of_products(shape)
+    arguments = (called, weights, (fields(layer, kernel), states, layer.lengths), x, sent, ends, size[:])
     threads.run(loop(shape, "scan_forward"), arguments, shares, whole)
 
 
@@ -155,12 +161,12 @@ def backward(
     )  # fmt: skip
     shares, whole = team(B * sections, T * B * N)
     ends = np.empty(2 * len(shares) * N * shape.states * (shape.states + 1), dtype)
-    blocks = Pointwise(*kernel.pointwise("affine_block", "backward_block", "slope_block"))
+    blocks = Addresses(*kernel.addresses("affine_block", "backward_block", "slope_block"))
     weights = np.column_stack([layer.parameters[2], layer.parameters[0]]).reshape(-1)
     gradient = (out, o, nothing if grad_x is None else grad_x.reshape(-1), parts, carry.reshape(-1), first.reshape(-1))
-    addresses = blocks.affine_block, blocks.backward_block, blocks.slope_block
+    called = blocks.affine_block, blocks.backward_block, blocks.slope_block, *_of_products(shape)
     arguments = (
-        addresses, weights, (fields(layer, kernel), states, layer.lengths), x, gradient, ends, size[:],
+        called, weights, (fields(layer, kernel), states, layer.lengths), x, gradient, ends, size[:],
     )  # fmt: skip
     threads.run(loop(shape, "scan_backward"), arguments, shares, whole)
     if grad_states is not None:

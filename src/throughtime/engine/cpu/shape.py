@@ -7,7 +7,7 @@ import numpy as np
 
 from ...cells.examined import Spec
 from ..once import once
-from .matmul import group
+from .matmul import group, in_strips
 from .register_tile import lanes
 
 Wires = tuple[tuple[int, int], ...]  # (signal, part of r) of each square block of weights
@@ -84,6 +84,12 @@ class Shape:
         return 2 * lanes(self.dtype)
 
     @property
+    def vectors(self) -> tuple[int, int, int]:
+        """Of a panel of the input's weights, of the state's and of the stage's."""
+        lane = lanes(self.dtype)
+        return self.gates * self.block // lane, self.first * self.block // lane, self.second * self.block // lane
+
+    @property
     def wires(self) -> tuple[Wires, Wires, Wires]:
         """Those of the input, of the state's signals and of the stage's: from each product one gradient."""
         return tuple((0, gate) for gate in range(self.gates)), self.sends, self.stage
@@ -98,7 +104,7 @@ class Shape:
         places, end = {}, 0
         for name, blocks in parts.items():
             places[name], end = end, end + blocks * U
-        groups = [group(max(1, count * U // lane)) for count in (G, first, self.second) if count]
+        groups = [group(count) for count in self.vectors if count]
         sizes = {
             "BLOCK": U,
             "BLOCK_VECTORS": U // lane,
@@ -109,6 +115,7 @@ class Shape:
         }
         sizes |= {"BACK": self.back, "KEPT": self.saved * U, "SIZE": (G + R + S) * U, "ASIZE": (G + first + S) * U}
         sizes |= {"END": end, "GROUP": max(groups), "GROUP_BACK": group(2), "LANES": lane}
+        sizes |= {"MOST_PARTS": max(G, first, self.second), "MOST_SIGNALS": max(E, A)}
         sizes |= {"FIELD_STEP": (self.fields + Q) * U}
         cell = {
             "GATES": G,
@@ -128,6 +135,8 @@ class Shape:
             "ALIKE": G == R,
             "RAGGED": self.ragged,
         }
+        x, r, a = (count > 0 and in_strips(count) for count in self.vectors)
+        cell |= {"PACKED_X": x, "PACKED_R": r, "PACKED_A": a}
         cell |= {
             "SPARSE": self.sparse,
             "BESIDE": self.beside,

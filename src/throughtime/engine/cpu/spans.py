@@ -8,17 +8,7 @@ from numba import types
 from numba.core import cgutils
 
 from ...jit import intrinsic
-from .register_tile import VECTOR_BYTES
-
-
-def place_of(context, builder, kind, value, at):
-    """The place `at` of an array, or of a bare pointer."""
-    base = value if isinstance(kind, types.CPointer) else context.make_array(kind)(context, builder, value).data
-    return builder.gep(base, [at])
-
-
-def number(value):
-    return ir.Constant(ir.IntType(64), value)
+from .register_tile import VECTOR_BYTES, number, place_of
 
 
 class _Vectors:

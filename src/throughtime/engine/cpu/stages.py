@@ -7,14 +7,14 @@ rest of it, so that threads that share the units meet once more.
 import numpy as np
 
 from ...jit import PLACEHOLDER
+from .by_address import call, pack_strips, product
 from .matmul import narrow_panel
-from .primitives import call, clear, copy, wide
+from .primitives import clear, copy, wide
 from .spans import move
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = FIRST = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
 STAGED = PARAMETERS = BACK = LANES = PLACEHOLDER
 X = R = S0 = KEEP = V = A = DA = DX = DR = DP = DQ = PLACEHOLDER
-product_back = pack_strips = PLACEHOLDER
 
 
 def first_stage(
@@ -40,8 +40,8 @@ def first_stage(
 
 
 def stage_back(
-    stage_backward_block, fields, states, saved, lengths, w_a, da, dr, dx, dq, carry, strips, zeros, work, t, slot,
-    s_now, s_row, B, copies, N, row0, rows, first, last,
+    to, fields, states, saved, lengths, w_a, da, dr, dx, dq, carry, strips, zeros, work, t, slot, s_now, s_row, B,
+    copies, N, row0, rows, first, last,
 ):  # fmt: skip
     """What the parts of r that the stage feeds bring to its signals at step t, and these to x, r, s and the parameters:
     added to dx, dr, carry and dq, of a share's rows and its panels of BACK units."""
@@ -52,11 +52,12 @@ def stage_back(
     a_at, size = (slot * M + row0) * a_row, (rows + LANES) * BACK
     narrow = narrow_panel(N, BACK, LANES)
     signals = np.empty(STAGED * size, da.dtype)  # the gradients of some units' signals
-    pack_strips(da, a_at, a_row, rows, depth, strips)
+    pack_strips(to.strips_back, da, a_at, a_row, rows, depth, strips)
     for q in range(first, last):
         for k in range(STAGED):
             w, own = q + k * per_signal, signals[k * size :]
-            product_back(da, a_at, a_row, strips, rows, depth, w_a, w, w + 1, zeros, 0, own, 0, narrow + k * per_signal)
+            slim = narrow + k * per_signal
+            product(to.product_back, da, a_at, a_row, strips, rows, depth, w_a, w, w + 1, zeros, 0, own, 0, slim)
         width = min(BACK, N - q * BACK)
         for row in range(rows):
             m = row0 + row
@@ -69,7 +70,7 @@ def stage_back(
                 move(work, DA, BLOCK, signals, row * BACK + cut, size, STAGED, BLOCK, BLOCK)
                 move(work, S0, BLOCK, states, s_now + b * s_row + unit, N, STATES, count, BLOCK)
                 copy(work, KEEP, saved, ((t * P + p) * B + b) * KEPT, KEPT)
-                call(stage_backward_block, fields, p * FIELD_STEP, work)
+                call(to.stage_backward_block, fields, p * FIELD_STEP, work)
                 for n in range(count):
                     for g in range(GATES):
                         dx[line * x_row + p * WIDTH + g * BLOCK + n] += work[DX + g * BLOCK + n]

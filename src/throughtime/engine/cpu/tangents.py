@@ -4,28 +4,30 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import JacobianBlock, Places, Share, Tangent
+from .by_address import call, pack_strips, product
 from .matmul import narrow_panel
 from .meeting import meet
-from .operands import Pointwise
+from .operands import Addresses
 from .own_share import mine
-from .primitives import call, clear, combine, copy, wide
+from .primitives import clear, combine, copy, wide
 from .spans import move
 from .stages import stage_tangent
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = GATES = STATES = SIGNALS = KEPT = SIZE = PLACEHOLDER
-RAGGED = EMITS = ALIKE = FIRST = STAGED = SPARSE = LANES = PLACEHOLDER
+RAGGED = EMITS = ALIKE = FIRST = STAGED = SPARSE = LANES = PACKED_X = PACKED_R = PACKED_A = PLACEHOLDER
 X = R = S0 = S1 = KEEP = E = DP = V = C = SLOPE = END = PLACEHOLDER
-product = product_r = product_a = pack = pack_r = pack_a = spread = product_sparse = PLACEHOLDER
+spread = product_sparse = PLACEHOLDER
 
 TOGETHER = 16  # matrices that a block of units serves before the next block takes its turn
 
 
-def tangent(pointwise, weights, known, perturbation, beside, size, share, meeting):
+def tangent(addresses, weights, known, perturbation, beside, size, share, meeting):
     """Forward through time: perturbations of states[start] to those of states[stop]."""
     wide()
-    blocks = Pointwise(*pointwise)
-    tangent_block, apply_block = blocks.tangent_block, blocks.apply_block
-    stage_tangent_block, stage_apply_block = blocks.stage_tangent_block, blocks.stage_apply_block
+    to = Addresses(*addresses)
+    tangent_block, apply_block = to.tangent_block, to.apply_block
+    stage_tangent_block, stage_apply_block = to.stage_tangent_block, to.stage_apply_block
+    of_x, of_r, of_a = to.product_x, to.product_r, to.product_a
     w_ih, w_hh = weights
     fields, states, saved, lengths = known
     v, sends, vx, out = perturbation
@@ -58,35 +60,38 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
     for t in range(start, stop):
         old, new = (t - start) % 2 * M * e_row, (t - start + 1) % 2 * M * e_row
         e_now, x_now, a_row = old + row0 * e_row, ((t - start) * M + row0) * I, STAGED * N
+        a_now = row0 * a_row
         if SPARSE:
             spread(sends, e_now, e_row, rows, N, strips)
-        elif FIRST:
-            pack_r(sends, e_now, e_row, rows, e_row, strips)
-        if from_input:
-            pack(vx, x_now, I, rows, I, x_strips)
+        elif PACKED_R:
+            pack_strips(to.strips_r, sends, e_now, e_row, rows, e_row, strips)
+        if PACKED_X:
+            if from_input:
+                pack_strips(to.strips_x, vx, x_now, I, rows, I, x_strips)
         if STAGED:
             if FIRST:
-                product_r(sends, e_now, e_row, strips, rows, e_row, w_hh, first, last, zeros, 0, rs, 0, narrow_r)
+                product(of_r, sends, e_now, e_row, strips, rows, e_row, w_hh, first, last, zeros, 0, rs, 0, narrow_r)
             if from_input:
-                product(vx, x_now, I, x_strips, rows, I, w_ih, first, last, zeros, 0, xs, 0, narrow_x)
+                product(of_x, vx, x_now, I, x_strips, rows, I, w_ih, first, last, zeros, 0, xs, 0, narrow_x)
             stage_tangent(
                 stage_tangent_block, stage_apply_block, fields, states, saved, lengths, v, signals, xs, rs, work, t,
                 s_at + t * B * s_row, s_row, B, copies, N, row0, rows, first, last, from_input,
             )  # fmt: skip
             if lockstep:
                 round_ = meet(meeting, threads, round_)
-            pack_a(signals, row0 * a_row, a_row, rows, a_row, a_strips)
+            if PACKED_A:
+                pack_strips(to.strips_a, signals, a_now, a_row, rows, a_row, a_strips)
         for p in range(first, last):
             unit, count = p * BLOCK, min(BLOCK, N - p * BLOCK)
             if STAGED:
-                product_a(signals, row0 * a_row, a_row, a_strips, rows, a_row, w_a, p, p + 1, zeros, 0, ra, 0, narrow_a)
+                product(of_a, signals, a_now, a_row, a_strips, rows, a_row, w_a, p, p + 1, zeros, 0, ra, 0, narrow_a)
             else:
                 if SPARSE:
                     product_sparse(strips, rows, N, w_hh, index, ends, p, p + 1, zeros, 0, rs, 0, room)
                 elif FIRST:
-                    product_r(sends, e_now, e_row, strips, rows, e_row, w_hh, p, p + 1, zeros, 0, rs, 0, narrow_r)
+                    product(of_r, sends, e_now, e_row, strips, rows, e_row, w_hh, p, p + 1, zeros, 0, rs, 0, narrow_r)
                 if from_input:
-                    product(vx, x_now, I, x_strips, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0, narrow_x)
+                    product(of_x, vx, x_now, I, x_strips, rows, I, w_ih, p, p + 1, zeros, 0, xs, 0, narrow_x)
             ready = -1
             for m in range(row0, row1):
                 b, here = m // copies, m * STATES * N + unit
@@ -118,7 +123,7 @@ def tangent(pointwise, weights, known, perturbation, beside, size, share, meetin
             round_ = meet(meeting, threads, round_)
 
 
-def jacobian(pointwise, w, known, out, size, share, meeting):
+def jacobian(addresses, w, known, out, size, share, meeting):
     """A block of ds_{t+1}/ds_t in the matrices out (M, size, size), row m = (t - start)*B + b for times from start on.
 
     Row (i, n) of the block, which begins at `corner` of every matrix, is D[i, n] . w[n, :]: with D_r and w = W_hh, of
@@ -129,8 +134,8 @@ def jacobian(pointwise, w, known, out, size, share, meeting):
     larger than all that it is made of.
     """
     wide()
-    blocks = Pointwise(*pointwise)
-    tangent_block, slope_block = blocks.tangent_block, blocks.slope_block
+    to = Addresses(*addresses)
+    tangent_block, slope_block = to.tangent_block, to.slope_block
     fields, states, saved, lengths = known
     block, share = JacobianBlock(*size), Share(*mine(share, meeting))
     start, B, N, size, corner = block.start, block.batch, block.units, block.size, block.corner

@@ -2,59 +2,60 @@
 
 import numpy as np
 
-from ...jit import PLACEHOLDER
+from ...jit import PLACEHOLDER, register_jitable
+from .by_address import accumulate, pack_rows
 from .primitives import copy, wide
 from .register_tile import tile
 from .spans import move
 
-RAGGED = BLOCK = BLOCK_VECTORS = WIDTH = PARTS = SIGNALS = WIRES = BACK = QWIDTH = PARAMETERS = PLACEHOLDER
-accumulate = pack_rows = PLACEHOLDER
+RAGGED = BLOCK = BLOCK_VECTORS = WIDTH = PARTS = SIGNALS = WIRES = BACK = LANES = QWIDTH = PARAMETERS = PLACEHOLDER
 
 
 def weight_gradients(
-    d, d_at, d_row, y, y_at, y_row, columns, weights, w_at, bias, b_at, rows, N, index, threads
+    of_rows, of_sums, d, d_at, d_row, y, y_at, y_row, columns, weights, to_weights, w_at, bias, to_bias, b_at, rows, N,
+    index, threads, room,
 ):  # fmt: skip
     """One thread's share of dW += d^T y and the bias of one product, over a chunk's rows in their order.
 
     y has `columns` numbers for each of its SIGNALS; a square of weights belongs to each of WIRES, (signal, part): the
-    rows of the first begin at row w_at. d and bias have all PARTS; those that are not wanted are empty.
+    rows of the first begin at row w_at. d and bias have all PARTS. of_rows and of_sums are the addresses of what packs
+    y and of what adds up; how large the room has to be says `room_for`.
     """
     wide()
-    if weights.size + bias.size == 0:
+    if to_weights + to_bias == 0:
         return
-    P, size = (N + BLOCK - 1) // BLOCK, (columns + BACK - 1) // BACK * BACK * rows
-    own = np.empty(rows * WIDTH, d.dtype)
-    edge = np.zeros(32 * BACK, d.dtype)
-    panels = np.empty(SIGNALS * size if weights.size else 0, d.dtype)
-    if weights.size:
+    sums, own, size = 8 * BACK, 8 * BACK + WIDTH + LANES, (columns + BACK - 1) // BACK * BACK * rows
+    P, one, panels = (N + BLOCK - 1) // BLOCK, sums + WIDTH, own + rows * WIDTH
+    room[one] = 1
+    if to_weights:
         for k in range(SIGNALS):
-            pack_rows(y, y_at + k * columns, y_row, rows, columns, panels[k * size :])
+            pack_rows(of_rows, y, y_at + k * columns, y_row, rows, columns, room, panels + k * size)
     for p in range(P * index // threads, P * (index + 1) // threads):
         count = min(BLOCK, N - p * BLOCK)
         apart = count if RAGGED else BLOCK
         for m in range(rows):  # each part's together: a tile's eight numbers at a distance of WIDTH are slower
             for part in range(PARTS):
-                copy(own, (part * rows + m) * BLOCK, d, d_at + m * d_row + p * WIDTH + part * apart, BLOCK)
-        if bias.size:
-            bias_gradient(own, rows, bias, b_at + p * BLOCK, N, count)
-        if weights.size:
+                copy(room, own + (part * rows + m) * BLOCK, d, d_at + m * d_row + p * WIDTH + part * apart, BLOCK)
+        if to_bias:  # the sums over m, in its order, as a product with a one, which costs nothing extra
+            here, place, rows_of = b_at + p * BLOCK, (sums, BLOCK, 0), (own, rows * BLOCK, BLOCK)
+            move(room, sums, BLOCK, bias, here, N, PARTS, count, BLOCK)
+            tile(1, BLOCK_VECTORS, PARTS, room, (one, 0, 0), room, rows_of, rows, room, place, room, place)
+            move(bias, here, N, room, sums, BLOCK, PARTS, count, BLOCK)
+        if to_weights:
             for k in range(len(WIRES)):
                 signal, part = WIRES[k]
-                at, of_signal = (w_at + k * N + p * BLOCK) * columns, panels[signal * size :]
-                accumulate(own, part * rows * BLOCK, BLOCK, count, of_signal, rows, weights, at, columns, columns, edge)
+                at, of_part, of_signal = (w_at + k * N + p * BLOCK) * columns, own + part * rows * BLOCK, signal * size
+                accumulate(
+                    of_sums, room, of_part, BLOCK, count, room, panels + of_signal, rows, weights, at, columns,
+                    columns, room,
+                )  # fmt: skip
 
 
-def bias_gradient(d, rows, bias, at, N, count):
-    """bias += sum_m d[m, :] for a block's parts, in the order of m: a product with ones, which costs nothing extra."""
-    ones, sums = np.ones(1, d.dtype), np.zeros(WIDTH, d.dtype)
-    for g in range(PARTS):
-        for n in range(count):
-            sums[g * BLOCK + n] = bias[at + g * N + n]
-    place = 0, BLOCK, 0
-    tile(1, BLOCK_VECTORS, PARTS, ones, (0, 0, 0), d, (0, rows * BLOCK, BLOCK), rows, sums, place, sums, place)
-    for g in range(PARTS):
-        for n in range(count):
-            bias[at + g * N + n] = sums[g * BLOCK + n]
+@register_jitable
+def room_for(parts, signals, columns, rows, block, back):
+    """Numbers that weight_gradients needs: for the edge of `accumulate`, for sums and a one, and for d and y."""
+    width = parts * block
+    return 8 * back + width + block + rows * (width + signals * ((columns + back - 1) // back * back))
 
 
 def parameter_gradients(dq, at, q_row, grads, place, rows, N, index, threads):
