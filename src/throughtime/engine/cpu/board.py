@@ -13,6 +13,7 @@ from .spans import place_of
 MEMBERS, FUNCTION, GIVEN, STOP = 16, 17, 18, 20  # GIVEN: when the pass was written down
 SHARES, ARGUMENTS = 21, 22  # where these are, behind the workers
 PATIENT, LINGERS = 23, 24  # what stands below
+GATHER, SEND = 25, 26  # addresses of functions (own_share.py)
 WORKERS, APART = 32, 32  # of each, on lines of its own, its state, how its last part went, and room for a clock
 STATE, FAILED, TAKEN, RAN, CLOCK = 0, 16, 17, 18, 20
 PARTS = 8  # numbers of a share at most

@@ -7,21 +7,25 @@ alone. So nobody waits for one who does not come, a worker needs neither Python'
 more, and begins after 1 microsecond in place of some 50 (two threads on two cores).
 """
 
+from functools import cache
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from ...jit import inlined, intrinsic, register_jitable
+from ...jit import address_of, intrinsic
 from .board import (
     APART,
     ARGUMENTS,
     AWAKE,
     FUNCTION,
+    GATHER,
     GIVEN,
     MEMBERS,
     MONOTONIC,
     PATIENT,
     ROOM,
+    SEND,
     SHARES,
     SPINS,
     STATE,
@@ -34,74 +38,52 @@ from .board import (
 )  # fmt: skip
 from .meeting import pause
 
-
-@register_jitable
-def _gathered(board):
-    """The workers of the team, who wait for what is to come; 0 where one of those who are wanted is not there."""
-    workers, begin, polls = max(0, board[MEMBERS] - 1), 0, 0
-    for k in range(workers):
-        while not swapped(board, WORKERS + k * APART + STATE, AWAKE, WAITING):
-            pause()
-            polls += 1
-            if polls % SPINS == 0:
-                time = now(board, GIVEN, MONOTONIC)
-                begin = time if begin == 0 else begin
-                if time - begin > board[PATIENT]:
-                    for j in range(k):
-                        put(board, WORKERS + j * APART + STATE, AWAKE)
-                    return 0
-    if workers > 0:
-        board[0], board[MEMBERS] = 0, 0  # who reads these next is a member
-        board[GIVEN] = now(board, GIVEN, MONOTONIC)
-    return workers
-
-
-@register_jitable
-def _sent(board, workers):
-    for k in range(workers):
-        put(board, WORKERS + k * APART + STATE, WORKING)
+_WORD = ir.IntType(64)
+_POINTER = types.CPointer(types.int64)
 
 
 @intrinsic
-def _written(_, share, board, workers):
-    """The share of this thread in the function around, whose parameter `share` is: where workers are there, the first,
-    after all has been written down for them."""
+def mine(_, share, board):
+    """The share of this thread, in the function around, whose parameter `share` is, as the first thing that it does:
+    where workers are there, the first, after all has been written down for them."""
 
     def codegen(context, builder, sig, args):
-        function, word = builder.function, ir.IntType(64)
+        function = builder.function
         own = [k for k, value in enumerate(function.args) if value.name.startswith("arg.share.")]
-        if len(own) != sig.args[0].count or any(function.args[k].type != word for k in own):
+        if len(own) != sig.args[0].count or any(function.args[k].type != _WORD for k in own):
             raise TypeError("`mine` is called in a function of a `share` of whole numbers.")
         frame = ir.LiteralStructType([value.type for value in function.args[2:]])
         if context.get_abi_sizeof(frame) > 8 * ROOM:
             raise TypeError(f"The arguments of {function.name} do not fit a board.")
         places = context.make_array(sig.args[1])(context, builder, args[1]).data
+        values = [cgutils.alloca_once_value(builder, function.args[k]) for k in own]
 
-        def at(place):
-            return builder.gep(places, [place])
+        def at(number):
+            return builder.gep(places, [_word(number) if isinstance(number, int) else number])
 
-        def read(number):
-            return builder.load(at(ir.Constant(word, number)))
+        def call(number, *given):
+            """One of the functions below, which are compiled once for all loops."""
+            kind = ir.FunctionType(_WORD, [value.type for value in given])
+            return builder.call(builder.inttoptr(builder.load(at(number)), kind.as_pointer()), given)
 
-        before = builder.block
-        with builder.if_then(builder.icmp_signed(">", args[2], ir.Constant(word, 0))):
-            room = builder.bitcast(at(read(ARGUMENTS)), frame.as_pointer())
-            for k, value in enumerate(_uncounted(function.args[2:])):
-                builder.store(value, cgutils.gep_inbounds(builder, room, 0, k))
-            part = builder.ptrtoint(_part(function, frame, own), word)
-            builder.store(part, at(ir.Constant(word, FUNCTION)))
-            first = read(SHARES)
-            shares = [builder.load(at(builder.add(first, ir.Constant(word, k)))) for k in range(len(own))]
-            within = builder.block
-        values = []
-        for k, value in enumerate(shares):
-            chosen = builder.phi(word)
-            chosen.add_incoming(function.args[own[k]], before)
-            chosen.add_incoming(value, within)
-            values.append(chosen)
-        return context.make_tuple(builder, sig.return_type, values)
+        with builder.if_then(builder.icmp_signed(">", builder.load(at(MEMBERS)), _word(1))):
+            workers = call(GATHER, places)
+            with builder.if_then(builder.icmp_signed(">", workers, _word(0))):
+                room = builder.bitcast(at(builder.load(at(ARGUMENTS))), frame.as_pointer())
+                for k, value in enumerate(_uncounted(function.args[2:])):
+                    builder.store(value, cgutils.gep_inbounds(builder, room, 0, k))
+                builder.store(builder.ptrtoint(_part(function, frame, own), _WORD), at(FUNCTION))
+                first = builder.load(at(SHARES))
+                for k, value in enumerate(values):
+                    builder.store(builder.load(at(builder.add(first, _word(k)))), value)
+                call(SEND, places, workers)
+        return context.make_tuple(builder, sig.return_type, [builder.load(value) for value in values])
 
-    return types.UniTuple(types.int64, share.count)(share, board, workers), codegen
+    return types.UniTuple(types.int64, share.count)(share, board), codegen
+
+
+def _word(number):
+    return ir.Constant(_WORD, number)
 
 
 def _uncounted(given):
@@ -116,8 +98,7 @@ def _uncounted(given):
 
 def _part(function, frame, own):
     """A function of (arguments, share) that calls `function` with the arguments as they were written, but the share."""
-    word = ir.IntType(64)
-    kind = ir.FunctionType(ir.IntType(32), [word.as_pointer()] * 2)
+    kind = ir.FunctionType(ir.IntType(32), [_WORD.as_pointer()] * 2)
     part = ir.Function(function.module, kind, f"{function.name}.part")
     part.linkage = "internal"
     builder = ir.IRBuilder(part.append_basic_block())
@@ -125,16 +106,42 @@ def _part(function, frame, own):
     room = builder.bitcast(arguments, frame.as_pointer())
     values = [builder.load(cgutils.gep_inbounds(builder, room, 0, k)) for k in range(len(frame.elements))]
     for n, k in enumerate(own):
-        values[k - 2] = builder.load(builder.gep(share, [ir.Constant(word, n)]))
+        values[k - 2] = builder.load(builder.gep(share, [_word(n)]))
     returned = [builder.alloca(value.type.pointee) for value in function.args[:2]]
     builder.ret(builder.call(function, [*returned, *values]))
     return part
 
 
-@inlined
-def mine(share, board):
-    """The share of this thread: see the head of this file. In a loop's own body, as the first thing that it does."""
-    workers = _gathered(board)
-    own = _written(share, board, workers)
-    _sent(board, workers)
-    return own
+@cache
+def addresses() -> tuple[int, int]:
+    """Of `_gather` and `_send`, for a board."""
+    word = types.int64
+    return (
+        address_of(_gather, "team", word(_POINTER)),
+        address_of(_send, "team", word(_POINTER, word)),
+    )
+
+
+def _gather(board):
+    """The workers of the team, who wait for what is to come; 0 where one of those who are wanted is not there."""
+    workers, begin, polls = board[MEMBERS] - 1, 0, 0
+    for k in range(workers):
+        while not swapped(board, WORKERS + k * APART + STATE, AWAKE, WAITING):
+            pause()
+            polls += 1
+            if polls % SPINS == 0:
+                time = now(board, GIVEN, MONOTONIC)
+                begin = time if begin == 0 else begin
+                if time - begin > board[PATIENT]:
+                    for j in range(k):
+                        put(board, WORKERS + j * APART + STATE, AWAKE)
+                    return 0
+    board[0] = board[MEMBERS] = 0  # who reads these next is a member
+    board[GIVEN] = now(board, GIVEN, MONOTONIC)
+    return workers
+
+
+def _send(board, workers):
+    for k in range(workers):
+        put(board, WORKERS + k * APART + STATE, WORKING)
+    return 0

@@ -19,6 +19,7 @@ from ...refuse import arguments
 from ...refuse.expected import checking
 from .. import other_threads as foreign
 from . import board as boards
+from . import own_share
 from .lateness import LEAST, Lateness
 from .processors import Places, available
 from .serving import joining, serving
@@ -119,6 +120,7 @@ class _Team:
             return
         serving()(self.board, -1)  # compiled before a worker calls it
         self.board = boards.board(count, available())  # nobody works now
+        self.board[boards.GATHER], self.board[boards.SEND] = own_share.addresses()
         while len(self.workers) < count:
             self.workers.append(_Worker(self, len(self.workers)))
 
