@@ -152,7 +152,7 @@ def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple, pati
     """Call `loop(*arguments, share, board)` for all parts at once, each in its own thread; whether it was so.
 
     If the team is busy or its processors are, or there is one part, the caller works alone, on the `whole`. patient:
-    whether workers are waited for that were late just before. The loop begins with `board.mine(share, board)`.
+    whether workers are waited for that were late just before. The loop begins with `own_share.mine`.
     """
     team = _team
     if len(parts) == 1 or (team.lateness.alone() and not patient) or not team.free.acquire(blocking=False):
