@@ -7,7 +7,9 @@ of some milliseconds: two threads took 4 times as long as one (a GRU of 128 unit
 import time
 
 LEAST = 3e-4  # seconds lost that count: waking a sleeping processor of a virtual machine takes up to a third of that
-SHARE = 0.25  # of a worker's time
+# Of a worker's time. Of two threads one alone takes as long where the other loses half, and more gain by a worker that
+# loses more; with a quarter, a virtual machine whose host is busy was left to one thread for seconds.
+SHARE = 0.4
 PAUSE, LONGEST = 0.02, 1.0  # seconds alone after the first time, doubled each time that follows
 TIMES = 10  # as long alone as such a pass took, at least
 
