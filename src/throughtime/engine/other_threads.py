@@ -70,6 +70,7 @@ def judge(before: Look, team: int, processors: int) -> None:
 def _have_run() -> dict[str, int]:
     """Nanoseconds that each thread of this process has run, of those that Python does not know."""
     known = {str(thread.native_id) for thread in threading.enumerate()}
+    known.add(str(threading.get_native_id()))  # after a fork the caller has another number than its parent's
     found = {}
     with contextlib.suppress(OSError):
         for task in set(os.listdir(TASKS)) - known:

@@ -5,6 +5,7 @@ The team is driven with small compiled loops, which fail or take their time at a
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -21,6 +22,7 @@ from numba import njit, types
 
 import throughtime as tt
 from throughtime.engine.cpu import board as boards
+from throughtime.engine.cpu import own_share
 from throughtime.engine.cpu import threads as team
 from throughtime.engine.cpu.meeting import meet
 from throughtime.engine.cpu.own_share import mine
@@ -112,6 +114,96 @@ def test_an_interrupt_while_waiting_for_the_others():
     timer.join()
     signal.signal(signal.SIGINT, before)
     works()
+
+
+@njit(nogil=True)
+def slow(done, microseconds, share, meeting):
+    """The worker takes so long, and the caller does not."""
+    member, _ = mine(share, meeting)
+    if member == 1:
+        usleep(np.uint32(microseconds))
+    done[member] += 1
+
+
+def test_an_interrupt_between_the_loop_and_its_end(monkeypatch):
+    """The worker is waited for all the same: it uses the caller's arrays."""
+    works()
+    team.run(slow, (np.zeros(2, np.int64), 0), parts(2), WHOLE)  # compiled
+    join, calls = team.joining(), []
+
+    def interrupted(*given):
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return join(*given)
+
+    done = np.zeros(2, np.int64)
+    with monkeypatch.context() as patch:
+        patch.setattr(team, "joining", lambda: interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            team.run(slow, (done, 100_000), parts(2), WHOLE)
+    assert done.tolist() == [1, 1]
+    works()
+
+
+def test_a_pass_that_was_left_open_is_ended_by_the_next():
+    works()
+    own = team._team
+    own.open = ()
+    works()
+    assert own.open is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_has_ended_is_replaced():
+    works()
+    worker, end = team._team.workers[1], time.monotonic() + PATIENCE
+    ended = ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(worker.ident), ctypes.py_object(SystemExit))
+    assert ended == 1
+    worker.calls.put(None)
+    while not worker.ended:
+        assert time.monotonic() < end
+        time.sleep(1e-3)
+    works()
+    assert team._team.workers[1] is not worker
+
+
+def test_arguments_that_fit_no_board_are_one_threads(monkeypatch):
+    """Those of the way back of a cell with hundreds of parameters."""
+    works()
+    monkeypatch.setattr(own_share, "ROOM", 4)
+    late = []
+    monkeypatch.setattr(team._team.lateness, "judge", lambda *given: late.append(given), raising=False)
+
+    @njit(nogil=True)
+    def loop(done, share, meeting):
+        member, _ = mine(share, meeting)
+        done[member] += 1
+
+    done = np.zeros(2, np.int64)
+    for _ in range(2):
+        assert not team.run(loop, (done,), parts(2), WHOLE)
+    assert done.tolist() == [2, 0]
+    assert not late
+
+
+def test_a_fork_within_a_pass():
+    """By a signal's handler, say: the child's part of the pass fails, as its workers are not there."""
+    works()
+    team.run(slow, (np.zeros(2, np.int64), 0), parts(2), WHOLE)
+    child = []
+
+    def loop(*given):
+        slow(*given)
+        child.append(os.fork())
+
+    done = np.zeros(2, np.int64)
+    try:
+        assert team.run(loop, (done, 200_000), parts(2), WHOLE)
+    except MemoryError:
+        os._exit(7)
+    assert done.tolist() == [1, 1]
+    assert os.waitstatus_to_exitcode(os.waitpid(child[0], 0)[1]) == 7
 
 
 def test_a_thread_that_cannot_start(monkeypatch):

@@ -17,11 +17,12 @@ GATHER, SEND = 25, 26  # addresses of functions (own_share.py)
 WORKERS, APART = 32, 32  # of each, on lines of its own, its state, how its last part went, and room for a clock
 STATE, FAILED, TAKEN, RAN, CLOCK = 0, 16, 17, 18, 20
 PARTS = 8  # numbers of a share at most
-ROOM = 512  # numbers of 8 bytes, of a pass's arguments at most
+ROOM = 2048  # numbers of 8 bytes, of a pass's arguments at most
 ALONE = 32  # numbers of a board without workers
 
 ASLEEP, AWAKE, WAITING, WORKING = 0, 1, 2, 3
 FREE = 1 << 62  # a meeting's count that lets every thread pass
+NOBODY, TOO_LARGE = -1, -2  # how a pass of one thread ended: workers did not come, its arguments do not fit the board
 SPINS = 200  # polls, some 10 microseconds, before a thread offers its processor to others between polls
 # Nanoseconds that a worker polls for the next pass. Between two of a training step there are some 100 microseconds of
 # Python, and up to 600 of copies of weights. OpenBLAS's threads poll for 100 milliseconds.
@@ -47,21 +48,25 @@ def is_asleep(board: np.ndarray, worker: int) -> bool:
 
 
 def prepare(board: np.ndarray, shares: np.ndarray, members: int) -> None:
-    """Write down the shares (members * PARTS,) of a pass that is about to begin; no worker goes to sleep from now on,
-    until it has begun, or `close`."""
+    """Write down the shares (members * PARTS,) of a pass that is about to begin; until it has, hardly a worker goes
+    to sleep."""
     behind = board[SHARES]
     board[behind : behind + shares.size] = shares
     board[FUNCTION] = 0
     board[MEMBERS] = members
 
 
-def close(board: np.ndarray) -> None:
-    """The pass is over, or will not begin."""
-    board[MEMBERS] = 0
+def put_to_sleep(board: np.ndarray, worker: int) -> None:
+    """As it is before it is called."""
+    board[WORKERS + APART * worker + STATE] = ASLEEP
 
 
-def let_pass(board: np.ndarray) -> None:
-    """Keep nobody waiting in a meeting."""
+def leave(board: np.ndarray, workers: int) -> None:
+    """The workers are not there any more; their parts of a pass that is under way fail."""
+    for k in range(workers):
+        place = WORKERS + APART * k
+        board[place + FAILED] = int(board[place + STATE] >= WAITING)
+        board[place + STATE] = ASLEEP
     board[0] = FREE
 
 

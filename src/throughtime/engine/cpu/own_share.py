@@ -29,6 +29,7 @@ from .board import (
     SHARES,
     SPINS,
     STATE,
+    TOO_LARGE,
     WAITING,
     WORKERS,
     WORKING,
@@ -53,8 +54,6 @@ def mine(_, share, board):
         if len(own) != sig.args[0].count or any(function.args[k].type != _WORD for k in own):
             raise TypeError("`mine` is called in a function of a `share` of whole numbers.")
         frame = ir.LiteralStructType([value.type for value in function.args[2:]])
-        if context.get_abi_sizeof(frame) > 8 * ROOM:
-            raise TypeError(f"The arguments of {function.name} do not fit a board.")
         places = context.make_array(sig.args[1])(context, builder, args[1]).data
         values = [cgutils.alloca_once_value(builder, function.args[k]) for k in own]
 
@@ -66,7 +65,12 @@ def mine(_, share, board):
             kind = ir.FunctionType(_WORD, [value.type for value in given])
             return builder.call(builder.inttoptr(builder.load(at(number)), kind.as_pointer()), given)
 
-        with builder.if_then(builder.icmp_signed(">", builder.load(at(MEMBERS)), _word(1))):
+        called = builder.icmp_signed(">", builder.load(at(MEMBERS)), _word(1))
+        if context.get_abi_sizeof(frame) > 8 * ROOM:  # a cell of some 250 parameters; the caller works alone
+            with builder.if_then(called):
+                builder.store(_word(TOO_LARGE), at(FUNCTION))
+            return context.make_tuple(builder, sig.return_type, [builder.load(value) for value in values])
+        with builder.if_then(called):
             workers = call(GATHER, places)
             with builder.if_then(builder.icmp_signed(">", workers, _word(0))):
                 room = builder.bitcast(at(builder.load(at(ARGUMENTS))), frame.as_pointer())

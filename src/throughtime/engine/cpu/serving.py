@@ -24,6 +24,7 @@ from .board import (
     LINGERS,
     MEMBERS,
     MONOTONIC,
+    NOBODY,
     PARTS,
     PROCESSOR,
     RAN,
@@ -32,6 +33,7 @@ from .board import (
     STATE,
     STOP,
     TAKEN,
+    TOO_LARGE,
     WAITING,
     WORKERS,
     WORKING,
@@ -102,14 +104,14 @@ def _serve(board, k):
 
 @cache
 def joining() -> Any:
-    """The compiled wait for workers, (board, workers): -1 where nothing was written down for them; else the status of
-    one that failed or 0, and nanoseconds until its part was over, and that it ran, of the one that lost most."""
+    """The compiled wait for workers, (board, workers): NOBODY or TOO_LARGE where they had nothing to do; else the
+    status of one that failed or 0, and nanoseconds until its part was over, and that it ran, of who lost most."""
     return specialise(_join, "team")
 
 
 def _join(board, workers):
-    if board[FUNCTION] == 0:
-        return -1, 0, 0
+    if board[FUNCTION] == 0 or board[FUNCTION] == TOO_LARGE:
+        return NOBODY if board[FUNCTION] == 0 else TOO_LARGE, 0, 0
     failed, taken, ran = 0, 0, 0
     for k in range(workers):
         place, polls = WORKERS + k * APART, 0

@@ -68,13 +68,17 @@ class _Worker(threading.Thread):
         super().__init__(name="throughtime", daemon=True)
         self.team, self.index = team, index
         self.calls: SimpleQueue = SimpleQueue()
+        self.ended = False  # `is_alive` may call a thread dead that lives, where an interrupt comes within
         self.start()
 
     def run(self) -> None:
-        serve = serving()
-        while True:
-            self.calls.get()
-            serve(self.team.board, self.index)
+        try:
+            serve = serving()
+            while True:
+                self.calls.get()
+                serve(self.team.board, self.index)
+        finally:
+            self.ended = True
 
 
 _alone = np.zeros(boards.ALONE, np.int64)  # the board of those who work alone: nobody is called
@@ -88,41 +92,65 @@ class _Team:
         self.places = Places()
         self.lateness = Lateness()
         self.asked = 0.0  # when a pass was planned
+        self.open: tuple | None = None  # what the workers may use
 
     def together(self, loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> bool:
         """See `run`."""
-        count, compiled = len(parts) - 1, _compiled(loop)
+        count, compiled, join = len(parts) - 1, _compiled(loop), joining()
+        self._finish()
         self._grow(count)
-        board, join = self.board, joining()
+        board = self.board
         if not self.places.keep_apart([worker.native_id or -1 for worker in self.workers]):
             loop(*arguments, whole, _alone)
             return False
-        boards.prepare(board, _flat(tuple(parts)), len(parts))
+        self.open, interrupt = arguments, None
         try:
+            boards.prepare(board, _flat(tuple(parts)), len(parts))
             for worker in self.workers[:count]:
-                if boards.is_asleep(board, worker.index):
+                if boards.is_asleep(board, worker.index) and worker.calls.empty():
                     worker.calls.put(None)
             loop(*arguments, whole, board)
         except BaseException:
-            boards.let_pass(board)  # nobody may wait for one who does not come
+            board[0] = boards.FREE  # nobody may wait for one who does not come; by no call, which could be interrupted
             raise
-        finally:  # until then the workers use the caller's arrays
-            boards.close(board)
-            failed, taken, ran = join(board, count)
+        finally:  # until then the workers use the caller's arrays, whatever interrupts the wait for them
+            while True:
+                try:
+                    board[boards.MEMBERS] = 0
+                    failed, taken, ran = join(board, count)
+                    break
+                except BaseException as error:
+                    interrupt = error
+                    board[0] = boards.FREE
+            self.open = None
+        if interrupt is not None:
+            raise interrupt
         if failed > 0:
             raise MemoryError("There was no memory for what a thread needs for its part of the work.")
-        if _compiled(loop) == compiled:  # else others waited for the compiler
-            self.lateness.judge(*((2 * LEAST, 0.0) if failed < 0 else (1e-9 * taken, 1e-9 * ran)))
+        if failed > boards.TOO_LARGE and _compiled(loop) == compiled:  # else others waited for the compiler
+            self.lateness.judge(*((2 * LEAST, 0.0) if failed == boards.NOBODY else (1e-9 * taken, 1e-9 * ran)))
         return bool(failed == 0)
 
+    def _finish(self) -> None:
+        """Wait for the workers of a pass of which an interrupt cut even the end short."""
+        if self.open is not None:
+            self.board[0] = boards.FREE
+            joining()(self.board, len(self.workers))
+            self.open = None
+
     def _grow(self, count: int) -> None:
-        if len(self.workers) >= count:
-            return
-        serving()(self.board, -1)  # compiled before a worker calls it
-        self.board = boards.board(count, available())  # nobody works now
-        self.board[boards.GATHER], self.board[boards.SEND] = own_share.addresses()
-        while len(self.workers) < count:
-            self.workers.append(_Worker(self, len(self.workers)))
+        """Have so many workers; one that has ended, by an error that another thread sent it, is replaced."""
+        if len(self.workers) < count:
+            serving()(self.board, -1)  # compiled before a worker calls it
+            board = boards.board(count, available())
+            board[boards.GATHER], board[boards.SEND] = own_share.addresses()
+            self.board = board  # nobody works now
+        for k in range(count):
+            if k == len(self.workers):
+                self.workers.append(_Worker(self, k))
+            elif self.workers[k].ended:
+                boards.put_to_sleep(self.board, k)
+                self.workers[k] = _Worker(self, k)
 
     def awake(self) -> bool:
         """Whether its workers poll the board, after a pass just before; or will, as passes come one soon after another:
@@ -136,6 +164,7 @@ _team = _Team()
 
 def _after_fork() -> None:
     global _team
+    boards.leave(_team.board, len(_team.workers))  # where a signal's handler forked within a pass
     _team = _Team()  # threads do not survive a fork, and the lock may have been held
 
 
@@ -155,14 +184,12 @@ def run(loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple, pati
     whether workers are waited for that were late just before. The loop begins with `own_share.mine`.
     """
     team = _team
-    if len(parts) == 1 or (team.lateness.alone() and not patient) or not team.free.acquire(blocking=False):
+    if len(parts) == 1 or (team.lateness.alone() and not patient) or team.free.locked():
         loop(*arguments, whole, _alone)
         return False
-    try:
+    with team.free:  # two that come at once wait for each other; taken by `acquire`, an interrupt could keep it
         look = foreign.look()
         together = team.together(loop, arguments, parts, whole)
-    finally:
-        team.free.release()
     if look is not None:
         foreign.judge(look, len(parts), available())
     return together
