@@ -66,7 +66,7 @@ def once(way, length, units, inputs, repeats, seconds):
     def made(steps):
         return theirs(steps, units, inputs) if way == "torch" else ours(WAYS[way], steps, units, inputs)
 
-    made(100)()  # compiled, or loaded, and the threads are there
+    made(2000)()  # compiled, or loaded, and the threads are there: as long as the pieces of a long sequence, or longer
     call = made(length)
     tt.release_memory()
     gc.collect()
