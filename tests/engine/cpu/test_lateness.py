@@ -39,8 +39,11 @@ def test_it_waits_longer_each_time_and_forgives_at_once():
 def test_a_long_pass_is_not_tried_at_every_turn():
     late = Lateness()
     late.judge(0.5, 0.2, 0.0)
-    assert late.alone(4.9)
-    assert not late.alone(5.1)
+    assert late.alone(0.49)
+    assert not late.alone(0.51)
+    late.judge(0.5, 0.2, 1.0)
+    assert late.alone(5.9)
+    assert not late.alone(6.1)
 
 
 @pytest.mark.parametrize(("taken", "ran"), [(1e-4, 1e-5), (3e-4, 1e-4), (1e-2, 8e-3), (0.0, 0.0)])

@@ -11,7 +11,7 @@ LEAST = 3e-4  # seconds lost that count: waking a sleeping processor of a virtua
 # loses more; with a quarter, a virtual machine whose host is busy was left to one thread for seconds.
 SHARE = 0.4
 PAUSE, LONGEST = 0.02, 1.0  # seconds alone after the first time, doubled each time that follows
-TIMES = 10  # as long alone as such a pass took, at least
+TIMES = 10  # as long alone as such a pass took, at least, from the second time in a row on
 
 
 class Lateness:
@@ -39,5 +39,7 @@ class Lateness:
         if taken - ran <= max(LEAST, SHARE * taken):
             self._until, self._pause = 0.0, PAUSE
             return
-        self._until = (time.monotonic() if now is None else now) + max(self._pause, TIMES * taken)
+        # Once only may have been threads that spin on after another library's product, for some milliseconds.
+        least = taken if self._pause == PAUSE else TIMES * taken
+        self._until = (time.monotonic() if now is None else now) + max(self._pause, least)
         self._pause = min(2 * self._pause, LONGEST)
