@@ -233,10 +233,12 @@ def test_arrays_belong_to_nobody_afterwards():
 def test_a_worker_sleeps_after_a_while():
     works()
     own, end = team._team, time.monotonic() + PATIENCE
-    while own.awake():
+    while not all(boards.is_asleep(own.board, k) for k in range(2)):
         assert time.monotonic() < end
         time.sleep(1e-3)
-    assert all(boards.is_asleep(own.board, k) for k in range(2))
+    own.awake()
+    time.sleep(2 * team.OFTEN)
+    assert not own.awake()
     works()
 
 
