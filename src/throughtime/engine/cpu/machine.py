@@ -37,19 +37,16 @@ ASLEEP = 20_000  # rounds of the tiles, some 3 milliseconds, after which a worke
 
 
 class Machine(NamedTuple):
-    wake: float  # seconds from a call of two threads to its end beyond what one needs for half the work, of a worker
-    # that sleeps
-    awake: float  # the same of one that polls for work, as it does after a pass
+    wake: float  # seconds from a call of two threads to its end beyond half of what one needs; a worker sleeps
+    awake: float  # the same where it polls for work, as it does after a pass
     meet: float  # seconds of a meeting in which each of two threads hands on half a kilobyte
     rate: float  # multiply-adds of float32 per second of one thread
     copy: float  # bytes per second that one thread copies, beyond its caches
 
 
 USUAL = Machine(wake=6e-5, awake=4e-6, meet=2e-7, rate=6e10, copy=1e10)
-LEAST, MOST = (
-    Machine(2e-6, 5e-7, 2e-8, 1e9, 5e8),
-    Machine(3e-4, 3e-4, 2e-5, 1e12, 1e12),
-)  # beyond them a number is not believed
+# Beyond them a number is not believed.
+LEAST, MOST = Machine(2e-6, 5e-7, 2e-8, 1e9, 5e8), Machine(3e-4, 3e-4, 2e-5, 1e12, 1e12)
 
 _found: Machine | None = None
 _one_at_a_time = Lock()
@@ -158,8 +155,8 @@ def _measured_once() -> tuple[Machine, bool] | None:
     def team(rounds: int) -> float:
         """Infinite where the caller had to work alone."""
         begin = time.perf_counter()
-        together_ = threads.run(together, (rounds, hands), [(0, 2), (1, 2)], (0, 1), patient=True)
-        return time.perf_counter() - begin if together_ else math.inf
+        divided = threads.run(together, (rounds, hands), [(0, 2), (1, 2)], (0, 1), patient=True)
+        return time.perf_counter() - begin if divided else math.inf
 
     def alone(times: int) -> float:
         begin = time.perf_counter()

@@ -220,6 +220,7 @@ def address(name: str, vectors: int, dtype: Any) -> int:
 
 
 def addresses(vectors: int, dtype: Any, *names: str) -> tuple[int, ...]:
+    """Those of several, as a loop takes them."""
     return tuple(address(name, vectors, dtype) for name in names)
 
 

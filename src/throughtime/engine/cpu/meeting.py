@@ -8,6 +8,7 @@ from numba import types
 from numba.core import cgutils
 
 from ...jit import intrinsic, register_jitable
+from .spans import place_of
 
 _is_x86 = llvm.get_process_triple().startswith(("x86_64", "i686"))
 can_yield = hasattr(ctypes.CDLL(None), "sched_yield")
@@ -30,8 +31,7 @@ def arrived(_, board, at):
     """board[at], read anew, and before all that is read after it."""
 
     def codegen(context, builder, sig, args):
-        place = builder.gep(context.make_array(sig.args[0])(context, builder, args[0]).data, [args[1]])
-        return builder.load_atomic(place, "acquire", 8)
+        return builder.load_atomic(place_of(context, builder, sig.args[0], args[0], args[1]), "acquire", 8)
 
     return types.int64(board, types.intp), codegen
 
