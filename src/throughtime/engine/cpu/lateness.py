@@ -10,6 +10,10 @@ LEAST = 3e-4  # seconds lost that count: waking a sleeping processor of a virtua
 # Of a worker's time. Of two threads one alone takes as long where the other loses half, and more gain by a worker that
 # loses more; with a quarter, a virtual machine whose host is busy was left to one thread for seconds.
 SHARE = 0.4
+# Seconds from the beginning of the first late pass to the end of one after which the caller works alone. PyTorch's
+# threads spin for some 6 ms after their work (GNU OpenMP), and the first pass behind it is late. When that was enough,
+# training in turns with PyTorch's was left to one thread for most of a turn: .6 to 1.2 of PyTorch's speed, by chance.
+BORNE = 0.01
 PAUSE, LONGEST = 0.02, 1.0  # seconds alone after the first time, doubled each time that follows
 TIMES = 10  # as long alone as such a pass took, at least, from the second time in a row on
 
@@ -18,10 +22,10 @@ class Lateness:
     """What a team knows of its workers' processors.
 
     >>> late = Lateness()
-    >>> late.judge(taken=2e-3, ran=1.9e-3, now=5.0)
+    >>> late.judge(taken=2e-2, ran=1.9e-2, now=5.0)
     >>> late.alone(5.0)
     False
-    >>> late.judge(taken=2e-3, ran=1e-3, now=5.0)
+    >>> late.judge(taken=2e-2, ran=1e-2, now=5.0)
     >>> late.alone(5.01), late.alone(5.05)
     (True, False)
     """
@@ -29,6 +33,8 @@ class Lateness:
     def __init__(self) -> None:
         self._until = 0.0
         self._pause = PAUSE
+        self._since: float | None = None  # when the first of the passes that were late began
+        self._last = 0.0  # when the last of them ended
 
     def alone(self, now: float | None = None) -> bool:
         """Whether to work alone now."""
@@ -37,9 +43,14 @@ class Lateness:
     def judge(self, taken: float, ran: float, now: float | None = None) -> None:
         """A worker's part was over `taken` seconds after it was given out, and ran for `ran` of them."""
         if taken - ran <= max(LEAST, SHARE * taken):
-            self._until, self._pause = 0.0, PAUSE
+            self._until, self._pause, self._since = 0.0, PAUSE, None
             return
-        # Once only may have been threads that spin on after another library's product, for some milliseconds.
+        now = time.monotonic() if now is None else now
+        if self._since is None or now - self._last > LONGEST + self._pause + taken:
+            self._since = now - taken
+        self._last = now
+        if now - self._since < BORNE:
+            return
         least = taken if self._pause == PAUSE else TIMES * taken
-        self._until = (time.monotonic() if now is None else now) + max(self._pause, least)
+        self._until = now + max(self._pause, least)
         self._pause = min(2 * self._pause, LONGEST)
