@@ -6,42 +6,91 @@ therefore kept, up to KEPT_BYTES in all, and given to the next array of about th
 """
 
 import math
+import mmap
 from collections import deque
-from operator import attrgetter
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import numpy as np
 
 SMALLEST = 1 << 16  # bytes; below, the C library does the same
 KEPT_BYTES = 1 << 28
-# Bytes: blocks begin with a cache line; one that begins 16 further on, as NumPy's do, takes half as long again.
+# Bytes: arrays begin with a cache line; one that begins 16 further on, as NumPy's do, takes half as long again.
 LINE = 64
+PAGE = 4096  # arrays that all begin with a page meet in the same lines of the first cache
+LARGE = 1 << 20
+HUGE = 1 << 22  # bytes from which NumPy, too, asks for large pages
+PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+BYTE = np.dtype(np.uint8)
 
-# A deque because its methods are atomic: blocks come back from any thread, and from the garbage collector.
-_free: deque[np.ndarray] = deque()
-_bytes = attrgetter("nbytes")
+_made = count()
 
 
-class _Lease:
+class _Block(mmap.mmap):
+    """Memory of the system's own. Of NumPy's the owner could not be told from the arrays that look at it."""
+
+    first: int  # where the array begins in it
+
+    @classmethod
+    def of(cls, size: int) -> "_Block":
+        block = cls(-1, size, **PRIVATE)
+        block.first = next(_made) * 37 * LINE % PAGE
+        if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):
+                block.madvise(mmap.MADV_HUGEPAGE)
+        return block
+
+
+# Blocks by their size. What is done to a dict or a deque is atomic: blocks come back from any thread, and from the
+# garbage collector. The sum may be wrong by a block that two threads counted at once; see _forget.
+_free: dict[int, deque[_Block]] = {}
+_last: dict[int, int] = {}  # when one of the size came back
+_kept = 0
+_returned = count(1)
+
+
+class _Lease(np.ndarray):
     """Owns a block while any array looks at it: what an array was made from is, in NumPy, the base of all its views."""
 
-    __slots__ = ("__array_interface__", "block")
-
-    def __init__(self, block: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.block = block
-        address = block.__array_interface__["data"][0]
-        self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": (address, False), "version": 3}
+    __slots__ = ()
 
     def __del__(self) -> None:
+        global _kept
         room: Any = _free
         if room is None:  # the interpreter ends, and its modules have been emptied
             return
-        room.append(self.block)
-        while sum(map(_bytes, tuple(_free))) > KEPT_BYTES:
-            try:
-                _free.popleft()
-            except IndexError:  # another thread was quicker
-                break
+        block: Any = self.base
+        size = len(block)
+        if size not in room:
+            room.setdefault(size, deque())
+        room[size].append(block)
+        _kept += size
+        _last[size] = turn = next(_returned)
+        if _kept > KEPT_BYTES or turn % 256 == 0:
+            _forget()
+
+
+def kept() -> int:
+    """Bytes that are kept for the next array."""
+    return sum(size * len(blocks) for size, blocks in tuple(_free.items()))
+
+
+def _forget() -> None:
+    """Count what is kept, and let go of what is too much: blocks of the size that has not come back for longest."""
+    global _kept
+    for size in [size for size, blocks in tuple(_free.items()) if not blocks]:
+        _free.pop(size, None)  # one that comes back at this moment is not kept
+        _last.pop(size, None)
+    _kept = kept()
+    while _kept > KEPT_BYTES:
+        sizes = [size for size, blocks in tuple(_free.items()) if blocks]
+        try:
+            size = min(sizes, key=lambda size: _last.get(size, 0))
+            _free[size].popleft()
+        except (ValueError, KeyError, IndexError):  # another thread was quicker
+            break
+        _kept -= size
 
 
 def empty(shape: Any, dtype: Any) -> np.ndarray:
@@ -52,7 +101,11 @@ def empty(shape: Any, dtype: Any) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return np.empty(shape, dtype)
-    return np.asarray(_Lease(_block(size), shape, dtype))
+    try:
+        block = _block(size)
+    except (OSError, ValueError, OverflowError):
+        return np.empty(shape, dtype)  # NumPy says what cannot be had
+    return np.ndarray(shape, dtype, _Lease(len(block), BYTE, block), block.first)
 
 
 def zeros(shape: Any, dtype: Any) -> np.ndarray:
@@ -75,19 +128,21 @@ def copy(array: np.ndarray) -> np.ndarray:
 
 def release() -> None:
     """Give all kept memory back to the system."""
+    global _kept
     _free.clear()
+    _kept = 0
 
 
-def _block(size: int) -> np.ndarray:
-    for _ in range(len(_free)):
-        try:
-            block = _free.popleft()
-        except IndexError:
-            break
-        if size <= block.nbytes <= size + size // 8 + 4096:
+def _block(size: int) -> _Block:
+    """One that is kept, as large or up to an eighth larger, or a new one. Smaller sizes are rounded up to quarters of a
+    power of two, and found at once."""
+    global _kept
+    step = PAGE if size >= LARGE else 1 << max(12, (size - 1).bit_length() - 3)
+    whole = -(-size // step) * step + PAGE
+    fitting = [whole] if size < LARGE else sorted(n for n in tuple(_free) if whole <= n <= whole + whole // 8)
+    for found in fitting:
+        with suppress(KeyError, IndexError):  # none is there, or another thread was quicker
+            block = _free[found].pop()
+            _kept -= found
             return block
-        _free.append(block)
-    room = -(-size // 4096) * 4096
-    block = np.empty(room + LINE, np.uint8)
-    first = -block.__array_interface__["data"][0] % LINE
-    return block[first : first + room]
+    return _Block.of(whole)

@@ -125,9 +125,9 @@ def test_what_is_used_again_is_what_was_asked_for():
 def test_release_gives_all_back():
     arrays = [memory.empty(SIZE, np.float64) for _ in range(5)]
     del arrays
-    assert len(memory._free) == 5
+    assert 5 * 8 * SIZE <= memory.kept() < 6 * 8 * SIZE
     memory.release()
-    assert not memory._free
+    assert memory.kept() == 0
     array = memory.empty(SIZE, np.float64)
     memory.release()  # what is in use is not touched
     array[...] = 1
@@ -139,8 +139,8 @@ def test_no_more_is_kept_than_promised(monkeypatch):
     arrays = [memory.empty(SIZE + 600 * k, np.float64) for k in range(20)]
     while arrays:
         arrays.pop()
-        assert sum(block.nbytes for block in memory._free) <= 5 << 20
-    assert memory._free
+        assert memory.kept() <= 5 << 20
+    assert memory.kept()
 
 
 def test_hammered_by_many_threads():
@@ -244,23 +244,28 @@ PEAK = """
     shape = {"num_layers": layers, "bidirectional": directions == 2}
     tt.set_num_threads(threads)
 
-    def pass_(T, B, I, N, x, g):
-        net = tt.Network(cell, I, N, seed=0, **shape)
+    def pass_(net, x, g):
         run = net.unroll(x)
-        return net, run, run.backprop(g)
+        return run, run.backprop(g)
+
+    def trimmed():
+        # resident memory, without what is free: it must not be used again uncounted
+        memory.release()
+        gc.collect()
+        if hasattr(ctypes.CDLL(None), "malloc_trim"):
+            ctypes.CDLL(None).malloc_trim(0)
+        return status("VmRSS")
 
     rng = np.random.default_rng(0)
     x, g = rng.normal(size=(T, B, I)), rng.normal(size=(T, B, N * directions))
-    for small in ((3, 40, 3, 70), (2, B, I, N)):    # machine code, threads and their stacks are there now
-        pass_(*small, np.ones(small[:3]), np.ones((*small[:2], small[3] * directions)))
-    memory.release()
-    gc.collect()
-    if hasattr(ctypes.CDLL(None), "malloc_trim"):
-        ctypes.CDLL(None).malloc_trim(0)    # what was freed must not be used again uncounted
-    before = status("VmRSS")
+    for t, b, i, n in ((3, 40, 3, 70), (2, B, I, N)):    # machine code, threads and their stacks are there now
+        pass_(tt.Network(cell, i, n, seed=0, **shape), np.ones((t, b, i)), np.ones((t, b, n * directions)))
+    before = trimmed()
+    net = tt.Network(cell, I, N, seed=0, **shape)
+    trimmed()    # what its making took beside it
     with open("/proc/self/clear_refs", "w") as reset:
         reset.write("5")    # VmHWM, the peak of VmRSS, starts again
-    net, run, grads = pass_(T, B, I, N, x, g)
+    run, grads = pass_(net, x, g)
     peak = status("VmHWM") - before
 
     record, S = tt.CELLS[cell].__throughtime__, net.state_size
@@ -271,10 +276,10 @@ PEAK = """
     side_by_side = T * B * units * (directions == 2)    # what both directions of a layer send
     states = 2 * (T + 1) * B * S            # run.states and grads.states
     inputs = 2 * T * B * I                  # run.input and grads.input
-    formula = 8 * (saved + side_by_side + states + inputs + 2 * P)
+    formula = 8 * (1.25 * (saved + side_by_side + states + inputs) + 4 * P)
     held = sum(a.nbytes for a in (run.states, run.input, grads.states, grads.input))
     assert held == 8 * (states + inputs)
-    print(peak / formula, peak, formula)
+    print(peak, formula)
 """
 
 
@@ -292,30 +297,26 @@ PEAK = """
         ("tanh", 2, (3, 1), (400, 16, 32, 256)),
         ("lstm", 2, (1, 2), (200, 16, 32, 256)),
         ("tanh", 2, (1, 2), (400, 16, 32, 256)),
-        pytest.param(
-            "lstm",
-            2,
-            (1, 1),
-            (20, 1, 32, 512),
-            marks=pytest.mark.xfail(reason="the network's, copied, packed and the gradient: 4 P"),
-        ),
+        ("lstm", 2, (1, 1), (20, 1, 32, 512)),
+        ("gru", 1, (2, 1), (2, 2, 64, 512)),
     ],
 )
 def test_peak_memory_of_forward_and_backward(cell, count, shape, sizes):
-    """Peak <= 1.25 (T*B*K*N + 2 (T+1)*B*S + 2 T*B*I + 2 P), with K*N and S those of all layers and directions.
+    """Peak <= 1.25 (T*B*K*N + 2 (T+1)*B*S + 2 T*B*I) + 4 P, with K*N and S those of all layers and directions, and a
+    megabyte or two.
 
-    These are the saved activations, and the states, the input and the parameters with their gradients. For an LSTM
-    K = 4, S = 2 N and P = 4 N (I + N + 2). Two directions have T*B*D*N more for each layer: what both send, side by
-    side, for states are kept as they lie in time. The peak is that of the resident memory of a process of its own: what
-    compiled code allocates counts too.
+    These are the saved activations, and the states and the input with their gradients; and the parameters, those of
+    the network, the run's copy, packed, and their gradient. For an LSTM K = 4, S = 2 N and P = 4 N (I + N + 2). Two
+    directions have T*B*D*N more for each layer: what both send, side by side, for states are kept as they lie in time.
+    The peak is that of the resident memory of a process of its own: what compiled code allocates counts too.
     """
-    ratio, peak, formula = map(float, fresh(PEAK, cell, count, *shape, *sizes).split())
-    assert 0.8 < ratio <= 1.25, f"peak {peak / 1e6:.1f} MB of {formula / 1e6:.1f} MB"
+    peak, formula = map(float, fresh(PEAK, cell, count, *shape, *sizes).split())
+    assert 0.6 * formula < peak <= formula + 2e6, f"peak {peak / 1e6:.1f} MB of {formula / 1e6:.1f} MB"
 
 
 def test_kept_memory_is_given_back_when_asked():
     array = memory.empty(SIZE, np.float64)
     del array
-    assert memory._free
+    assert memory.kept()
     tt.release_memory()
-    assert not memory._free
+    assert memory.kept() == 0
