@@ -55,7 +55,7 @@ def small_passes_are_divided():
     from throughtime.engine.cpu.machine import Machine
     from throughtime.engine.lu import frame
 
-    def planned(steps, rows, blocks, work, team, *, weights, meets, on):
+    def planned(steps, rows, blocks, work, team, *, weights, **others):
         if rows >= 2 * team and not (weights > shares.RESIDENT and blocks >= team):
             return "rows", team
         return "units", min(team, blocks)

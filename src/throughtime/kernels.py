@@ -186,13 +186,15 @@ def _sent(weights, x, states, saved):
     if steps * batch > 0:
         known = Steps(fields, flat, saved, np.full(batch, steps))
         places = Places(x_at=0, x_row=inputs, s_at=0, s_row=STATES * units, e_at=0, e_row=row)
-        size = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=places[:], reverse=0)
+        size = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=places[:], reverse=0, packs=0)
         share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(board.ALONE, np.int64)
         beside: Any = ()
         if STAGED:  # what the stage sent stands behind what the steps saved
             kept = saved.size - steps * batch * STAGED * units
             beside = saved[kept:], forward[4], forward[5]
-        loop(pointwise, forward[:4], known[:], x.reshape(-1), sent, beside, size[:], share[:], meeting)
+        m, v = np.empty((0, 0), x.dtype), np.empty(0, x.dtype)  # the weights are packed already
+        none = m, m, v, v, m, m, v, v
+        loop(pointwise, forward[:4], none, known[:], x.reshape(-1), sent, beside, size[:], share[:], meeting)
     return sent, row
 
 
@@ -264,11 +266,8 @@ def _backprop(weights, x, states, saved, grad_output, grad_last):
     padded = (units + BLOCK - 1) // BLOCK
     grad_x, carry = np.zeros((steps, batch, inputs), x.dtype), grad_last.copy()
     g_ih, g_hh = np.zeros((GATES * units, inputs), x.dtype), np.zeros((WIRED * units, units), x.dtype)
-    gb_ih, gb_hh, g_units = (
-        np.zeros(GATES * units, x.dtype),
-        np.zeros(PARTS * units, x.dtype),
-        each(np.zeros((PARAMETERS, units), x.dtype)),
-    )
+    gb_ih, gb_hh = np.zeros(GATES * units, x.dtype), np.zeros(PARTS * units, x.dtype)
+    g_units = each(np.zeros((PARAMETERS, units), x.dtype))
     if steps * batch > 0:
         flat = states.reshape(-1)
         # what the units sent is not kept for those who send something else than h; it is made again
@@ -291,10 +290,10 @@ def _backprop(weights, x, states, saved, grad_output, grad_last):
         size = Backward(
             start=0, stop=steps, batch=batch, copies=1, inputs=inputs, units=units, places=places[:],
             g_at=0, g_row=units, o_at=0, o_row=0, reverse=0, chunk=chunk,
-            from_output=1, to_states=0, to_input=1, to_weights=1, each=0,
+            from_output=1, to_states=0, to_input=1, to_weights=1, each=0, packs=0,
         )  # fmt: skip
         share, meeting = Share(0, batch, 0, units, member=0, team=1, lockstep=0), np.zeros(board.ALONE, np.int64)
-        loop(
-            pointwise, backward[:2], known[:], x.reshape(-1), sent, beside, gradients[:], size[:], share[:], meeting
-        )  # fmt: skip
+        none, flat_x = np.empty((0, 0), x.dtype), x.reshape(-1)  # likewise
+        of = gradients[:], size[:], share[:], meeting
+        loop(pointwise, backward[:2], (none, none), known[:], flat_x, sent, beside, *of)
     return (g_ih, g_hh, gb_ih, gb_hh) + g_units + (grad_x, carry)

@@ -46,6 +46,7 @@ class Forward(NamedTuple):
     units: int
     places: tuple[int, ...]
     reverse: int
+    packs: int  # 1 if the weights are packed at first, 2 if they are copied too
 
 
 class Backward(NamedTuple):
@@ -69,6 +70,7 @@ class Backward(NamedTuple):
     to_input: int
     to_weights: int  # with copies = 1
     each: int  # 1: the parameters' gradients of every sequence, one after another, in place of their sum
+    packs: int  # 1 if the weights are packed at first
 
 
 class Tangent(NamedTuple):

@@ -261,16 +261,16 @@ def forward(
     *,
     reverse: bool = False,
     like: Sequence[Sequence[Any]] | None = None,
+    source: Sequence[Sequence[Any]] | None = None,
 ) -> tuple[Stack, Array]:
     """The layers run over x (T, B, I) from the state `initial` (B, S), with `cells[k]` and `parameters[k][d]`: w_ih,
     w_hh, b_ih, b_hh and the unit parameters of layer k and direction d. norms[k]: w and b of the normalisation of what
     layer k reads, patterns[k][d]: where the weights w_hh are, None where everywhere, method: how it goes through time,
     masks[k][d]: of the noise in the recurrence; all on the CPU. reverse: of one direction, which begins at the end.
-    like[k][d]: layers of the run that these steps are a piece of. Also what the last layer sends, (T, B, N·D), 0 in
-    the padding."""
+    like[k][d], source[k][d]: see `cpu.unroll`. Also what the last layer sends, (T, B, N·D), 0 in the padding."""
     engine = of(device)
     how: dict[str, Any] = {} if method is None else {"method": method}
-    given = ("pattern", patterns), ("masks", masks), ("like", like)
+    given = ("pattern", patterns), ("masks", masks), ("like", like), ("source", source)
     by_layer = [(name, value) for name, value in given if value is not None]
     arrays, T, B = engine.arrays, int(x.shape[0]), int(x.shape[1])
     place = 0  # where the state of a layer and direction begins

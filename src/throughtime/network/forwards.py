@@ -45,10 +45,11 @@ def _attributes(
         arrays.pad(own, arrays.from_host(ends))
     initial = handed_in.state("state", state, network, B, had_batch)
     followed, patterns = (network.followed(), network.patterns()) if network._assignment else ({}, None)
-    cells, parameters = list(map(in_force, network.cells)), network.copies()
+    parameters, source = network.copies(forward is stack.forward)
     made, sent = forward(
-        network.device, cells, parameters, own, initial, ends, network.norms() if network.layer_norm else (), patterns,
-        method, masks(drawing, network, int(T), int(B)) if drawing else None,
+        network.device, list(map(in_force, network.cells)), parameters, own, initial, ends,
+        network.norms() if network.layer_norm else (), patterns, method,
+        masks(drawing, network, int(T), int(B)) if drawing else None, **({} if source is None else {"source": source}),
     )  # fmt: skip
     return {
         "network": network, "stream": stream, "input": own, "lengths": ends, "_had_batch": had_batch,

@@ -63,27 +63,42 @@ class LayerParameters(words.Sealed):
         own = self._layer(self._weights(), self._layer_names[int(k)][bool(reverse)], int(k))
         return self._copied(own) if self.device == "cuda" else tuple(numeric.compact(p) for p in own)
 
-    def copies(self) -> list[list[tuple[Any, ...]]]:
-        """Copies of what `layer` gives, of every layer and direction: what a run keeps. They are looked at once."""
+    def copies(self, later: bool = False) -> tuple[list[list[tuple[Any, ...]]], list[list[Any]] | None]:
+        """Copies of what `layer` gives, of every layer and direction: what a run keeps. They are looked at once.
+
+        later: on the CPU the engine may copy large weights itself, as it reads them; then the first four of a layer
+        are empty, and there beside, of every layer and direction, is what is to be copied, or None.
+        """
         if self.device != "cpu":
             held = self._weights()
             return [
                 [self._kept(self._layer(held, names, k)) for names in ways] for k, ways in enumerate(self._layer_names)
-            ]
+            ], None
         in_place.parameters(self.parameters, self.shapes, self.dtype)
         held = parametrised.weights(self, self.parameters) if self._assignment else self.parameters
+        source: list[list[Any]] | None = None
         copy = np.ndarray.copy if self._largest < memory.SMALLEST else memory.copy
+        if later and copy is memory.copy:
+            source = []
         found: list[list[tuple[Any, ...]]] = []
         for k, ways in enumerate(self._layer_names):
-            of_layer = []
+            of_layer, theirs = [], []
             for names in ways:
-                own = []
-                for name in names:
-                    value = held[name] if name in held else self._absent(name, k)
+                values = [held[name] if name in held else self._absent(name, k) for name in names]
+                first = 0
+                if source is not None:
+                    # of any other kind the loops would be compiled once more
+                    if all(type(value) is np.ndarray and value.flags.carray for value in values[:4]):
+                        first = 4
+                    theirs.append(tuple(values[:first]) or None)
+                own = [memory.empty(value.shape, value.dtype) for value in values[:first]]
+                for value in values[first:]:
                     own.append(copy(value) if type(value) is np.ndarray else np.array(value, order="C"))
                 of_layer.append(tuple(own))
             found.append(of_layer)
-        return found
+            if source is not None:
+                source.append(theirs)
+        return found, source
 
     @once
     def _largest(self) -> int:

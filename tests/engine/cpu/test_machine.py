@@ -88,6 +88,61 @@ def test_no_recorded_pass_is_slower_by_two_threads(plan):
         assert taken < alone or rows < 8, "a pass that gains is left to one thread"
 
 
+# Another, of loops that pack the weights themselves, with as many inputs as units; numbers of 100 are in doubt by 5.
+POLLING = Machine(wake=6.6e-6, awake=6.6e-6, meet=2e-7, rate=5.84e10, copy=2.96e10)
+PACKING = [
+    ((50, 1, 48, 4), 70, None, 72),
+    ((50, 1, 64, 4), 100, None, 87),
+    ((50, 1, 100, 4), 207, None, 158),
+    ((50, 1, 128, 4), 281, None, 197),
+    ((50, 1, 200, 4), 645, None, 402),
+    ((50, 1, 100, 3), 171, None, 135),
+    ((50, 1, 128, 3), 228, None, 159),
+    ((50, 1, 128, 1), 97, None, 90),
+    ((50, 1, 200, 1), 194, None, 179),
+    ((50, 1, 256, 1), 265, None, 190),
+    ((50, 32, 16, 1), 104, 124, 111),
+    ((50, 64, 16, 1), 158, 154, 166),
+    ((50, 20, 32, 1), 111, 135, 111),
+    ((50, 20, 48, 1), 188, 203, 211),
+    ((50, 64, 48, 1), 482, 381, 469),
+    ((50, 8, 64, 1), 127, 131, 135),
+    ((50, 20, 100, 1), 571, 458, 484),
+    ((50, 8, 128, 1), 342, 277, 277),
+    ((50, 8, 256, 1), 1143, 755, 703),
+    ((50, 20, 16, 3), 98, 105, 147),
+    ((50, 20, 32, 3), 230, 193, 230),
+    ((50, 8, 48, 3), 190, 168, 183),
+    ((50, 8, 64, 3), 287, 229, 220),
+    ((50, 8, 100, 3), 622, 427, 457),
+    ((50, 20, 16, 4), 125, 118, 126),
+    ((50, 64, 16, 4), 311, 219, 312),
+    ((50, 20, 32, 4), 287, 220, 287),
+    ((50, 20, 48, 4), 518, 359, 408),
+    ((50, 8, 64, 4), 370, 266, 257),
+    ((50, 8, 100, 4), 805, 520, 555),
+    ((50, 3, 48, 4), 116, 123, 113),
+    ((50, 3, 64, 4), 173, 163, 138),
+    ((50, 3, 100, 4), 359, 315, 266),
+    ((50, 3, 100, 3), 283, 294, 223),
+    ((50, 3, 128, 1), 165, 176, 149),
+    ((50, 8, 100, 1), 260, 223, 236),
+    ((50, 8, 32, 4), 141, 125, 140),
+]
+
+
+def test_a_pass_that_packs_is_divided_where_it_gained(plan):
+    """The fastest way, or one that takes at most a sixth longer; none that took longer than one thread beyond doubt."""
+    for (steps, rows, units, gates), alone, by_rows, by_units in PACKING:
+        work = int(2 * gates * units**2 / plan.PACE + plan.POINTWISE * gates * units)
+        weights, blocks = 8 * gates * units**2, -(-units // 32)
+        handed = 4 * units * (2 if gates < 4 else 3)
+        how = {"weights": weights, "meets": True, "packs": True, "handed": handed}
+        way, _ = plan.planned(steps, rows, blocks, work, 2, **how, on=POLLING)
+        times = {"alone": alone, "rows": by_rows or alone, "units": by_units}
+        assert times[way] <= min(1.08 * alone, 7 / 6 * min(times.values())), (steps, rows, units, way)
+
+
 def test_a_decision_is_taken_once(plan, threads, monkeypatch):
     """For the same pass; anew for another number of threads, or another machine."""
     asked, decide = [], plan.planned

@@ -10,7 +10,7 @@ from compiled_products import compiled
 
 from throughtime.engine.cpu.board import ALONE
 from throughtime.engine.cpu.matmul import FEW, NEAR, in_strips, narrow_panel
-from throughtime.engine.cpu.panels import depth_of, packers
+from throughtime.engine.cpu.panels import address, depth_of, packers
 from throughtime.engine.cpu.register_tile import REGISTERS, lanes, most_rows
 
 DTYPE = pytest.mark.parametrize("dtype", [np.dtype("float64"), np.dtype("float32")], ids=str)
@@ -222,7 +222,7 @@ def test_packing_and_back(gates, ragged, dtype):
             for part in parts:
                 three = (w.reshape(-1), w[:0].reshape(-1), w[:0].reshape(-1))
                 sizes = (gates, 0, 0), units, (columns, columns, columns), block, ragged
-                pack["pack_gates"](three, *sizes, forward, (0, 0, 0), part, meeting)
+                pack["gates"](address("gates", dtype), three, *sizes, forward, (0, 0, 0), part, meeting)
             found = forward.reshape(panels, columns, gates * block).transpose(0, 2, 1).reshape(-1, columns)
             np.testing.assert_array_equal(found[rows], w)
             assert not np.delete(found, rows, axis=0).any()
@@ -230,7 +230,7 @@ def test_packing_and_back(gates, ragged, dtype):
             transposed = np.full(-(-columns // back) * depth * back, np.nan, dtype)
             for part in parts:
                 sizes = (gates, 0, 0), units, (columns, columns, columns), (1, 1, 1), block, ragged
-                pack["pack_transposed"](three, *sizes, transposed, (0, 0, 0), part, meeting)
+                pack["transposed"](address("transposed", dtype), three, *sizes, transposed, (0, 0, 0), part, meeting)
             found = transposed.reshape(-1, depth, back).transpose(1, 0, 2).reshape(depth, -1)
             np.testing.assert_array_equal(found[rows, :columns], w)
             assert not np.delete(found, rows, axis=0).any()

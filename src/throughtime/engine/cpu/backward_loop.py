@@ -4,7 +4,7 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import Backward, Places, Share
-from .by_address import add_gradients, call, call_beside, pack_strips, product
+from .by_address import add_gradients, call, call_beside, pack_strips, pack_transposed, product
 from .input_gradients import input_gradients
 from .masked import join_back, zone_back
 from .matmul import narrow_panel
@@ -19,7 +19,7 @@ from .weight_gradients import parameter_gradients, room_for
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = QWIDTH = FIELD_STEP = GATES = PARTS = STATES = SIGNALS = KEPT = PLACEHOLDER
 BACK = GROUP_BACK = LANES = WIRED = SENT = MOST_PARTS = MOST_SIGNALS = PLACEHOLDER
-RAGGED = EMITS = MASKED = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = SPARSE = PLACEHOLDER
+RAGGED = PACKS = EMITS = MASKED = SHARED = FIRST = STAGED = PARAMETERS = BESIDE = SPARSE = PLACEHOLDER
 S0 = S1 = E = DS = DX = DR = DP = DQ = SLOPE = END = PLACEHOLDER
 spread = product_sparse_back = sparse_gradients = PLACEHOLDER
 
@@ -33,7 +33,7 @@ def ragged_back(work, at, d, place, count, size):
         copy(d, place + g * count, work, at + g * BLOCK, BLOCK)
 
 
-def backprop(addresses, weights, known, x, sent, beside, gradient, size, share, meeting):
+def backprop(addresses, weights, unpacked, known, x, sent, beside, gradient, size, share, meeting):
     """Backward through time from `stop` to `start`: all that is wanted of the gradients, see there."""
     wide()
     to = Addresses(*addresses)
@@ -73,6 +73,17 @@ def backprop(addresses, weights, known, x, sent, beside, gradient, size, share, 
         staged, w_a, da, dq = beside
     of_rows, of_sums = to.rows_back, to.accumulate_back
     round_ = 0
+    if PACKS:
+        if size.packs:
+            r_w_hh, r_w_ih = unpacked
+            q0, q1, pack, of_x = first_back, last_back, to.pack_transposed, (I + BACK - 1) // BACK
+            if threads > 1 and not lockstep:
+                q0, q1 = per_signal * member // threads, per_signal * (member + 1) // threads
+            pack_transposed(pack, r_w_hh, FIRST, N, N, 1, BLOCK, RAGGED, w_hh, 0, q0, q1)
+            q0, q1 = of_x * member // threads, of_x * (member + 1) // threads
+            pack_transposed(pack, r_w_ih, GATES, N, I, 1, BLOCK, RAGGED, w_ih, 0, q0, q1)
+            if not lockstep:
+                round_ = meet(meeting, threads, round_)
     for done in range(0, stop - start, chunk):
         steps = min(chunk, stop - start - done)
         low = start + done if reverse else stop - done - steps

@@ -20,10 +20,21 @@ from ...code.precision import in_precision
 from ...jit import address_of, compiler, inlined, intrinsic, merged, named_in, specialise
 from .. import failures
 from ..once import once
-from . import backward_loop, input_gradients, loops, masked, pointwise, sparse, stages, tangents, weight_gradients
+from . import (
+    backward_loop,
+    input_gradients,
+    loops,
+    masked,
+    panels,
+    pointwise,
+    sparse,
+    stages,
+    tangents,
+    weight_gradients,
+)
 from .by_address import as_called
 from .matmul import address, in_strips
-from .operands import Addresses
+from .operands import Addresses, Unpacked
 from .register_tile import lanes
 from .shape import Shape, Wires
 
@@ -89,6 +100,8 @@ class Kernels:
         self._sides = {"x": x, "r": 0 if sparse else r, "a": a, "back": 2}
         self._tables: dict[tuple[str, ...], tuple[int, ...]] = {}
         self.nothing, self.unread = np.zeros(0, dtype), np.zeros(1, dtype)  # for arrays of a loop that it does not use
+        square, row = np.zeros((0, 0), dtype), self.nothing
+        self.packed_already: tuple[Any, ...] = Unpacked(square, square, row, row, square, square, row, row)[:]
         self.without_fields = self.unread if not (self.shape.by_unit or record.cls._fields) else None  # type: ignore[attr-defined]
 
     @once
@@ -115,13 +128,15 @@ class Kernels:
         """Of the compiled functions that a loop calls, as it takes them, 0 for those not wanted."""
         if wanted not in self._tables:
             needed = set(wanted) - (set() if self.shape.emits else {"emit_block", "slope_block"})
-            needed -= set() if self.record.stage else STAGE
+            needed -= (set() if self.record.stage else STAGE) | (set() if self.shape.packs else PACKING)
             found = {name: self._address(name) if name in needed else 0 for name in Addresses._fields}
             self._tables[wanted] = Addresses(**found)[:]
         return self._tables[wanted]
 
     def _address(self, name: str) -> int:
         what, _, side = name.rpartition("_")
+        if what == "pack":
+            return panels.address(side, self.dtype)
         if what == "gradients":
             wires, shape = self._wires[side], self.shape
             return _sums(shape.dtype, shape.block, wires, shape.ragged) if wires else 0
@@ -168,13 +183,14 @@ class Kernels:
 
 
 PRODUCTS = ("product_x", "product_r", "product_a", "strips_x", "strips_r", "strips_a")
-FORWARD = ("forward_block", "emit_block", "stage_block", *PRODUCTS)
+FORWARD = ("forward_block", "emit_block", "stage_block", "pack_gates", *PRODUCTS)
 BACKWARD = (
     "backward_block", "slope_block", "stage_backward_block", "product_back", "strips_back", "rows_back",
-    "accumulate_back", "gradients_x", "gradients_r", "gradients_a",
+    "accumulate_back", "gradients_x", "gradients_r", "gradients_a", "pack_transposed",
 )  # fmt: skip
 TANGENT = ("tangent_block", "apply_block", "stage_tangent_block", "stage_apply_block", *PRODUCTS)
 JACOBIAN = ("tangent_block", "slope_block")
+PACKING = {"pack_gates", "pack_transposed"}
 STAGE = {"stage_block", "stage_backward_block", "stage_tangent_block", "stage_apply_block"}
 
 

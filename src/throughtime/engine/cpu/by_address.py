@@ -17,7 +17,7 @@ from ...jit import intrinsic
 from .register_tile import number, place_of
 
 # Of the arguments of what is called so; the others are whole numbers.
-ARRAYS = {"a", "d", "x", "y", "strips", "panels", "start", "out", "edge", "weights", "bias", "room"}
+ARRAYS = {"a", "d", "x", "y", "strips", "panels", "start", "out", "edge", "weights", "own", "bias", "room"}
 
 
 def as_called(function, dtype):
@@ -82,6 +82,18 @@ def add_gradients(
         of_rows, of_sums, d, d_at, d_row, y, y_at, y_row, columns, weights, to_weights, w_at, bias, to_bias, b_at, rows,
         N, index, threads, room,
     )  # fmt: skip
+
+
+@intrinsic
+def pack_gates(_, address, weights, own, keep, gates, units, depth, block, ragged, panels, at, first, last):
+    """_pack_gates of panels.py."""
+    return _call(weights, own, keep, gates, units, depth, block, ragged, panels, at, first, last)
+
+
+@intrinsic
+def pack_transposed(_, address, weights, gates, units, columns, signals, block, ragged, panels, at, first, last):
+    """_pack_transposed of panels.py."""
+    return _call(weights, gates, units, columns, signals, block, ragged, panels, at, first, last)
 
 
 @intrinsic

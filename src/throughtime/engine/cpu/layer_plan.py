@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from ..sizes import Forward, Places
 from .build import Kernels
+from .panels import Room, room_backward, room_forward
 
 
 class Plan(NamedTuple):
@@ -23,12 +24,14 @@ class Plan(NamedTuple):
     staged: int
     most: int  # bytes of the largest array that a pass forward makes
     places: tuple[int, ...]
-    forward: tuple[Any, ...]
+    forward: tuple[Any, ...]  # without `packs`
     divided: Any  # what shares.of_steps takes of a pass forward
     back: tuple[int, ...]  # numbers of dr, of dx where that is another array, of da and of dq, ...
     rows: int  # the most of these
     back_bytes: int  # ... and bytes of all, without the room between rows
     beside: bool  # whether loops take more arrays than a plain cell's
+    room_forward: Room | None  # for weights that loops pack themselves
+    room_backward: Room | None
 
 
 @lru_cache(maxsize=1024)
@@ -41,8 +44,9 @@ def plan(
     panels, signals = -(-units // shape.block), record.signals * units
     e_at, e_row = (0, signals) if shape.emits else (offset, row)
     places = Places(x_at=x_at, x_row=x_row, s_at=offset, s_row=row, e_at=e_at, e_row=e_row)[:]
-    forward = Forward(steps=steps, batch=batch, inputs=inputs, units=units, places=places, reverse=int(reverse))
+    forward = Forward(steps, batch, inputs, units, places, int(reverse), packs=0)
     per_row = units * (len(record.blocks) * units + record.gates * inputs)
+    handed = (inputs + record.states * units) * itemsize
     kept, staged = panels * record.saved * shape.block, record.staged * units
     counts = shape.first, 0 if shape.shared else shape.gates, shape.second, shape.parameters
     numbers, gap = panels * shape.block, shape.back // 2
@@ -50,9 +54,13 @@ def plan(
     return Plan(
         inputs=inputs, units=units, signals=signals, kept=kept, staged=staged,
         most=(steps + 1) * batch * max(kept, staged, signals, record.states * units) * itemsize,
-        places=places, forward=forward[:],
+        places=places, forward=forward[:-1],
         # whole panels; where nothing is sent, nobody waits for anybody
-        divided=(steps, batch, units, per_row, itemsize, shape.back, record.recurrent, record.gates),
+        divided=(
+            steps, batch, units, per_row, itemsize, shape.back, record.recurrent, record.gates, shape.packs, handed
+        ),
         back=rooms, rows=max(rooms), back_bytes=numbers * sum(counts) * itemsize,
         beside=shape.beside,
+        room_forward=room_forward(shape, inputs, units) if shape.packs else None,
+        room_backward=room_backward(shape, inputs, units) if shape.packs else None,
     )  # fmt: skip

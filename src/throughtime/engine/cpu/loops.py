@@ -29,7 +29,7 @@ import numpy as np
 
 from ...jit import PLACEHOLDER
 from ..sizes import Forward, Places, Share
-from .by_address import call, call_beside, pack_strips, product
+from .by_address import call, call_beside, pack_gates, pack_strips, product
 from .masked import dampen, zone
 from .matmul import narrow_panel
 from .meeting import meet
@@ -40,12 +40,12 @@ from .spans import move
 from .stages import first_stage
 
 BLOCK = WIDTH = RWIDTH = AWIDTH = FIELD_STEP = STATES = SIGNALS = KEPT = GROUP = PLACEHOLDER
-RAGGED = EMITS = FIRST = STAGED = MASKED = SPARSE = LANES = PACKED_X = PACKED_R = PACKED_A = PLACEHOLDER
+RAGGED = EMITS = PACKS = GATES = FIRST = STAGED = MASKED = SPARSE = LANES = PACKED_X = PACKED_R = PACKED_A = PLACEHOLDER
 R = S0 = S1 = E = END = PLACEHOLDER
 spread = product_sparse = PLACEHOLDER
 
 
-def unroll(addresses, weights, known, x, sent, beside, size, share, meeting):
+def unroll(addresses, weights, unpacked, known, x, sent, beside, size, share, meeting):
     """Forward through time: fills states and saved (and sent, where a unit sends something else than h)."""
     wide()
     to = Addresses(*addresses)
@@ -85,6 +85,19 @@ def unroll(addresses, weights, known, x, sent, beside, size, share, meeting):
     own = np.empty(chunk * rows * I if apart else 0, x.dtype)
     work = np.zeros(END, x.dtype)
     round_ = 0
+    if PACKS:
+        if size.packs:
+            p0, p1, keep = first, last, size.packs - 1
+            if threads > 1 and not lockstep:
+                p0, p1 = P * share.member // threads, P * (share.member + 1) // threads
+            r_w_ih, r_w_hh, r_b_ih, r_b_hh, k_w_ih, k_w_hh, k_b_ih, k_b_hh = unpacked
+            pack = to.pack_gates
+            pack_gates(pack, r_w_ih, k_w_ih, keep, GATES, N, I, BLOCK, RAGGED, w_ih, 0, p0, p1)
+            pack_gates(pack, r_b_ih, k_b_ih, keep, GATES, N, 1, BLOCK, RAGGED, b_ih, 0, p0, p1)
+            pack_gates(pack, r_w_hh, k_w_hh, keep, FIRST, N, N, BLOCK, RAGGED, w_hh, 0, p0, p1)
+            pack_gates(pack, r_b_hh, k_b_hh, keep, FIRST, N, 1, BLOCK, RAGGED, b_hh, 0, p0, p1)
+            if not lockstep:  # where the units are divided each reads its own panels
+                round_ = meet(meeting, threads, round_)
     if EMITS:  # what the initial state sends
         begin = T if reverse else 0
         for m in range(row0, row1):

@@ -1,5 +1,6 @@
 """One direction of one layer on the CPU, unrolled over its input, and how compiled loops are given it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from . import shares, threads
 from .build import FORWARD, Kernels, kernels
 from .layer_plan import Plan, plan
 from .operands import Masks, Staged
-from .panels import pack_backward, pack_forward
+from .panels import pack_backward, pack_forward, taken_up
 from .sparse import Pattern
 from .unit_numbers import fields
 
@@ -144,16 +145,27 @@ class Layer:
             sent=sent, kept=saved, masks=masks, staged=staged,
         )  # fmt: skip
 
-    def fill(self) -> None:
-        """Run the layer, from the states that stand at its first time, and fill in all else."""
+    def fill(self, source: tuple[Array, ...] | None = None) -> None:
+        """Run the layer, from the states that stand at its first time, and fill in all else. source: the weights and
+        biases of which the layer's are to become copies."""
+        kernel, own, packs = self.kernels, self.plan, 0
+        packed: Sequence[Array] = ()
+        unpacked, beside = kernel.packed_already, tuple[Any, ...]()
+        if own.room_forward is not None and self.like is None and self.steps and self.batch:
+            packed, ours = taken_up(own.room_forward, kernel.dtype), self.parameters[:4]
+            unpacked, packs = (ours + ours, 1) if source is None else (source + ours, 2)
+        elif source is not None:
+            for array, values in zip(self.parameters, source, strict=False):
+                array[...] = values
         if self.steps and self.batch:
-            kernel, own = self.kernels, self.plan
             known, x, sent, _ = self.given
-            packed = self.packed_forward if self.like else pack_forward(kernel, self.parameters, self.pattern)
-            beside: tuple = () if self.pattern is None else self.lists()
-            if self.staged is not None:
-                beside = Staged(self.staged.reshape(-1), *packed[4:])[:]
-            arguments = (kernel.addresses(*FORWARD), packed[:4], known, x, sent, beside, own.forward)
+            if not packs:
+                packed = self.packed_forward if self.like else pack_forward(kernel, self.parameters, self.pattern)
+                beside = () if self.pattern is None else self.lists()
+                if self.staged is not None:
+                    beside = Staged(self.staged.reshape(-1), *packed[4:])[:]
+            addresses, size = kernel.addresses(*FORWARD), (*own.forward, packs)
+            arguments = (addresses, tuple(packed[:4]), unpacked, known, x, sent, beside, size)
             threads.run(kernel.unroll, arguments, *shares.of_steps(*own.divided))
 
     def _saved_again(self) -> Array:
@@ -218,5 +230,4 @@ class Layer:
 
     def shares(self, rows: int, steps: int, back: bool = False) -> shares.Shares:
         """A pass of so many rows divided among threads; back: whether gradients of weights or input are made."""
-        _, _, units, per_row, itemsize, grain, meets, gates = self.plan.divided
-        return shares.of_steps(steps, rows, units, per_row, itemsize, grain, meets, gates, back)
+        return shares.of_steps(steps, rows, *self.plan.divided[2:], back)  # type: ignore[call-arg]

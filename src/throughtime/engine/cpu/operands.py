@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 class Addresses(NamedTuple):
     """Of compiled functions, 0 where one is not needed: those of pointwise.py; those of matmul.py, for panels of the
-    input's weights (x), of the state's (r) and of the stage's (a), and for all of the way back; and that of
-    weight_gradients.py for each of the three."""
+    input's weights (x), of the state's (r) and of the stage's (a), and for all of the way back; that of
+    weight_gradients.py for each of the three; and those that pack weights (panels.py)."""
 
     forward_block: int
     backward_block: int
@@ -36,6 +36,22 @@ class Addresses(NamedTuple):
     gradients_x: int
     gradients_r: int
     gradients_a: int
+    pack_gates: int
+    pack_transposed: int
+
+
+class Unpacked(NamedTuple):
+    """The weights of a plain cell as they are given, for the loop that packs them at its head; what it does not read is
+    empty. (G*N, I), (R0*N, N), (G*N,) and (R0*N,)."""
+
+    w_ih: Any
+    w_hh: Any
+    b_ih: Any
+    b_hh: Any
+    to_w_ih: Any  # where they are copied to
+    to_w_hh: Any
+    to_b_ih: Any
+    to_b_hh: Any
 
 
 class Steps(NamedTuple):

@@ -1,5 +1,9 @@
 """Weights as panels, packed once per sequence, not once per step as BLAS does.
 
+The loops of plain cells pack them at their head, in the same pass, into memory that they are given (`room_forward`,
+`room_backward`): divided as the pass is, each thread has the panels that it reads in its own caches, and the team is
+called once. For all else they are packed beforehand (`pack_forward`, `pack_backward`).
+
 Packed weights are panels of W = vectors * lanes columns, stored one after another, row by row: panel p, row k, column j
 at (p*depth + k)*W + j.
 
@@ -14,17 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from ...jit import PLACEHOLDER, named_in, register_jitable, specialise
+from ...jit import PLACEHOLDER, address_of, named_in, register_jitable, specialise
 from .. import memory
 from ..sizes import Share
 from . import shares, threads
+from .by_address import as_called, pack_gates, pack_transposed
 from .own_share import mine
-from .primitives import clear
+from .primitives import clear, wide
 from .register_tile import lanes, transpose
 from .shape import Shape, Wires
 from .spans import move
 
 Array = np.ndarray
+Room = tuple[int, tuple[slice, ...]]  # numbers in all, and where each matrix lies among them
 WIDTH = LANES = PLACEHOLDER
 
 
@@ -47,6 +53,30 @@ def pack_forward(kernel: Any, parameters: tuple, pattern: Any = None) -> tuple[A
         return x, b_x, r, b_r
     a, _, b_a, _ = gates_side_by_side(second, w_hh[:0], b_hh[cut:], b_hh[:0], units, shape.block, shape.back)
     return x, b_x, r, b_r, a, b_a
+
+
+def room_forward(shape: Shape, inputs: int, units: int) -> Room:
+    """For what `pack_forward` gives of a plain cell, whose loops pack it themselves."""
+    g, r = shape.gates * units, shape.first * units
+    *_, size, slices = _forward_places(units, shape.block, shape.dtype.itemsize, (g, inputs), (r, units), g, r)
+    x, hh, b_x, b_r = slices
+    return size, (x, b_x, hh, b_r)
+
+
+def room_backward(shape: Shape, inputs: int, units: int) -> Room:
+    """Likewise."""
+    matrices = (shape.first * units, units), (shape.gates * units, inputs), (0, units)
+    *_, size, slices = _back_places(
+        units, shape.block, shape.back, shape.ragged, (1, 1, 1), shape.dtype.itemsize, *matrices
+    )
+    return size, slices[:2]
+
+
+def taken_up(room: Room, dtype: Any) -> list[Array]:
+    """Memory for it, of each matrix by itself."""
+    size, places = room
+    out = memory.empty((size,), dtype)
+    return [out[place] for place in places]
 
 
 def squares(shape: Shape, w_hh: Array) -> tuple[Array, Array]:
@@ -104,8 +134,9 @@ def gates_side_by_side(
         units, block, dtype.itemsize, a.shape, b.shape, len(a_bias), len(b_bias)
     )
     out = memory.empty((size,), dtype)
-    arguments = ((a.reshape(-1), b.reshape(-1), a_bias, b_bias), parts, units, depths, block, ragged, out, places)
-    threads.run(packers(dtype)["pack_gates"], arguments, *shares.of_packing(units, grain, out.nbytes))
+    pack, flat = address("gates", dtype), (a.reshape(-1), b.reshape(-1), a_bias, b_bias)
+    arguments = (pack, flat, parts, units, depths, block, ragged, out, places)
+    threads.run(packers(dtype)["gates"], arguments, *shares.of_packing(units, grain, out.nbytes))
     return out[one], out[two], out[three], out[four]
 
 
@@ -130,9 +161,9 @@ def _transposed(
         units, block, back, ragged, signals, dtype.itemsize, a.shape, b.shape, c.shape
     )
     out = memory.empty((size,), dtype)
-    flat = a.reshape(-1), b.reshape(-1), c.reshape(-1)
-    arguments = (flat, parts, units, columns, signals, block, ragged, out, places)
-    threads.run(packers(dtype)["pack_transposed"], arguments, *shares.of_packing(units, back, out.nbytes))
+    pack, flat = address("transposed", dtype), (a.reshape(-1), b.reshape(-1), c.reshape(-1))
+    arguments = (pack, flat, parts, units, columns, signals, block, ragged, out, places)
+    threads.run(packers(dtype)["transposed"], arguments, *shares.of_packing(units, back, out.nbytes))
     return out[one], out[two], out[three]
 
 
@@ -158,58 +189,90 @@ def _one_after_another(sizes: list[int], itemsize: int) -> tuple[tuple, int, tup
 
 
 @cache
+def address(name: str, dtype: Any) -> int:
+    """The address of a compiled function that packs one matrix, "gates" or "transposed"; see by_address.py."""
+    functions: dict[str, Callable] = {"gates": _pack_gates, "transposed": _pack_transposed}
+    own, label = functions[name], np.dtype(dtype).name
+    return address_of(own, label, as_called(own, dtype), **named_in(own, _sizes(dtype)))
+
+
+@cache
 def packers(dtype: Any) -> dict[str, Any]:
-    """The compiled packing functions."""
-    functions: dict[str, Callable] = {
-        "pack_gates": _pack_gates,
-        "pack_transposed": _pack_transposed,
-    }
-    label, sizes = np.dtype(dtype).name, {"LANES": lanes(dtype), "WIDTH": 2 * lanes(dtype)}
-    return {key: specialise(function, label, **named_in(function, sizes)) for key, function in functions.items()}
+    """The compiled loops that pack several matrices."""
+    functions: dict[str, Callable] = {"gates": _gates_of_all, "transposed": _transposed_of_all}
+    label = np.dtype(dtype).name
+    return {key: specialise(loop, label, **named_in(loop, _sizes(dtype))) for key, loop in functions.items()}
 
 
-def _pack_gates(matrices, parts, units, depths, block, ragged, panels, places, share, meeting):
-    """Panels of `block` units, the gates of each matrix side by side, from a place of its own on:
-    panels[p, k, g*block + u] = w[g*units + p*block + u, k]; of a ragged last panel g*count + u."""
+def _sizes(dtype: Any) -> dict[str, int]:
+    return {"LANES": lanes(dtype), "WIDTH": 2 * lanes(dtype)}
+
+
+def _gates_of_all(pack, matrices, parts, units, depths, block, ragged, panels, places, share, meeting):
+    share = Share(*mine(share, meeting))
+    first, last = share.first_unit // block, (share.end_unit + block - 1) // block
+    for i in range(len(matrices)):
+        w = matrices[i]
+        pack_gates(pack, w, w, 0, parts[i], units, depths[i], block, ragged, panels, places[i], first, last)
+
+
+def _transposed_of_all(pack, matrices, parts, units, columns, signals, block, ragged, panels, places, share, meeting):
     share = Share(*mine(share, meeting))
     for i in range(len(matrices)):
-        w, gates, depth, place = matrices[i], parts[i], depths[i], places[i]
-        width = gates * block
-        for p in range(share.first_unit // block, (share.end_unit + block - 1) // block):
-            count = min(block, units - p * block)
-            whole = depth // LANES * LANES if count == block else 0
-            if count < block:
-                clear(panels, place + p * depth * width, depth * width)
-            for g in range(gates):
-                apart = count if ragged else block
-                source, target = (g * units + p * block) * depth, place + p * depth * width + g * apart
-                for k in range(0, whole, LANES):
-                    for u in range(0, block, LANES):
-                        transpose(w, source + u * depth + k, depth, panels, target + k * width + u, width)
-                for k in range(whole, depth):
-                    for u in range(count):
-                        panels[target + k * width + u] = w[source + u * depth + k]
+        count = (columns[i] + WIDTH - 1) // WIDTH * signals[i]
+        first, last = count * share.member // share.team, count * (share.member + 1) // share.team
+        pack_transposed(
+            pack, matrices[i], parts[i], units, columns[i], signals[i], block, ragged, panels, places[i], first, last
+        )
 
 
-def _pack_transposed(matrices, parts, units, columns, signals, block, ragged, panels, places, share, meeting):
+def _pack_gates(weights, own, keep, gates, units, depth, block, ragged, panels, at, first, last):
+    """Panels of `block` units, the gates of a matrix side by side, from panels[at] on:
+    panels[p, k, g*block + u] = w[g*units + p*block + u, k]; of a ragged last panel g*count + u. For first <= p < last;
+    keep: 1 if their weights are copied to `own` too."""
+    wide()
+    width = gates * block
+    for p in range(first, last):
+        count = min(block, units - p * block)
+        whole = depth // LANES * LANES if count == block else 0
+        if count < block:
+            clear(panels, at + p * depth * width, depth * width)
+        for g in range(gates):
+            apart = count if ragged else block
+            source, target = (g * units + p * block) * depth, at + p * depth * width + g * apart
+            if keep:
+                for k in range(source, source + count * depth):
+                    own[k] = weights[k]
+            for k in range(0, whole, LANES):
+                for u in range(0, block, LANES):
+                    transpose(weights, source + u * depth + k, depth, panels, target + k * width + u, width)
+            for k in range(whole, depth):
+                for u in range(count):
+                    panels[target + k * width + u] = weights[source + u * depth + k]
+
+
+def _pack_transposed(weights, gates, units, columns, signals, block, ragged, panels, at, first, last):
     """The same for the way back, and for each signal after one another:
-    panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*WIDTH + j]; likewise."""
-    share = Share(*mine(share, meeting))
-    for i in range(len(matrices)):
-        w, gates, across, count_of = matrices[i], parts[i], columns[i], signals[i]
-        depth, pieces = depth_of(units, block, gates, ragged), (across + WIDTH - 1) // WIDTH
-        full, last = units // block * gates * block, share.first_unit < share.end_unit == units
-        for kq in range(count_of * pieces):
-            k, q = kq // pieces, kq % pieces
-            count = min(WIDTH, across - q * WIDTH)
-            if last:  # whose rows are those of the last block, beyond the last unit too
-                clear(panels, places[i] + (kq * depth + full) * WIDTH, (depth - full) * WIDTH)
-            for g in range(gates):
-                for unit in range(share.first_unit, share.end_unit):
-                    apart = min(block, units - unit // block * block) if ragged else block
-                    row = unit // block * gates * block + g * apart + unit % block
-                    source = ((g * units + unit) * count_of + k) * across + q * WIDTH
-                    target = places[i] + (kq * depth + row) * WIDTH
-                    move(panels, target, 0, w, source, 0, 1, count, WIDTH)
+    panels[q, (p*gates + g)*block + u, j] = w[g*units + p*block + u, q*WIDTH + j]; likewise, for first <= q < last.
+
+    Taken by panels, as they lie in memory, or row by row, it lasted 1.2 to 2.5 times as long (64 to 1024 units)."""
+    wide()
+    depth, pieces = depth_of(units, block, gates, ragged), (columns + WIDTH - 1) // WIDTH
+    full = units // block * gates * block
+    if full < depth:  # rows of the last block, beyond the last unit too
+        for q in range(first, last):
+            clear(panels, at + (q * depth + full) * WIDTH, (depth - full) * WIDTH)
+    for p in range((units + block - 1) // block):
+        rows = min(block, units - p * block)
+        apart = rows if ragged else block
+        for g in range(gates):
+            for q in range(first, last):
+                signal, column = q // pieces, q % pieces * WIDTH
+                count = min(WIDTH, columns - column)
+                source = ((g * units + p * block) * signals + signal) * columns + column
+                target = at + (q * depth + p * gates * block + g * apart) * WIDTH
+                for u in range(rows):
+                    place = target + u * WIDTH
+                    move(panels, place, 0, weights, source + u * signals * columns, 0, 1, count, WIDTH)
                     if count < WIDTH:
-                        clear(panels, target + count, WIDTH - count)
+                        clear(panels, place + count, WIDTH - count)

@@ -17,6 +17,7 @@ from .flat_rows import base
 from .layer_plan import plan
 from .one_layer import Layer
 from .operands import Masks, Perturbations, StagedBack, StagedTangent
+from .panels import taken_up
 from .sent_by_units import sent_tangent, slopes
 from .sparse import Pattern
 
@@ -37,13 +38,15 @@ def unroll(
     method: str | None = None,
     masks: tuple[Array, Array] | None = None,
     like: Layer | None = None,
+    source: tuple[Array, ...] | None = None,
 ) -> Layer:
     """Run one layer over x (T, B, I), from the states that stand at its first time, and fill in the others.
 
     method: "scan" by pieces of time, "loop" step by step, None as it is faster; ValueError for a scan that cannot be. x
     is C-contiguous, or a view of such an array that leaves out columns (the h of the layer below). masks: which part
     of each state is kept, (T, B, S*N), and how much W_hh hears of what is sent, (B, E*N), step by step; see masked.py.
-    like: a layer of the run that these steps are a piece of, with the same weights.
+    like: a layer of the run that these steps are a piece of, with the same weights. source: the weights and biases of
+    which those of `parameters` are to become copies, C-contiguous and writeable.
     """
     steps, batch, inputs = x.shape
     units, dtype, row = parameters[1].shape[1], states.dtype, states.shape[2]
@@ -69,8 +72,11 @@ def unroll(
     )  # fmt: skip
     layer.kernels, layer.plan = kernel, own
     if not by_pieces:
-        layer.fill()
-    elif steps and batch:
+        layer.fill(source)
+        return layer
+    for ours, theirs in zip(parameters, source or (), strict=False):
+        ours[...] = theirs
+    if steps and batch:
         scanned.forward(layer, kernel)
     return layer
 
@@ -133,23 +139,29 @@ def backprop(
         g, g_at, g_row = base(grad_output) if grad_output is not None else (kernel.unread, 0, 0)
         o, o_row = (kernel.unread, 0) if grad_states is None else (grad_states.reshape(-1), grad_states.shape[2])
         known, x, sent, places = layer.given
+        room = None if layer.like is not None or "packed_backward" in layer.__dict__ else own.room_backward
         size = (  # sizes.Backward
             start, stop, layer.batch, copies, own.inputs, own.units, places, g_at, g_row, layer.offset, o_row,
             int(layer.reverse), chunk, int(grad_output is not None), 0 if grad_states is None else 1 + apart,
-            int(to_input), int(to_weights), int(each),
+            int(to_input), int(to_weights), int(each), int(room is not None),
         )  # fmt: skip
         gradients = (  # operands.Gradients
             g, o, nothing if grad_x is None else grad_x.reshape(-1), tuple(grads), carry.reshape(-1), dr, dx,
         )  # fmt: skip
-        w_hh, w_ih, *w_a = layer.packed_backward
+        if room is None:
+            (w_hh, w_ih, *w_a), unpacked = layer.packed_backward, kernel.packed_already[:2]
+        else:
+            (w_hh, w_ih, *w_a), unpacked = taken_up(room, dtype), layer.parameters[1::-1]
         if layer.pattern is not None:
             beside = layer.lists(back=True)
         elif own.beside:
             staged, rooms = nothing if layer.staged is None else layer.staged.reshape(-1), own.back[2:]
             da, dq = [empty((rows * n,), dtype) if n else nothing for n in rooms]
             beside = StagedBack(staged, w_a[0] if w_a else nothing, da, dq)[:]
-        arguments = (kernel.addresses(*BACKWARD), (w_hh, w_ih), known, x, sent, beside, gradients, size)
+        arguments = (kernel.addresses(*BACKWARD), (w_hh, w_ih), unpacked, known, x, sent, beside, gradients, size)
         threads.run(kernel.backprop, arguments, *layer.shares(M, steps, back=to_weights or to_input))
+        if room is not None:
+            layer.packed_backward = w_hh, w_ih  # for the next time
     elif grad_states is not None:
         grad_states[:, :, layer.offset : layer.offset + carry.shape[1]] = carry
     return Back(into, grad_x, carry)

@@ -63,6 +63,11 @@ class Shape:
         return not self.stage and self.sends == tuple((0, part) for part in range(self.first))
 
     @once
+    def packs(self) -> bool:
+        """Whether its loops pack the weights."""
+        return self.whole and not self.sparse
+
+    @once
     def ragged(self) -> bool:
         """Whether the last block's units, where they fill none, lie side by side, part after part: `ragged` in
         panels.py. Of cells with few gates a block is two vectors, and its product can leave out the second."""
@@ -139,6 +144,7 @@ class Shape:
         cell |= {"PACKED_X": x, "PACKED_R": r, "PACKED_A": a}
         cell |= {
             "SPARSE": self.sparse,
+            "PACKS": self.packs,
             "BESIDE": self.beside,
             "WIRED": len(self.sends) + len(self.stage),
             "SENT": len(self.sends),

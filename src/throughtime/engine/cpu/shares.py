@@ -9,7 +9,7 @@ from functools import lru_cache
 from ..sizes import Share
 from . import threads
 from .caches import CACHES
-from .machine import Machine, now
+from .machine import HANDED, Machine, now
 
 # A share of a pass is estimated from what one thread multiplies in a second (machine.py). The numbers are fitted to the
 # processor time of one thread with AVX-512 (T = 50, float32; tanh, GRU and LSTM of 32 to 512 units, both ways): over
@@ -18,9 +18,13 @@ from .machine import Machine, now
 EDGE = 0.5  # rows: a pass over so many more is as long, as the weights come in whatever the number of rows
 PACE = 0.8  # of the speed of products whose weights stay in the first cache
 POINTWISE = 45  # multiply-adds at that speed that take as long as the pointwise part of a gate
-MEETING = 3  # meetings that one takes as long as in a pass: its members are not equally fast, and hand on more
+MEETING = 2  # meetings that one takes as long as in a pass: its members are not equally fast, and hand on more
 # The others fetch the weights that the caller has packed out of its caches: 25 microseconds for 128 KB, 80 for 512.
 FETCH = 3  # times as long as copying so many bytes
+# Of the time that as many bytes take at a meeting: a row's input and states, half of which are with another thread when
+# it takes them. Of 23 forward passes by rows (16 to 256 units, 8 to 64 rows) each took .12 to .4 microseconds longer
+# for every kilobyte of these than half of the time of one thread; small ones were slower by two threads.
+HANDING = 0.27
 # Of the time alone, which a team's estimate must be below: two share the last cache and the power of the processor, and
 # what one wrote lies in the caches of the other, so that in ten quiet processes they took 1.2 to 1.35 times as long as
 # estimated. A second thread lost a sixth at .85 there, gained nothing at .74 and 5 % at .69; a sixth at .82 elsewhere.
@@ -35,28 +39,32 @@ Shares = tuple[list[tuple], tuple]
 
 def of_steps(
     steps: int, rows: int, units: int, per_row: int, itemsize: int, grain: int, meets: bool = True, gates: int = 1,
-    back: bool = False,
+    packs: bool = False, handed: int = 0, back: bool = False,
 ) -> Shares:  # fmt: skip
     """Of a pass through time: by rows, or, where the weights are large or the rows few, by units in lockstep.
 
     per_row: multiply-adds of a row in a step; grain: units that stay together, as their weights lie together; meets:
-    whether units need what others sent; back: whether gradients are made beside the way back, as much work again.
+    whether units need what others sent; packs: whether the pass packs the weights; handed: bytes that a row reads and
+    leaves behind at a step; back: whether gradients are made beside the way back, as much work again.
     """
     work = int(per_row / PACE + POINTWISE * gates * units) * (2 if back else 1) * itemsize // 4
     if steps * rows * work < SMALL or (team := threads.get_num_threads()) == 1:
         return undivided(rows, units)
-    return _of_steps(steps, rows, units, work, grain, per_row * itemsize, meets, back, team, now())
+    return _of_steps(steps, rows, units, work, grain, per_row * itemsize, meets, packs, handed, back, team, now())
 
 
 @lru_cache(maxsize=1024)  # decided anew it takes 4 microseconds, and a pass that is done alone 100
 def _of_steps(
-    steps: int, rows: int, units: int, work: int, grain: int, weights: int, meets: bool, back: bool, team: int,
-    on: Machine,
+    steps: int, rows: int, units: int, work: int, grain: int, weights: int, meets: bool, packs: bool, handed: int,
+    back: bool, team: int, on: Machine,
 ) -> Shares:  # fmt: skip
     whole = alone(rows, units)
     if back:  # gradients of weights are a second division, and not always into equal shares
-        on = on._replace(wake=2 * on.wake)
-    way, count = planned(steps, rows, -(-units // grain), work, team, weights=weights, meets=meets, on=on)
+        on, handed = on._replace(wake=2 * on.wake), 2 * handed
+    blocks = -(-units // grain)
+    way, count = planned(
+        steps, rows, blocks, work, team, weights=weights, meets=meets, packs=packs, handed=handed, on=on
+    )
     if way == "rows":
         return _by_rows(rows, units, count), whole
     if way == "units":
@@ -65,12 +73,14 @@ def _of_steps(
 
 
 def planned(
-    steps: int, rows: int, blocks: int, work: int, team: int, *, weights: int, meets: bool, on: Machine
-) -> tuple[str, int]:
+    steps: int, rows: int, blocks: int, work: int, team: int, *, weights: int, meets: bool, packs: bool = False,
+    handed: int = 0, on: Machine,
+) -> tuple[str, int]:  # fmt: skip
     """Which way is fastest on a machine, by its numbers, and for how many threads: "alone", "rows" or "units".
 
     work: multiply-adds of float32 that a row takes in a step; weights: bytes of them. Where these do not stay in a
-    core's caches, each had better keep a part of them.
+    core's caches, each had better keep a part of them. packs: each packs a part of them, by units what it reads itself.
+    handed: bytes of a row and step that lie in the caches of one thread when another takes the row.
 
     >>> from throughtime.engine.cpu.machine import USUAL
     >>> [planned(50, rows, 4, 60_000, 2, weights=10**5, meets=True, on=USUAL)[0] for rows in (1, 8, 32)]
@@ -79,11 +89,14 @@ def planned(
     row, fetched, heavy = work / on.rate, FETCH * min(weights, RESIDENT) / on.copy, weights > RESIDENT
     one = steps * (rows + EDGE) * row
     ways = {("alone", 1): GAIN * one}
+    to_others = on.wake + HANDING * steps * rows * handed / (8 * HANDED) * on.meet
     if (count := min(team, blocks)) > 1:
         meetings = steps * MEETING * on.meet if meets else 0.0
-        ways["units", count] = one * -(-blocks // count) / blocks + on.wake + meetings + fetched / count
+        of_others = 0.0 if packs else fetched / count
+        ways["units", count] = one * -(-blocks // count) / blocks + to_others + meetings + of_others
     if (count := min(team, rows)) > 1 and not (heavy and blocks >= team):
-        ways["rows", count] = steps * (-(-rows // count) + EDGE) * row + on.wake + fetched
+        of_others = fetched * (count - packs) / count
+        ways["rows", count] = steps * (-(-rows // count) + EDGE) * row + to_others + of_others
     return min(ways, key=lambda way: ways[way])
 
 
