@@ -2,69 +2,56 @@
 
 The first touch of fresh memory costs more than the arithmetic done in it: 0.3 to 1.6 ms per megabyte, measured on a
 virtual machine, so a forward pass that takes 25 ms would spend 50 ms on being given its arrays. Freed blocks are
-therefore kept, up to KEPT_BYTES in all, and given to the next array of about their size; the oldest go first.
+therefore kept, up to KEPT_BYTES in all, and given to the next array of about their size; those of a size that has not
+come back for longest go first.
 """
 
 import math
-import mmap
 from collections import deque
-from contextlib import suppress
 from itertools import count
+from pickle import PickleBuffer
 from typing import Any
 
 import numpy as np
 
 SMALLEST = 1 << 16  # bytes; below, the C library does the same
+LARGE = 1 << 20  # bytes of a block that is found by a search
 KEPT_BYTES = 1 << 28
 # Bytes: arrays begin with a cache line; one that begins 16 further on, as NumPy's do, takes half as long again.
 LINE = 64
-PAGE = 4096  # arrays that all begin with a page meet in the same lines of the first cache
-LARGE = 1 << 20
-HUGE = 1 << 22  # bytes from which NumPy, too, asks for large pages
-PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+PAGE = 4096  # bytes; arrays that all begin at the same place of a page meet in the same lines of the first cache
 BYTE = np.dtype(np.uint8)
 
-_made = count()
-
-
-class _Block(mmap.mmap):
-    """Memory of the system's own. Of NumPy's the owner could not be told from the arrays that look at it."""
-
-    first: int  # where the array begins in it
-
-    @classmethod
-    def of(cls, size: int) -> "_Block":
-        block = cls(-1, size, **PRIVATE)
-        block.first = next(_made) * 37 * LINE % PAGE
-        if size >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
-            with suppress(OSError):
-                block.madvise(mmap.MADV_HUGEPAGE)
-        return block
-
-
 # Blocks by their size. What is done to a dict or a deque is atomic: blocks come back from any thread, and from the
-# garbage collector. The sum may be wrong by a block that two threads counted at once; see _forget.
-_free: dict[int, deque[_Block]] = {}
+# garbage collector. `_kept`, bytes, may be wrong for some time, by what two threads counted at once; see _forget.
+_free: dict[int, deque[Any]] = {}
 _last: dict[int, int] = {}  # when one of the size came back
 _kept = 0
-_returned = count(1)
+_returned, _made = count(1), count()
 
 
 class _Lease(np.ndarray):
-    """Owns a block while any array looks at it: what an array was made from is, in NumPy, the base of all its views."""
+    """Owns a block while any array looks at it: what an array was made from is, in NumPy, the base of all its views.
+
+    It looks at the block by way of a PickleBuffer, which is neither an array nor a memoryview: of these NumPy would
+    take what lies behind for the base, and drop the lease.
+    """
 
     __slots__ = ()
 
     def __del__(self) -> None:
         global _kept
         room: Any = _free
-        if room is None:  # the interpreter ends, and its modules have been emptied
-            return
         block: Any = self.base
-        size = len(block)
-        if size not in room:
-            room.setdefault(size, deque())
-        room[size].append(block)
+        if room is None or type(block) is not PickleBuffer:  # the interpreter ends; or this is a view, or a copy
+            return
+        size = self.nbytes
+        if size > KEPT_BYTES:
+            return
+        blocks = room.get(size)
+        if blocks is None:
+            blocks = room.setdefault(size, deque())
+        blocks.append(block)
         _kept += size
         _last[size] = turn = next(_returned)
         if _kept > KEPT_BYTES or turn % 256 == 0:
@@ -77,7 +64,7 @@ def kept() -> int:
 
 
 def _forget() -> None:
-    """Count what is kept, and let go of what is too much: blocks of the size that has not come back for longest."""
+    """Count what is kept, and let go of what is too much."""
     global _kept
     for size in [size for size, blocks in tuple(_free.items()) if not blocks]:
         _free.pop(size, None)  # one that comes back at this moment is not kept
@@ -101,11 +88,8 @@ def empty(shape: Any, dtype: Any) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size < SMALLEST:
         return np.empty(shape, dtype)
-    try:
-        block = _block(size)
-    except (OSError, ValueError, OverflowError):
-        return np.empty(shape, dtype)  # NumPy says what cannot be had
-    return np.ndarray(shape, dtype, _Lease(len(block), BYTE, block), block.first)
+    whole, block = _block(size)
+    return np.ndarray(shape, dtype, _Lease(whole, BYTE, block))
 
 
 def zeros(shape: Any, dtype: Any) -> np.ndarray:
@@ -130,19 +114,24 @@ def release() -> None:
     """Give all kept memory back to the system."""
     global _kept
     _free.clear()
+    _last.clear()
     _kept = 0
 
 
-def _block(size: int) -> _Block:
-    """One that is kept, as large or up to an eighth larger, or a new one. Smaller sizes are rounded up to quarters of a
-    power of two, and found at once."""
+def _block(size: int) -> tuple[int, Any]:
+    """A block and its bytes, one that is kept or a new one. Sizes below LARGE are rounded up to quarters of a power of
+    two, and found at once; of larger ones a kept block may be up to an eighth larger."""
     global _kept
-    step = PAGE if size >= LARGE else 1 << max(12, (size - 1).bit_length() - 3)
-    whole = -(-size // step) * step + PAGE
-    fitting = [whole] if size < LARGE else sorted(n for n in tuple(_free) if whole <= n <= whole + whole // 8)
+    step = LINE if size >= LARGE else 1 << max(12, (size - 1).bit_length() - 3)
+    whole = -(-size // step) * step
+    fitting = (whole,) if size < LARGE else sorted(n for n in tuple(_free) if whole <= n <= whole + whole // 8)
     for found in fitting:
-        with suppress(KeyError, IndexError):  # none is there, or another thread was quicker
+        try:
             block = _free[found].pop()
-            _kept -= found
-            return block
-    return _Block.of(whole)
+        except (KeyError, IndexError):  # none is there, or another thread was quicker
+            continue
+        _kept -= found
+        return found, block
+    room: Any = np.empty(whole + PAGE + LINE, BYTE)
+    first = -room.__array_interface__["data"][0] % LINE + next(_made) * 37 * LINE % PAGE
+    return whole, PickleBuffer(room[first : first + whole])

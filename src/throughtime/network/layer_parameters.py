@@ -66,8 +66,8 @@ class LayerParameters(words.Sealed):
     def copies(self, later: bool = False) -> tuple[list[list[tuple[Any, ...]]], list[list[Any]] | None]:
         """Copies of what `layer` gives, of every layer and direction: what a run keeps. They are looked at once.
 
-        later: on the CPU the engine may copy large weights itself, as it reads them; then the first four of a layer
-        are empty, and there beside, of every layer and direction, is what is to be copied, or None.
+        later: on the CPU the engine may copy large weights itself, as it packs them; then the weights and biases of a
+        layer are still to be filled, and there beside, of every layer and direction, is what with, or None.
         """
         if self.device != "cpu":
             held = self._weights()

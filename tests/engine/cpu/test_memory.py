@@ -78,6 +78,28 @@ def test_a_block_is_not_given_away_while_anything_looks_at_it(look):
     assert place(memory.empty(SIZE, np.float64)) == first  # and after the last look it is
 
 
+def test_a_look_at_the_owner_holds_the_block_and_is_none():
+    """What an array was made from is an array too: slices, copies and sums of it own nothing."""
+    array = memory.empty(SIZE, np.float64)
+    first, owner = place(array), array.base
+    for look in (owner[:8], owner.view(np.ndarray), owner.copy(), owner.sum(), memoryview(owner)[4:]):
+        del look
+    gc.collect()
+    assert memory.kept() == 0
+    del array
+    assert place(memory.empty(SIZE, np.float64)) != first
+    del owner
+    assert place(memory.empty(SIZE, np.float64)) == first
+
+
+def test_what_is_larger_than_all_that_is_kept_displaces_nothing(monkeypatch):
+    monkeypatch.setattr(memory, "KEPT_BYTES", 5 << 20)
+    small, large = memory.empty(SIZE, np.float64), memory.empty(6 * SIZE, np.float64)
+    first = place(small)
+    del small, large
+    assert place(memory.empty(SIZE, np.float64)) == first
+
+
 def test_a_chain_of_views_holds_the_block():
     """NumPy shortens the chain of bases; whatever it leaves out, the owner of the block must stay."""
     view = memory.empty((64, SIZE // 64), np.float64)
@@ -302,8 +324,8 @@ PEAK = """
     ],
 )
 def test_peak_memory_of_forward_and_backward(cell, count, shape, sizes):
-    """Peak <= 1.25 (T*B*K*N + 2 (T+1)*B*S + 2 T*B*I) + 4 P, with K*N and S those of all layers and directions, and a
-    megabyte or two.
+    """Peak <= 1.25 (T*B*K*N + 2 (T+1)*B*S + 2 T*B*I) + 4 P, with K*N and S those of all layers and directions, and some
+    megabytes.
 
     These are the saved activations, and the states and the input with their gradients; and the parameters, those of
     the network, the run's copy, packed, and their gradient. For an LSTM K = 4, S = 2 N and P = 4 N (I + N + 2). Two
@@ -311,7 +333,7 @@ def test_peak_memory_of_forward_and_backward(cell, count, shape, sizes):
     The peak is that of the resident memory of a process of its own: what compiled code allocates counts too.
     """
     peak, formula = map(float, fresh(PEAK, cell, count, *shape, *sizes).split())
-    assert 0.6 * formula < peak <= formula + 2e6, f"peak {peak / 1e6:.1f} MB of {formula / 1e6:.1f} MB"
+    assert 0.6 * formula < peak <= formula + 6e6, f"peak {peak / 1e6:.1f} MB of {formula / 1e6:.1f} MB"
 
 
 def test_kept_memory_is_given_back_when_asked():

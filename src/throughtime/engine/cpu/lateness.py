@@ -14,6 +14,7 @@ SHARE = 0.4
 # threads spin for some 6 ms after their work (GNU OpenMP), and the first pass behind it is late. When that was enough,
 # training in turns with PyTorch's was left to one thread for most of a turn: .6 to 1.2 of PyTorch's speed, by chance.
 BORNE = 0.01
+APART = 0.05  # seconds between two passes that have nothing to do with each other
 PAUSE, LONGEST = 0.02, 1.0  # seconds alone after the first time, doubled each time that follows
 TIMES = 10  # as long alone as such a pass took, at least, from the second time in a row on
 
@@ -46,8 +47,9 @@ class Lateness:
             self._until, self._pause, self._since = 0.0, PAUSE, None
             return
         now = time.monotonic() if now is None else now
-        if self._since is None or now - self._last > LONGEST + self._pause + taken:
-            self._since = now - taken
+        began = now - taken
+        if self._since is None or began > max(self._last, self._until) + APART:
+            self._since, self._pause = began, PAUSE
         self._last = now
         if now - self._since < BORNE:
             return

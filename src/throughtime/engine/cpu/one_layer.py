@@ -145,6 +145,11 @@ class Layer:
             sent=sent, kept=saved, masks=masks, staged=staged,
         )  # fmt: skip
 
+    def take(self, source: tuple[Array, ...]) -> None:
+        """Make the weights and biases copies of these."""
+        for own, values in zip(self.parameters[: len(source)], source, strict=True):
+            own[...] = values
+
     def fill(self, source: tuple[Array, ...] | None = None) -> None:
         """Run the layer, from the states that stand at its first time, and fill in all else. source: the weights and
         biases of which the layer's are to become copies."""
@@ -155,12 +160,15 @@ class Layer:
             packed, ours = taken_up(own.room_forward, kernel.dtype), self.parameters[:4]
             unpacked, packs = (ours + ours, 1) if source is None else (source + ours, 2)
         elif source is not None:
-            for array, values in zip(self.parameters, source, strict=False):
-                array[...] = values
+            self.take(source)
         if self.steps and self.batch:
             known, x, sent, _ = self.given
             if not packs:
-                packed = self.packed_forward if self.like else pack_forward(kernel, self.parameters, self.pattern)
+                packed = (
+                    self.packed_forward
+                    if self.like is not None
+                    else pack_forward(kernel, self.parameters, self.pattern)
+                )
                 beside = () if self.pattern is None else self.lists()
                 if self.staged is not None:
                     beside = Staged(self.staged.reshape(-1), *packed[4:])[:]

@@ -2,7 +2,8 @@
 
 The loops of plain cells pack them at their head, in the same pass, into memory that they are given (`room_forward`,
 `room_backward`): divided as the pass is, each thread has the panels that it reads in its own caches, and the team is
-called once. For all else they are packed beforehand (`pack_forward`, `pack_backward`).
+called once. For all else, tangents and pieces of a run among it, they are packed beforehand (`pack_forward`,
+`pack_backward`).
 
 Packed weights are panels of W = vectors * lanes columns, stored one after another, row by row: panel p, row k, column j
 at (p*depth + k)*W + j.
@@ -229,9 +230,9 @@ def _transposed_of_all(pack, matrices, parts, units, columns, signals, block, ra
 def _pack_gates(weights, own, keep, gates, units, depth, block, ragged, panels, at, first, last):
     """Panels of `block` units, the gates of a matrix side by side, from panels[at] on:
     panels[p, k, g*block + u] = w[g*units + p*block + u, k]; of a ragged last panel g*count + u. For first <= p < last;
-    keep: 1 if their weights are copied to `own` too."""
+    keep: 1 if their weights are copied to `own` at first, and packed as they are there."""
     wide()
-    width = gates * block
+    width, read = gates * block, own if keep else weights
     for p in range(first, last):
         count = min(block, units - p * block)
         whole = depth // LANES * LANES if count == block else 0
@@ -245,10 +246,10 @@ def _pack_gates(weights, own, keep, gates, units, depth, block, ragged, panels, 
                     own[k] = weights[k]
             for k in range(0, whole, LANES):
                 for u in range(0, block, LANES):
-                    transpose(weights, source + u * depth + k, depth, panels, target + k * width + u, width)
+                    transpose(read, source + u * depth + k, depth, panels, target + k * width + u, width)
             for k in range(whole, depth):
                 for u in range(count):
-                    panels[target + k * width + u] = weights[source + u * depth + k]
+                    panels[target + k * width + u] = read[source + u * depth + k]
 
 
 def _pack_transposed(weights, gates, units, columns, signals, block, ragged, panels, at, first, last):

@@ -74,8 +74,8 @@ def unroll(
     if not by_pieces:
         layer.fill(source)
         return layer
-    for ours, theirs in zip(parameters, source or (), strict=False):
-        ours[...] = theirs
+    if source is not None:
+        layer.take(source)
     if steps and batch:
         scanned.forward(layer, kernel)
     return layer

@@ -21,10 +21,10 @@ POINTWISE = 45  # multiply-adds at that speed that take as long as the pointwise
 MEETING = 2  # meetings that one takes as long as in a pass: its members are not equally fast, and hand on more
 # The others fetch the weights that the caller has packed out of its caches: 25 microseconds for 128 KB, 80 for 512.
 FETCH = 3  # times as long as copying so many bytes
-# Of the time that as many bytes take at a meeting: a row's input and states, half of which are with another thread when
-# it takes them. Of 23 forward passes by rows (16 to 256 units, 8 to 64 rows) each took .12 to .4 microseconds longer
-# for every kilobyte of these than half of the time of one thread; small ones were slower by two threads.
-HANDING = 0.27
+# Of the time that as many bytes take at a meeting: a row's input and states, where they are with another thread when
+# one takes them, as half are of two. Of 23 forward passes by rows (16 to 256 units, 8 to 64 rows) each took .12 to .4
+# microseconds longer for every kilobyte so handed than half of the time of one thread; small ones were slower by two.
+HANDING = 0.54
 # Of the time alone, which a team's estimate must be below: two share the last cache and the power of the processor, and
 # what one wrote lies in the caches of the other, so that in ten quiet processes they took 1.2 to 1.35 times as long as
 # estimated. A second thread lost a sixth at .85 there, gained nothing at .74 and 5 % at .69; a sixth at .82 elsewhere.
@@ -89,14 +89,15 @@ def planned(
     row, fetched, heavy = work / on.rate, FETCH * min(weights, RESIDENT) / on.copy, weights > RESIDENT
     one = steps * (rows + EDGE) * row
     ways = {("alone", 1): GAIN * one}
-    to_others = on.wake + HANDING * steps * rows * handed / (8 * HANDED) * on.meet
+    moved = HANDING * steps * rows * handed / (8 * HANDED) * on.meet
     if (count := min(team, blocks)) > 1:
         meetings = steps * MEETING * on.meet if meets else 0.0
-        of_others = 0.0 if packs else fetched / count
-        ways["units", count] = one * -(-blocks // count) / blocks + to_others + meetings + of_others
+        to_others = on.wake + moved * (count - 1) / count + (0.0 if packs else fetched / count)
+        ways["units", count] = one * -(-blocks // count) / blocks + to_others + meetings
     if (count := min(team, rows)) > 1 and not (heavy and blocks >= team):
-        of_others = fetched * (count - packs) / count
-        ways["rows", count] = steps * (-(-rows // count) + EDGE) * row + to_others + of_others
+        fetched *= (count - 1) / count if packs else 1.0
+        to_others = on.wake + moved * (count - 1) / count + fetched
+        ways["rows", count] = steps * (-(-rows // count) + EDGE) * row + to_others
     return min(ways, key=lambda way: ways[way])
 
 
