@@ -78,7 +78,7 @@ class LayerParameters(words.Sealed):
         held = parametrised.weights(self, self.parameters) if self._assignment else self.parameters
         source: list[list[Any]] | None = None
         copy = np.ndarray.copy if self._largest < memory.SMALLEST else memory.copy
-        if later and copy is memory.copy:
+        if later is True and copy is memory.copy:
             source = []
         found: list[list[tuple[Any, ...]]] = []
         for k, ways in enumerate(self._layer_names):
