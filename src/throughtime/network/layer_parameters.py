@@ -76,10 +76,9 @@ class LayerParameters(words.Sealed):
             ], None
         in_place.parameters(self.parameters, self.shapes, self.dtype)
         held = parametrised.weights(self, self.parameters) if self._assignment else self.parameters
-        source: list[list[Any]] | None = None
-        copy = np.ndarray.copy if self._largest < memory.SMALLEST else memory.copy
-        if later is True and copy is memory.copy:
-            source = []
+        large = self._largest >= memory.SMALLEST
+        copy = memory.copy if large else np.ndarray.copy
+        source: list[list[Any]] | None = [] if large and later is True else None
         found: list[list[tuple[Any, ...]]] = []
         for k, ways in enumerate(self._layer_names):
             of_layer, theirs = [], []

@@ -78,17 +78,22 @@ PASSES = [
 ]
 
 
+def way_of(plan, steps, rows, units, gates, **more):
+    """How a pass of a layer with as many inputs as units is divided between two threads."""
+    work = int(2 * gates * units**2 / plan.PACE + plan.POINTWISE * gates * units)
+    weights, blocks = 8 * gates * units**2, -(-units // 32)
+    return plan.planned(steps, rows, blocks, work, 2, weights=weights, meets=True, **more)[0]
+
+
 def test_no_recorded_pass_is_slower_by_two_threads(plan):
     for (steps, rows, units, gates), alone, by_rows, by_units in PASSES:
-        work = int(2 * gates * units**2 / plan.PACE + plan.POINTWISE * gates * units)
-        weights, blocks = 8 * gates * units**2, -(-units // 32)
-        way, _ = plan.planned(steps, rows, blocks, work, 2, weights=weights, meets=True, on=RECORDED)
+        way = way_of(plan, steps, rows, units, gates, on=RECORDED)
         taken = {"alone": alone, "rows": by_rows, "units": by_units}[way]
         assert taken <= alone, (steps, rows, units, way)
         assert taken < alone or rows < 8, "a pass that gains is left to one thread"
 
 
-# Another, of loops that pack the weights themselves, with as many inputs as units; numbers of 100 are in doubt by 5.
+# Another, of loops that pack the weights themselves; numbers of 100 are in doubt by 5.
 POLLING = Machine(wake=6.6e-6, awake=6.6e-6, meet=2e-7, rate=5.84e10, copy=2.96e10)
 PACKING = [
     ((50, 1, 48, 4), 70, None, 72),
@@ -134,11 +139,8 @@ PACKING = [
 def test_a_pass_that_packs_is_divided_where_it_gained(plan):
     """The fastest way, or one that takes at most a sixth longer; none that took longer than one thread beyond doubt."""
     for (steps, rows, units, gates), alone, by_rows, by_units in PACKING:
-        work = int(2 * gates * units**2 / plan.PACE + plan.POINTWISE * gates * units)
-        weights, blocks = 8 * gates * units**2, -(-units // 32)
         handed = 4 * units * (2 if gates < 4 else 3)
-        how = {"weights": weights, "meets": True, "packs": True, "handed": handed}
-        way, _ = plan.planned(steps, rows, blocks, work, 2, **how, on=POLLING)
+        way = way_of(plan, steps, rows, units, gates, packs=True, handed=handed, on=POLLING)
         times = {"alone": alone, "rows": by_rows or alone, "units": by_units}
         assert times[way] <= min(1.08 * alone, 7 / 6 * min(times.values())), (steps, rows, units, way)
 

@@ -1,6 +1,5 @@
 """One direction of one layer on the CPU, unrolled over its input, and how compiled loops are given it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -153,28 +152,27 @@ class Layer:
     def fill(self, source: tuple[Array, ...] | None = None) -> None:
         """Run the layer, from the states that stand at its first time, and fill in all else. source: the weights and
         biases of which the layer's are to become copies."""
-        kernel, own, packs = self.kernels, self.plan, 0
-        packed: Sequence[Array] = ()
-        unpacked, beside = kernel.packed_already, tuple[Any, ...]()
-        if own.room_forward is not None and self.like is None and self.steps and self.batch:
-            packed, ours = taken_up(own.room_forward, kernel.dtype), self.parameters[:4]
-            unpacked, packs = (ours + ours, 1) if source is None else (source + ours, 2)
-        elif source is not None:
+        kernel, own = self.kernels, self.plan
+        something = bool(self.steps and self.batch)
+        room = own.room_forward if something and self.like is None else None  # for the loop, which copies and packs
+        if source is not None and room is None:
             self.take(source)
-        if self.steps and self.batch:
-            known, x, sent, _ = self.given
-            if not packs:
-                packed = (
-                    self.packed_forward
-                    if self.like is not None
-                    else pack_forward(kernel, self.parameters, self.pattern)
-                )
-                beside = () if self.pattern is None else self.lists()
-                if self.staged is not None:
-                    beside = Staged(self.staged.reshape(-1), *packed[4:])[:]
-            addresses, size = kernel.addresses(*FORWARD), (*own.forward, packs)
-            arguments = (addresses, tuple(packed[:4]), unpacked, known, x, sent, beside, size)
-            threads.run(kernel.unroll, arguments, *shares.of_steps(*own.divided))
+        if not something:
+            return
+        beside: tuple = ()
+        if room is not None:
+            packed, ours = taken_up(room, kernel.dtype), self.parameters[:4]
+            unpacked, packs = (ours + ours, 1) if source is None else (source + ours, 2)
+        else:
+            unpacked, packs = kernel.packed_already, 0
+            packed = pack_forward(kernel, self.parameters, self.pattern) if self.like is None else self.packed_forward
+            beside = () if self.pattern is None else self.lists()
+            if self.staged is not None:
+                beside = Staged(self.staged.reshape(-1), *packed[4:])[:]
+        known, x, sent, _ = self.given
+        addresses, size = kernel.addresses(*FORWARD), (*own.forward, packs)
+        arguments = (addresses, packed[:4], unpacked, known, x, sent, beside, size)
+        threads.run(kernel.unroll, arguments, *shares.of_steps(*own.divided))
 
     def _saved_again(self) -> Array:
         """The same from the states, every row (t, b) a sequence of one step; of a layer without stages."""

@@ -73,11 +73,11 @@ def room_backward(shape: Shape, inputs: int, units: int) -> Room:
     return size, slices[:2]
 
 
-def taken_up(room: Room, dtype: Any) -> list[Array]:
+def taken_up(room: Room, dtype: Any) -> tuple[Array, ...]:
     """Memory for it, of each matrix by itself."""
     size, places = room
     out = memory.empty((size,), dtype)
-    return [out[place] for place in places]
+    return tuple([out[place] for place in places])
 
 
 def squares(shape: Shape, w_hh: Array) -> tuple[Array, Array]:
