@@ -12,6 +12,7 @@ from throughtime.analysis.lyapunov.step_jacobian import Dense
 from throughtime.analysis.lyapunov.trajectory import Trajectory
 from throughtime.analysis.lyapunov.triangular_frame import TriangularFrame
 from throughtime.engine.lu import DENSE, OWN, SLOPE
+from throughtime.engine.lu import frame as frame_module
 from throughtime.engine.lu.frame import Frame, Jacobians, Workspace, padded
 
 
@@ -157,13 +158,15 @@ def test_many_steps_at_once_are_single_steps(kind):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize(("size", "columns"), [(130, 130), (210, 150)])
-def test_the_same_bits_for_any_number_of_threads(dtype, size, columns):
+@pytest.mark.parametrize(("size", "columns"), [(33, 33), (64, 40), (130, 130), (210, 150), (330, 330)])
+def test_the_same_bits_for_any_number_of_threads(dtype, size, columns, monkeypatch):
+    """Whatever blocks of strips, of one thread or of many, the last of which may have none."""
+    monkeypatch.setattr(frame_module, "MEETINGS", 0)
     given, _ = jacobians(np.random.default_rng(0), "diagonal", 5, size, dtype)
     start, found = np.random.default_rng(1).standard_normal((size, columns)), []
     threads = tt.get_num_threads()
     try:
-        for count in (1, 2, 3):
+        for count in (1, 2, 3, 5):
             tt.set_num_threads(count)
             frame = Frame(start, Workspace(size, columns, dtype))
             assert frame.space.team == count

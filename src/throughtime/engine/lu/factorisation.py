@@ -10,8 +10,8 @@ from ..cpu.primitives import wide
 from ..cpu.register_tile import deep_tile, transpose
 from .elimination import eliminate, exchange, largest, solve
 
-WIDTH = LANES = ROWS = DEEP = SOLVE = PLACEHOLDER
-walk = deep = arrange = leaf = act = PLACEHOLDER
+WIDTH = LANES = ROWS = DEEP = SOLVE = BLOCK = PLACEHOLDER
+walk = deep = arrange = leaf = act = panel = PLACEHOLDER
 TINY = 1e-30
 COLUMNS = 4  # of a leaf that are eliminated one by one before the others learn of them
 
@@ -134,37 +134,54 @@ def _act(frame, a, b, q0, q1, sizes, pivots, done):
             deep(frame, t0 * gap + below * WIDTH, gap, rows - below, frame, u, (t1 - t0) * WIDTH, frame, c)
 
 
+def _panel(frame, first, end, sizes, t, head, u, order, pivots, done, diagonal, at):
+    """Factorise the strips first..end-1, on which all before have acted: recursive, one thread's."""
+    for p in range(first, end):
+        leaf(frame, p, sizes, t, head, u, order, pivots, diagonal, at)
+        done[p] = (p + 1) * WIDTH
+        m = (p + 1 - first) & -(p + 1 - first)
+        a, last = p + 1 - m, min(p + 1 + m, end)
+        if last > p + 1:
+            for q in range(a, p):
+                arrange(frame, q, sizes[2], pivots, done, (p + 1) * WIDTH)
+            act(frame, a, p + 1, p + 1, last, sizes, pivots, done)
+    for q in range(first, end):
+        arrange(frame, q, sizes[2], pivots, done, min(end * WIDTH, sizes[1]))
+
+
 def _factorise(frame, sizes, t, head, u, order, pivots, done, diagonal, at, index, threads, round_, meeting):
-    """LU of a frame by a team; every thread returns the number of its next round."""
+    """LU of a frame by a team; every thread returns the number of its next round.
+
+    While the first thread factorises a block of strips, the others take the block before it to all that lies behind.
+    """
     size, columns, high = sizes
     strips = (columns + WIDTH - 1) // WIDTH
+    block = strips
+    if threads > 1:
+        block = BLOCK
     if index == 0:
         for i in range(size):
             order[i] = i
         for q in range(strips):
             done[q] = 0
-    for p in range(strips):
-        if index == 0:
-            leaf(frame, p, sizes, t, head, u, order, pivots, diagonal, at)
-            done[p] = min((p + 1) * WIDTH, columns)
-        m = (p + 1) & -(p + 1)
-        a, last = p + 1 - m, min(p + 1 + m, strips)
-        if last == p + 1:
-            break
-        share = (last - p - 1 + threads - 1) // threads
-        q0 = min(p + 1 + index * share, last)
-        if m > 1:  # a single strip and the next are the first thread's, like the leaves
-            round_ = meet(meeting, threads, round_)
-            for q in range(a + index, p + 1, threads):
-                arrange(frame, q, high, pivots, done, (p + 1) * WIDTH)
-            round_ = meet(meeting, threads, round_)
-        act(frame, a, p + 1, q0, min(q0 + share, last), sizes, pivots, done)
-        if m > 1:
-            round_ = meet(meeting, threads, round_)
+        panel(frame, 0, min(block, strips), sizes, t, head, u, order, pivots, done, diagonal, at)
     round_ = meet(meeting, threads, round_)
+    for a in range(0, strips - block, block):
+        b = a + block
+        end = min(b + block, strips)
+        if index == 0:
+            act(frame, a, b, b, end, sizes, pivots, done)
+            panel(frame, b, end, sizes, t, head, u, order, pivots, done, diagonal, at)
+        # in strips on which a block acts: what the first thread has done, for a leaf takes as long as two strips
+        before, left = (3 * block + 3) // 2, strips - end
+        own = max(0, (left - (threads - 1) * before) // threads)
+        share = (left - own + threads - 2) // (threads - 1)
+        q0 = end if index == 0 else min(end + own + (index - 1) * share, strips)
+        act(frame, a, b, q0, end + own if index == 0 else min(q0 + share, strips), sizes, pivots, done)
+        round_ = meet(meeting, threads, round_)
     for q in range(index, strips, threads):
         arrange(frame, q, high, pivots, done, columns)
     return meet(meeting, threads, round_)
 
 
-KERNELS = (_deep, _leaf, _arrange, _act, _factorise)  # each may call those before it
+KERNELS = (_deep, _leaf, _arrange, _act, _panel, _factorise)  # each may call those before it

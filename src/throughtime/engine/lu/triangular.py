@@ -79,6 +79,7 @@ def kernels(dtype: Any) -> tuple[Any, dict[str, int]]:
     rows, width = most_rows(2), 2 * lane
     sizes = {"WIDTH": width, "LANES": lane, "ROWS": rows, "DEEP": NEAR // (width * np.dtype(dtype).itemsize)}
     sizes["SOLVE"] = min(width, 16 if REGISTERS == 32 else 8)
+    sizes["BLOCK"] = max(1, 32 // width)
     made: dict[str, Any] = {}
     for function in (*frame_product.KERNELS, *factorisation.KERNELS, _steps):
         names, once = named_in(function, sizes | made), function.__name__ in ONCE
