@@ -203,14 +203,13 @@ def bound(point, what, rate, call):
     return call + sum(parts.values()), parts
 
 
-def orthonormal(n, dtype, seconds=0.05):
-    """Seconds of one Cholesky QR of n columns by LAPACK: a triangle of AᵀA, its factor, and A divided by it."""
-    from scipy.linalg import get_blas_funcs, get_lapack_funcs
+def triangular(n, dtype, seconds=0.05):
+    """Seconds of LAPACK's LU of n columns."""
+    from scipy.linalg import get_lapack_funcs
 
-    a = np.asfortranarray(np.random.default_rng(0).standard_normal((n, n)) + 2 * n**0.5 * np.eye(n), dtype)
-    syrk, trsm = get_blas_funcs(("syrk", "trsm"), (a,))
-    (potrf,) = get_lapack_funcs(("potrf",), (a,))
-    return best(lambda: trsm(1.0, potrf(syrk(1.0, a, trans=1))[0], a, side=1), seconds)
+    a = np.asfortranarray(np.random.default_rng(0).standard_normal((n, n)), dtype)
+    (getrf,) = get_lapack_funcs(("getrf",), (a,))
+    return best(lambda: getrf(a), seconds)
 
 
 def mean_ratio(ratios):
