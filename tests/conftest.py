@@ -85,10 +85,15 @@ def torch():
 
 
 @pytest.fixture
-def threads():
-    """`threads(n)` sets the library's number of threads, for this test only."""
+def threads(monkeypatch):
+    """`threads(n)` sets the library's number of threads, for this test only; their answers are waited for."""
     import throughtime as tt
+    from throughtime.engine.cpu import board
+    from throughtime.engine.cpu import threads as team
 
-    before = tt.get_num_threads()
+    monkeypatch.setattr(board, "ANSWER", board.FREE)
+    own, before = team._team.board, tt.get_num_threads()
+    answers, own[board.ANSWERS] = own[board.ANSWERS], board.FREE
     yield tt.set_num_threads
+    own[board.ANSWERS] = answers
     tt.set_num_threads(before)

@@ -26,6 +26,7 @@ from throughtime.engine.cpu import own_share
 from throughtime.engine.cpu import threads as team
 from throughtime.engine.cpu.meeting import meet
 from throughtime.engine.cpu.own_share import mine
+from throughtime.engine.cpu.serving import joining, serving
 
 PATIENCE = 2.0  # seconds
 WHOLE = (0, 1)
@@ -51,6 +52,8 @@ def note(done, each, failing, share, meeting):
 
 @pytest.fixture(autouse=True)
 def _a_team_of_its_own(monkeypatch):
+    """It waits for its workers, whoever else has their processors for a moment."""
+    monkeypatch.setattr(boards, "ANSWER", boards.FREE)
     monkeypatch.setattr(team, "_team", team._Team())
 
 
@@ -166,6 +169,32 @@ def test_a_worker_that_has_ended_is_replaced():
         time.sleep(1e-3)
     works()
     assert team._team.workers[1] is not worker
+
+
+@pytest.mark.parametrize("answering", [0, 1])
+def test_who_does_not_answer_is_left_out(answering):
+    """Of two workers that seem to poll, none or one does: the caller does all, soon, and both may be asked again."""
+    board, done, states = boards.board(2, 3), np.zeros(3, np.int64), boards.WORKERS + boards.STATE
+    board[boards.GATHER], board[boards.SEND] = own_share.addresses()
+    board[boards.ANSWERS] = 1_000_000
+    note(np.zeros(3, np.int64), 0, NOBODY, WHOLE, team._alone)  # compiled
+    board[states] = board[states + boards.APART] = boards.AWAKE
+    boards.prepare(board, team._flat(tuple(parts(3))), 3)
+    if answering:
+        poll = threading.Thread(target=serving(), args=(board, 0))
+        poll.start()
+    begin = time.monotonic()
+    note(done, 0, NOBODY, WHOLE, board)
+    assert time.monotonic() - begin < PATIENCE
+    assert done.tolist() == [1, 0, 0]
+    assert board[boards.FUNCTION] == 0  # nobody has anything to do
+    board[boards.MEMBERS] = 0
+    assert joining()(board, 2)[0] == boards.NOBODY
+    if answering:
+        board[boards.STOP] = 1
+        poll.join()
+    assert board[states] == (boards.ASLEEP if answering else boards.AWAKE)
+    assert board[states + boards.APART] == boards.AWAKE
 
 
 def test_arguments_that_fit_no_board_are_one_threads(monkeypatch):

@@ -12,15 +12,16 @@ from .spans import place_of
 # Numbers of a board: the count of a meeting (meeting.py), then
 MEMBERS, FUNCTION, GIVEN, STOP = 16, 17, 18, 20  # GIVEN: when the pass was written down
 SHARES, ARGUMENTS = 21, 22  # where these are, behind the workers
-PATIENT, LINGERS = 23, 24  # what stands below
-GATHER, SEND = 25, 26  # addresses of functions (own_share.py)
+PATIENT, LINGERS, ANSWERS = 23, 24, 25  # what stands below
+GATHER, SEND = 26, 27  # addresses of functions (own_share.py)
 WORKERS, APART = 32, 32  # of each, on lines of its own, its state, how its last part went, and room for a clock
 STATE, FAILED, TAKEN, RAN, CLOCK = 0, 16, 17, 18, 20
 PARTS = 8  # numbers of a share at most
 ROOM = 2048  # numbers of 8 bytes, of a pass's arguments at most
 ALONE = 32  # numbers of a board without workers
 
-ASLEEP, AWAKE, WAITING, WORKING = 0, 1, 2, 3
+# A worker polls, AWAKE; asked by a caller, who WAITS for it, it answers READY; told so, it is WORKING.
+ASLEEP, AWAKE, WAITING, READY, WORKING = 0, 1, 2, 3, 4
 FREE = 1 << 62  # a meeting's count that lets every thread pass
 NOBODY, TOO_LARGE = -1, -2  # how a pass of one thread ended: workers did not come, its arguments do not fit the board
 SPINS = 200  # polls, some 10 microseconds, before a thread offers its processor to others between polls
@@ -28,17 +29,22 @@ SPINS = 200  # polls, some 10 microseconds, before a thread offers its processor
 # Python, and up to 600 of copies of weights. OpenBLAS's threads poll for 100 milliseconds.
 LINGER = 1_000_000
 PATIENCE = 300_000  # nanoseconds that a caller waits for a worker that has just been woken
+# Nanoseconds that a caller waits for a worker that polls to answer: who does not has lost its processor, for example
+# to threads of PyTorch, which spin for some 6 ms after its work. Unasked, 65 us of Jacobians took 800 there, now 130.
+ANSWER = 10_000
 
 MONOTONIC, PROCESSOR = time.CLOCK_MONOTONIC, time.CLOCK_THREAD_CPUTIME_ID
 _clock_gettime = types.ExternalFunction("clock_gettime", types.intc(types.intc, types.intp))
 
 
 def board(workers: int, processors: int) -> np.ndarray:
-    """A board for so many workers, all asleep. Where there are fewer processors than threads, nobody polls for long."""
+    """A board for so many workers, all asleep. Where there are fewer processors than threads, nobody polls for long,
+    and who does not answer is waited for."""
     behind = WORKERS + APART * workers
     made = np.zeros(behind + PARTS * (workers + 1) + ROOM, np.int64)
     made[SHARES], made[ARGUMENTS] = behind, behind + PARTS * (workers + 1)
-    made[PATIENT], made[LINGERS] = PATIENCE, LINGER if workers < processors else 0
+    made[PATIENT] = PATIENCE
+    made[LINGERS], made[ANSWERS] = (LINGER, ANSWER) if workers < processors else (0, FREE)
     return made
 
 

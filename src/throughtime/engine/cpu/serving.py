@@ -21,6 +21,7 @@ from .board import (
     FREE,
     FUNCTION,
     GIVEN,
+    LINGER,
     LINGERS,
     MEMBERS,
     MONOTONIC,
@@ -28,6 +29,7 @@ from .board import (
     PARTS,
     PROCESSOR,
     RAN,
+    READY,
     SHARES,
     SPINS,
     STATE,
@@ -86,6 +88,8 @@ def _serve(board, k):
             board[place + TAKEN] = now(board, clock, MONOTONIC) - board[GIVEN]
             put(board, state, AWAKE)
             polls = 0
+        elif arrived(board, state) == WAITING and swapped(board, state, WAITING, READY):
+            polls = 0
         pause()
         polls += 1
         if polls > SPINS:
@@ -94,8 +98,9 @@ def _serve(board, k):
             time = now(board, clock, MONOTONIC)
             begin = time if polls == SPINS + 1 else begin
             if time - begin > board[LINGERS] or board[STOP]:
-                if arrived(board, MEMBERS) > 0:  # a pass is about to begin, once it is compiled
-                    _usleep(NAP)
+                if arrived(board, MEMBERS) > 0:  # a pass is about to begin, at once or when it is compiled
+                    if time - begin > board[LINGERS] + LINGER:
+                        _usleep(NAP)
                 elif swapped(board, state, AWAKE, ASLEEP) and arrived(board, MEMBERS) == 0:
                     return
                 else:
