@@ -27,7 +27,7 @@ from matplotlib.colors import LinearSegmentedColormap
 import throughtime as tt
 
 SIZES = {"units": 128, "size": 900_000, "held_out": 100_000, "passes": 1, "rate": 0.01}
-FULL = {"units": 512, "size": 2_000_000, "held_out": 200_000, "passes": 3, "rate": 0.003}
+FULL = {"units": 512, "size": 1_500_000, "held_out": 150_000, "passes": 2, "rate": 0.003}
 SMALL = {"units": 64, "size": 400_000, "held_out": 20_000, "passes": 1, "rate": 0.01}
 SHARE = {"tanh": 0.4, "gru": 1.0, "lstm": 1.0}  # of the rate
 EMBEDDING, LANES, STEPS = 32, 16, 64

@@ -25,7 +25,7 @@ import numpy as np
 import throughtime as tt
 
 SIZES = {"units": 40, "k": 30, "delay": 10, "length": 120, "epochs": 500, "flossing": 60, "seeds": 3}
-FULL = {"units": 80, "k": 75, "delay": 10, "length": 300, "epochs": 3001, "flossing": 500, "seeds": 5}
+FULL = {"units": 80, "k": 75, "delay": 10, "length": 300, "epochs": 1501, "flossing": 500, "seeds": 3}
 SMALL = {"units": 16, "k": 12, "delay": 2, "length": 30, "epochs": 300, "flossing": 150, "seeds": 1}
 WAYS = ("none", "before", "before and during")
 RATE, LIMIT, BATCH, STEPS, DISCARD = 3e-3, 0.03, 16, 55, 16

@@ -19,7 +19,7 @@ import numpy as np
 import throughtime as tt
 
 SIZES = {"length": 50, "units": 32, "updates": 1500, "networks": 3, "every": 50}
-FULL = {"length": 150, "units": 64, "updates": 6000, "networks": 5, "every": 100}
+FULL = {"length": 150, "units": 64, "updates": 4000, "networks": 3, "every": 100}
 SMALL = {"length": 20, "units": 16, "updates": 600, "networks": 1, "every": 100}
 RATE, BATCH, LIMIT, ROWS = 0.01, 32, 1.0, 40
 SEED = 0
