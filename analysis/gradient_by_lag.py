@@ -22,7 +22,7 @@ import numpy as np
 import throughtime as tt
 
 SIZES = {"units": 64, "steps": 200, "sequences": 4}
-FULL = {"units": 512, "steps": 500, "sequences": 16}
+FULL = {"units": 256, "steps": 500, "sequences": 8}
 SMALL = {"units": 16, "steps": 80, "sequences": 2}
 FORGET = {"text": 1.0, "adding": 3.0}
 DRIVE = 0.5

@@ -3,7 +3,8 @@
 * Full Lyapunov spectrum of a tanh network against J = diag(1−h²)W; Q = JQ; np.linalg.qr at each step: per step, the
   median difference of a long and a short call made one after the other, so that what is done once does not count.
 * Jacobians of one LSTM step for a batch against torch.func.jacrev under vmap: in turns of ten calls each, as in a loop
-  over steps, and in turns of one call each, where the other side has emptied the caches.
+  over steps, and in turns of one call each, where the other side has emptied the caches; before each turn a rest, in
+  which the threads of the other side, which spin for some milliseconds after their work, go to sleep.
 * `gradient_by_lag` against one torch backward per loss time (a sample of the times, scaled to all).
 * Cost against the units N, the steps T, the leading exponents k and the networks of an ensemble, with one thread and
   with two.
@@ -50,7 +51,7 @@ SMALL = {
     "processes": 0,
 }
 THREADS = _machine.threads()
-SEED, GAIN = 1, 1.5
+SEED, GAIN, REST = 1, 1.5, 0.03
 TARGETS = {"N=100": 5.0, "N=200": 5.0, "N=1000": 5.0, "jacobian": 30.0, "lag": 30.0}
 
 
@@ -67,11 +68,14 @@ def usual(weights, state, steps, warmup):
     return total / steps
 
 
-def in_turns(calls, runs, times=1):
-    """Seconds of each call, (runs, calls): all of them in turns, each `times` times in a row."""
+def in_turns(calls, runs, times=1, rest=0.0):
+    """Seconds of each call, (runs, calls): all of them in turns, each `times` times in a row after so many seconds."""
     found = np.empty((runs, len(calls)))
     for turn in found:
         for i, call in enumerate(calls):
+            end = time.perf_counter() + rest
+            while time.perf_counter() < end:
+                pass  # awake: a processor that has slept is slow for a while
             began = time.perf_counter()
             for _ in range(times):
                 call()
@@ -79,10 +83,10 @@ def in_turns(calls, runs, times=1):
     return found
 
 
-def best(calls, runs, times=1):
+def best(calls, runs, times=1, rest=0.0):
     """Seconds of each call, the best of the runs, after one call of each that does not count."""
     in_turns(calls, 1)
-    return in_turns(calls, runs, times).min(axis=0)
+    return in_turns(calls, runs, times, rest).min(axis=0)
 
 
 def per_step(call, short, long, runs):
@@ -172,7 +176,8 @@ def growth(units, times, loss_times, columns, networks, runs):
     data["leading"] = {"k": ks, "seconds": seconds, "exponent": exponent(ks, seconds), "full": full, "N": 2 * units}
 
     families = [tt.Ensemble([chaotic(units, seed) for seed in range(count)]) for count in networks]
-    calls = [lambda f=f, n=n: over(n, f) for f in families for n in (1, 2)]  # side by side: others may come and go
+    # side by side: others may come and go
+    calls = [lambda f=f, n=n: over(n, f, times[-2]) for f in families for n in (1, 2)]
     one, two = best(calls, 2 * runs).reshape(-1, 2).T
     exponents = {"one thread": exponent(networks, one), "two threads": exponent(networks, two)}
     data["networks"] = {"networks": networks, "one thread": one, "two threads": two, "exponents": exponents}
@@ -180,12 +185,12 @@ def growth(units, times, loss_times, columns, networks, runs):
     return data
 
 
-def over(threads, family):
+def over(threads, family, steps):
     """The spectra of a family, its networks side by side in so many threads."""
     before = tt.get_num_threads()
     tt.set_num_threads(threads)
     try:
-        return spectrum(family, 100)
+        return spectrum(family, steps)
     finally:
         tt.set_num_threads(before)
 
@@ -212,7 +217,7 @@ def against_torch(units, steps, loss_units, runs):
     difference = np.abs(run.jacobian(2) - theirs(s, x).numpy()).max()
     checks.append(study.check("LSTM Jacobians: difference", difference, 0, 1e-12, why="torch.func.jacrev"))
     both = [lambda: run.jacobian(2), lambda: theirs(s, x)]
-    t, cold = best(both, runs, times=10), best(both, 10 * runs)
+    t, cold = best(both, runs, 10, REST), best(both, 10 * runs, 1, REST)
     data["jacobian"] = {"seconds": t[0], "torch_seconds": t[1], "ratio": t[1] / t[0], "N": units, "B": batch}
     data["jacobian"] |= {"single_calls": cold, "ratio_of_single_calls": cold[1] / cold[0]}
 
@@ -229,7 +234,7 @@ def against_torch(units, steps, loss_units, runs):
             rnn.zero_grad(set_to_none=True)
             (out[t] * cotangent[t]).sum().backward(retain_graph=True)
 
-    t = best([lambda: tt.analysis.gradient_by_lag(run, g), backwards], runs)
+    t = best([lambda: tt.analysis.gradient_by_lag(run, g), backwards], runs, 1, REST)
     scaled = t[1] * steps / max(len(sample), 1)
     data["lag"] = {"seconds": t[0], "torch_seconds": scaled, "ratio": scaled / t[0], "N": loss_units, "T": steps}
     return checks, data
