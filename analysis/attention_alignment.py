@@ -25,7 +25,7 @@ import numpy as np
 import throughtime as tt
 
 SIZES = {"units": 64, "longest": 8, "updates": 600, "seeds": 2, "held_out": 200}
-FULL = {"units": 128, "longest": 16, "updates": 1500, "seeds": 3, "held_out": 1000}
+FULL = {"units": 128, "longest": 16, "updates": 1200, "seeds": 3, "held_out": 1000}
 SMALL = {"units": 48, "longest": 6, "updates": 400, "seeds": 1, "held_out": 100}
 KINDS = {
     "attention": ("additive", False),

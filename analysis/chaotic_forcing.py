@@ -27,7 +27,7 @@ import numpy as np
 import throughtime as tt
 
 SIZES = {"units": 50, "intervals": [1, 5, 12, 25, 50, 100], "seeds": 2, "updates": [1500, 1200]}
-FULL = {"units": 50, "intervals": [1, 3, 5, 8, 12, 18, 25, 35, 50, 70, 100], "seeds": 3, "updates": [3000, 3000]}
+FULL = {"units": 50, "intervals": [1, 3, 5, 8, 12, 18, 25, 35, 50, 70, 100], "seeds": 3, "updates": [2500, 2000]}
 SMALL = {"units": 16, "intervals": [2, 8, 25], "seeds": 1, "updates": [30, 20], "learnt": False}
 DT, BEGIN, STEPS_OF_UPDATE = 0.03, 10, 800
 RATES = (0.01, 0.002)

@@ -26,7 +26,7 @@ import numpy as np
 import throughtime as tt
 
 SIZES = {"units": 50, "length": 20, "steps": 1500, "seeds": 4}
-FULL = {"units": 50, "length": 50, "steps": 20_000, "seeds": 5}
+FULL = {"units": 50, "length": 50, "steps": 10_000, "seeds": 5}
 SMALL = {"units": 40, "length": 10, "steps": 900, "seeds": 1}
 WAYS = ("nothing", "clipping", "clipping + Ω")
 RATE, LIMIT, WEIGHT, SCALE, BATCH = 0.05, 1.0, 2.0, 0.1, 20

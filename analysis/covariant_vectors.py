@@ -63,10 +63,10 @@ def measure(units=40, steps=1500, henon=6000):
 def draw(result):
     data, plots = result["data"], tt.plots
     fig, axes = study.figure(1, 2, height=2.6)
-    middle = (np.arange(40) + 0.5) * np.pi / 80
+    edges = np.linspace(0, np.pi / 2, 41)
     for i, (key, label) in enumerate((("henon", "Hénon"), ("tanh", f"tanh, $N={data['tanh']['units']}$"))):
-        axes[0].step(middle, data[key]["angles"], where="mid", label=label, **plots.style(i + 1))
-    axes[0].set(xlabel="smallest angle, unstable to stable (radians)", ylabel="probability density", ylim=(0, None))
+        axes[0].stairs(data[key]["angles"], edges, label=label, **plots.style(i + 1))
+    axes[0].set(xlabel="smallest angle, unstable to stable (radians)", ylabel="probability density", yscale="log")
     axes[0].set_title("angles")
     axes[0].legend()
     item = data["tanh"]

@@ -193,17 +193,23 @@ def by_step(ax, data):
 def by_pair(ax, data):
     """What the networks say after each pair of bits, before a coin and before an XOR."""
     at = np.arange(4)
-    bars(ax, at, [1 / 3, 2 / 3, 2 / 3, 1 / 3], wide=0.6)
+    bars(ax, at, [1 / 3, 2 / 3, 2 / 3, 1 / 3], wide=0.8)
+    apart = 0.8 / (4 * len(data) - 1)  # of a place and the next, and twice as far of networks
     for number, (n, one) in enumerate(data.items(), start=1):
         said, colour = np.asarray(one["said"], dtype=float), tt.plots.COLOURS[number]
         for place, marker, name in ((0, "o", "coin 1"), (1, "s", "coin 2"), (2, "x", "XOR")):
-            x = at + 0.3 * (number - 1.5) + 0.08 * (place - 1)
+            x = at + apart * (4 * (number - 1) + place - (4 * len(data) - 2) / 2)
             for k, seed in enumerate(said[:, place]):
-                label = f"{n} units, before {name}" if k == 0 else None
+                label = f"{n} units, before {name}" if k == 0 and len(data) < 3 else None
                 ax.plot(
                     x, seed, marker, color=colour, markersize=3.2, fillstyle="none", markeredgewidth=0.8, label=label
                 )
     ax.set_xticks(at, ["0 0", "0 1", "1 0", "1 1"])
+    if len(data) > 2:  # too many for a mark each
+        for number, n in enumerate(data, start=1):
+            ax.plot([], [], "o", color=tt.plots.COLOURS[number], markersize=3.2, label=f"{n} units")
+        for marker, name in (("o", "coin 1"), ("s", "coin 2"), ("x", "XOR")):
+            ax.plot([], [], marker, color="0.3", markersize=3.2, fillstyle="none", label=f"before {name}")
     ax.set_ylim(-0.03, 1.45)
     ax.set_yticks(np.linspace(0, 1, 6))
     ax.set_xlabel("the last two bits")

@@ -97,17 +97,17 @@ def draw(result):
         )
         ax.plot(data["bias"], item["horizon"], "x", color=plots.COLOURS[0], markersize=4, label="steps to 1/e")
         ax.set_yscale("log")
-        for bias, law in zip(data["bias"], item["mean_field"], strict=True):
-            if not np.isfinite(law):
-                ax.annotate(
-                    r"mean field: $\infty$",
-                    (bias, 0.97),
-                    xycoords=ax.get_xaxis_transform(),
-                    ha="right",
-                    va="top",
-                    color=plots.COLOURS[1],
-                    fontsize=7,
-                )
+        endless = [bias for bias, law in zip(data["bias"], item["mean_field"], strict=True) if not np.isfinite(law)]
+        if endless:
+            ax.annotate(
+                rf"mean field, $b \geq {min(endless):g}$: $\infty$",
+                (0.98, 0.05),
+                xycoords="axes fraction",
+                ha="right",
+                color=plots.COLOURS[1],
+                fontsize=7,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+            )
         ax.set(xlabel=f"bias $b$ of the {gate} gate", ylabel="memory of the gradient (steps)")
         ax.set_title(f"{name.upper()}, gain {GAIN:g}")
     axes[0].legend(loc="upper left")

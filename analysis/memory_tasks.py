@@ -26,10 +26,10 @@ import throughtime as tt
 SIZES = {"units": 24, "seeds": [0], "lengths": [10, 20, 40, 80], "delays": [3, 6, 12, 24], "most": [2000, 1200]}
 FULL = SIZES | {
     "units": 100,
-    "seeds": [0, 1, 2],
+    "seeds": [0, 1],
     "lengths": [25, 50, 100, 200],
     "delays": [10, 20, 50, 100],
-    "most": [10000, 10000],
+    "most": [6000, 6000],
 }
 SMALL = {"units": 16, "seeds": [0], "lengths": [5, 60], "delays": [2, 30], "most": [600, 40]}
 MODELS = {"tanh": "tanh", "irnn": "IRNN", "lstm": "LSTM, $b_f$ = 1", "chrono": "LSTM, chrono"}

@@ -22,7 +22,7 @@ import throughtime as tt
 
 THREADS = _machine.threads()
 SIZES = {"steps": [1000, 10_000, 100_000, 1_000_000], "units": [1, 2, 4, 8, 16], "batches": [1, 8], "seconds": 5.0}
-FULL = SIZES | {"units": [1, 2, 4, 8, 16, 32, 64, 256], "batches": [1, 8, 32], "seconds": 400.0}
+FULL = SIZES | {"units": [1, 2, 4, 8, 16, 32, 64, 256], "batches": [1, 8, 32], "seconds": 200.0}
 SMALL = {"steps": [300], "units": [2], "batches": [1], "seconds": 0.01}
 INPUTS, SEED, MIDDLE = 2, 1, 10_000  # MIDDLE: the steps at which N and B change
 WAYS = ("loop", "scan", "jax")

@@ -24,7 +24,7 @@ import numpy as np
 import throughtime as tt
 
 SIZES = {"windows": (4, 6, 7, 10, 11), "seconds": (8, 10, 12, 16, 20, 24), "seeds": 3, "updates": 800}
-FULL = {"windows": tuple(range(1, 15)), "seconds": tuple(range(8, 34, 2)), "seeds": 5, "updates": 5_000}
+FULL = {"windows": tuple(range(1, 15)), "seconds": tuple(range(8, 34, 2)), "seeds": 3, "updates": 5_000}
 SMALL = {"windows": (4, 7, 11), "seconds": (10, 24), "seeds": 1, "updates": 700}
 FIRST, SECOND = 6, 10
 UNITS, STREAMS, ALONE, LENGTH, RATE = 32, 32, 64, 1000, 0.01
