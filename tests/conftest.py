@@ -62,7 +62,9 @@ def small_passes_are_divided():
 
     shares.SMALL, shares.planned = 200_000, planned
     shares.now = scanned.now = frame.machine = lambda: Machine(0.0, 0.0, meet=1e-7, rate=1e11, copy=1e10)
-    board.PATIENCE = 10**10  # workers are waited for, as bits of a pass that was not divided would say nothing
+    board.PATIENCE = board.ANSWER = (
+        10**10
+    )  # workers are waited for, as bits of a pass that was not divided would say nothing
     team.Lateness = Punctual
     team._after_fork()  # a team that is never late, with more threads than processors too
 
@@ -85,15 +87,10 @@ def torch():
 
 
 @pytest.fixture
-def threads(monkeypatch):
-    """`threads(n)` sets the library's number of threads, for this test only; their answers are waited for."""
+def threads():
+    """`threads(n)` sets the library's number of threads, for this test only."""
     import throughtime as tt
-    from throughtime.engine.cpu import board
-    from throughtime.engine.cpu import threads as team
 
-    monkeypatch.setattr(board, "ANSWER", board.FREE)
-    own, before = team._team.board, tt.get_num_threads()
-    answers, own[board.ANSWERS] = own[board.ANSWERS], board.FREE
+    before = tt.get_num_threads()
     yield tt.set_num_threads
-    own[board.ANSWERS] = answers
     tt.set_num_threads(before)

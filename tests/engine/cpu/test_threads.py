@@ -52,8 +52,6 @@ def note(done, each, failing, share, meeting):
 
 @pytest.fixture(autouse=True)
 def _a_team_of_its_own(monkeypatch):
-    """It waits for its workers, whoever else has their processors for a moment."""
-    monkeypatch.setattr(boards, "ANSWER", boards.FREE)
     monkeypatch.setattr(team, "_team", team._Team())
 
 
@@ -174,27 +172,68 @@ def test_a_worker_that_has_ended_is_replaced():
 @pytest.mark.parametrize("answering", [0, 1])
 def test_who_does_not_answer_is_left_out(answering):
     """Of two workers that seem to poll, none or one does: the caller does all, soon, and both may be asked again."""
-    board, done, states = boards.board(2, 3), np.zeros(3, np.int64), boards.WORKERS + boards.STATE
+    board, done = boards.board(2, 3), np.zeros(3, np.int64)
+    first, second = (boards.WORKERS + boards.STATE + k * boards.APART for k in range(2))
     board[boards.GATHER], board[boards.SEND] = own_share.addresses()
-    board[boards.ANSWERS] = 1_000_000
     note(np.zeros(3, np.int64), 0, NOBODY, WHOLE, team._alone)  # compiled
-    board[states] = board[states + boards.APART] = boards.AWAKE
-    boards.prepare(board, team._flat(tuple(parts(3))), 3)
+    board[boards.MEMBERS] = 3  # a pass is near: nobody goes to sleep for long
     if answering:
         poll = threading.Thread(target=serving(), args=(board, 0))
         poll.start()
+        wait_for(lambda: board[first] == boards.AWAKE)
+    board[first] = board[second] = boards.AWAKE
+    boards.prepare(board, team._flat(tuple(parts(3))), 3, 50_000_000)
     begin = time.monotonic()
     note(done, 0, NOBODY, WHOLE, board)
-    assert time.monotonic() - begin < PATIENCE
+    assert 0.05 < time.monotonic() - begin < PATIENCE
     assert done.tolist() == [1, 0, 0]
-    assert board[boards.FUNCTION] == 0  # nobody has anything to do
-    board[boards.MEMBERS] = 0
+    assert board[boards.FUNCTION] == board[boards.MEMBERS] == 0  # nobody has anything to do
     assert joining()(board, 2)[0] == boards.NOBODY
     if answering:
         board[boards.STOP] = 1
         poll.join()
-    assert board[states] == (boards.ASLEEP if answering else boards.AWAKE)
-    assert board[states + boards.APART] == boards.AWAKE
+    assert board[first] == (boards.ASLEEP if answering else boards.AWAKE)
+    assert board[second] == boards.AWAKE
+
+
+def wait_for(happens):
+    end = time.monotonic() + PATIENCE
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(1e-4)
+
+
+def test_a_pass_that_begins_late_is_divided(monkeypatch):
+    """Its workers nap, while a loop is compiled or fetched: they are no longer waited for than they need to wake."""
+    monkeypatch.setattr(boards, "ANSWER", 1_000_000)
+    prepare, divided = boards.prepare, []
+    team.run(note, (np.zeros(2, np.int64), 0, NOBODY), parts(2), WHOLE)  # compiled
+    monkeypatch.setattr(boards, "PATIENCE", 50_000_000)
+    own = team._team
+
+    def late(*given):
+        prepare(*given)
+        time.sleep(0.02)
+
+    monkeypatch.setattr(boards, "prepare", late)
+    own.board[boards.PATIENT] = 50_000_000
+    for _ in range(10):
+        own.lateness = team.Lateness()
+        divided.append(team.run(note, (np.zeros(2, np.int64), 0, NOBODY), parts(2), WHOLE))
+    assert sum(divided) >= 8
+
+
+def test_how_long_a_worker_has_to_answer(monkeypatch):
+    """A part of what the pass took last; for ever where threads share processors."""
+    monkeypatch.setattr(boards, "ANSWER", 10_000)
+    own, shares = team._Team(), tuple(parts(2))
+    own.processors = 2
+    assert own._answer(note, shares) == boards.PATIENCE  # not known
+    own.took[note, shares] = 80_000_000
+    assert own._answer(note, shares) == 10_000_000
+    own.took[note, shares] = 1000
+    assert own._answer(note, shares) == boards.ANSWER
+    assert own._answer(note, tuple(parts(3))) == boards.FREE
 
 
 def test_arguments_that_fit_no_board_are_one_threads(monkeypatch):

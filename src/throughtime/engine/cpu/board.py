@@ -31,20 +31,20 @@ LINGER = 1_000_000
 PATIENCE = 300_000  # nanoseconds that a caller waits for a worker that has just been woken
 # Nanoseconds that a caller waits for a worker that polls to answer: who does not has lost its processor, for example
 # to threads of PyTorch, which spin for some 6 ms after its work. Unasked, 65 us of Jacobians took 800 there, now 130.
-ANSWER = 10_000
+# Of a longer pass a part: to do it alone costs more than a turn of another thread.
+ANSWER, PART = 10_000, 8
 
 MONOTONIC, PROCESSOR = time.CLOCK_MONOTONIC, time.CLOCK_THREAD_CPUTIME_ID
 _clock_gettime = types.ExternalFunction("clock_gettime", types.intc(types.intc, types.intp))
 
 
 def board(workers: int, processors: int) -> np.ndarray:
-    """A board for so many workers, all asleep. Where there are fewer processors than threads, nobody polls for long,
-    and who does not answer is waited for."""
+    """A board for so many workers, all asleep. Where there are fewer processors than threads, nobody polls for long."""
     behind = WORKERS + APART * workers
     made = np.zeros(behind + PARTS * (workers + 1) + ROOM, np.int64)
     made[SHARES], made[ARGUMENTS] = behind, behind + PARTS * (workers + 1)
-    made[PATIENT] = PATIENCE
-    made[LINGERS], made[ANSWERS] = (LINGER, ANSWER) if workers < processors else (0, FREE)
+    made[PATIENT], made[ANSWERS] = PATIENCE, FREE
+    made[LINGERS] = LINGER if workers < processors else 0
     return made
 
 
@@ -53,12 +53,12 @@ def is_asleep(board: np.ndarray, worker: int) -> bool:
     return bool(board[WORKERS + APART * worker + STATE] == ASLEEP)
 
 
-def prepare(board: np.ndarray, shares: np.ndarray, members: int) -> None:
-    """Write down the shares (members * PARTS,) of a pass that is about to begin; until it has, hardly a worker goes
-    to sleep."""
+def prepare(board: np.ndarray, shares: np.ndarray, members: int, answer: int = FREE) -> None:
+    """Write down the shares (members * PARTS,) of a pass that is about to begin, whose workers are to answer within so
+    many nanoseconds; until it has begun, hardly a worker goes to sleep."""
     behind = board[SHARES]
     board[behind : behind + shares.size] = shares
-    board[FUNCTION] = 0
+    board[FUNCTION], board[ANSWERS] = 0, answer
     board[MEMBERS] = members
 
 

@@ -39,7 +39,7 @@ from .board import (
     put,
     swapped,
 )  # fmt: skip
-from .meeting import arrived, pause
+from .meeting import arrived, can_yield, pause, yield_processor
 
 _WORD = ir.IntType(64)
 _POINTER = types.CPointer(types.int64)
@@ -139,8 +139,7 @@ def _gather(board):
                 time = now(board, GIVEN, MONOTONIC)
                 begin = time if begin == 0 else begin
                 if time - begin > board[PATIENT]:
-                    _let_go(board, k)
-                    return 0
+                    return _let_go(board, k)
     begin, polls = 0, 0
     for k in range(workers):
         while arrived(board, WORKERS + k * APART + STATE) != READY:
@@ -150,8 +149,9 @@ def _gather(board):
                 time = now(board, GIVEN, MONOTONIC)
                 begin = time if begin == 0 else begin
                 if time - begin > board[ANSWERS]:
-                    _let_go(board, workers)
-                    return 0
+                    return _let_go(board, workers)
+                if polls > SPINS and can_yield:  # the worker may want this processor
+                    yield_processor()
     board[0] = board[MEMBERS] = 0  # who reads these next is a member
     board[GIVEN] = now(board, GIVEN, MONOTONIC)
     return workers
@@ -159,9 +159,11 @@ def _gather(board):
 
 @register_jitable
 def _let_go(board, workers):
-    """The first workers are asked no more, whether they have answered or not."""
+    """The first workers are asked no more, whether they have answered or not; and all may sleep."""
     for k in range(workers):
         put(board, WORKERS + k * APART + STATE, AWAKE)
+    put(board, MEMBERS, 0)
+    return 0
 
 
 def _send(board, workers):

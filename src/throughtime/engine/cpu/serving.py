@@ -21,7 +21,6 @@ from .board import (
     FREE,
     FUNCTION,
     GIVEN,
-    LINGER,
     LINGERS,
     MEMBERS,
     MONOTONIC,
@@ -99,8 +98,9 @@ def _serve(board, k):
             begin = time if polls == SPINS + 1 else begin
             if time - begin > board[LINGERS] or board[STOP]:
                 if arrived(board, MEMBERS) > 0:  # a pass is about to begin, at once or when it is compiled
-                    if time - begin > board[LINGERS] + LINGER:
-                        _usleep(NAP)
+                    if time - begin > 2 * board[LINGERS] and swapped(board, state, AWAKE, ASLEEP):
+                        _usleep(NAP)  # who is asleep is waited for
+                        swapped(board, state, ASLEEP, AWAKE)
                 elif swapped(board, state, AWAKE, ASLEEP) and arrived(board, MEMBERS) == 0:
                     return
                 else:

@@ -24,6 +24,7 @@ from .lateness import LEAST, Lateness
 from .processors import Places, available
 from .serving import joining, serving
 
+KNOWN = 1000  # passes whose times are kept
 OFTEN = 1e-9 * boards.LINGER / 2  # seconds from one pass to the next: the workers do not sleep between them
 
 _wanted = available()
@@ -92,11 +93,13 @@ class _Team:
         self.places = Places()
         self.lateness = Lateness()
         self.asked = 0.0  # when a pass was planned
+        self.processors = available()
+        self.took: dict[tuple, int] = {}  # nanoseconds of the last pass of a loop and its shares
         self.open: tuple | None = None  # what the workers may use
 
     def together(self, loop: Callable, arguments: tuple, parts: list[tuple], whole: tuple) -> bool:
         """See `run`."""
-        count, compiled, join = len(parts) - 1, _compiled(loop), joining()
+        count, compiled, join, shares = len(parts) - 1, _compiled(loop), joining(), tuple(parts)
         self._finish()
         self._grow(count)
         board = self.board
@@ -105,11 +108,13 @@ class _Team:
             return False
         self.open, interrupt = arguments, None
         try:
-            boards.prepare(board, _flat(tuple(parts)), len(parts))
+            boards.prepare(board, _flat(shares), len(parts), self._answer(loop, shares))
             for worker in self.workers[:count]:
                 if boards.is_asleep(board, worker.index) and worker.calls.empty():
                     worker.calls.put(None)
+            begin = time.monotonic_ns()
             loop(*arguments, whole, board)
+            self.took[loop, shares] = time.monotonic_ns() - begin
         except BaseException:
             board[0] = boards.FREE  # nobody may wait for one who does not come; by no call, which could be interrupted
             raise
@@ -130,6 +135,14 @@ class _Team:
         if failed > boards.TOO_LARGE and _compiled(loop) == compiled:  # else others waited for the compiler
             self.lateness.judge(*((2 * LEAST, 0.0) if failed == boards.NOBODY else (1e-9 * taken, 1e-9 * ran)))
         return bool(failed == 0)
+
+    def _answer(self, loop: Callable, shares: tuple) -> int:
+        """Nanoseconds that a worker has to answer; where threads share processors, as many as it takes."""
+        if len(shares) > self.processors:
+            return boards.FREE
+        if len(self.took) > KNOWN:
+            self.took.clear()
+        return max(boards.ANSWER, self.took.get((loop, shares), boards.PART * boards.PATIENCE) // boards.PART)
 
     def _finish(self) -> None:
         """Wait for the workers of a pass of which an interrupt cut even the end short."""

@@ -10,8 +10,10 @@ Below its diagonal a factorised frame holds -L, so that every product adds:
     leaf p                  a strip below row p*W is transposed and factorised by columns
     strips a..b-1 on q      U[a..b-1, q] by a triangular solution, then G[b.., q] += (-L)[b.., a..b-1] U[a..b-1, q]
 
-After leaf p the last m strips act on the next m, m the largest power of two that divides p+1: recursive LU, whose
-products are deep. Rows are exchanged in a strip only when it is used. The bits do not depend on the number of threads.
+One thread: after leaf p the last m strips act on the next m, m the largest power of two that divides p+1: recursive
+LU, whose products are deep. A team: blocks of strips, each factorised so by the first thread, while the others take the
+block before it to all strips behind. Rows are exchanged in a strip only when it is used. The bits do not depend on the
+number of threads.
 
 The product is in frame_product.py, the decomposition in factorisation.py.
 """
