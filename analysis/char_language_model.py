@@ -224,7 +224,7 @@ def curves(ax, data):
     for number, (cell, curve) in enumerate(data["curves"].items(), start=1):
         at = (np.arange(len(curve)) + 0.5) / len(curve) * data["updates"][cell] * LANES * STEPS / 1e6
         ax.plot(at, curve, label=NAMES[cell], **tt.plots.style(number))
-    ax.set_ylim(1.4, 5.0)
+    ax.set_ylim(min(1.4, *(min(curve) - 0.1 for curve in data["curves"].values())), 5.0)
     ax.set_xlabel("text read (MB)")
     ax.set_ylabel("bits per byte")
     ax.set_title("while it reads")
@@ -248,9 +248,9 @@ def by_order(ax, data):
         ax.axhline(value, label=f"{NAMES[cell]} {value:.2f} ± {error:.2f}", **tt.plots.style(number))
     for name, value in data["compressed_bits"].items():
         ax.axhline(value, color="0.6", linewidth=0.9)
-        ax.annotate(f"{name} {value:.2f}", (0, value), xytext=(-6, 2), textcoords="offset points", fontsize=6.5)
+        ax.annotate(f"{name} {value:.2f}", (0, value), xytext=(-6, -7.5), textcoords="offset points", fontsize=6.5)
     ax.set_xlim(-0.5, _text.ORDERS - 0.5)
-    ax.set_ylim(1.4, 5.0)
+    ax.set_ylim(min(1.4, *(value - 0.3 for value in data["compressed_bits"].values())), 5.0)
     ax.set_xticks(range(_text.ORDERS))
     ax.set_xlabel("order $n$ of the counts (bytes)")
     ax.set_ylabel("held-out bits per byte")

@@ -123,7 +123,8 @@ def draw(result):
     names = {"all states kept": "all states kept", "checkpoint": 'checkpoint="auto"', "torch": "PyTorch"}
     for i, way in enumerate(data["ways"]):
         style = {"color": plots.COLOURS[i + 1], "marker": plots.MARKERS[i], "markersize": 4, "label": names[way]}
-        axes[0].loglog(T, np.array(data["peaks"][way]) / 1e6, **style)
+        peaks = np.array(data["peaks"][way], float)  # 0 where memory that the process had was enough: not drawn
+        axes[0].loglog(T, np.where(peaks > 0, peaks, np.nan) / 1e6, **style)
         axes[1].semilogx(T, 1e6 * np.array(data["seconds"][way]) / T, **style)
     axes[0].loglog(T, data["inherent"] * T / 1e6, "--", color="0.4", linewidth=0.9, label="output, x and its gradient")
     axes[0].set_ylabel("peak in megabytes")
