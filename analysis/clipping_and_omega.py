@@ -10,7 +10,8 @@ reads them and a readout of its last state names the class, under plain descent 
 The gradient starts out small, as the small weights make it vanish; when it has found the way it is hundreds of times
 larger for some steps, and without clipping one such step throws the network back to chance. All three see the same
 batches from the same weights. The exponent is the largest along held-out sequences, from perturbations. At this length
-Ω keeps exponents nearer to 0 from early on, and is no quicker than clipping alone.
+Ω keeps exponents nearer to 0 from early on, and is no quicker than clipping alone. At 50 symbols (--full) it is what
+brings the gradient across: all five seeds are solved with it, and of clipping alone one.
 
 Deviations from the paper: rate .05 in place of .01, sequences of 20 symbols and 1500 updates in place of 20 to 250 and
 up to 5 million, Ω weighted by 2 as in the code (4 in the paper) and of the norms, where the code squares them; a
@@ -32,6 +33,7 @@ WAYS = ("nothing", "clipping", "clipping + Ω")
 RATE, LIMIT, WEIGHT, SCALE, BATCH = 0.05, 1.0, 2.0, 0.1, 20
 HELD_OUT = 1000
 CHANCE, SOLVED = 0.75, 0.01
+SHORT = 20  # symbols up to which clipping alone is enough
 
 
 def one_hot(batch):
@@ -64,7 +66,7 @@ def measure(units=50, length=20, steps=1500, seeds=4):
         monitor=lambda way: tt.training.Monitor(every=every, probe=held_out.x[:, :BATCH], measure=[exponent]),
     )
     histories = [[one.history for one in trained.results[k * seeds : (k + 1) * seeds]] for k in range(len(WAYS))]
-    return gathered(histories, task, steps, seeds)
+    return gathered(histories, task, steps, seeds, length)
 
 
 def exponent(run):
@@ -75,7 +77,7 @@ def exponent(run):
     return float(np.mean(spectrum.exponents))
 
 
-def gathered(histories, task, steps, seeds):
+def gathered(histories, task, steps, seeds, length):
     checks, data = [], {}
     for way, own in zip(WAYS, histories, strict=True):
         ended = [len(history) for history in own]  # fewer steps where a loss was not finite
@@ -95,10 +97,13 @@ def gathered(histories, task, steps, seeds):
         first = np.mean([history["loss"][:10].mean() for history in own])
         why = "ln 4, what is left without looking; 10 batches of 20, and weights that are not quite 0"
         checks.append(study.check(f"{way}: loss of the first 10 steps, nats", first, task.baseline, 0.1, why=why))
+    solved = {way: sum(best <= SOLVED for best in data[way]["best"]) for way in WAYS}
     why = "the paper's success, at most 1 % wrong, all seeds"
-    for way in WAYS[1:]:
-        solved = sum(best <= SOLVED for best in data[way]["best"])
-        checks.append(study.check(f"{way}: seeds solved", solved, seeds, 0, why=why))
+    for way in WAYS[1:] if length <= SHORT else WAYS[2:]:
+        checks.append(study.check(f"{way}: seeds solved", solved[way], seeds, 0, why=why))
+    why = "the longer the sequences, the more Ω is needed"
+    more = max(0, solved[WAYS[1]] - solved[WAYS[2]])
+    checks.append(study.check("clipping: seeds solved beyond those with Ω", more, 0, 0, why=why))
     more = max(0, sum(w <= SOLVED for w in data[WAYS[0]]["last"]) - sum(w <= SOLVED for w in data[WAYS[1]]["last"]))
     why = "as many or fewer are solved in the end without clipping"
     checks.append(study.check("nothing: seeds solved in the end beyond those with clipping", more, 0, 0, why=why))

@@ -143,13 +143,15 @@ def of_task(name, task, found):
 def draw(result):
     data = result["data"]
     tasks = data["tasks"]
-    fig, axes = study.figure(1, len(tasks) + 1, height=2.7, squeeze=False)
-    for ax, task in zip(axes[0], tasks, strict=False):
+    rows = 1 if len(tasks) < 3 else 2
+    columns = -(-(len(tasks) + 1) // rows)
+    fig, axes = study.figure(rows, columns, height=2.7 if rows == 1 else 4.6, squeeze=False)
+    for ax, task in zip(axes.flat, tasks, strict=False):
         curves(ax, data[task], data["paper"][task])
         ax.set_title(f"{task}, $T$ = {data['length']} to {data['length'] * 11 // 10}")
-    numbers(axes[0, -1], data)
+    numbers(axes[-1, -1], data)
     study.letters(axes)
-    axes[0, 0].legend(loc="center left", handlelength=1.6)
+    axes[0, 0].legend(loc="lower left", handlelength=1.6)
     return fig
 
 
