@@ -28,7 +28,7 @@ import numpy as np
 import throughtime as tt
 
 SIZES = {"units": 24, "updates": 800, "seeds": 3, "starts": 512}
-FULL = {"units": 64, "updates": 2000, "seeds": 3, "starts": 4096}
+FULL = {"units": 64, "updates": 2000, "seeds": 3, "starts": 1024}
 SMALL = {"units": 24, "updates": 800, "seeds": 1, "starts": 256, "kinds": ("tanh, ¼",)}
 KINDS = ("tanh, ¼", "gru, ¼", "lstm, ¼", "gru, ½")  # cell, probability of a pulse
 PULSES = {"¼": 0.25, "½": 0.5}
