@@ -200,17 +200,18 @@ def draw(result):
             [tau[-1] * 1.7], data["reservoir_exponents"][0], 2 * data["reservoir_errors"][0], fmt="s",
             color=other["color"], markersize=4, capsize=2, label=r"reservoir, closed loop (no $\tau$)",
         )  # fmt: skip
-    axes["lambda"].set_ylim(low, high)
+    axes["lambda"].set_ylim(low, high + 1.6)  # room for the legend
+    axes["lambda"].set_yticks(np.arange(low, high + 0.1))
     axes["lambda"].set_ylabel(r"$\lambda_1$ (nats per unit of time)")
     axes["lambda"].set_title("largest exponent, left alone")
-    for ax in (axes["kl"], axes["lambda"]):
-        ax.axvline(data["doubling"], color="0.5", linestyle=":", linewidth=1, label=r"$\ln 2/\lambda_1$")
+    for ax, top in ((axes["kl"], 1.0), (axes["lambda"], 0.65)):
+        ax.axvline(data["doubling"], ymax=top, color="0.5", linestyle=":", linewidth=1, label=r"$\ln 2/\lambda_1$")
         ax.set_xscale("log")
         ax.set_xticks(tau, [f"{t:g}" for t in tau])
         ax.minorticks_off()
         ax.set_xlabel(r"forcing interval $\tau$ (steps of .03)")
     axes["kl"].legend(loc="center left", bbox_to_anchor=(0.42, 0.6))
-    axes["lambda"].legend(loc="lower left")
+    axes["lambda"].legend(loc="upper left", ncol=2, columnspacing=1.0, handletextpad=0.5)
     for name in names:
         ax, (x, z) = axes[name], np.array(orbits[name], float)
         colour = "black" if name == "true" else look["color"]
