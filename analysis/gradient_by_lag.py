@@ -143,7 +143,7 @@ def draw(result):
     shares.set_xlabel("lag $k$ (steps back)")
     shares.set_ylabel(r"$\Vert G_k\Vert/\Vert G\Vert$ (thin: median norm)")
     shares.set_title("share of each lag in $dL/dW_{hh}$")
-    shares.legend(loc="lower left")
+    shares.legend(loc="best")
     errors.set_ylim(1e-8, 3)
     errors.set_xlabel("window $w$ (steps)")
     errors.set_ylabel(r"$\Vert G(w)-G\Vert/\Vert G\Vert$")
