@@ -1,4 +1,4 @@
-# make figures   every study in analysis/, pictures and numbers to figures/ (FULL=1: the sizes of the papers)
+# make figures   every study in analysis/, pictures and numbers to figures/ (FULL=1: larger sizes, nearer the papers)
 # make bench     the speeds of this machine beside its peers, hours; goes on where it was interrupted
 #                (bench-quick: some of them in two minutes, and what has moved since the last time)
 # make test      the tests

@@ -132,7 +132,7 @@ def main(module, argv=None, epilogue=None):
     path, doc = Path(module["__file__"]), module["__doc__"]
     name = path.stem
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="the sizes of the papers: minutes instead of seconds")
+    parser.add_argument("--full", action="store_true", help="larger sizes, nearer the papers: minutes, not seconds")
     parser.add_argument(
         "--out", type=Path, default=ROOT / "figures", help="folder for the picture and the numbers (default: figures/)"
     )

@@ -130,7 +130,7 @@ def take_times(folder, figures):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="the sizes of the papers: minutes instead of seconds")
+    parser.add_argument("--full", action="store_true", help="larger sizes, nearer the papers: minutes, not seconds")
     parser.add_argument("--out", help="folder for the pictures and the numbers (default: figures/)")
     parser.add_argument("--times", type=Path, metavar="DIR", help="take the times from DIR into figures/ and end")
     parser.add_argument("names", nargs="*", metavar="NAME", help="these studies only")
