@@ -12,7 +12,8 @@ Apart from the search, the signs of det(I − J) at all fixed points of a bounde
 single missing point shows. Which corners a saddle lies between is found by running the network from both sides of it.
 
 With pulses in every other step, as the FixedPointFinder package has them, a memory need not last: some GRUs that make
-no mistake have fewer than 8 stable points. Where pulses have probability ¼, silence is longer, and the cube is whole.
+no mistake have fewer than 8 stable points. Where pulses have probability ¼, silence is longer, and the cube is whole;
+but of GRUs with 64 units (--full) only some have all of it: the others hold a word by states that drift slowly enough.
 
 Deviations from the paper: discrete time, 24 tanh units, LSTM or GRU, trained by backpropagation with Adam (there: 1000
 rate units in continuous time, output fed back, FORCE). The paper counts 26 fixed points in its network (from a summary,
@@ -171,12 +172,12 @@ def measure(units=24, updates=800, seeds=3, starts=512, kinds=KINDS):
         }
         fewest = int(every["counts"].sum(axis=1).argmin())
         data[kind] = every | {"drawn": fewest, "portrait": found.results[fewest]["portrait"]}
-        checks += of_kind(kind, every)
+        checks += of_kind(kind, every, cell == "gru" and units > SMALL["units"])
     return {"checks": checks, "seeds": SEEDS | {"networks": list(range(seeds))}, "data": data}
 
 
-def of_kind(kind, every):
-    """The checks of all networks of one kind."""
+def of_kind(kind, every, slow=False):
+    """The checks of all networks of one kind. slow: whether they may hold a word without a point that is stable."""
 
     def check(name, measured, expected, tolerance, why):
         return study.check(f"{kind}, {len(every['wrong'])} networks: {name}", measured, expected, tolerance, why=why)
@@ -187,7 +188,7 @@ def of_kind(kind, every):
         check("points that 4 times as many starts add", every["new"][:, 0].sum(), 0, 0, "the starts were enough"),
         check("points that starts elsewhere add", every["new"][:, 1].sum(), 0, 0, "none lies outside of the mixtures"),
     ]
-    if kind.endswith("½"):  # a bit need not last: it is silent for ten steps once in a thousand
+    if slow or kind.endswith("½"):  # a bit need not last: it is silent for ten steps once in a thousand
         return found
     why = "3 bistable units side by side have 3³ hyperbolic points, which a weak coupling keeps"
     names = ("stable", "1 unstable direction", "2 unstable directions", "3 unstable directions", "more")
