@@ -216,7 +216,7 @@ def draw(result):
         below.set_ylabel("horizon of the gradient (steps)")
         above.set_title(f"{name.capitalize()}: when it is learnt")
         below.set_title(f"{name.capitalize()}: how far its gradient reaches")
-    axes[0, 1].legend(loc="lower right")
+    fig.legend(*axes[0, 1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     grey = {"color": "0.4", "markersize": 4, "linewidth": 1.1}
     key = [
         axes[1, 1].plot([], [], ":o", markerfacecolor="none", label="at the start", **grey)[0],

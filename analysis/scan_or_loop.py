@@ -172,7 +172,7 @@ def draw(result):
     ax.set_title(f"where it pays, $T = {middle}$")
     ax.set_yticks(shown := [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10) if ax.get_ylim()[0] <= t <= ax.get_ylim()[1]])
     ax.set_yticklabels([f"{tick:g}" for tick in shown])
-    ax.legend(loc="lower left", fontsize=6)
+    ax.legend(loc="best", fontsize=6)
     study.letters(axes)
     return fig
 
