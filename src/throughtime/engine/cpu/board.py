@@ -20,8 +20,7 @@ PARTS = 8  # numbers of a share at most
 ROOM = 2048  # numbers of 8 bytes, of a pass's arguments at most
 ALONE = 32  # numbers of a board without workers
 
-# A worker polls, AWAKE; asked by a caller, who WAITS for it, it answers READY; told so, it is WORKING.
-ASLEEP, AWAKE, WAITING, READY, WORKING = 0, 1, 2, 3, 4
+ASLEEP, AWAKE, WAITING, READY, WORKING = 0, 1, 2, 3, 4  # a worker, AWAKE, polls; it is asked, answers, has been told
 FREE = 1 << 62  # a meeting's count that lets every thread pass
 NOBODY, TOO_LARGE = -1, -2  # how a pass of one thread ended: workers did not come, its arguments do not fit the board
 SPINS = 200  # polls, some 10 microseconds, before a thread offers its processor to others between polls
@@ -29,9 +28,8 @@ SPINS = 200  # polls, some 10 microseconds, before a thread offers its processor
 # Python, and up to 600 of copies of weights. OpenBLAS's threads poll for 100 milliseconds.
 LINGER = 1_000_000
 PATIENCE = 300_000  # nanoseconds that a caller waits for a worker that has just been woken
-# Nanoseconds that a caller waits for a worker that polls to answer: who does not has lost its processor, for example
+# Nanoseconds, or a part of a long pass, in which a worker that polls answers: who does not has lost its processor, say
 # to threads of PyTorch, which spin for some 6 ms after its work. Unasked, 65 us of Jacobians took 800 there, now 130.
-# Of a longer pass a part: to do it alone costs more than a turn of another thread.
 ANSWER, PART = 10_000, 8
 
 MONOTONIC, PROCESSOR = time.CLOCK_MONOTONIC, time.CLOCK_THREAD_CPUTIME_ID
@@ -43,8 +41,7 @@ def board(workers: int, processors: int) -> np.ndarray:
     behind = WORKERS + APART * workers
     made = np.zeros(behind + PARTS * (workers + 1) + ROOM, np.int64)
     made[SHARES], made[ARGUMENTS] = behind, behind + PARTS * (workers + 1)
-    made[PATIENT], made[ANSWERS] = PATIENCE, FREE
-    made[LINGERS] = LINGER if workers < processors else 0
+    made[PATIENT], made[LINGERS] = PATIENCE, LINGER if workers < processors else 0
     return made
 
 
@@ -54,8 +51,7 @@ def is_asleep(board: np.ndarray, worker: int) -> bool:
 
 
 def prepare(board: np.ndarray, shares: np.ndarray, members: int, answer: int = FREE) -> None:
-    """Write down the shares (members * PARTS,) of a pass that is about to begin, whose workers are to answer within so
-    many nanoseconds; until it has begun, hardly a worker goes to sleep."""
+    """Write down the shares (members * PARTS,) of a pass that is near; until it begins hardly a worker sleeps."""
     behind = board[SHARES]
     board[behind : behind + shares.size] = shares
     board[FUNCTION], board[ANSWERS] = 0, answer
