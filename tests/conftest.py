@@ -62,9 +62,8 @@ def small_passes_are_divided():
 
     shares.SMALL, shares.planned = 200_000, planned
     shares.now = scanned.now = frame.machine = lambda: Machine(0.0, 0.0, meet=1e-7, rate=1e11, copy=1e10)
-    board.PATIENCE = board.ANSWER = (
-        10**10
-    )  # workers are waited for, as bits of a pass that was not divided would say nothing
+    # Workers are waited for, as bits of a pass that was not divided would say nothing.
+    board.PATIENCE = board.ANSWER = 10**10
     team.Lateness = Punctual
     team._after_fork()  # a team that is never late, with more threads than processors too
 

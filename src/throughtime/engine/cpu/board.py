@@ -50,12 +50,12 @@ def is_asleep(board: np.ndarray, worker: int) -> bool:
     return bool(board[WORKERS + APART * worker + STATE] == ASLEEP)
 
 
-def prepare(board: np.ndarray, shares: np.ndarray, members: int, answer: int = FREE) -> None:
-    """Write down the shares (members * PARTS,) of a pass that is near; until it begins hardly a worker sleeps."""
+def prepare(board: np.ndarray, shares: np.ndarray, members: int, answer: int) -> None:
+    """Write down the shares (members * PARTS,) of a pass that is near, and the nanoseconds workers have to answer."""
     behind = board[SHARES]
     board[behind : behind + shares.size] = shares
     board[FUNCTION], board[ANSWERS] = 0, answer
-    board[MEMBERS] = members
+    board[MEMBERS] = members  # until the pass has begun, hardly a worker goes to sleep
 
 
 def put_to_sleep(board: np.ndarray, worker: int) -> None:
